@@ -1,0 +1,155 @@
+//! One step's tape, lent to one operation after the other. The only file that calls `add_backward_op`.
+
+use super::{Flat, Float, Grads, Taped, Tensor};
+use crate::{
+    error::{Error, Result},
+    tensor::HostTensor,
+};
+use dfdx::{
+    prelude::{Backward, Cpu, Device, Rank0, SumTo, TryMul},
+    tensor::{Gradients, OwnedTape, PutTape, SplitTape, Tape, TensorFromVec, Trace},
+};
+
+/// Which kernels an operation runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum KernelChoice {
+    /// The device's own kernels where there are some, definitions elsewhere.
+    #[default]
+    Fast,
+    /// The definitions, composed of dfdx operations, everywhere.
+    Definition,
+}
+
+/// What an operation needs while it runs: the device, the step's tape, and how it is asked to run.
+pub struct Context<E: Float, D: Device<E>> {
+    /// Where tensors live.
+    pub dev: D,
+    /// Which kernels to run on.
+    pub kernels: KernelChoice,
+    tape: Option<OwnedTape<E, D>>,
+}
+
+pub(super) fn device_error(e: impl std::fmt::Debug) -> Error {
+    Error::Internal(format!("device: {e:?}"))
+}
+
+impl<E: Float, D: Device<E>> Context<E, D> {
+    /// A context that records nothing.
+    pub fn inference(dev: D, kernels: KernelChoice) -> Self {
+        Self { dev, kernels, tape: None }
+    }
+
+    /// A context that records on a new tape.
+    pub fn recording(dev: D, kernels: KernelChoice) -> Self {
+        Self { dev, kernels, tape: Some(OwnedTape::default()) }
+    }
+
+    /// A context that records on a new tape, whose backward pass adds to `grads`.
+    pub fn accumulating(dev: D, kernels: KernelChoice, grads: Grads<E, D>) -> Result<Self> {
+        let anchor: Flat<E, D> = dev.try_zeros_like(&(1,)).map_err(device_error)?;
+        let (_, tape) = anchor.traced(grads.0).split_tape();
+        Ok(Self { dev, kernels, tape: Some(tape) })
+    }
+
+    /// Whether an operation on `inputs` has to be recorded.
+    pub fn records(&self, inputs: &[&Tensor<E, D>]) -> bool {
+        self.tape.is_some() && inputs.iter().any(|t| t.tracked())
+    }
+
+    /// Moves host values to the device, as a constant.
+    ///
+    /// # Errors
+    /// If there are not as many values as `dims` asks for.
+    pub fn upload(&self, dims: Vec<usize>, values: Vec<E>) -> Result<Tensor<E, D>> {
+        let n = values.len();
+        if n != dims.iter().product::<usize>() {
+            return Err(Error::Internal(format!("{n} values for a tensor of {dims:?}")));
+        }
+        let flat = self.dev.try_tensor_from_vec(values, (n,)).map_err(device_error)?;
+        Ok(Tensor::constant(flat, dims))
+    }
+
+    /// Moves a host tensor of any element type to the device, converted to `E`.
+    pub fn upload_host(&self, tensor: &HostTensor) -> Result<Tensor<E, D>> {
+        let values = tensor.to_f64().into_iter().map(E::of).collect();
+        self.upload(tensor.dims().to_vec(), values)
+    }
+
+    /// Runs `f`, composed of dfdx operations, on the first of `inputs` with the step's tape in it. `f` may use the
+    /// others' `flat()`; `inputs` names all that gradients may flow into. The result has `dims`.
+    pub fn compose<F>(&mut self, inputs: &[&Tensor<E, D>], dims: Vec<usize>, f: F) -> Result<Tensor<E, D>>
+    where
+        F: FnOnce(Taped<E, D>) -> Result<Taped<E, D>, D::Err>,
+    {
+        let tracked = self.records(inputs);
+        let first = inputs.first().ok_or_else(|| Error::Internal("an operation without inputs".into()))?;
+        let tape = if tracked { self.tape.take().unwrap_or_default() } else { OwnedTape::default() };
+        let (flat, tape) = f(first.flat().clone().put_tape(tape)).map_err(device_error)?.split_tape();
+        if tracked {
+            self.tape = Some(tape);
+        }
+        Ok(Tensor::new(flat, dims, tracked))
+    }
+
+    /// A tensor with the same elements and an identity of its own, whose gradient flows on to `tensor`: dfdx's
+    /// binary operations refuse one tensor on both sides.
+    pub fn alias(&mut self, tensor: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+        self.compose(&[tensor], tensor.dims().to_vec(), |x| x.try_mul(E::ONE))
+    }
+
+    /// Runs the tape backwards from `Σ weights[i] · losses[i]` and hands back the gradients of `keep`.
+    ///
+    /// # Errors
+    /// If this context does not record, or `losses` depends on nothing that is tracked.
+    pub fn backward(mut self, losses: &Tensor<E, D>, weights: Vec<E>, keep: &[&Tensor<E, D>]) -> Result<Grads<E, D>> {
+        let weights = self.upload(losses.dims().to_vec(), weights)?;
+        let Some(tape) = self.tape.take().filter(|_| losses.tracked()) else {
+            return Err(Error::Internal("backward pass without a recorded loss".into()));
+        };
+        let weighted = losses.flat().clone().put_tape(tape).try_mul(weights.flat().clone()).map_err(device_error)?;
+        let total = weighted.try_sum::<Rank0, _>().map_err(device_error)?;
+        let mut grads: Gradients<E, D> = total.try_backward().map_err(device_error)?;
+        let ids: Vec<_> = keep.iter().map(|t| t.flat().id()).collect();
+        grads.retain_leafs(&ids);
+        Ok(Grads(grads))
+    }
+}
+
+/// Where a CPU kernel's backward pass leaves its results.
+pub struct GradSink<'a, E: Float>(&'a mut Gradients<E, Cpu>);
+
+impl<E: Float> GradSink<'_, E> {
+    /// The gradient buffer of `tensor`, to be added to.
+    pub fn of(&mut self, tensor: &Tensor<E, Cpu>) -> Result<&mut [E], dfdx::tensor::CpuError> {
+        Ok(self.0.get_or_alloc_mut(tensor.flat())?.as_mut_slice())
+    }
+}
+
+impl<E: Float> Context<E, Cpu> {
+    /// Wraps the result of a CPU kernel and records `backward`, which is given the result's gradient and adds into
+    /// the gradients of `inputs`. It is neither called nor kept if none of `inputs` is tracked.
+    pub fn record<F>(
+        &mut self,
+        inputs: &[&Tensor<E, Cpu>],
+        dims: Vec<usize>,
+        values: Vec<E>,
+        backward: F,
+    ) -> Result<Tensor<E, Cpu>>
+    where
+        F: 'static + FnOnce(&[E], &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
+    {
+        let out = self.upload(dims, values)?;
+        if !self.records(inputs) {
+            return Ok(out);
+        }
+        let flat = out.flat().clone();
+        if let Some(tape) = &mut self.tape {
+            tape.add_backward_op(move |grads| {
+                // Taken, not borrowed: the buffer is freed as soon as its operation is through.
+                let gradient = std::mem::take(&mut **grads.get_or_alloc_mut(&flat)?);
+                backward(&gradient, &mut GradSink(grads))
+            });
+        }
+        Ok(Tensor::new(out.flat().clone(), out.dims().to_vec(), true))
+    }
+}

@@ -1,0 +1,21 @@
+//! Gradients after a backward pass.
+
+use super::{Float, Tensor};
+use crate::error::Result;
+use dfdx::{prelude::Device, tensor::Gradients};
+
+/// The gradients of the tensors that were kept, by tensor identity.
+pub struct Grads<E: Float, D: Device<E>>(pub(super) Gradients<E, D>);
+
+impl<E: Float, D: Device<E>> Grads<E, D> {
+    /// The gradient buffer of `tensor`, zero if nothing flowed into it.
+    pub fn buffer(&mut self, tensor: &Tensor<E, D>) -> Result<&mut D::Vec> {
+        self.0.get_or_alloc_mut(tensor.flat()).map_err(super::context::device_error)
+    }
+
+    /// Copies the gradient of `tensor` to the host, row-major.
+    pub fn to_vec(&mut self, tensor: &Tensor<E, D>) -> Result<Vec<E>> {
+        self.buffer(tensor)?;
+        Ok(self.0.get(tensor.flat()).as_vec())
+    }
+}

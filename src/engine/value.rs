@@ -1,0 +1,132 @@
+//! What flows along the edges of a graph at run time.
+
+use super::Float;
+use crate::{error::Error, tensor::HostTensor};
+use dfdx::{
+    prelude::{Cpu, Device},
+    tensor::{NoneTape, OwnedTape},
+};
+
+/// A dfdx tensor of one dimension: the row-major elements.
+pub type Flat<E, D> = dfdx::tensor::Tensor<(usize,), E, D, NoneTape>;
+/// The same with the step's tape in it, as dfdx's operations take and return it.
+pub type Taped<E, D> = dfdx::tensor::Tensor<(usize,), E, D, OwnedTape<E, D>>;
+
+/// A differentiable tensor on a device: row-major elements and, beside them, the dimensions.
+///
+/// Cloning shares the elements and the identity under which gradients are kept, so a reshape costs nothing and
+/// records nothing.
+#[derive(Clone, Debug)]
+pub struct Tensor<E: Float, D: Device<E>> {
+    flat: Flat<E, D>,
+    dims: Vec<usize>,
+    tracked: bool,
+}
+
+impl<E: Float, D: Device<E>> Tensor<E, D> {
+    /// A constant: no gradient is wanted for it.
+    pub fn constant(flat: Flat<E, D>, dims: Vec<usize>) -> Self {
+        Self { flat, dims, tracked: false }
+    }
+
+    /// With `tracked` saying whether a gradient is wanted for it, or for something it was computed from.
+    pub fn new(flat: Flat<E, D>, dims: Vec<usize>, tracked: bool) -> Self {
+        Self { flat, dims, tracked }
+    }
+
+    /// Extent of each axis.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.dims.len()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a gradient is wanted for it, or for something it was computed from.
+    pub fn tracked(&self) -> bool {
+        self.tracked
+    }
+
+    /// The dfdx tensor.
+    pub fn flat(&self) -> &Flat<E, D> {
+        &self.flat
+    }
+
+    /// The dfdx tensor, to be changed in place by an optimizer.
+    pub fn flat_mut(&mut self) -> &mut Flat<E, D> {
+        &mut self.flat
+    }
+
+    /// The same elements under other dimensions.
+    ///
+    /// # Errors
+    /// If the number of elements differs.
+    pub fn reshaped(&self, dims: Vec<usize>) -> Result<Self, Error> {
+        if dims.iter().product::<usize>() != self.len() {
+            return Err(Error::Internal(format!("reshape of {:?} to {dims:?}", self.dims)));
+        }
+        Ok(Self { flat: self.flat.clone(), dims, tracked: self.tracked })
+    }
+
+    /// The same value, cut off from the tape.
+    pub fn detached(&self) -> Self {
+        Self { flat: self.flat.clone(), dims: self.dims.clone(), tracked: false }
+    }
+
+    /// Copies the elements to the host.
+    pub fn to_vec(&self) -> Vec<E> {
+        self.flat.as_vec()
+    }
+
+    /// Copies the tensor to the host.
+    pub fn to_host(&self) -> HostTensor {
+        let shape = ndarray::IxDyn(&self.dims);
+        let array = ndarray::ArrayD::from_shape_vec(shape, self.to_vec());
+        E::wrap(array.unwrap_or_default())
+    }
+}
+
+impl<E: Float> Tensor<E, Cpu> {
+    /// The elements in host memory, without a copy.
+    pub fn as_slice(&self) -> &[E] {
+        let n = self.len();
+        if n == 0 {
+            return &[];
+        }
+        // SAFETY: `flat` has one dimension of `n` elements and stride 1 (every `Flat` is made contiguous), so its
+        // buffer holds `n` initialised elements from index 0 on, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(&self.flat[[0]], n) }
+    }
+}
+
+/// A value on an edge of the graph: floats live on the device and are differentiable; integers, booleans and shapes
+/// live on the host and are not.
+#[derive(Clone, Debug)]
+pub enum Value<E: Float, D: Device<E>> {
+    /// A float tensor on the device.
+    Float(Tensor<E, D>),
+    /// An integer or boolean tensor on the host.
+    Host(HostTensor),
+}
+
+impl<E: Float, D: Device<E>> Value<E, D> {
+    /// Extent of each axis.
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Self::Float(t) => t.dims(),
+            Self::Host(t) => t.dims(),
+        }
+    }
+}
