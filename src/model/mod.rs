@@ -1,1 +1,1 @@
-//!
+//! A graph bound to a device: a runnable, differentiable model.

@@ -1,0 +1,158 @@
+//! What a kernel is asked to do, in numbers.
+
+/// An elementwise function of one tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unary {
+    /// −x
+    Neg,
+    /// |x|; gradient 0 at 0
+    Abs,
+    /// 1/x
+    Reciprocal,
+    /// √x
+    Sqrt,
+    /// eˣ
+    Exp,
+    /// ln x
+    Log,
+    /// erf x
+    Erf,
+    /// tanh x
+    Tanh,
+    /// 1/(1 + e⁻ˣ)
+    Sigmoid,
+    /// max(x, 0); gradient 0 at 0
+    Relu,
+    /// x where x ≥ 0, else αx
+    LeakyRelu {
+        /// Slope below 0.
+        alpha: f64,
+    },
+    /// x where x > 0, else α(eˣ − 1)
+    Elu {
+        /// Scale below 0.
+        alpha: f64,
+    },
+    /// x·Φ(x), or its tanh approximation
+    Gelu {
+        /// Whether Φ is approximated through tanh.
+        tanh: bool,
+    },
+    /// x·max(0, min(1, αx + β)) with α = 1/6, β = 1/2
+    HardSwish,
+    /// max(0, min(1, αx + β))
+    HardSigmoid {
+        /// Slope.
+        alpha: f64,
+        /// Offset.
+        beta: f64,
+    },
+    /// min(max(x, min), max); gradient 1 inside and at the bounds, 0 outside
+    Clip {
+        /// Lower bound.
+        min: f64,
+        /// Upper bound.
+        max: f64,
+    },
+    /// ln(1 + eˣ)
+    Softplus,
+    /// x/(1 + |x|)
+    Softsign,
+    /// sin x
+    Sin,
+    /// cos x
+    Cos,
+    /// x + c
+    AddScalar(f64),
+    /// x·c
+    MulScalar(f64),
+    /// xᶜ
+    PowScalar(f64),
+    /// The nearest integer towards −∞ (`Floor`), +∞, or even: gradient 0
+    Floor,
+    /// Towards +∞
+    Ceil,
+    /// To nearest, halves to even
+    Round,
+    /// −1, 0, 1
+    Sign,
+}
+
+/// An elementwise function of two tensors that broadcast against each other as in NumPy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// a + b
+    Add,
+    /// a − b
+    Sub,
+    /// a·b
+    Mul,
+    /// a/b
+    Div,
+    /// aᵇ
+    Pow,
+    /// max(a, b); where equal, each side gets half of the gradient
+    Max,
+    /// min(a, b); where equal, each side gets half of the gradient
+    Min,
+    /// slope·a below 0, else a, with b the slope (`PRelu`)
+    PRelu,
+}
+
+/// A reduction over axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduce {
+    /// Σ
+    Sum,
+    /// Mean
+    Mean,
+    /// Largest; the gradient is shared equally among equal largest elements
+    Max,
+    /// Smallest; likewise
+    Min,
+    /// Π
+    Prod,
+}
+
+/// A convolution over any number of spatial axes, in NC… layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvSpec {
+    /// Step of the window, per spatial axis.
+    pub strides: Vec<usize>,
+    /// Distance between kernel elements, per spatial axis.
+    pub dilations: Vec<usize>,
+    /// Zeros before and after, per spatial axis.
+    pub pads: Vec<[usize; 2]>,
+    /// Groups of channels that do not mix.
+    pub groups: usize,
+}
+
+/// A pooling window over spatial axes, in NC… layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// Extent of the window, per spatial axis.
+    pub kernel: Vec<usize>,
+    /// Step of the window, per spatial axis.
+    pub strides: Vec<usize>,
+    /// Distance between window elements, per spatial axis.
+    pub dilations: Vec<usize>,
+    /// Padding before and after, per spatial axis, as declared (`ceil_mode` may let windows overhang further).
+    pub pads: Vec<[usize; 2]>,
+    /// Output extent, per spatial axis.
+    pub output: Vec<usize>,
+    /// Average pooling: whether padding counts in the divisor.
+    pub count_include_pad: bool,
+}
+
+/// Values beyond the edge of a padded tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PadMode {
+    /// A constant.
+    Constant(f64),
+    /// The nearest element.
+    Edge,
+    /// Mirrored, without repeating the edge.
+    Reflect,
+    /// Wrapped around.
+    Wrap,
+}
