@@ -1,0 +1,241 @@
+//! Opening a model file.
+
+use super::{
+    external_data::{self, ExternalFile},
+    layout, open_beneath, proto, recognise, tensor,
+};
+use crate::{
+    error::{Error, Result},
+    tensor::HostTensor,
+};
+use prost::{Message, bytes::Bytes};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    fs::{self, File, Metadata},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+/// What reading a model may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    /// Follow symbolic links to external data, as long as they stay inside the model's folder.
+    pub allow_symlink_inside: bool,
+}
+
+/// Protobuf's limit on a message, and so on a model file; larger models keep their tensors in external data.
+const MAX_FILE: u64 = i32::MAX as u64;
+
+/// Which file this is and whether it was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// Device and inode.
+    pub file: (u64, u64),
+    /// Bytes.
+    pub len: u64,
+    modified: Option<std::time::SystemTime>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Names that the file has.
+    pub links: u64,
+}
+
+impl FileIdentity {
+    /// The identity that `meta` tells.
+    pub fn of(meta: &Metadata) -> Self {
+        #[cfg(unix)]
+        let (file, mode, links) = {
+            use std::os::unix::fs::MetadataExt;
+            ((meta.dev(), meta.ino()), meta.mode() & 0o777, meta.nlink())
+        };
+        #[cfg(not(unix))]
+        let (file, mode, links) = ((0, 0), 0o644, 1);
+        Self { file, len: meta.len(), modified: meta.modified().ok(), mode, links }
+    }
+}
+
+/// An ONNX model file: its bytes, mapped into memory, and its decoded messages.
+///
+/// Raw tensor data in [`proto`](OnnxFile::proto) are slices of the mapping, not copies; so are those of external files.
+#[derive(Debug)]
+pub struct OnnxFile {
+    path: PathBuf,
+    folder: PathBuf,
+    options: ReadOptions,
+    bytes: Bytes,
+    identity: FileIdentity,
+    proto: proto::ModelProto,
+    external: Mutex<HashMap<String, Arc<ExternalFile>>>,
+    sha256: OnceLock<String>,
+}
+
+impl OnnxFile {
+    /// Maps the file at `path` and decodes it.
+    ///
+    /// # Errors
+    /// [`Error::ReadModel`] if the file cannot be opened, [`Error::Malformed`] if it is not a well-formed ONNX model.
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let (bytes, identity) = map_model(path)?;
+        let head = bytes.get(..bytes.len().min(512)).unwrap_or_default();
+        let malformed = |place: &str, problem: String| Error::Malformed {
+            path: path.to_path_buf(),
+            place: place.to_string(),
+            problem,
+        };
+        if let Some(say) = recognise::foreign(head) {
+            return Err(malformed("start of the file", say.to_string()));
+        }
+        if identity.len > MAX_FILE {
+            let problem =
+                "the file is larger than 2 GiB, which protobuf does not allow; save the tensors as external data";
+            return Err(malformed("model", problem.to_string()));
+        }
+        layout::check(&bytes).map_err(|refusal| malformed(&refusal.place, refusal.problem))?;
+        let proto = proto::ModelProto::decode(bytes.clone()).map_err(|e| malformed("model", e.to_string()))?;
+        if proto.graph.is_none() {
+            return Err(malformed("model", "there is no graph; this is not an ONNX model".to_string()));
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            folder: folder_of(path),
+            options: *options,
+            bytes,
+            identity,
+            proto,
+            external: Mutex::default(),
+            sha256: OnceLock::new(),
+        })
+    }
+
+    /// The path as given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder that external data is looked for in; `.` for a bare file name.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How the file was opened.
+    pub fn options(&self) -> &ReadOptions {
+        &self.options
+    }
+
+    /// The decoded messages.
+    pub fn proto(&self) -> &proto::ModelProto {
+        &self.proto
+    }
+
+    /// The bytes of the model file, without external data.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Which file this is.
+    pub fn identity(&self) -> &FileIdentity {
+        &self.identity
+    }
+
+    /// SHA-256 of the model file (without external data) in hexadecimal; computed once.
+    pub fn sha256(&self) -> &str {
+        self.sha256.get_or_init(|| hex(&Sha256::digest(&self.bytes)))
+    }
+
+    /// The elements of a tensor of this file, in whatever form it is stored.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] names the tensor: an unknown type, a negative extent, a number of elements that is not the
+    /// product of the extents, several storage forms at once, external data that breaks a rule.
+    pub fn tensor(&self, tensor: &proto::TensorProto) -> Result<HostTensor> {
+        tensor::decode(self, tensor)
+    }
+
+    /// The external file at `location`, opened by the rules of [`external_data`]; opened once.
+    ///
+    /// # Errors
+    /// The broken rule, in words that follow the tensor's name.
+    pub fn external(&self, location: &str) -> Result<Arc<ExternalFile>, String> {
+        let mut open = self.external.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(location) {
+            return Ok(Arc::clone(file));
+        }
+        let parts = external_data::components(location)?;
+        let file = open_beneath::open(&self.folder, &parts, self.options.allow_symlink_inside)
+            .map_err(|problem| format!("external data file `{location}`: {problem}"))?;
+        let file = ExternalFile::map(&file).map_err(|problem| format!("external data file `{location}`: {problem}"))?;
+        let file = Arc::new(file);
+        open.insert(location.to_string(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// [`Error::Malformed`] for this file.
+    pub fn malformed(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Malformed { path: self.path.clone(), place: place.into(), problem: problem.into() }
+    }
+
+    /// Fails if the model file or an external file that was opened is no longer what it was when it was opened.
+    pub fn require_unchanged(&self) -> Result<()> {
+        let changed = |what: &str| self.malformed(what, "the file was changed while it was being used; run again");
+        let now = fs::metadata(&self.path).map_err(|source| Error::ReadModel { path: self.path.clone(), source })?;
+        if FileIdentity::of(&now) != self.identity {
+            return Err(changed("model"));
+        }
+        let open = self.external.lock().unwrap_or_else(PoisonError::into_inner);
+        for (location, file) in open.iter() {
+            let now = fs::metadata(self.folder.join(location)).ok().map(|meta| FileIdentity::of(&meta));
+            if now != Some(*file.identity()) {
+                return Err(changed(&format!("external data file `{location}`")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The folder of a file; `.` where the path is a bare name, so that no check of it is ever empty.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn map_model(path: &Path) -> Result<(Bytes, FileIdentity)> {
+    let read_error = |source| Error::ReadModel { path: path.to_path_buf(), source };
+    let refuse = |problem: &str| Error::Malformed {
+        path: path.to_path_buf(),
+        place: "path".to_string(),
+        problem: problem.to_string(),
+    };
+    // Asked before opening: opening a named pipe would wait for its writer.
+    let meta = fs::metadata(path).map_err(read_error)?;
+    if meta.is_dir() {
+        return Err(refuse("this is a folder; give the .onnx file inside it"));
+    }
+    if !meta.is_file() {
+        return Err(refuse("this is not a regular file"));
+    }
+    let file = File::open(path).map_err(read_error)?;
+    let identity = FileIdentity::of(&file.metadata().map_err(read_error)?);
+    Ok((map(&file, identity.len).map_err(read_error)?, identity))
+}
+
+/// The bytes of a regular file, mapped into memory.
+pub fn map(file: &File, len: u64) -> std::io::Result<Bytes> {
+    if len == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the mapping is read-only and private, and `Bytes` keeps it alive as long as any slice of it. What remains
+    // is another process writing to the file meanwhile, which no mapping can rule out. This program never writes to a
+    // file it reads (write-back refuses the input's own files and replaces others by renaming), all bytes are treated as
+    // untrusted plain data (no references or enums are made of them; offsets found in them are checked at each use), and
+    // `require_unchanged` stops a run whose input was touched before anything is published.
+    let map = unsafe { memmap2::MmapOptions::new().len(usize::try_from(len).unwrap_or(usize::MAX)).map(file)? };
+    Ok(Bytes::from_owner(map))
+}

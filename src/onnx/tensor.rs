@@ -1,0 +1,172 @@
+//! Decoding a stored tensor, in every form the format has.
+
+use super::{
+    OnnxFile,
+    external_data::Reference,
+    proto::{TensorProto, tensor_proto::DataLocation},
+};
+use crate::{
+    error::Result,
+    tensor::{DType, Element, HostTensor},
+};
+use half::{bf16, f16};
+
+/// Number of elements of a tensor of `dims`, and the dims as extents.
+///
+/// # Errors
+/// A negative extent, or a product that no memory holds.
+pub fn element_count(dims: &[i64]) -> Result<(usize, Vec<usize>), String> {
+    let extents: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let extents = extents.ok_or_else(|| format!("the shape {dims:?} has a negative extent"))?;
+    // Zero extents do not excuse the others: what is computed from the shape later must not overflow either.
+    let product = extents.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d));
+    match product {
+        Some(n) if n <= isize::MAX as usize / 8 => Ok((if extents.contains(&0) { 0 } else { n }, extents)),
+        _ => Err(format!("the shape {dims:?} has more elements than memory can hold")),
+    }
+}
+
+/// Names a tensor for a message.
+pub fn place(tensor: &TensorProto) -> String {
+    match tensor.name() {
+        "" => "a tensor without name".to_string(),
+        name => format!("tensor `{name}`"),
+    }
+}
+
+/// The name of an element type that this program does not decode.
+pub fn type_name(code: i32) -> String {
+    match super::proto::tensor_proto::DataType::try_from(code) {
+        Ok(kind) => format!("type {}", kind.as_str_name()),
+        Err(_) => format!("unknown type number {code}"),
+    }
+}
+
+/// Decodes `tensor`; see [`OnnxFile::tensor`].
+pub fn decode(file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
+    decode_inner(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))
+}
+
+fn decode_inner(file: &OnnxFile, t: &TensorProto) -> Result<HostTensor, String> {
+    let dtype = DType::from_onnx(t.data_type())
+        .ok_or_else(|| format!("{} is not supported; only numbers of 8 to 64 bits are", type_name(t.data_type())))?;
+    if t.segment.is_some() {
+        return Err("it is split into segments, which is not supported".to_string());
+    }
+    let (count, dims) = element_count(&t.dims)?;
+    let external = t.data_location() == DataLocation::External;
+    let forms = [
+        ("raw_data", t.raw_data.is_some()),
+        ("float_data", !t.float_data.is_empty()),
+        ("int32_data", !t.int32_data.is_empty()),
+        ("string_data", !t.string_data.is_empty()),
+        ("int64_data", !t.int64_data.is_empty()),
+        ("double_data", !t.double_data.is_empty()),
+        ("uint64_data", !t.uint64_data.is_empty()),
+        ("external_data", external),
+    ];
+    let mut used = forms.iter().filter(|(_, used)| *used).map(|(name, _)| *name);
+    let form = used.next();
+    if let (Some(a), Some(b)) = (form, used.next()) {
+        return Err(format!("the elements are stored twice, as {a} and as {b}"));
+    }
+    let Some(form) = form else {
+        return if count == 0 {
+            build(dtype, &dims, &[])
+        } else {
+            Err(format!("it has no data for its {count} elements"))
+        };
+    };
+    let bytes = count * dtype.size();
+    if external {
+        let reference = Reference::parse(&t.external_data)?;
+        let (data, range) = reference.resolve(file, bytes)?;
+        let raw = data.bytes().get(range).ok_or("the external data ends early")?;
+        return build(dtype, &dims, raw);
+    }
+    if form == "raw_data" {
+        let raw = t.raw_data.as_deref().unwrap_or_default();
+        if raw.len() != bytes {
+            return Err(format!("raw_data has {} bytes, but {dims:?} of {dtype} takes {bytes}", raw.len()));
+        }
+        return build(dtype, &dims, raw);
+    }
+    let expected = typed_field(dtype);
+    if form != expected {
+        return Err(format!("{dtype} elements lie in {form}, but belong in {expected}"));
+    }
+    let stored = match form {
+        "float_data" => t.float_data.len(),
+        "int32_data" => t.int32_data.len(),
+        "int64_data" => t.int64_data.len(),
+        "double_data" => t.double_data.len(),
+        _ => t.uint64_data.len(),
+    };
+    if stored != count {
+        return Err(format!("{form} has {stored} elements, but the shape {dims:?} has {count}"));
+    }
+    typed(dtype, &dims, t)
+}
+
+/// The field that elements of `dtype` lie in, where they are not raw.
+pub fn typed_field(dtype: DType) -> &'static str {
+    use DType::*;
+    match dtype {
+        F32 => "float_data",
+        F64 => "double_data",
+        I64 => "int64_data",
+        U32 | U64 => "uint64_data",
+        F16 | BF16 | I8 | I16 | I32 | U8 | U16 | Bool => "int32_data",
+    }
+}
+
+fn made<T: Element>(dims: &[usize], values: Vec<T>) -> Result<HostTensor, String> {
+    HostTensor::new(dims, values).ok_or_else(|| format!("the number of elements is not that of the shape {dims:?}"))
+}
+
+/// A tensor from little-endian bytes, whose number the caller has checked.
+fn build(dtype: DType, dims: &[usize], raw: &[u8]) -> Result<HostTensor, String> {
+    macro_rules! little_endian {
+        ($type:ty) => {
+            made(dims, raw.as_chunks().0.iter().map(|&b| <$type>::from_le_bytes(b)).collect())
+        };
+    }
+    match dtype {
+        DType::F16 => little_endian!(f16),
+        DType::BF16 => little_endian!(bf16),
+        DType::F32 => little_endian!(f32),
+        DType::F64 => little_endian!(f64),
+        DType::I8 => little_endian!(i8),
+        DType::I16 => little_endian!(i16),
+        DType::I32 => little_endian!(i32),
+        DType::I64 => little_endian!(i64),
+        DType::U8 => little_endian!(u8),
+        DType::U16 => little_endian!(u16),
+        DType::U32 => little_endian!(u32),
+        DType::U64 => little_endian!(u64),
+        DType::Bool => made(dims, raw.iter().map(|&b| b != 0).collect()),
+    }
+}
+
+fn typed(dtype: DType, dims: &[usize], t: &TensorProto) -> Result<HostTensor, String> {
+    fn narrow<S: Copy + std::fmt::Display, T: TryFrom<S>>(stored: &[S], dtype: DType) -> Result<Vec<T>, String> {
+        let each = stored.iter().map(|&x| T::try_from(x).map_err(|_| format!("{x} is out of range for {dtype}")));
+        each.collect()
+    }
+    let ints = &t.int32_data;
+    match dtype {
+        DType::F32 => made(dims, t.float_data.clone()),
+        DType::F64 => made(dims, t.double_data.clone()),
+        DType::I64 => made(dims, t.int64_data.clone()),
+        DType::U64 => made(dims, t.uint64_data.clone()),
+        DType::U32 => made(dims, narrow::<_, u32>(&t.uint64_data, dtype)?),
+        DType::I32 => made(dims, ints.clone()),
+        DType::I16 => made(dims, narrow::<_, i16>(ints, dtype)?),
+        DType::I8 => made(dims, narrow::<_, i8>(ints, dtype)?),
+        DType::U16 => made(dims, narrow::<_, u16>(ints, dtype)?),
+        DType::U8 => made(dims, narrow::<_, u8>(ints, dtype)?),
+        DType::Bool => made(dims, ints.iter().map(|&x| x != 0).collect()),
+        DType::F16 => made(dims, narrow(ints, dtype)?.into_iter().map(f16::from_bits).collect()),
+        DType::BF16 => made(dims, narrow(ints, dtype)?.into_iter().map(bf16::from_bits).collect()),
+    }
+}
