@@ -20,6 +20,9 @@ pub enum KernelChoice {
     Definition,
 }
 
+/// Indices on a device.
+pub type Indices<D> = dfdx::tensor::Tensor<(usize,), usize, D>;
+
 /// What an operation needs while it runs: the device, the step's tape, and how it is asked to run.
 pub struct Context<E: Float, D: Device<E>> {
     /// Where tensors live.
@@ -69,6 +72,12 @@ impl<E: Float, D: Device<E>> Context<E, D> {
         Ok(Tensor::constant(flat, dims))
     }
 
+    /// Moves indices to the device, for dfdx's gathers.
+    pub fn upload_indices(&self, indices: Vec<usize>) -> Result<Indices<D>> {
+        let n = indices.len();
+        self.dev.try_tensor_from_vec(indices, (n,)).map_err(device_error)
+    }
+
     /// Moves a host tensor of any element type to the device, converted to `E`.
     pub fn upload_host(&self, tensor: &HostTensor) -> Result<Tensor<E, D>> {
         let values = tensor.to_f64().into_iter().map(E::of).collect();
@@ -109,7 +118,7 @@ impl<E: Float, D: Device<E>> Context<E, D> {
         let weighted = losses.flat().clone().put_tape(tape).try_mul(weights.flat().clone()).map_err(device_error)?;
         let total = weighted.try_sum::<Rank0, _>().map_err(device_error)?;
         let mut grads: Gradients<E, D> = total.try_backward().map_err(device_error)?;
-        let ids: Vec<_> = keep.iter().map(|t| t.flat().id()).collect();
+        let ids: Vec<_> = keep.iter().filter_map(|t| t.id()).collect();
         grads.retain_leafs(&ids);
         Ok(Grads(grads))
     }

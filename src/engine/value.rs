@@ -3,8 +3,8 @@
 use super::Float;
 use crate::{error::Error, tensor::HostTensor};
 use dfdx::{
-    prelude::{Cpu, Device},
-    tensor::{NoneTape, OwnedTape},
+    prelude::{Cpu, Device, UnusedTensors},
+    tensor::{NoneTape, OwnedTape, UniqueId},
 };
 
 /// A dfdx tensor of one dimension: the row-major elements.
@@ -67,6 +67,18 @@ impl<E: Float, D: Device<E>> Tensor<E, D> {
     /// The dfdx tensor, to be changed in place by an optimizer.
     pub fn flat_mut(&mut self) -> &mut Flat<E, D> {
         &mut self.flat
+    }
+
+    /// The identity under which gradients are kept. dfdx tells it only through its list of unused tensors.
+    pub(super) fn id(&self) -> Option<UniqueId> {
+        let mut list = UnusedTensors::default();
+        list.add(&self.flat);
+        list.ids.pop()
+    }
+
+    /// Whether gradients of `self` and `other` are one and the same.
+    pub fn is(&self, other: &Self) -> bool {
+        self.id() == other.id()
     }
 
     /// The same elements under other dimensions.

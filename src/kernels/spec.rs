@@ -1,5 +1,8 @@
 //! What a kernel is asked to do, in numbers.
 
+use super::shape::require;
+use crate::error::{Error, Result};
+
 /// An elementwise function of one tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unary {
@@ -125,6 +128,25 @@ pub struct ConvSpec {
     pub pads: Vec<[usize; 2]>,
     /// Groups of channels that do not mix.
     pub groups: usize,
+}
+
+impl ConvSpec {
+    /// Output extents for spatial extents `input` and a window of `kernel`.
+    ///
+    /// # Errors
+    /// If the ranks differ, a step is 0, or the window is larger than the padded input.
+    pub fn output(&self, input: &[usize], kernel: &[usize]) -> Result<Vec<usize>> {
+        let n = input.len();
+        let ranks = [kernel.len(), self.strides.len(), self.dilations.len(), self.pads.len()];
+        require(ranks == [n; 4], || format!("convolution of ranks {ranks:?} over {n} spatial axes"))?;
+        let axes = input.iter().zip(kernel).zip(self.strides.iter().zip(&self.dilations).zip(&self.pads));
+        axes.map(|((&d, &k), ((&stride, &dilation), &[before, after]))| {
+            let room = (d + before + after).checked_sub(dilation * k.saturating_sub(1) + 1);
+            let steps = room.filter(|_| k > 0).and_then(|room| room.checked_div(stride));
+            steps.map(|s| s + 1).ok_or_else(|| Error::Internal(format!("window {kernel:?} over {input:?} by {self:?}")))
+        })
+        .collect()
+    }
 }
 
 /// A pooling window over spatial axes, in NC… layout.

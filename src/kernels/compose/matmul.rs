@@ -1,0 +1,72 @@
+//! Matrix products.
+
+use super::{
+    layout::expand,
+    view::{distinct, filled},
+};
+use crate::{
+    engine::{Context, Float, Tensor},
+    error::{Error, Result},
+    kernels::shape::{broadcast, require},
+};
+use dfdx::{
+    prelude::{Axes2, Axes3, Device, PermuteTo, ReshapeTo, TryMatMul},
+    tensor::Tape,
+};
+
+/// See [`crate::kernels::Backend::matmul`]. One product where `b` is one matrix and the rows of `a` follow each other;
+/// else as many as the broadcast leading axes ask for.
+pub fn matmul<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    a: &Tensor<E, D>,
+    b: &Tensor<E, D>,
+    ta: bool,
+    tb: bool,
+) -> Result<Tensor<E, D>> {
+    let ((la, ma, ka), (lb, kb, nb)) = (split(a, ta)?, split(b, tb)?);
+    require(ka == kb, || format!("matrix product of {:?} and {:?}", a.dims(), b.dims()))?;
+    let lead = broadcast(&[la, lb])?;
+    let dims = [&*lead, &[ma, nb]].concat();
+    let len: usize = dims.iter().product();
+    if len == 0 || ka == 0 {
+        return filled(cx, &dims, 0.);
+    }
+    let batch: usize = lead.iter().product();
+    let b = &distinct(cx, a, b)?;
+    if lb.iter().product::<usize>() == 1 && (!ta || batch == 1) {
+        let rows = batch * ma;
+        return cx.compose(&[a, b], dims, |a| {
+            let b = matrices(b.flat().clone(), (1, kb, nb), tb)?.try_reshape_like(&(kb, nb))?;
+            let a = matrices(a, (1, rows, ka), ta)?.try_reshape_like(&(rows, ka))?;
+            a.try_matmul(b)?.try_reshape_like(&(len,))
+        });
+    }
+    let wide = |t: &Tensor<E, D>| [&*lead, t.dims().get(t.rank() - 2..).unwrap_or_default()].concat();
+    let (da, db) = (wide(a), wide(b));
+    let (a, b) = (&expand(cx, a, &da)?, &expand(cx, b, &db)?);
+    cx.compose(&[a, b], dims, |a| {
+        let b = matrices(b.flat().clone(), (batch, kb, nb), tb)?;
+        matrices(a, (batch, ma, ka), ta)?.try_matmul(b)?.try_reshape_like(&(len,))
+    })
+}
+
+/// Leading axes, rows and columns of the matrices.
+fn split<E: Float, D: Device<E>>(t: &Tensor<E, D>, transposed: bool) -> Result<(&[usize], usize, usize)> {
+    match t.dims() {
+        [lead @ .., r, c] => Ok(if transposed { (lead, *c, *r) } else { (lead, *r, *c) }),
+        dims => Err(Error::Internal(format!("matrix product of a tensor of {dims:?}"))),
+    }
+}
+
+/// `t` as a batch of matrices of (rows, columns), stored transposed or not.
+fn matrices<E: Float, D: Device<E>, T: Tape<E, D>>(
+    t: super::view::Of1<E, D, T>,
+    (batch, rows, columns): (usize, usize, usize),
+    transposed: bool,
+) -> Result<super::view::Of3<E, D, T>, D::Err> {
+    if transposed {
+        t.try_reshape_like(&(batch, columns, rows))?.try_permute::<_, Axes3<0, 2, 1>>()
+    } else {
+        t.try_reshape_like(&(batch, rows, columns))
+    }
+}

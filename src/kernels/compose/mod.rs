@@ -1,0 +1,30 @@
+//! The definition of every kernel: composed of dfdx operations, for any dfdx device, in `f32` and `f64`.
+//!
+//! Integer work (shapes, indices of gathers) is done on the host. What a definition takes for granted about dfdx 0.13:
+//! binary operations refuse one tensor on both sides, nothing may be empty, shapes that do not fit panic.
+
+mod conv;
+mod elementwise;
+mod layout;
+mod loss;
+mod matmul;
+mod normalise;
+mod pool;
+mod reduce;
+mod scan;
+mod select;
+mod softmax;
+mod special;
+mod view;
+
+pub use conv::conv;
+pub use elementwise::{binary, unary};
+pub use layout::{concat, expand, gather, gather_flat, pad, permute, slice};
+pub use loss::{bce_with_logits, cross_entropy};
+pub use matmul::matmul;
+pub use normalise::{batch_norm, batch_norm_train, layer_norm};
+pub use pool::{avg_pool, max_pool};
+pub use reduce::reduce;
+pub use scan::cumsum;
+pub use select::select;
+pub use softmax::{log_softmax, softmax};

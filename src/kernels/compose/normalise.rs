@@ -1,0 +1,101 @@
+//! Normalisations. Statistics are taken in two passes, mean first, so that a large mean costs no precision.
+
+use super::{
+    elementwise::{binary, unary},
+    reduce::reduce,
+};
+use crate::{
+    engine::{Context, Float, Tensor},
+    error::Result,
+    kernels::{Binary, Reduce, Unary, shape::require},
+};
+use dfdx::prelude::Device;
+
+/// See [`crate::kernels::Backend::batch_norm`].
+pub fn batch_norm<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    scale: &Tensor<E, D>,
+    bias: &Tensor<E, D>,
+    mean: &Tensor<E, D>,
+    var: &Tensor<E, D>,
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
+    let [scale, bias, mean, var] = [channels(x, scale)?, channels(x, bias)?, channels(x, mean)?, channels(x, var)?];
+    let inverse = inverse_deviation(cx, &var.detached(), epsilon)?;
+    let factor = binary(cx, Binary::Mul, &inverse, &scale)?;
+    let centred = binary(cx, Binary::Sub, x, &mean.detached())?;
+    let scaled = binary(cx, Binary::Mul, &centred, &factor)?;
+    binary(cx, Binary::Add, &scaled, &bias)
+}
+
+/// See [`crate::kernels::Backend::batch_norm_train`].
+pub fn batch_norm_train<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    scale: &Tensor<E, D>,
+    bias: &Tensor<E, D>,
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
+    let (scale, bias) = (channels(x, scale)?, channels(x, bias)?);
+    let axes: Vec<usize> = (0..x.rank()).filter(|&a| a != 1).collect();
+    let standard = standardise(cx, x, &axes, epsilon)?;
+    let scaled = binary(cx, Binary::Mul, &standard, &scale)?;
+    binary(cx, Binary::Add, &scaled, &bias)
+}
+
+/// See [`crate::kernels::Backend::layer_norm`].
+pub fn layer_norm<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    scale: &Tensor<E, D>,
+    bias: Option<&Tensor<E, D>>,
+    axis: usize,
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
+    require(axis < x.rank(), || format!("layer normalisation of {:?} from axis {axis}", x.dims()))?;
+    let axes: Vec<usize> = (axis..x.rank()).collect();
+    let standard = standardise(cx, x, &axes, epsilon)?;
+    let scaled = binary(cx, Binary::Mul, &standard, scale)?;
+    let y = match bias {
+        Some(bias) => binary(cx, Binary::Add, &scaled, bias)?,
+        None => scaled,
+    };
+    require(y.dims() == x.dims(), || format!("layer normalisation of {:?} by {:?}", x.dims(), scale.dims()))?;
+    Ok(y)
+}
+
+/// (x − μ)/√(σ² + ε) with μ = mean x and σ² = mean (x − μ)² over `axes`.
+fn standardise<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    axes: &[usize],
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
+    let mean = reduce(cx, Reduce::Mean, x, axes, true)?;
+    let centred = binary(cx, Binary::Sub, x, &mean)?;
+    let square = unary(cx, Unary::PowScalar(2.), &centred)?;
+    let var = reduce(cx, Reduce::Mean, &square, axes, true)?;
+    let inverse = inverse_deviation(cx, &var, epsilon)?;
+    binary(cx, Binary::Mul, &centred, &inverse)
+}
+
+/// 1/√(var + ε).
+fn inverse_deviation<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    var: &Tensor<E, D>,
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
+    let shifted = unary(cx, Unary::AddScalar(epsilon), var)?;
+    let deviation = unary(cx, Unary::Sqrt, &shifted)?;
+    unary(cx, Unary::Reciprocal, &deviation)
+}
+
+/// `t`, one value a channel, as it broadcasts against `x`.
+fn channels<E: Float, D: Device<E>>(x: &Tensor<E, D>, t: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+    let fits = t.rank() == 1 && x.dims().get(1) == t.dims().first();
+    require(fits, || format!("{:?} values for the channels of {:?}", t.dims(), x.dims()))?;
+    let mut dims = vec![1; x.rank() - 1];
+    dims.splice(0..1, [t.len()]);
+    t.reshaped(dims)
+}
