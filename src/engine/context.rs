@@ -1,13 +1,13 @@
 //! One step's tape, lent to one operation after the other. The only file that calls `add_backward_op`.
 
-use super::{Flat, Float, Grads, Taped, Tensor};
+use super::{Buffer, Flat, Float, Grads, Taped, Tensor};
 use crate::{
     error::{Error, Result},
     tensor::HostTensor,
 };
 use dfdx::{
     prelude::{Backward, Cpu, Device, Rank0, SumTo, TryMul},
-    tensor::{Gradients, OwnedTape, PutTape, SplitTape, Tape, TensorFromVec, Trace},
+    tensor::{Gradients, OwnedTape, PutTape, SplitTape, Tape, Trace},
 };
 
 /// Which kernels an operation runs on.
@@ -127,14 +127,25 @@ impl<E: Float, D: Device<E>> Context<E, D> {
 /// Where a CPU kernel's backward pass leaves its results.
 pub struct GradSink<'a, E: Float>(&'a mut Gradients<E, Cpu>);
 
-impl<E: Float> GradSink<'_, E> {
+impl<E: Float> GradSink<'_, E>
+where
+    Cpu: Device<E>,
+{
     /// The gradient buffer of `tensor`, to be added to.
     pub fn of(&mut self, tensor: &Tensor<E, Cpu>) -> Result<&mut [E], dfdx::tensor::CpuError> {
-        Ok(self.0.get_or_alloc_mut(tensor.flat())?.as_mut_slice())
+        Ok(host(self.0.get_or_alloc_mut(tensor.flat())?).as_mut_slice())
     }
 }
 
-impl<E: Float> Context<E, Cpu> {
+/// A buffer of the CPU as what it is. (Where `Cpu: Device<E>` is assumed, the compiler does not look it up.)
+fn host<E: Float>(buffer: &mut Buffer<E, Cpu>) -> &mut Vec<E> {
+    buffer
+}
+
+impl<E: Float> Context<E, Cpu>
+where
+    Cpu: Device<E>,
+{
     /// Wraps the result of a CPU kernel and records `backward`, which is given the result's gradient and adds into
     /// the gradients of `inputs`. It is neither called nor kept if none of `inputs` is tracked.
     pub fn record<F>(
@@ -155,7 +166,7 @@ impl<E: Float> Context<E, Cpu> {
         if let Some(tape) = &mut self.tape {
             tape.add_backward_op(move |grads| {
                 // Taken, not borrowed: the buffer is freed as soon as its operation is through.
-                let gradient = std::mem::take(&mut **grads.get_or_alloc_mut(&flat)?);
+                let gradient = std::mem::take(host(grads.get_or_alloc_mut(&flat)?));
                 backward(&gradient, &mut GradSink(grads))
             });
         }

@@ -2,14 +2,20 @@
 
 use super::{Float, Tensor};
 use crate::error::Result;
-use dfdx::{prelude::Device, tensor::Gradients};
+use dfdx::{
+    prelude::Device,
+    tensor::{Gradients, Storage},
+};
+
+/// Elements in the memory of a device.
+pub type Buffer<E, D> = <D as Storage<E>>::Vec;
 
 /// The gradients of the tensors that were kept, by tensor identity.
 pub struct Grads<E: Float, D: Device<E>>(pub(super) Gradients<E, D>);
 
 impl<E: Float, D: Device<E>> Grads<E, D> {
     /// The gradient buffer of `tensor`, zero if nothing flowed into it.
-    pub fn buffer(&mut self, tensor: &Tensor<E, D>) -> Result<&mut D::Vec> {
+    pub fn buffer(&mut self, tensor: &Tensor<E, D>) -> Result<&mut Buffer<E, D>> {
         self.0.get_or_alloc_mut(tensor.flat()).map_err(super::context::device_error)
     }
 

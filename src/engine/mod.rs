@@ -7,5 +7,5 @@ mod value;
 
 pub use context::{Context, GradSink, Indices, KernelChoice};
 pub use float::Float;
-pub use grads::Grads;
+pub use grads::{Buffer, Grads};
 pub use value::{Flat, Taped, Tensor, Value};

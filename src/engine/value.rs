@@ -110,7 +110,10 @@ impl<E: Float, D: Device<E>> Tensor<E, D> {
     }
 }
 
-impl<E: Float> Tensor<E, Cpu> {
+impl<E: Float> Tensor<E, Cpu>
+where
+    Cpu: Device<E>,
+{
     /// The elements in host memory, without a copy.
     pub fn as_slice(&self) -> &[E] {
         let n = self.len();

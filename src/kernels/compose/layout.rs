@@ -1,7 +1,7 @@
 //! Elements in another order, repeated, left out or joined. All are gathers by indices computed on the host; what
 //! dfdx can do by strides alone (a swap of two blocks of axes, repetition along up to three runs) is done by strides.
 
-use super::view::{distinct, filled, spread};
+use super::view::{filled, spread};
 use crate::{
     engine::{Context, Float, Taped, Tensor},
     error::{Error, Result},

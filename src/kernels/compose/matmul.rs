@@ -10,7 +10,7 @@ use crate::{
     kernels::shape::{broadcast, require},
 };
 use dfdx::{
-    prelude::{Axes2, Axes3, Device, PermuteTo, ReshapeTo, TryMatMul},
+    prelude::{Axes3, Device, PermuteTo, ReshapeTo, TryMatMul},
     tensor::Tape,
 };
 

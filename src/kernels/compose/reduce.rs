@@ -11,7 +11,7 @@ use crate::{
     kernels::{Binary, Reduce, Unary, shape::require},
 };
 use dfdx::{
-    prelude::{Axis, ChooseFrom, Device, MaxTo, MinTo, ReshapeTo, SumTo, TryEq, TryMul},
+    prelude::{Axis, ChooseFrom, Device, MaxTo, MinTo, ReshapeTo, SumTo, TryEq},
     tensor::NoneTape,
 };
 
