@@ -1,5 +1,34 @@
 //! Rows: where they come from, which are to be forgotten, how they become batches.
+//!
+//! [`open`] takes paths and a model's [`Signature`] and gives [`Data`]: three [`Dataset`]s and the rows to forget. What
+//! the configuration does not say is inferred and noted, or asked for by name. A [`Dataset`] that fits in memory is
+//! kept decoded; a larger one is read by row groups (see [`Dataset::shuffled`] for the order). Batches are made by a
+//! background thread ahead of whoever takes them.
+//!
+//! Nothing here ever shows an id, a label or a feature value: messages say columns and counts.
 
 mod batch;
+mod bind;
+mod column;
+mod config;
+mod dataset;
+mod decode;
+pub mod digest;
+pub mod ids;
+mod join;
+mod open;
+mod rows;
+mod signature;
+mod source;
+mod split;
+mod stream;
 
 pub use batch::{Batch, Targets};
+pub use bind::Note;
+pub use config::{DataConfig, Files, InputConfig, InputKind, Layout, PerChannel, TargetConfig, TargetKind};
+pub use dataset::Dataset;
+pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
+pub use rows::Rows;
+pub use signature::{InputSpec, Signature};
+pub use source::{Piece, Source};
+pub use stream::{Batches, epoch_seed, permuted, stream};

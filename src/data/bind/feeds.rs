@@ -1,0 +1,319 @@
+//! From an input, its configuration and its columns to the way it is made.
+
+use super::{Note, inputs::Choice, peek::Peek, say};
+use super::super::{
+    DataConfig, InputConfig, InputKind, InputSpec, Layout, PerChannel, Signature,
+    column::{Class, Number},
+    decode::{Derived, Feed, Numbers, Pictures, Tokens},
+    source::Source,
+};
+use crate::{Error, Result, tensor::DType};
+
+/// Makes a feed for every input.
+pub fn make(
+    source: &Source,
+    config: &DataConfig,
+    signature: &Signature,
+    choices: &[Choice],
+    notes: &mut Vec<Note>,
+) -> Result<Vec<(String, Feed)>> {
+    let default = InputConfig::default();
+    let mut feeds = Vec::with_capacity(choices.len());
+    for (spec, choice) in signature.inputs.iter().zip(choices) {
+        let given = config.inputs.get(&spec.name).unwrap_or(&default);
+        let (feed, how, inferred) = match choice {
+            Choice::Derived(of, rule) => {
+                let tokens = signature.inputs.get(*of).map_or("", |s| s.name.as_str());
+                let feed = Feed::Derived(Derived { of: *of, rule: *rule, dtype: spec.dtype });
+                (feed, format!("{} of the tokens of `{tokens}`", format!("{rule:?}").to_lowercase()), true)
+            }
+            Choice::Columns(columns, inferred) => {
+                let (feed, how) = one(source, spec, given, columns)?;
+                (feed, how, *inferred)
+            }
+        };
+        let what = format!("input {} ({} {})", spec.name, spec.dtype, spec.shape());
+        notes.push(Note { what, how, inferred });
+        feeds.push((spec.name.clone(), feed));
+    }
+    Ok(feeds)
+}
+
+fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
+    let [name] = columns else { return table(source, spec, given, columns) };
+    let peek = Peek::at(source, name)?;
+    let kind = match (given.kind, peek.class) {
+        (Some(kind), _) => kind,
+        (None, Class::Image) => InputKind::Image,
+        (None, Class::List(Number::Int, _)) if !spec.dtype.is_float() && spec.row_dims().is_none_or(|d| d.len() == 1) => {
+            InputKind::Tokens
+        }
+        (None, Class::Scalar(_) | Class::List(..)) => InputKind::Numeric,
+        (None, Class::Text | Class::Other) => {
+            let ty = source.require(name, "the model")?.data_type();
+            return Err(wrong(source, spec, name, &format!("has type {ty}, which nothing is made from; {}",
+                say(&spec.name, "column = \"...\" of numbers, lists of numbers, or images"))));
+        }
+    };
+    unused(spec, given, kind)?;
+    match (kind, peek.class) {
+        (InputKind::Image, Class::Image) => image(source, spec, given, name, &peek),
+        (InputKind::Tokens, Class::List(Number::Int | Number::Bool, _)) => tokens(spec, given, name, &peek),
+        (InputKind::Numeric, Class::Scalar(_) | Class::List(..)) => numeric(source, spec, given, name, &peek),
+        (kind, _) => {
+            let ty = source.require(name, "the model")?.data_type();
+            Err(wrong(source, spec, name, &format!("has type {ty}, from which no {kind:?} input is made").to_lowercase()))
+        }
+    }
+}
+
+fn wrong(source: &Source, spec: &InputSpec, column: &str, problem: &str) -> Error {
+    Error::Data(format!("{}: input `{}`: column `{column}` {problem}", source.path().display(), spec.name))
+}
+
+/// # Errors
+/// Entries that the kind of input has no use for.
+fn unused(spec: &InputSpec, given: &InputConfig, kind: InputKind) -> Result<()> {
+    let image = kind == InputKind::Image;
+    let tokens = kind == InputKind::Tokens;
+    let entries = [
+        ("layout", given.layout.is_some() && tokens),
+        ("resize", given.resize.is_some() && !image),
+        ("channels", given.channels.is_some() && !image),
+        ("padding", given.padding.is_some() && !tokens),
+        ("length", given.length.is_some() && !tokens),
+        ("scale", given.scale.is_some() && tokens),
+        ("mean", given.mean.is_some() && tokens),
+        ("std", given.std.is_some() && tokens),
+    ];
+    match entries.iter().find(|(_, there)| *there) {
+        None => Ok(()),
+        Some((entry, _)) => {
+            let kind = format!("{kind:?}").to_lowercase();
+            Err(Error::Data(format!("`[inputs.{}]`: `{entry}` means nothing for an input of kind `{kind}`", spec.name)))
+        }
+    }
+}
+
+/// `(value · scale − mean) / std` as a factor and a term, for each of `n` channels.
+fn affine(spec: &InputSpec, given: &InputConfig, n: usize, scale: f64) -> Result<Vec<(f64, f64)>> {
+    let each = |entry: &str, value: &Option<PerChannel>, default: f64| match value {
+        None => Ok(vec![default; n]),
+        Some(v) => v.expand(n).ok_or_else(|| {
+            Error::Data(format!("`[inputs.{}]`: `{entry}` needs one number, or {n} of them", spec.name))
+        }),
+    };
+    let scale = given.scale.unwrap_or(scale);
+    let (mean, std) = (each("mean", &given.mean, 0.0)?, each("std", &given.std, 1.0)?);
+    if !scale.is_finite() || mean.iter().any(|m| !m.is_finite()) || std.iter().any(|s| !s.is_finite() || *s == 0.0) {
+        let problem = "`scale`, `mean` and `std` have to be finite, and `std` not 0";
+        return Err(Error::Data(format!("`[inputs.{}]`: {problem}", spec.name)));
+    }
+    Ok(mean.iter().zip(&std).map(|(m, s)| (scale / s, -m / s)).collect())
+}
+
+fn image(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {
+    let ask = |problem: &str, entry: &str| {
+        let (shape, hint) = (spec.shape(), say(&spec.name, entry));
+        Error::Data(format!("input `{}` has shape {shape}: {problem}; {hint}", spec.name))
+    };
+    if !spec.dtype.is_float() && spec.dtype != DType::U8 {
+        return Err(wrong(source, spec, name, &format!("holds images, but the input takes {}", spec.dtype)));
+    }
+    let Some(picture) = peek.picture else {
+        return Err(wrong(source, spec, name, "does not hold readable PNG or JPEG images"));
+    };
+    let channel = |d: Option<usize>| matches!(d, Some(1 | 3));
+    // Without any shape, images go in as most models have them.
+    let open = [None, None, None];
+    let dims = spec.row_dims().unwrap_or(&open);
+    let (layout, channels, height, width) = match *dims {
+        [h, w] => (Layout::Nchw, Some(1), h, w),
+        [a, b, c] => {
+            let layout = match given.layout {
+                Some(layout) => layout,
+                None if channel(a) && !channel(c) => Layout::Nchw,
+                None if channel(c) && !channel(a) => Layout::Nhwc,
+                None if a.is_none() && c.is_none() => Layout::Nchw,
+                None => return Err(ask("it does not tell which axis is the channel", "layout = \"nchw\" or \"nhwc\"")),
+            };
+            match layout {
+                Layout::Nchw => (layout, a, b, c),
+                Layout::Nhwc => (layout, c, a, b),
+            }
+        }
+        _ => return Err(ask("no images go into it", "column = \"...\" of numbers")),
+    };
+    let channels = channels.or(given.channels).unwrap_or(if picture.colour { 3 } else { 1 });
+    if !matches!(channels, 1 | 3) || given.channels.is_some_and(|c| c != channels) {
+        return Err(ask(&format!("images have 1 or 3 channels, not {channels}"), "channels = 1 or 3, as the model takes"));
+    }
+    let asked = given.resize.map(|[h, w]| (h as usize, w as usize));
+    let extent = |model: Option<usize>, asked: Option<usize>, seen: usize| match (model, asked) {
+        (Some(m), Some(a)) if m != a => {
+            Err(ask(&format!("`resize` asks for {a} where the model takes {m}"), "resize = [height, width] as the model takes"))
+        }
+        (Some(m), _) => Ok(m),
+        (None, asked) => Ok(asked.unwrap_or(seen)),
+    };
+    let height = extent(height, asked.map(|a| a.0), picture.height)?;
+    let width = extent(width, asked.map(|a| a.1), picture.width)?;
+    let default = if spec.dtype == DType::U8 { 1.0 } else { 1.0 / 255.0 };
+    let affine = affine(spec, given, channels, default)?;
+    if spec.dtype == DType::U8 && affine.iter().any(|a| *a != (1.0, 0.0)) {
+        return Err(ask("it takes bytes, which are not scaled", "no scale, mean or std"));
+    }
+    let dims = match (dims.len(), layout) {
+        (2, _) => vec![height, width],
+        (_, Layout::Nchw) => vec![channels, height, width],
+        (_, Layout::Nhwc) => vec![height, width, channels],
+    };
+    let values = match (given.scale, &given.mean, &given.std) {
+        _ if spec.dtype == DType::U8 => "pixels 0 to 255".into(),
+        (None, None, None) => "pixels / 255".into(),
+        _ => {
+            let text: Vec<_> = affine.iter().map(|(a, b)| format!("pixel · {a:.6} {} {:.6}", if *b < 0.0 { '−' } else { '+' }, b.abs())).collect();
+            text.join(", ")
+        }
+    };
+    let resized = if given.resize.is_some() { ", resized" } else { "" };
+    let how = format!("column `{name}`, images of {channels}×{height}×{width} as {layout:?}{resized}, {values}");
+    let resize = given.resize.is_some();
+    let column = name.to_owned();
+    Ok((Feed::Image(Pictures { column, channels, height, width, resize, layout, dims, dtype: spec.dtype, affine }), how))
+}
+
+fn tokens(spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {
+    let model = match spec.row_dims() {
+        None => None,
+        Some([length]) => *length,
+        Some(_) => {
+            let problem = format!("tokens go into [rows, length], but it has shape {}", spec.shape());
+            return Err(Error::Data(format!("input `{}`: {problem}", spec.name)));
+        }
+    };
+    if let (Some(asked), Some(model)) = (given.length, model)
+        && asked != model
+    {
+        let problem = format!("`length = {asked}`, but the model takes rows of {model}");
+        return Err(Error::Data(format!("`[inputs.{}]`: {problem}", spec.name)));
+    }
+    let length = given.length.or(model);
+    if length == Some(0) {
+        return Err(Error::Data(format!("input `{}`: rows of no token", spec.name)));
+    }
+    let padding = given.padding.unwrap_or(0);
+    let same = peek.rows > 1 && peek.uniform().is_some_and(|n| n > 1);
+    let padded = given.padding.is_some() || same || matches!(peek.class, Class::List(_, Some(_)));
+    let cut = match length {
+        Some(n) => format!("cut or padded with {padding} to {n}"),
+        None => format!("padded with {padding} to the longest of a batch"),
+    };
+    let column = name.to_owned();
+    let how = format!("column `{name}`, lists of tokens, {cut}");
+    Ok((Feed::Tokens(Tokens { column, length, padding, padded, dtype: spec.dtype }), how))
+}
+
+fn numeric(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {
+    let scalar = matches!(peek.class, Class::Scalar(_));
+    if let Class::Scalar(Number::Float) | Class::List(Number::Float, _) = peek.class
+        && !spec.dtype.is_float()
+    {
+        return Err(wrong(source, spec, name, &format!("holds floats, but the input takes {}", spec.dtype)));
+    }
+    let Some(length) = peek.uniform() else {
+        let (low, high) = peek.lengths.unwrap_or((0, 0));
+        let tokens = if spec.dtype.is_float() { String::new() } else { format!("; for tokens, {}", say(&spec.name, "kind = \"tokens\"")) };
+        return Err(wrong(source, spec, name, &format!("has lists of {low} to {high} numbers, but every row needs as many{tokens}")));
+    };
+    let misfit = || {
+        let problem = format!("has {length} numbers a row, but the input has shape {}", spec.shape());
+        wrong(source, spec, name, &problem)
+    };
+    let dims: Vec<usize> = match spec.row_dims() {
+        None if scalar => vec![1],
+        None if !peek.nested.is_empty() => peek.nested.clone(),
+        None => vec![length],
+        Some(dims) => {
+            let known = dims.iter().flatten().try_fold(1usize, |n, d| n.checked_mul(*d)).ok_or_else(misfit)?;
+            match dims.iter().filter(|d| d.is_none()).count() {
+                0 => dims.iter().flatten().copied().collect(),
+                1 if known > 0 && length % known == 0 => dims.iter().map(|d| d.unwrap_or(length / known)).collect(),
+                _ if peek.nested.len() == dims.len() => {
+                    peek.nested.iter().zip(dims).map(|(seen, d)| d.unwrap_or(*seen)).collect()
+                }
+                _ => return Err(misfit()),
+            }
+        }
+    };
+    if dims.iter().product::<usize>() != length {
+        return Err(misfit());
+    }
+    let affine = numeric_affine(spec, given, &dims)?;
+    let what = if scalar { "a number a row".into() } else { format!("lists of {length} numbers") };
+    let scaled = if affine.is_some() { ", scaled as the configuration says" } else { "" };
+    let how = format!("column `{name}`, {what}{scaled}");
+    Ok((Feed::Numbers(Numbers { columns: vec![name.to_owned()], dims, dtype: spec.dtype, affine }), how))
+}
+
+/// Factors and terms of every element of a row, where the configuration gives any: for each element, or for each
+/// channel of an image.
+fn numeric_affine(spec: &InputSpec, given: &InputConfig, dims: &[usize]) -> Result<Option<Vec<(f64, f64)>>> {
+    if given.scale.is_none() && given.mean.is_none() && given.std.is_none() {
+        return Ok(None);
+    }
+    if !spec.dtype.is_float() {
+        return Err(Error::Data(format!("`[inputs.{}]`: the input takes {}, which is not scaled", spec.name, spec.dtype)));
+    }
+    let length = dims.iter().product::<usize>();
+    let count = |v: &Option<PerChannel>| match v {
+        Some(PerChannel::Each(xs)) => Some(xs.len()),
+        _ => None,
+    };
+    let channels = match (given.layout.unwrap_or(Layout::Nchw), dims) {
+        (Layout::Nchw, [c, _, ..]) => Some(*c),
+        (Layout::Nhwc, [.., c]) if dims.len() > 1 => Some(*c),
+        _ => None,
+    };
+    let given_count = count(&given.mean).or(count(&given.std));
+    match channels {
+        Some(c) if c > 0 && given_count == Some(c) && c != length => {
+            let each = affine(spec, given, c, 1.0)?;
+            let run = if given.layout == Some(Layout::Nhwc) { 1 } else { length / c };
+            let element = |i: usize| each.get(i / run % c).copied().unwrap_or((1.0, 0.0));
+            Ok(Some((0..length).map(element).collect()))
+        }
+        _ => affine(spec, given, length, 1.0).map(Some),
+    }
+}
+
+fn table(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
+    unused(spec, given, InputKind::Numeric)?;
+    if given.kind.is_some_and(|k| k != InputKind::Numeric) {
+        return Err(Error::Data(format!("`[inputs.{}]`: several columns make a `numeric` input only", spec.name)));
+    }
+    for name in columns {
+        let class = super::super::column::classify(source.require(name, "the model")?.data_type());
+        match class {
+            Class::Scalar(Number::Float) if !spec.dtype.is_float() => {
+                return Err(wrong(source, spec, name, &format!("holds floats, but the input takes {}", spec.dtype)));
+            }
+            Class::Scalar(_) => {}
+            _ => return Err(wrong(source, spec, name, "does not hold one number a row")),
+        }
+    }
+    let n = columns.len();
+    let dims: Vec<usize> = match spec.row_dims() {
+        None | Some([None]) => vec![n],
+        Some(dims) => dims.iter().map(|d| d.unwrap_or(0)).collect(),
+    };
+    if dims.iter().product::<usize>() != n {
+        let problem = format!("{n} columns are given, but it has shape {}", spec.shape());
+        return Err(Error::Data(format!("input `{}`: {problem}", spec.name)));
+    }
+    let affine = numeric_affine(spec, given, &dims)?;
+    let shown: Vec<_> = columns.iter().take(6).map(|c| format!("`{c}`")).collect();
+    let more = if n > 6 { format!(", … ({n} in all)") } else { String::new() };
+    let how = format!("columns {}{more}, in this order", shown.join(", "));
+    Ok((Feed::Numbers(Numbers { columns: columns.to_vec(), dims, dtype: spec.dtype, affine }), how))
+}

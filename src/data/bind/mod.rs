@@ -1,0 +1,70 @@
+//! Which columns feed which inputs, and what the labels mean: taken from the configuration, inferred from names, types
+//! and shapes where it says nothing, asked for by name where that does not decide.
+
+mod feeds;
+mod inputs;
+mod peek;
+mod target;
+
+use super::{
+    DataConfig, Signature,
+    decode::Plan,
+    source::Source,
+};
+use crate::{Error, Result};
+use serde::Serialize;
+
+/// One decision about the data, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What was decided: `input x`, `target`, `id`, `split`, …
+    pub what: String,
+    /// How: columns, kinds, shapes.
+    pub how: String,
+    /// Whether it was inferred; else the configuration says it.
+    pub inferred: bool,
+}
+
+/// A plan, and what was decided on the way.
+pub(super) struct Bound {
+    pub plan: Plan,
+    pub notes: Vec<Note>,
+    pub kind: super::TargetKind,
+}
+
+/// Binds a table's columns to a model. `taken` are columns that are not the model's: the id, the split.
+///
+/// # Errors
+/// [`Error::Data`]: columns that are missing, of an unfit type, or that nothing tells apart; it says what to write.
+pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, taken: &[&str]) -> Result<Bound> {
+    if let Some(name) = config.inputs.keys().find(|name| !signature.inputs.iter().any(|i| i.name == **name)) {
+        let names: Vec<_> = signature.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
+        let names = names.join(", ");
+        return Err(Error::Data(format!("`[inputs.{name}]`: the model has no such input; its inputs are {names}")));
+    }
+    let mut notes = Vec::new();
+    let early = target::named(source, config, signature, taken)?;
+    let mut used: Vec<&str> = taken.to_vec();
+    if let Some((columns, _)) = &early {
+        used.extend(columns.iter().map(String::as_str));
+    }
+    let assigned = inputs::assign(source, config, signature, &used, early.is_none())?;
+    let feeds = feeds::make(source, config, signature, &assigned, &mut notes)?;
+    for choice in &assigned {
+        used.extend(choice.columns().iter().map(String::as_str));
+    }
+    let (columns, inferred) = match early {
+        Some(named) => named,
+        None => (target::left(source, &used)?, true),
+    };
+    let (target, kind) = target::make(source, config, signature, columns, inferred, &mut notes)?;
+    Ok(Bound { plan: Plan { feeds, target }, notes, kind })
+}
+
+/// The table that a message about input `name` tells to write.
+pub(super) fn say(name: &str, entry: &str) -> String {
+    // A TOML key that is not bare is quoted.
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let key = if bare { name.to_owned() } else { format!("{name:?}") };
+    format!("write `{entry}` under `[inputs.{key}]`")
+}

@@ -1,0 +1,65 @@
+//! A look at a column's first rows, where its type alone does not tell the shape.
+
+use super::super::{
+    column::{self, Class},
+    decode::Picture,
+    source::Source,
+};
+use crate::Result;
+use arrow_array::Array;
+
+/// Rows that are looked at.
+const ROWS: usize = 64;
+
+/// What the first rows of a column look like.
+#[derive(Clone, Debug)]
+pub struct Peek {
+    /// What the column's type can serve as.
+    pub class: Class,
+    /// Shortest and longest list.
+    pub lengths: Option<(usize, usize)>,
+    /// Extents of the first row's nested lists.
+    pub nested: Vec<usize>,
+    /// The first image.
+    pub picture: Option<Picture>,
+    /// Rows seen.
+    pub rows: usize,
+}
+
+impl Peek {
+    /// Looks at a column.
+    pub fn at(source: &Source, name: &str) -> Result<Self> {
+        let field = source.require(name, "the model")?;
+        let mut peek =
+            Peek { class: column::classify(field.data_type()), lengths: None, nested: Vec::new(), picture: None, rows: 0 };
+        let Some(&piece) = source.pieces().iter().find(|p| p.rows > 0) else { return Ok(peek) };
+        let Some(batch) = source.read(piece, &[name], None, ROWS)?.next() else { return Ok(peek) };
+        let batch = batch?;
+        source.check_nulls(piece, &batch)?;
+        let Some(array) = batch.columns().first() else { return Ok(peek) };
+        let fail = |problem: String| source.problem(piece, format!("column `{name}`: {problem}"));
+        peek.rows = array.len();
+        match peek.class {
+            Class::List(..) => {
+                let lists = column::flatten(array).map_err(fail)?;
+                peek.lengths = lists.lengths().min().zip(lists.lengths().max());
+                peek.nested = lists.nested;
+            }
+            Class::Image => {
+                let blobs = column::blobs(array).map_err(fail)?;
+                peek.picture = blobs.iter().flatten().next().and_then(Picture::of);
+            }
+            _ => {}
+        }
+        Ok(peek)
+    }
+
+    /// The length that all rows seen have.
+    pub fn uniform(&self) -> Option<usize> {
+        match self.class {
+            Class::Scalar(_) => Some(1),
+            Class::List(_, Some(n)) => Some(n),
+            _ => self.lengths.filter(|(a, b)| a == b).map(|(a, _)| a),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Arrow columns as plain vectors.
+
+use arrow_array::{
+    Array, ArrayRef, Float32Array, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait, StructArray,
+    cast::AsArray,
+    types::{Float32Type, Float64Type, Int64Type},
+};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::DataType;
+
+/// Kinds of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// Any integer type.
+    Int,
+    /// f16, f32 or f64.
+    Float,
+    /// Booleans: 0 and 1.
+    Bool,
+}
+
+/// What a column can serve as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// One number a row.
+    Scalar(Number),
+    /// A list of numbers a row, possibly nested; its length if the type fixes it.
+    List(Number, Option<usize>),
+    /// An encoded image: bytes, or a struct that holds `bytes`.
+    Image,
+    /// Text.
+    Text,
+    /// A type that nothing is made from.
+    Other,
+}
+
+/// What a column of this type can serve as.
+pub fn classify(ty: &DataType) -> Class {
+    use DataType::*;
+    match ty {
+        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => Class::Scalar(Number::Int),
+        Float16 | Float32 | Float64 => Class::Scalar(Number::Float),
+        Boolean => Class::Scalar(Number::Bool),
+        Utf8 | LargeUtf8 | Utf8View => Class::Text,
+        Binary | LargeBinary | BinaryView => Class::Image,
+        Dictionary(_, value) => classify(value),
+        Struct(fields) => match fields.iter().find(|f| f.name() == "bytes") {
+            Some(f) if classify(f.data_type()) == Class::Image => Class::Image,
+            _ => Class::Other,
+        },
+        List(f) | LargeList(f) | ListView(f) | LargeListView(f) => match classify(f.data_type()) {
+            Class::Scalar(n) | Class::List(n, _) => Class::List(n, None),
+            _ => Class::Other,
+        },
+        FixedSizeList(f, n) => {
+            let n = usize::try_from(*n).ok();
+            match classify(f.data_type()) {
+                Class::Scalar(number) => Class::List(number, n),
+                Class::List(number, inner) => Class::List(number, n.zip(inner).and_then(|(a, b)| a.checked_mul(b))),
+                _ => Class::Other,
+            }
+        }
+        _ => Class::Other,
+    }
+}
+
+/// The part of a column whose nulls matter: of an image struct, its bytes.
+fn essential(array: &ArrayRef) -> &ArrayRef {
+    match array.as_any().downcast_ref::<StructArray>() {
+        Some(s) if s.null_count() == 0 => s.column_by_name("bytes").unwrap_or(array),
+        _ => array,
+    }
+}
+
+fn children(array: &ArrayRef) -> Option<ArrayRef> {
+    match array.data_type() {
+        DataType::List(_) => Some(list_values::<i32>(array.as_list())),
+        DataType::LargeList(_) => Some(list_values::<i64>(array.as_list())),
+        DataType::FixedSizeList(..) => Some(array.as_fixed_size_list().values().clone()),
+        DataType::ListView(_) => Some(array.as_list_view::<i32>().values().clone()),
+        DataType::LargeListView(_) => Some(array.as_list_view::<i64>().values().clone()),
+        _ => None,
+    }
+}
+
+fn list_values<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> ArrayRef {
+    let offsets = list.value_offsets();
+    let start = offsets.first().map_or(0, |o| o.as_usize());
+    let end = offsets.last().map_or(0, |o| o.as_usize());
+    list.values().slice(start, end.saturating_sub(start))
+}
+
+/// Whether a row has no value, or a list with an element that has none.
+pub fn has_nulls(array: &ArrayRef) -> bool {
+    let array = essential(array);
+    array.logical_null_count() > 0 || children(array).is_some_and(|c| has_nulls(&c))
+}
+
+/// How many rows those are.
+pub fn null_rows(array: &ArrayRef) -> usize {
+    fn row(array: &ArrayRef, i: usize) -> bool {
+        let one = array.slice(i, 1);
+        one.logical_null_count() > 0 || {
+            let inner = match one.data_type() {
+                DataType::ListView(_) => Some(one.as_list_view::<i32>().value(0)),
+                DataType::LargeListView(_) => Some(one.as_list_view::<i64>().value(0)),
+                _ => children(&one),
+            };
+            inner.is_some_and(|inner| has_nulls(&inner))
+        }
+    }
+    let array = essential(array);
+    (0..array.len()).filter(|&i| row(array, i)).count()
+}
+
+/// Lists of numbers, laid end to end.
+pub struct Lists {
+    /// Row `i` is `values[ends[i]..ends[i + 1]]`.
+    pub ends: Vec<usize>,
+    /// All elements: a column of plain numbers.
+    pub values: ArrayRef,
+    /// Extents of the first row's nested lists, outermost first.
+    pub nested: Vec<usize>,
+}
+
+impl Lists {
+    /// Length of every row.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.ends.iter().zip(self.ends.iter().skip(1)).map(|(a, b)| b - a)
+    }
+}
+
+/// Takes the lists off a column, all levels of them; a column of plain numbers is lists of one.
+pub fn flatten(array: &ArrayRef) -> Result<Lists, String> {
+    let mut ends: Vec<usize> = (0..=array.len()).collect();
+    let mut values = array.clone();
+    let mut nested = Vec::new();
+    loop {
+        let item = match values.data_type() {
+            DataType::ListView(f) | DataType::LargeListView(f) => Some(f.clone()),
+            _ => None,
+        };
+        if let Some(item) = item {
+            values = cast(&values, &DataType::LargeList(item))?;
+        }
+        let inner: Vec<usize> = match values.data_type() {
+            DataType::List(_) => relative::<i32>(values.as_list()),
+            DataType::LargeList(_) => relative::<i64>(values.as_list()),
+            DataType::FixedSizeList(_, n) => {
+                let n = usize::try_from(*n).map_err(|_| "a list type of negative length".to_owned())?;
+                (0..=values.len()).map(|i| i * n).collect()
+            }
+            _ => return Ok(Lists { ends, values, nested }),
+        };
+        nested.push(inner.get(1).copied().unwrap_or(0));
+        let child = children(&values).ok_or("a list without values")?;
+        let broken = || "lists whose offsets lie outside their values".to_owned();
+        ends = ends.iter().map(|&e| inner.get(e).copied().ok_or_else(broken)).collect::<Result<_, _>>()?;
+        values = child;
+    }
+}
+
+fn relative<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Vec<usize> {
+    let offsets = list.value_offsets();
+    let start = offsets.first().map_or(0, |o| o.as_usize());
+    offsets.iter().map(|o| o.as_usize() - start).collect()
+}
+
+fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    cast_with_options(array, to, &CastOptions { safe: false, ..Default::default() }).map_err(|_| {
+        format!("holds values of type {} that do not fit {to}", array.data_type())
+    })
+}
+
+/// Numbers as `i64`. Floats are not taken, nor are integers beyond the range.
+pub fn integers(array: &ArrayRef) -> Result<Int64Array, String> {
+    match classify(array.data_type()) {
+        Class::Scalar(Number::Int | Number::Bool) => Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+        _ => Err(format!("has type {}, but integers are needed", array.data_type())),
+    }
+}
+
+/// Numbers as `f64`.
+pub fn doubles(array: &ArrayRef) -> Result<Float64Array, String> {
+    Ok(number(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+}
+
+/// Numbers as `f32`, rounded to nearest.
+pub fn floats(array: &ArrayRef) -> Result<Float32Array, String> {
+    Ok(number(array, &DataType::Float32)?.as_primitive::<Float32Type>().clone())
+}
+
+fn number(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    match classify(array.data_type()) {
+        Class::Scalar(_) => cast(array, to),
+        _ => Err(format!("has type {}, but numbers are needed", array.data_type())),
+    }
+}
+
+/// Encoded files: bytes, or the `bytes` of a struct.
+pub fn blobs(array: &ArrayRef) -> Result<LargeBinaryArray, String> {
+    match classify(array.data_type()) {
+        Class::Image => Ok(cast(essential(array), &DataType::LargeBinary)?.as_binary::<i64>().clone()),
+        _ => Err(format!("has type {}, but encoded images are needed", array.data_type())),
+    }
+}
+
+/// A column whose dictionary, if it has one, is resolved.
+pub fn plain(array: &ArrayRef) -> Result<ArrayRef, String> {
+    match array.data_type() {
+        DataType::Dictionary(_, value) => cast(array, value),
+        _ => Ok(array.clone()),
+    }
+}
+
+/// Text of any kind, also behind a dictionary.
+pub fn text(array: &ArrayRef) -> Result<ArrayRef, String> {
+    cast(array, &DataType::LargeUtf8)
+}

@@ -1,0 +1,169 @@
+//! What a configuration file may say of the data: its `[data]`, `[inputs.NAME]` and `[target]` tables.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// The tables of the configuration that speak of the data. Everything is optional: what can be inferred from the
+/// model's inputs is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Files, and the columns that are not the model's.
+    pub data: Files,
+    /// How each model input is fed, by the input's name.
+    pub inputs: BTreeMap<String, InputConfig>,
+    /// What the rows should come out as.
+    pub target: TargetConfig,
+}
+
+/// The `[data]` table. A path is a Parquet file, a folder of them, or a glob.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Files {
+    /// The rows that the model was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<PathBuf>,
+    /// Rows that the model was not trained on: τ is their mean loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
+    /// Rows that the model was not trained on: the audit compares the forgotten ones with them. If only one of
+    /// `validation` and `test` is given, it is split in half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// The column of row ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// A column of `train` that says `train`, `validation` or `test`, in place of separate files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Rows whose decoded size is below this many MiB are kept decoded (2048 unless given).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+}
+
+/// How the values of a column are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// PNG or JPEG files.
+    Image,
+    /// Lists of token ids, padded and cut to one length.
+    Tokens,
+    /// Numbers, or lists of as many numbers in every row.
+    Numeric,
+}
+
+/// Order of an image's axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Row, channel, height, width.
+    Nchw,
+    /// Row, height, width, channel.
+    Nhwc,
+}
+
+/// One number for all, or one for each channel (or column).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PerChannel {
+    /// The same for all.
+    One(f64),
+    /// One each.
+    Each(Vec<f64>),
+}
+
+impl PerChannel {
+    /// `n` numbers; `None` if there is another number of them.
+    pub fn expand(&self, n: usize) -> Option<Vec<f64>> {
+        match self {
+            Self::One(x) => Some(vec![*x; n]),
+            Self::Each(xs) => (xs.len() == n).then(|| xs.clone()),
+        }
+    }
+}
+
+/// An `[inputs.NAME]` table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputConfig {
+    /// The column that feeds this input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Several columns of numbers that feed this input together, in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// How to read them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<InputKind>,
+    /// A value becomes `(value · scale − mean) / std`. For images 1/255 unless given, otherwise 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// Subtracted after scaling; 0 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<PerChannel>,
+    /// Divided by after that; 1 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<PerChannel>,
+    /// Order of an image's axes, where the model's shape does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// Height and width that images are brought to; without it, an image of another size is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<[u32; 2]>,
+    /// Channels of an image (1 or 3), where the model's shape does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// The token that fills short rows; 0 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub padding: Option<i64>,
+    /// Tokens a row; else the model's, else the longest of the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
+}
+
+/// What the rows should come out as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// One class a row, counted from 0.
+    Class,
+    /// 0 or 1, for one logit.
+    Binary,
+    /// Any number of labels a row: a list of 0 and 1, or of label numbers.
+    MultiLabel,
+    /// Numbers (regression).
+    Value,
+}
+
+/// The `[target]` table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetConfig {
+    /// The label's column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Several columns, one a label or value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// How to read them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<TargetKind>,
+}
+
+impl DataConfig {
+    /// Makes relative paths relative to `base`, the folder of the configuration file.
+    pub fn resolve(&mut self, base: &Path) {
+        for path in [&mut self.data.train, &mut self.data.validation, &mut self.data.test].into_iter().flatten() {
+            *path = base.join(&*path);
+        }
+    }
+
+    /// Decoded bytes below which a dataset is kept in memory.
+    pub fn memory(&self) -> u64 {
+        self.data.memory_mib.unwrap_or(2048).saturating_mul(1 << 20)
+    }
+}

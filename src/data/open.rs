@@ -1,0 +1,239 @@
+//! The flow from paths to datasets: sources, split, columns, ids.
+
+use super::{
+    DataConfig, Dataset, Note, Rows, Signature, TargetKind, Targets,
+    bind::{Bound, bind},
+    decode::Plan,
+    join,
+    source::Source,
+    split::{self, Parts},
+};
+use crate::{Error, Result};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What to do with ids that no training row has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingIds {
+    /// Stop, and say how many there are.
+    #[default]
+    Stop,
+    /// Forget the others.
+    Ignore,
+}
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Parquet file, folder or glob of row ids.
+    pub forget: Option<PathBuf>,
+    /// A class whose rows are to be forgotten.
+    pub forget_class: Option<i64>,
+    /// What to do with ids that no training row has.
+    pub missing_ids: MissingIds,
+    /// Salt of the digest of the ids.
+    pub salt: Vec<u8>,
+}
+
+/// Numbers of rows and ids, for the report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Rows that the model was trained on.
+    pub train_rows: usize,
+    /// Of these, the rows to forget.
+    pub forget_rows: usize,
+    /// Of these, the others.
+    pub retain_rows: usize,
+    /// Rows that τ comes from.
+    pub validation_rows: usize,
+    /// Rows that the audit compares with.
+    pub test_rows: usize,
+    /// Ids to forget, each counted once.
+    pub forget_ids: usize,
+    /// Repeated ids in the list.
+    pub duplicate_ids: usize,
+    /// Ids that no training row has.
+    pub missing_ids: usize,
+    /// Training rows whose id is also one of a validation or test row.
+    pub shared_with_held_out: usize,
+}
+
+/// All rows of a run.
+#[derive(Debug)]
+pub struct Data {
+    /// The rows that the model was trained on.
+    pub train: Arc<Dataset>,
+    /// Rows that the model was not trained on: τ is their mean loss.
+    pub validation: Arc<Dataset>,
+    /// Other rows that the model was not trained on, for the audit.
+    pub test: Arc<Dataset>,
+    /// Rows of `train` to forget.
+    pub forget: Rows,
+    /// The other rows of `train`.
+    pub retain: Rows,
+    /// What the labels are.
+    pub target: TargetKind,
+    /// Classes (0 if not known), labels or values a row.
+    pub target_width: usize,
+    /// Numbers of rows and ids.
+    pub counts: Counts,
+    /// Salted SHA-256 of the ids to forget, if they were given by ids.
+    pub forget_ids_sha256: Option<String>,
+    /// What the user should know, though it stops nothing.
+    pub warnings: Vec<String>,
+    /// What was decided about the data.
+    pub notes: Vec<Note>,
+}
+
+impl Data {
+    /// Every data file, for digests: training first, then those held out.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for set in [&self.train, &self.validation, &self.test] {
+            for file in set.source.files() {
+                if !files.iter().any(|f| f == file) {
+                    files.push(file.into());
+                }
+            }
+        }
+        files
+    }
+
+    /// Rows of each class among the chosen rows of `set`, by class number; `None` unless every row has one class.
+    pub fn class_counts(&self, set: &Dataset, rows: &Rows) -> Result<Option<Vec<usize>>> {
+        let Targets::Classes(classes) = set.targets(rows)? else { return Ok(None) };
+        let mut counts = vec![0usize; self.target_width.max(if self.target == TargetKind::Binary { 2 } else { 0 })];
+        for class in classes {
+            let class = usize::try_from(class).unwrap_or(usize::MAX);
+            match counts.get_mut(class) {
+                Some(count) => *count += 1,
+                // Only where the model's outputs are not known.
+                None if class < 1 << 20 => {
+                    counts.resize(class + 1, 0);
+                    if let Some(count) = counts.get_mut(class) {
+                        *count += 1;
+                    }
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(counts))
+    }
+}
+
+/// Opens all data of a run.
+///
+/// # Errors
+/// [`Error::Usage`] without anything to forget; [`Error::ReadData`] for files that cannot be read; [`Error::Data`] for
+/// everything else: no validation data, columns that do not fit the model, unknown ids, rows to forget that are held
+/// out too, an empty forget or retain set.
+pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Result<Data> {
+    if request.forget.is_none() && request.forget_class.is_none() {
+        return Err(Error::Usage("nothing to forget: give --forget IDS.parquet or --forget-class N".into()));
+    }
+    let train = train_source(config)?;
+    let mut notes = Vec::new();
+    let files = split::files(config, &train, &mut notes)?;
+    let list = match &request.forget {
+        Some(path) => Some(join::List::open(config, &train, path)?),
+        None => None,
+    };
+    let id = join::id_column(config, &train, list.as_ref(), &mut notes)?;
+    let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
+    taken.extend(files.split_column.as_deref());
+    let Bound { plan, notes: more, kind } = bind(&train, config, signature, &taken)?;
+    notes.extend(more);
+    for source in [&files.validation, &files.test].into_iter().flatten() {
+        for column in plan.columns() {
+            source.require(column, "the model")?;
+        }
+    }
+    let parts = split::parts(&train, files, id.as_deref(), &mut notes)?;
+    let class_rows = match request.forget_class {
+        Some(class) => Some(class_rows(&train, &plan, kind, &parts.train, class)?),
+        None => None,
+    };
+    let joined = join::join(&train, &parts, id.as_deref(), list.as_ref(), class_rows.as_ref(), request)?;
+    let forget = joined.forget;
+    let retain = forget.complement();
+    if retain.is_empty() {
+        return Err(Error::Data("every training row is to be forgotten: without rows to retain, nothing keeps the model useful".into()));
+    }
+    let Parts { train: train_rows, validation, test, warnings } = parts;
+    let mut warnings: Vec<String> = warnings;
+    warnings.extend(joined.warnings);
+    let counts = Counts {
+        train_rows: train_rows.len(),
+        forget_rows: forget.len(),
+        retain_rows: retain.len(),
+        validation_rows: validation.1.len(),
+        test_rows: test.1.len(),
+        ..joined.counts
+    };
+    let (target_width, plan) = (plan.target.width, Arc::new(plan));
+    let memory = config.memory();
+    let mut train = Dataset::open(train, plan.clone(), train_rows, memory)?;
+    train.keep(&forget, memory / 2)?;
+    Ok(Data {
+        train: Arc::new(train),
+        validation: Arc::new(Dataset::open(validation.0, plan.clone(), validation.1, memory)?),
+        test: Arc::new(Dataset::open(test.0, plan, test.1, memory)?),
+        forget,
+        retain,
+        target: kind,
+        target_width,
+        counts,
+        forget_ids_sha256: joined.digest,
+        warnings,
+        notes,
+    })
+}
+
+/// Opens one table's rows alone, without any split or ids: for checks that need rows and nothing else.
+pub fn open_rows(config: &DataConfig, path: &Path, signature: &Signature) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
+    let source = Arc::new(Source::open(path)?);
+    let id = config.data.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
+    let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
+    taken.extend(config.data.split.as_deref());
+    let Bound { plan, notes, kind } = bind(&source, config, signature, &taken)?;
+    let rows = Rows::all(source.rows());
+    if rows.is_empty() {
+        return Err(Error::Data(format!("{}: no rows", path.display())));
+    }
+    Ok((Arc::new(Dataset::open(source, Arc::new(plan), rows, config.memory())?), kind, notes))
+}
+
+fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
+    let path = config.data.train.as_deref().ok_or_else(|| {
+        Error::Data("no training data: give --data, or `train = \"...\"` under `[data]`, naming the rows that the model was trained on".into())
+    })?;
+    let source = Source::open(path)?;
+    if source.rows() == 0 {
+        return Err(Error::Data(format!("{}: no rows", path.display())));
+    }
+    Ok(Arc::new(source))
+}
+
+/// Training rows of a class, numbered within the training rows.
+fn class_rows(source: &Arc<Source>, plan: &Plan, kind: TargetKind, rows: &Rows, class: i64) -> Result<Rows> {
+    if !matches!(kind, TargetKind::Class | TargetKind::Binary) {
+        return Err(Error::Data("--forget-class needs labels of one class a row, but these are not".into()));
+    }
+    let width = plan.target.width;
+    let classes = if kind == TargetKind::Binary { 2 } else { width };
+    if class < 0 || (classes > 0 && usize::try_from(class).map_or(true, |c| c >= classes)) {
+        return Err(Error::Data(format!("--forget-class {class}: the model's classes are 0 to {}", classes.saturating_sub(1))));
+    }
+    let plan = Arc::new(Plan { feeds: Vec::new(), target: plan.target.clone() });
+    let labels = Dataset::open(source.clone(), plan, rows.clone(), 0)?;
+    let Targets::Classes(found) = labels.targets(&Rows::all(rows.len()))? else {
+        return Err(Error::Internal("classes without classes".into()));
+    };
+    let rows_of: Vec<usize> = found.iter().enumerate().filter(|(_, c)| **c == class).map(|(i, _)| i).collect();
+    if rows_of.is_empty() {
+        return Err(Error::Data(format!("--forget-class {class}: no training row has that class")));
+    }
+    Ok(Rows::listed(rows.len(), rows_of))
+}

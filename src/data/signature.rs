@@ -1,0 +1,48 @@
+//! What a model asks of the data: names, types and shapes, free of the graph.
+
+use crate::tensor::DType;
+
+/// An input or output of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputSpec {
+    /// Name in the file.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Extents, `None` where one is not fixed; `None` where even the rank is open. The first axis is the row.
+    pub dims: Option<Vec<Option<usize>>>,
+}
+
+impl InputSpec {
+    /// Extents behind the row axis, if the rank is known.
+    pub fn row_dims(&self) -> Option<&[Option<usize>]> {
+        self.dims.as_deref().map(|d| d.get(1..).unwrap_or(&[]))
+    }
+
+    /// Elements of one row, if every extent is fixed.
+    pub fn row_len(&self) -> Option<usize> {
+        self.row_dims()?.iter().try_fold(1usize, |n, d| n.checked_mul((*d)?))
+    }
+
+    /// The shape as text: `[?, 3, 32, 32]`.
+    pub fn shape(&self) -> String {
+        match &self.dims {
+            None => "[...]".into(),
+            Some(dims) => {
+                let dims: Vec<_> = dims.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
+                format!("[{}]", dims.join(", "))
+            }
+        }
+    }
+}
+
+/// What a model asks of the data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signature {
+    /// The inputs that rows feed, in the model's order; not an input for labels.
+    pub inputs: Vec<InputSpec>,
+    /// The output that the loss is computed from.
+    pub scores: Option<InputSpec>,
+    /// The input for labels, where the loss is in the graph.
+    pub label: Option<InputSpec>,
+}
