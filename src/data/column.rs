@@ -1,7 +1,8 @@
 //! Arrow columns as plain vectors.
 
 use arrow_array::{
-    Array, ArrayRef, Float32Array, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait, StructArray,
+    Array, ArrayRef, Float32Array, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait,
+    StructArray,
     cast::AsArray,
     types::{Float32Type, Float64Type, Int64Type},
 };
@@ -167,15 +168,16 @@ fn relative<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Vec<usize> {
 }
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
-    cast_with_options(array, to, &CastOptions { safe: false, ..Default::default() }).map_err(|_| {
-        format!("holds values of type {} that do not fit {to}", array.data_type())
-    })
+    cast_with_options(array, to, &CastOptions { safe: false, ..Default::default() })
+        .map_err(|_| format!("holds values of type {} that do not fit {to}", array.data_type()))
 }
 
 /// Numbers as `i64`. Floats are not taken, nor are integers beyond the range.
 pub fn integers(array: &ArrayRef) -> Result<Int64Array, String> {
     match classify(array.data_type()) {
-        Class::Scalar(Number::Int | Number::Bool) => Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+        Class::Scalar(Number::Int | Number::Bool) => {
+            Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+        }
         _ => Err(format!("has type {}, but integers are needed", array.data_type())),
     }
 }

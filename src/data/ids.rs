@@ -217,7 +217,8 @@ mod tests {
         assert_eq!(keys(Int8Array::from(vec![0, 7, 100])), expected);
         assert_eq!(keys(UInt64Array::from(vec![0, 7, 100])), expected);
         assert_ne!(keys(UInt64Array::from(vec![u64::MAX])), keys(Int64Array::from(vec![-1])));
-        let dictionary = DictionaryArray::new(UInt8Array::from(vec![1, 0, 2]), Arc::new(Int32Array::from(vec![7, 0, 100])));
+        let dictionary =
+            DictionaryArray::new(UInt8Array::from(vec![1, 0, 2]), Arc::new(Int32Array::from(vec![7, 0, 100])));
         assert_eq!(keys(dictionary), expected);
     }
 

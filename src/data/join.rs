@@ -47,7 +47,12 @@ impl List {
 }
 
 /// The column of ids of the training data: the configured one, the one that the list has, or `id`.
-pub fn id_column(config: &DataConfig, train: &Source, list: Option<&List>, notes: &mut Vec<Note>) -> Result<Option<String>> {
+pub fn id_column(
+    config: &DataConfig,
+    train: &Source,
+    list: Option<&List>,
+    notes: &mut Vec<Note>,
+) -> Result<Option<String>> {
     let (name, inferred) = match (&config.data.id, list) {
         (Some(id), _) => (id.clone(), false),
         (None, Some(list)) if train.field(&list.column).is_some() => (list.column.clone(), true),
@@ -164,10 +169,13 @@ pub fn join(
     counts.missing_ids = set.count(FORGET, TRAIN);
     if counts.missing_ids > 0 {
         let (missing, all) = (counts.missing_ids, counts.forget_ids);
-        let problem = format!("{missing} of {all} ids to forget are not in the training data ({})", train.path().display());
+        let problem =
+            format!("{missing} of {all} ids to forget are not in the training data ({})", train.path().display());
         match request.missing_ids {
             MissingIds::Stop => {
-                return Err(Error::Data(format!("{problem}; check the id column, or pass --missing-ids ignore to forget the others")));
+                return Err(Error::Data(format!(
+                    "{problem}; check the id column, or pass --missing-ids ignore to forget the others"
+                )));
             }
             MissingIds::Ignore => warnings.push(problem),
         }

@@ -159,7 +159,9 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
     let forget = joined.forget;
     let retain = forget.complement();
     if retain.is_empty() {
-        return Err(Error::Data("every training row is to be forgotten: without rows to retain, nothing keeps the model useful".into()));
+        return Err(Error::Data(
+            "every training row is to be forgotten: without rows to retain, nothing keeps the model useful".into(),
+        ));
     }
     let Parts { train: train_rows, validation, test, warnings } = parts;
     let mut warnings: Vec<String> = warnings;
@@ -192,7 +194,11 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
 }
 
 /// Opens one table's rows alone, without any split or ids: for checks that need rows and nothing else.
-pub fn open_rows(config: &DataConfig, path: &Path, signature: &Signature) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
+pub fn open_rows(
+    config: &DataConfig,
+    path: &Path,
+    signature: &Signature,
+) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
     let source = Arc::new(Source::open(path)?);
     let id = config.data.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
@@ -224,7 +230,10 @@ fn class_rows(source: &Arc<Source>, plan: &Plan, kind: TargetKind, rows: &Rows, 
     let width = plan.target.width;
     let classes = if kind == TargetKind::Binary { 2 } else { width };
     if class < 0 || (classes > 0 && usize::try_from(class).map_or(true, |c| c >= classes)) {
-        return Err(Error::Data(format!("--forget-class {class}: the model's classes are 0 to {}", classes.saturating_sub(1))));
+        return Err(Error::Data(format!(
+            "--forget-class {class}: the model's classes are 0 to {}",
+            classes.saturating_sub(1)
+        )));
     }
     let plan = Arc::new(Plan { feeds: Vec::new(), target: plan.target.clone() });
     let labels = Dataset::open(source.clone(), plan, rows.clone(), 0)?;

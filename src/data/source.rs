@@ -1,7 +1,7 @@
 //! Parquet files, folders of them and globs, read as one table by row groups.
 
 use crate::{Error, Result};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::{Field, SchemaRef};
 use parquet::arrow::{
     ProjectionMask,
@@ -65,7 +65,8 @@ impl Source {
             }
             for group in 0..metadata.metadata().num_row_groups() {
                 let n = metadata.metadata().row_group(group).num_rows();
-                let n = usize::try_from(n).map_err(|_| fail(&path, "a row group with a negative number of rows".into()))?;
+                let n =
+                    usize::try_from(n).map_err(|_| fail(&path, "a row group with a negative number of rows".into()))?;
                 pieces.push(Piece { file: files.len(), group, first: rows, rows: n });
                 rows = rows.checked_add(n).ok_or_else(|| fail(&path, "too many rows".into()))?;
             }
@@ -111,7 +112,11 @@ impl Source {
     /// The column of that name, or an error that lists the columns there are.
     pub fn require(&self, name: &str, what: &str) -> Result<&Field> {
         self.field(name).ok_or_else(|| {
-            Error::Data(format!("{}: no column `{name}` for {what}; its columns are {}", self.asked.display(), self.names()))
+            Error::Data(format!(
+                "{}: no column `{name}` for {what}; its columns are {}",
+                self.asked.display(),
+                self.names()
+            ))
         })
     }
 
@@ -206,7 +211,9 @@ impl Source {
                     }
                 }
                 let name = field.name();
-                let problem = format!("column `{name}`: {count} rows have no value, or one inside their list; remove or fill them");
+                let problem = format!(
+                    "column `{name}`: {count} rows have no value, or one inside their list; remove or fill them"
+                );
                 return Err(self.problem(piece, problem));
             }
         }
@@ -273,7 +280,8 @@ fn list(asked: &Path) -> Result<Vec<PathBuf>> {
 
 fn same_columns(first: &DataFile, path: &Path, metadata: &ArrowReaderMetadata) -> Result<()> {
     let (a, b) = (first.metadata.schema(), metadata.schema());
-    let missing = |x: &SchemaRef, y: &SchemaRef| x.fields().iter().find(|f| y.field_with_name(f.name()).is_err()).cloned();
+    let missing =
+        |x: &SchemaRef, y: &SchemaRef| x.fields().iter().find(|f| y.field_with_name(f.name()).is_err()).cloned();
     let differs = |f: &&std::sync::Arc<Field>| {
         b.field_with_name(f.name()).is_ok_and(|g| !g.data_type().equals_datatype(f.data_type()))
     };

@@ -2,7 +2,7 @@
 
 use super::{DataConfig, Note, Rows, ids, source::Source};
 use crate::{Error, Result};
-use arrow_array::{Array, cast::AsArray};
+use arrow_array::cast::AsArray;
 use std::sync::Arc;
 
 /// The files that hold rows the model was not trained on.
@@ -27,7 +27,8 @@ pub struct Parts {
 /// There is neither; or there are both.
 pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<HeldOut> {
     let data = &config.data;
-    let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(Source::open).transpose().map(|s| s.map(Arc::new));
+    let open =
+        |path: &Option<std::path::PathBuf>| path.as_deref().map(Source::open).transpose().map(|s| s.map(Arc::new));
     let given = data.validation.is_some() || data.test.is_some();
     if let Some(name) = &data.split {
         train.require(name, "`split` under `[data]`")?;
@@ -62,7 +63,10 @@ pub fn parts(train: &Arc<Source>, files: HeldOut, id: Option<&str>, notes: &mut 
         Some(column) => {
             let [rows, validation, test] = by_column(train, &column)?;
             if rows.is_empty() {
-                return Err(Error::Data(format!("{}: column `{column}` marks no row as train", train.path().display())));
+                return Err(Error::Data(format!(
+                    "{}: column `{column}` marks no row as train",
+                    train.path().display()
+                )));
             }
             let held = |rows: Rows| (!rows.is_empty()).then(|| (train.clone(), rows));
             (rows, held(validation), held(test))
@@ -130,7 +134,10 @@ fn by_column(source: &Source, name: &str) -> Result<[Rows; 3]> {
     let ty = source.require(name, "the split")?.data_type();
     if super::column::classify(ty) != super::column::Class::Text {
         let problem = "has to hold the words train, validation and test";
-        return Err(Error::Data(format!("{}: column `{name}` {problem}, but its type is {ty}", source.path().display())));
+        return Err(Error::Data(format!(
+            "{}: column `{name}` {problem}, but its type is {ty}",
+            source.path().display()
+        )));
     }
     source.scan(&[name], &Rows::all(source.rows()), |first, batch| {
         let array = super::column::text(batch.columns().first().ok_or("no split column")?)?;

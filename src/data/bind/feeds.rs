@@ -1,12 +1,12 @@
 //! From an input, its configuration and its columns to the way it is made.
 
-use super::{Note, inputs::Choice, peek::Peek, say};
 use super::super::{
     DataConfig, InputConfig, InputKind, InputSpec, Layout, PerChannel, Signature,
     column::{Class, Number},
     decode::{Derived, Feed, Numbers, Pictures, Tokens},
     source::Source,
 };
+use super::{Note, inputs::Choice, peek::Peek, say};
 use crate::{Error, Result, tensor::DType};
 
 /// Makes a feed for every input.
@@ -45,14 +45,23 @@ fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String
     let kind = match (given.kind, peek.class) {
         (Some(kind), _) => kind,
         (None, Class::Image) => InputKind::Image,
-        (None, Class::List(Number::Int, _)) if !spec.dtype.is_float() && spec.row_dims().is_none_or(|d| d.len() == 1) => {
+        (None, Class::List(Number::Int, _))
+            if !spec.dtype.is_float() && spec.row_dims().is_none_or(|d| d.len() == 1) =>
+        {
             InputKind::Tokens
         }
         (None, Class::Scalar(_) | Class::List(..)) => InputKind::Numeric,
         (None, Class::Text | Class::Other) => {
             let ty = source.require(name, "the model")?.data_type();
-            return Err(wrong(source, spec, name, &format!("has type {ty}, which nothing is made from; {}",
-                say(&spec.name, "column = \"...\" of numbers, lists of numbers, or images"))));
+            return Err(wrong(
+                source,
+                spec,
+                name,
+                &format!(
+                    "has type {ty}, which nothing is made from; {}",
+                    say(&spec.name, "column = \"...\" of numbers, lists of numbers, or images")
+                ),
+            ));
         }
     };
     unused(spec, given, kind)?;
@@ -62,7 +71,12 @@ fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String
         (InputKind::Numeric, Class::Scalar(_) | Class::List(..)) => numeric(source, spec, given, name, &peek),
         (kind, _) => {
             let ty = source.require(name, "the model")?.data_type();
-            Err(wrong(source, spec, name, &format!("has type {ty}, from which no {kind:?} input is made").to_lowercase()))
+            Err(wrong(
+                source,
+                spec,
+                name,
+                &format!("has type {ty}, from which no {kind:?} input is made").to_lowercase(),
+            ))
         }
     }
 }
@@ -146,13 +160,17 @@ fn image(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, pee
     };
     let channels = channels.or(given.channels).unwrap_or(if picture.colour { 3 } else { 1 });
     if !matches!(channels, 1 | 3) || given.channels.is_some_and(|c| c != channels) {
-        return Err(ask(&format!("images have 1 or 3 channels, not {channels}"), "channels = 1 or 3, as the model takes"));
+        return Err(ask(
+            &format!("images have 1 or 3 channels, not {channels}"),
+            "channels = 1 or 3, as the model takes",
+        ));
     }
     let asked = given.resize.map(|[h, w]| (h as usize, w as usize));
     let extent = |model: Option<usize>, asked: Option<usize>, seen: usize| match (model, asked) {
-        (Some(m), Some(a)) if m != a => {
-            Err(ask(&format!("`resize` asks for {a} where the model takes {m}"), "resize = [height, width] as the model takes"))
-        }
+        (Some(m), Some(a)) if m != a => Err(ask(
+            &format!("`resize` asks for {a} where the model takes {m}"),
+            "resize = [height, width] as the model takes",
+        )),
         (Some(m), _) => Ok(m),
         (None, asked) => Ok(asked.unwrap_or(seen)),
     };
@@ -172,7 +190,10 @@ fn image(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, pee
         _ if spec.dtype == DType::U8 => "pixels 0 to 255".into(),
         (None, None, None) => "pixels / 255".into(),
         _ => {
-            let text: Vec<_> = affine.iter().map(|(a, b)| format!("pixel · {a:.6} {} {:.6}", if *b < 0.0 { '−' } else { '+' }, b.abs())).collect();
+            let text: Vec<_> = affine
+                .iter()
+                .map(|(a, b)| format!("pixel · {a:.6} {} {:.6}", if *b < 0.0 { '−' } else { '+' }, b.abs()))
+                .collect();
             text.join(", ")
         }
     };
@@ -180,7 +201,10 @@ fn image(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, pee
     let how = format!("column `{name}`, images of {channels}×{height}×{width} as {layout:?}{resized}, {values}");
     let resize = given.resize.is_some();
     let column = name.to_owned();
-    Ok((Feed::Image(Pictures { column, channels, height, width, resize, layout, dims, dtype: spec.dtype, affine }), how))
+    Ok((
+        Feed::Image(Pictures { column, channels, height, width, resize, layout, dims, dtype: spec.dtype, affine }),
+        how,
+    ))
 }
 
 fn tokens(spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {
@@ -223,8 +247,17 @@ fn numeric(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, p
     }
     let Some(length) = peek.uniform() else {
         let (low, high) = peek.lengths.unwrap_or((0, 0));
-        let tokens = if spec.dtype.is_float() { String::new() } else { format!("; for tokens, {}", say(&spec.name, "kind = \"tokens\"")) };
-        return Err(wrong(source, spec, name, &format!("has lists of {low} to {high} numbers, but every row needs as many{tokens}")));
+        let tokens = if spec.dtype.is_float() {
+            String::new()
+        } else {
+            format!("; for tokens, {}", say(&spec.name, "kind = \"tokens\""))
+        };
+        return Err(wrong(
+            source,
+            spec,
+            name,
+            &format!("has lists of {low} to {high} numbers, but every row needs as many{tokens}"),
+        ));
     };
     let misfit = || {
         let problem = format!("has {length} numbers a row, but the input has shape {}", spec.shape());
@@ -263,7 +296,10 @@ fn numeric_affine(spec: &InputSpec, given: &InputConfig, dims: &[usize]) -> Resu
         return Ok(None);
     }
     if !spec.dtype.is_float() {
-        return Err(Error::Data(format!("`[inputs.{}]`: the input takes {}, which is not scaled", spec.name, spec.dtype)));
+        return Err(Error::Data(format!(
+            "`[inputs.{}]`: the input takes {}, which is not scaled",
+            spec.name, spec.dtype
+        )));
     }
     let length = dims.iter().product::<usize>();
     let count = |v: &Option<PerChannel>| match v {

@@ -1,12 +1,12 @@
 //! Which columns feed which input.
 
-use super::{peek::Peek, say};
 use super::super::{
     DataConfig, InputConfig, InputKind, InputSpec, Signature,
     column::{Class, Number, classify},
     decode::Rule,
     source::Source,
 };
+use super::{peek::Peek, say};
 use crate::{Error, Result, tensor::DType};
 
 /// What feeds an input.
@@ -49,7 +49,8 @@ pub fn assign(
     take(&mut free, &choices);
     // A column of the input's name.
     for (spec, choice) in signature.inputs.iter().zip(&mut choices) {
-        let same = free.iter().find(|n| **n == spec.name).or_else(|| free.iter().find(|n| n.eq_ignore_ascii_case(&spec.name)));
+        let same =
+            free.iter().find(|n| **n == spec.name).or_else(|| free.iter().find(|n| n.eq_ignore_ascii_case(&spec.name)));
         if let (None, Some(name)) = (&choice, same) {
             *choice = Some(Choice::Columns(vec![(*name).to_owned()], true));
         }
@@ -193,7 +194,8 @@ fn derive(signature: &Signature, choices: &mut [Option<Choice>]) {
 fn ask(source: &Source, spec: &InputSpec, left: &[&str]) -> Error {
     let described: Vec<_> = source.fields().filter(|f| left.contains(&f.name().as_str())).collect();
     let described: Vec<_> = described.iter().map(|f| format!("`{}` ({})", f.name(), f.data_type())).collect();
-    let there = if described.is_empty() { "no column is left".into() } else { format!("left are {}", described.join(", ")) };
+    let there =
+        if described.is_empty() { "no column is left".into() } else { format!("left are {}", described.join(", ")) };
     let usable: Vec<_> = source
         .fields()
         .filter(|f| left.contains(&f.name().as_str()) && matches!(classify(f.data_type()), Class::Scalar(_)))

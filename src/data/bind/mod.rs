@@ -6,11 +6,7 @@ mod inputs;
 mod peek;
 mod target;
 
-use super::{
-    DataConfig, Signature,
-    decode::Plan,
-    source::Source,
-};
+use super::{DataConfig, Signature, decode::Plan, source::Source};
 use crate::{Error, Result};
 use serde::Serialize;
 

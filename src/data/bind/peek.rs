@@ -30,8 +30,13 @@ impl Peek {
     /// Looks at a column.
     pub fn at(source: &Source, name: &str) -> Result<Self> {
         let field = source.require(name, "the model")?;
-        let mut peek =
-            Peek { class: column::classify(field.data_type()), lengths: None, nested: Vec::new(), picture: None, rows: 0 };
+        let mut peek = Peek {
+            class: column::classify(field.data_type()),
+            lengths: None,
+            nested: Vec::new(),
+            picture: None,
+            rows: 0,
+        };
         let Some(&piece) = source.pieces().iter().find(|p| p.rows > 0) else { return Ok(peek) };
         let Some(batch) = source.read(piece, &[name], None, ROWS)?.next() else { return Ok(peek) };
         let batch = batch?;

@@ -1,12 +1,12 @@
 //! Which columns are the labels, and what they mean.
 
-use super::Note;
 use super::super::{
     DataConfig, Rows, Signature, TargetKind,
     column::{self, Class, Number},
     decode::{Labels, TargetFeed},
     source::Source,
 };
+use super::Note;
 use crate::{Error, Result};
 
 /// Names that label columns have where nobody says otherwise.
@@ -22,7 +22,9 @@ pub fn named(
     let columns = match (&config.target.column, &config.target.columns) {
         (Some(_), Some(_)) => return Err(Error::Data("`[target]`: give `column` or `columns`, not both".into())),
         (Some(one), None) => Some(vec![one.clone()]),
-        (None, Some(several)) if several.is_empty() => return Err(Error::Data("`[target]`: `columns` is empty".into())),
+        (None, Some(several)) if several.is_empty() => {
+            return Err(Error::Data("`[target]`: `columns` is empty".into()));
+        }
         (None, several) => several.clone(),
     };
     if let Some(columns) = columns {
@@ -32,9 +34,10 @@ pub fn named(
         return Ok(Some((columns, false)));
     }
     let of_input = |name: &str| {
-        let configured = config.inputs.values().any(|i| {
-            i.column.as_deref() == Some(name) || i.columns.iter().flatten().any(|c| c == name)
-        });
+        let configured = config
+            .inputs
+            .values()
+            .any(|i| i.column.as_deref() == Some(name) || i.columns.iter().flatten().any(|c| c == name));
         configured || signature.inputs.iter().any(|i| i.name == name)
     };
     let usable = |name: &str| source.field(name).is_some() && !taken.contains(&name) && !of_input(name);
@@ -46,7 +49,8 @@ pub fn named(
 /// The only column left that can be a label.
 pub fn left(source: &Source, used: &[&str]) -> Result<Vec<String>> {
     let usable = |f: &&arrow_schema::Field| {
-        !used.contains(&f.name().as_str()) && matches!(column::classify(f.data_type()), Class::Scalar(_) | Class::List(..))
+        !used.contains(&f.name().as_str())
+            && matches!(column::classify(f.data_type()), Class::Scalar(_) | Class::List(..))
     };
     let left: Vec<_> = source.fields().filter(usable).map(|f| f.name().clone()).collect();
     match left.as_slice() {
@@ -123,7 +127,9 @@ pub fn make(
         Some(kind) => kind,
         None if class_in_graph && !several => TargetKind::Class,
         None if signature.label.is_some() && several && !seen.zero_one => TargetKind::Value,
-        None if several && (seen.zero_one || (number == Number::Int && !seen.negative && lists)) => TargetKind::MultiLabel,
+        None if several && (seen.zero_one || (number == Number::Int && !seen.negative && lists)) => {
+            TargetKind::MultiLabel
+        }
         None if several => TargetKind::Value,
         None if width == Some(1) && seen.zero_one => TargetKind::Binary,
         None if width == Some(1) => TargetKind::Value,
@@ -141,7 +147,9 @@ pub fn make(
         }
         TargetKind::Class => (Labels::Class, width.unwrap_or(0)),
         TargetKind::Binary if width.is_some_and(|w| w != 1) => {
-            return Err(fail(format!("cannot be binary, as the model has {outputs}; write `kind = \"class\"` under `[target]`")));
+            return Err(fail(format!(
+                "cannot be binary, as the model has {outputs}; write `kind = \"class\"` under `[target]`"
+            )));
         }
         TargetKind::Binary => (Labels::Binary, 1),
         TargetKind::MultiLabel if seen.zero_one && fixed.is_some() && (width.is_none() || fixed == width) => {

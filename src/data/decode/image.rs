@@ -83,11 +83,8 @@ impl Pictures {
         }
         let size = blobs.len().checked_mul(len).ok_or("too many pixels")?;
         let mut pixels = vec![0u8; size];
-        let bad: Vec<Bad> = pixels
-            .par_chunks_mut(len)
-            .enumerate()
-            .filter_map(|(i, out)| self.one(blobs.value(i), out).err())
-            .collect();
+        let bad: Vec<Bad> =
+            pixels.par_chunks_mut(len).enumerate().filter_map(|(i, out)| self.one(blobs.value(i), out).err()).collect();
         let sizes = bad.iter().find_map(|b| match b {
             Bad::Size(h, w) => Some((h, w)),
             Bad::NotAnImage => None,
@@ -109,7 +106,8 @@ impl Pictures {
 
     fn one(&self, bytes: &[u8], out: &mut [u8]) -> Result<(), Bad> {
         let mut image = open(bytes).ok_or(Bad::NotAnImage)?;
-        let fits = |image: &DynamicImage| (image.height() as usize, image.width() as usize) == (self.height, self.width);
+        let fits =
+            |image: &DynamicImage| (image.height() as usize, image.width() as usize) == (self.height, self.width);
         if !fits(&image) {
             if !self.resize {
                 return Err(Bad::Size(image.height(), image.width()));
@@ -135,7 +133,9 @@ impl Pictures {
             (_, false) => {
                 let grey = image.to_luma8();
                 match self.layout {
-                    Layout::Nchw => out.chunks_exact_mut(grey.as_raw().len()).for_each(|plane| copy(plane, grey.as_raw())),
+                    Layout::Nchw => {
+                        out.chunks_exact_mut(grey.as_raw().len()).for_each(|plane| copy(plane, grey.as_raw()))
+                    }
                     Layout::Nhwc => out.chunks_exact_mut(3).zip(grey.as_raw()).for_each(|(to, &p)| to.fill(p)),
                 }
             }
@@ -231,7 +231,17 @@ mod tests {
             Layout::Nchw => vec![channels, 2, 3],
             Layout::Nhwc => vec![2, 3, channels],
         };
-        Pictures { column: "image".into(), channels, height: 2, width: 3, resize: false, layout, dims, dtype: DType::F32, affine }
+        Pictures {
+            column: "image".into(),
+            channels,
+            height: 2,
+            width: 3,
+            resize: false,
+            layout,
+            dims,
+            dtype: DType::F32,
+            affine,
+        }
     }
 
     fn decode(feed: &Pictures, files: &[Vec<u8>]) -> Result<Store, String> {

@@ -102,7 +102,8 @@ impl Plan {
     pub fn batch(&self, decoded: &Decoded, rows: &[usize]) -> Result<Batch> {
         let mut inputs = BTreeMap::new();
         for (index, (name, feed)) in self.feeds.iter().enumerate() {
-            let store = |i: usize| decoded.stores.get(i).ok_or_else(|| Error::Internal("decoded rows of another plan".into()));
+            let store =
+                |i: usize| decoded.stores.get(i).ok_or_else(|| Error::Internal("decoded rows of another plan".into()));
             let tensor = match feed {
                 Feed::Image(f) => f.stack(store(index)?, rows)?,
                 Feed::Numbers(f) => f.stack(store(index)?, rows)?,
@@ -156,7 +157,9 @@ impl Decoded {
         }
         match (&mut self.targets, other.targets) {
             (Targets::Classes(a), Targets::Classes(b)) => a.extend(b),
-            (Targets::Values { width: w, values: a }, Targets::Values { width, values: b }) if *w == width => a.extend(b),
+            (Targets::Values { width: w, values: a }, Targets::Values { width, values: b }) if *w == width => {
+                a.extend(b)
+            }
             _ => return Err(mixed()),
         }
         Ok(())
@@ -174,7 +177,9 @@ impl Decoded {
 fn take_targets(targets: &Targets, rows: &[usize]) -> Result<Targets> {
     let taken = match targets {
         Targets::Classes(c) => rows.iter().map(|&r| c.get(r).copied()).collect::<Option<_>>().map(Targets::Classes),
-        Targets::Values { width, values } => store::gather(values, *width, rows).map(|values| Targets::Values { width: *width, values }),
+        Targets::Values { width, values } => {
+            store::gather(values, *width, rows).map(|values| Targets::Values { width: *width, values })
+        }
     };
     taken.ok_or_else(|| Error::Internal("a row beyond the dataset's".into()))
 }

@@ -6,7 +6,7 @@ use crate::{
     data::column::{doubles, flatten, integers},
     tensor::{DType, HostTensor},
 };
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use half::{bf16, f16};
 
 /// How an input is made from numbers.
@@ -52,7 +52,9 @@ impl Numbers {
             let each = if self.columns.len() == 1 { width } else { 1 };
             let wrong = lists.lengths().filter(|&n| n != each).count();
             if wrong > 0 {
-                return Err(fail(format!("has lists of another length than {each}, which the model needs (at least {wrong} rows)")));
+                return Err(fail(format!(
+                    "has lists of another length than {each}, which the model needs (at least {wrong} rows)"
+                )));
             }
             match &mut out {
                 Store::I64(_, out) => {
@@ -72,7 +74,13 @@ impl Numbers {
         Ok(out)
     }
 
-    fn scaled(&self, name: &str, values: &arrow_array::ArrayRef, each: usize, offset: usize) -> Result<Vec<f64>, String> {
+    fn scaled(
+        &self,
+        name: &str,
+        values: &arrow_array::ArrayRef,
+        each: usize,
+        offset: usize,
+    ) -> Result<Vec<f64>, String> {
         let mut values = doubles(values).map_err(|p| format!("column `{name}` {p}"))?.values().to_vec();
         let bad = values.iter().filter(|x| !x.is_finite()).count();
         if bad > 0 {
@@ -130,7 +138,9 @@ pub(super) fn from_i64(dims: &[usize], values: Vec<i64>, dtype: DType) -> Result
         let fitting: Vec<T> = values.into_iter().filter_map(|x| T::try_from(x).ok()).collect();
         if fitting.len() < count {
             let bad = count - fitting.len();
-            return Err(Error::Data(format!("{bad} values of a batch are beyond the range of the model's input type {dtype}")));
+            return Err(Error::Data(format!(
+                "{bad} values of a batch are beyond the range of the model's input type {dtype}"
+            )));
         }
         Ok(fitting)
     }

@@ -103,7 +103,9 @@ mod tests {
         assert_eq!((ends, values), (vec![0, 3, 5, 5], vec![7, 8, 9, 1, 2]));
         assert!(store.take(&[3]).is_none());
         assert!(store.append(Store::U8(1, vec![0])).is_none());
-        let Some(Store::U8(2, pixels)) = Store::U8(2, vec![1, 2, 3, 4]).take(&[1, 1]) else { panic!("pixels stay pixels") };
+        let Some(Store::U8(2, pixels)) = Store::U8(2, vec![1, 2, 3, 4]).take(&[1, 1]) else {
+            panic!("pixels stay pixels")
+        };
         assert_eq!(pixels, [3, 4, 3, 4]);
         assert!(Store::F32(2, vec![1.0; 3]).take(&[1]).is_none());
     }

@@ -59,7 +59,9 @@ impl TargetFeed {
         let bad = values.values().iter().filter(|&&x| !(x.fract() == 0.0 && x >= 0.0 && x < limit)).count();
         if bad > 0 {
             let range = if limit > 1e18 { "0, 1, 2, …".into() } else { format!("0 to {}", limit - 1.0) };
-            return Err(format!("label column `{name}`: at least {bad} rows are not one of the model's classes {range}"));
+            return Err(format!(
+                "label column `{name}`: at least {bad} rows are not one of the model's classes {range}"
+            ));
         }
         Ok(values.values().iter().map(|&x| x as i64).collect())
     }
@@ -81,7 +83,9 @@ impl TargetFeed {
         }
         if bad > 0 {
             let last = self.width.saturating_sub(1);
-            return Err(format!("label column `{name}`: at least {bad} label numbers are not among the model's 0 to {last}"));
+            return Err(format!(
+                "label column `{name}`: at least {bad} label numbers are not among the model's 0 to {last}"
+            ));
         }
         Ok(Targets::Values { width: self.width, values })
     }
@@ -93,7 +97,9 @@ impl TargetFeed {
             let lists = flatten(column(batch, name)?)?;
             let wrong = lists.lengths().filter(|&n| n != each).count();
             if wrong > 0 {
-                return Err(format!("label column `{name}`: at least {wrong} rows do not have {each} values, as the model's output has"));
+                return Err(format!(
+                    "label column `{name}`: at least {wrong} rows do not have {each} values, as the model's output has"
+                ));
             }
             let numbers = doubles(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
             let ok = |x: f64| if self.labels == Labels::MultiHot { x == 0.0 || x == 1.0 } else { x.is_finite() };

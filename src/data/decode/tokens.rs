@@ -82,7 +82,8 @@ impl Derived {
         let (lists, length) = tokens.lists(store, rows)?;
         let mut values = Vec::with_capacity(rows.len() * length);
         for row in lists {
-            let trailing = if tokens.padded { row.iter().rev().take_while(|&&t| t == tokens.padding).count() } else { 0 };
+            let trailing =
+                if tokens.padded { row.iter().rev().take_while(|&&t| t == tokens.padding).count() } else { 0 };
             let real = row.len() - trailing;
             values.extend((0..length).map(|i| match self.rule {
                 Rule::Mask => i64::from(i < real),
