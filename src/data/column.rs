@@ -1,10 +1,9 @@
 //! Arrow columns as plain vectors.
 
 use arrow_array::{
-    Array, ArrayRef, Float32Array, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait,
-    StructArray,
+    Array, ArrayRef, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait, StructArray,
     cast::AsArray,
-    types::{Float32Type, Float64Type, Int64Type},
+    types::{Float64Type, Int64Type},
 };
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
@@ -185,11 +184,6 @@ pub fn integers(array: &ArrayRef) -> Result<Int64Array, String> {
 /// Numbers as `f64`.
 pub fn doubles(array: &ArrayRef) -> Result<Float64Array, String> {
     Ok(number(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
-}
-
-/// Numbers as `f32`, rounded to nearest.
-pub fn floats(array: &ArrayRef) -> Result<Float32Array, String> {
-    Ok(number(array, &DataType::Float32)?.as_primitive::<Float32Type>().clone())
 }
 
 fn number(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
