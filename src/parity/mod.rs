@@ -1,1 +1,88 @@
+//! Are we onnxruntime? Outputs and gradients of the model under test, held against other runtimes.
 //!
+//! - [`Parity::before`]: our outputs against onnxruntime's and tract's on real rows, before anything is changed.
+//! - [`Parity::gradient`]: our gradient against differences of onnxruntime's loss.
+//! - [`Parity::after`]: the written file through onnxruntime against the model in memory.
+//!
+//! onnxruntime is found by [`ort_library`]; tract is part of the program. A runtime is given the model's own file, or
+//! a temporary copy set to inference ([`prepare`]).
+
+//TMP mod check;
+pub mod compare;
+pub mod gradient;
+pub mod inputs;
+//TMP mod loss;
+mod ort;
+mod ort_fetch;
+pub mod ort_library;
+//TMP mod ours;
+//TMP mod prepare;
+mod quiet;
+mod random;
+mod record;
+mod tract;
+
+//TMP pub use check::Parity;
+pub use compare::{Comparison, Outputs, ScoreOutput, Tolerance};
+pub use gradient::{GradientOptions, GradientReport, Movable};
+pub use ort::{Library, OrtRunner};
+pub use ort_library::Search;
+//TMP pub use ours::Subject;
+pub use record::{BetweenRuntimes, NotAvailable, ParityReport, RuntimeReport};
+pub use tract::TractRunner;
+
+use crate::{error::Result, tensor::HostTensor};
+use std::collections::BTreeMap;
+
+/// Something that runs a model.
+pub trait Runner {
+    /// What it is called.
+    fn name(&self) -> &'static str;
+    /// Its version.
+    fn version(&self) -> String;
+    /// All outputs of the graph for these inputs.
+    ///
+    /// # Errors
+    /// What the runtime says, in a sentence.
+    fn run(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Outputs, String>;
+}
+
+/// Which runtimes to compare with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Runtimes {
+    /// onnxruntime, which must be there, and beside it tract, if it takes the model.
+    #[default]
+    Both,
+    /// onnxruntime alone.
+    Ort,
+    /// tract alone; onnxruntime need not be there.
+    Tract,
+}
+
+/// How parity is checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which runtimes.
+    pub runtimes: Runtimes,
+    /// Where onnxruntime may be.
+    pub search: Search,
+    /// Threads of onnxruntime; 0 leaves it to it.
+    pub threads: usize,
+    /// How far outputs may differ.
+    pub tolerance: Tolerance,
+    /// The gradient check.
+    pub gradient: GradientOptions,
+}
+
+impl Settings {
+    /// Defaults, with the search that this process' environment gives.
+    pub fn from_environment(offline: bool) -> Self {
+        Self {
+            runtimes: Runtimes::default(),
+            search: Search::from_environment(offline),
+            threads: 0,
+            tolerance: Tolerance::RUNTIMES,
+            gradient: GradientOptions::default(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The forward check before and after, and the gradient check, on a model and its file.
+
+use super::{
+    Comparison, GradientReport, Library, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes, ScoreOutput,
+    Settings, Subject, TractRunner, compare, gradient, loss, ours, prepare::Prepared,
+};
+use crate::{
+    data::{Batch, Targets},
+    error::{Error, Result},
+    graph::{
+        Graph,
+        training::{LossKind, LossPlan},
+    },
+    onnx::{OnnxFile, ReadOptions},
+    tensor::HostTensor,
+    writeback::{self, Change},
+};
+use std::{collections::BTreeMap, path::Path};
+
+/// A model under test and the file that it was built from.
+pub struct Parity<'a> {
+    /// The file, unchanged.
+    pub file: &'a OnnxFile,
+    /// Its graph.
+    pub graph: &'a Graph,
+    /// Its loss.
+    pub plan: &'a LossPlan,
+    /// How to check.
+    pub settings: &'a Settings,
+}
+
+/// The runtimes that took the model: onnxruntime first.
+struct Loaded {
+    runners: Vec<Box<dyn Runner>>,
+    not_available: Vec<NotAvailable>,
+}
+
+impl Parity<'_> {
+    /// Compares the outputs of `subject` with the runtimes' on `batches`.
+    ///
+    /// The report says whether they agree; see [`ParityReport::require_before`].
+    ///
+    /// # Errors
+    /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime that decides cannot
+    /// load or run the model.
+    pub fn before(&self, subject: &dyn Subject, batches: &[Batch]) -> Result<ParityReport> {
+        self.outputs(self.file, subject, batches, Error::ParityBefore)
+    }
+
+    /// Compares the outputs of `subject`, whose parameters have changed, with the runtimes' for the `written` file.
+    ///
+    /// # Errors
+    /// As [`before`](Parity::before), but [`Error::ParityAfter`], and those of opening `written`.
+    pub fn after(&self, written: &Path, subject: &dyn Subject, batches: &[Batch]) -> Result<ParityReport> {
+        let file = OnnxFile::open(written, self.file.options())?;
+        self.outputs(&file, subject, batches, Error::ParityAfter)
+    }
+
+    fn outputs(
+        &self,
+        file: &OnnxFile,
+        subject: &dyn Subject,
+        batches: &[Batch],
+        failed: fn(String) -> Error,
+    ) -> Result<ParityReport> {
+        let prepared = Prepared::new(file, self.graph, self.plan.scores)?;
+        let Some(first) = batches.first() else { return Err(failed("there are no rows to compare on".into())) };
+        let loaded = self.load(&prepared, &ours::feeds(self.graph, self.plan, first)?, failed)?;
+        let scores = self.score_output(&prepared, first);
+        let mut comparisons: Vec<Comparison> = vec![Comparison::default(); loaded.runners.len()];
+        let mut losses: Vec<Option<f64>> = vec![Some(0.0); loaded.runners.len()];
+        let mut between: Option<Comparison> = None;
+        let mut our_loss = 0.0;
+        let rows: usize = batches.iter().map(Batch::rows).sum();
+        for batch in batches {
+            let fed = ours::feeds(self.graph, self.plan, batch)?;
+            // Outputs that only training has are not in the copy that runtimes are given.
+            let mut ours = subject.outputs(&fed)?;
+            ours.retain(|(name, _)| prepared.outputs.contains(name));
+            our_loss += subject.losses(batch)?.iter().map(|&l| f64::from(l)).sum::<f64>();
+            let mut reference: Option<Outputs> = None;
+            for ((runner, comparison), loss) in loaded.runners.iter().zip(&mut comparisons).zip(&mut losses) {
+                let cannot = |why| failed(format!("{} cannot run the model: {why}", runner.name()));
+                let mut theirs = runner.run(&fed).map_err(cannot)?;
+                let shown = prepared.scores.as_ref().and_then(|n| theirs.iter().find(|(name, _)| name == n));
+                let sum = shown.map(|(_, scores)| loss::rows(self.plan, scores, &batch.targets)).transpose();
+                let sum = sum.ok().flatten().map(|rows| rows.iter().sum::<f64>());
+                *loss = loss.zip(sum).map(|(all, sum)| all + sum);
+                if !prepared.scores_are_public {
+                    theirs.retain(|(name, _)| Some(name) != prepared.scores.as_ref());
+                }
+                comparison.merge(compare::compare(&theirs, &ours, self.settings.tolerance, scores.as_ref()));
+                match &reference {
+                    None => reference = Some(theirs),
+                    Some(first) => between.get_or_insert_default().merge(compare::compare(
+                        first,
+                        &theirs,
+                        self.settings.tolerance,
+                        None,
+                    )),
+                }
+            }
+        }
+        let reports = loaded.runners.iter().zip(comparisons).zip(losses).map(|((runner, comparison), loss)| {
+            let difference = loss.map(|theirs| (our_loss - theirs) / rows.max(1) as f64);
+            (RuntimeReport::new(runner.name(), runner.version(), &comparison, difference, rows), comparison)
+        });
+        Ok(ParityReport::judge(reports.collect(), loaded.not_available, between.as_ref(), self.settings.tolerance))
+    }
+
+    /// Compares the gradient of `subject` with differences of the first runtime's loss on `batch`.
+    ///
+    /// # Errors
+    /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime that decides cannot
+    /// load or run the model, or its scores lie where no output reaches.
+    pub fn gradient(&self, subject: &dyn Subject, batch: &Batch) -> Result<GradientReport> {
+        let prepared = Prepared::new(self.file, self.graph, self.plan.scores)?;
+        let Some(scores) = prepared.scores.clone() else {
+            let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
+                       functions (onnx.inliner) and try again";
+            return Err(Error::ParityBefore(why.into()));
+        };
+        let fed = ours::feeds(self.graph, self.plan, batch)?;
+        let parameters = subject.parameters()?;
+        let gradient = subject.gradient(batch)?;
+        let file = OnnxFile::open(&prepared.path, &ReadOptions::default())?;
+        let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir().map_err(|e| Error::Write {
+            path: std::env::temp_dir(),
+            problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
+        })?;
+        let mut runtime = String::new();
+        let mut loss = |moved: &gradient::Moved| -> Result<f64> {
+            let changes: Vec<Change> = moved
+                .iter()
+                .filter_map(|(at, values)| Some(Change { name: parameters.get(*at)?.name.clone(), values: values.clone() }))
+                .collect();
+            let spliced = writeback::splice_to_temp(&file, &changes, folder.path())?;
+            let runner = self.deciding(&spliced.path, &prepared, &fed)?;
+            runtime = runner.name().into();
+            let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
+            let outputs = runner.run(&fed).map_err(cannot)?;
+            let shown = outputs.iter().find(|(name, _)| *name == scores);
+            let (_, shown) = shown.ok_or_else(|| cannot(format!("it does not give output {scores}")))?;
+            loss::mean(self.plan, shown, batch)
+        };
+        let mut report = gradient::check(&parameters, &gradient, &mut loss, self.settings.gradient)?;
+        report.runtime = runtime;
+        report.rows = batch.rows();
+        Ok(report)
+    }
+
+    /// The runtime that decides, for the file at `path`.
+    fn deciding(&self, path: &Path, prepared: &Prepared, fed: &BTreeMap<String, HostTensor>) -> Result<Box<dyn Runner>> {
+        let cannot = |name, why| Error::ParityBefore(format!("{name} cannot load the model: {why}"));
+        Ok(match self.settings.runtimes {
+            Runtimes::Both | Runtimes::Ort => {
+                let library = Library::get(&self.settings.search)?;
+                Box::new(library.session(path, self.settings.threads).map_err(|why| cannot("onnxruntime", why))?)
+            }
+            Runtimes::Tract => {
+                let runner = TractRunner::open(path, prepared.outputs.clone(), fed);
+                Box::new(runner.map_err(|why| cannot("tract", why))?)
+            }
+        })
+    }
+
+    fn load(
+        &self,
+        prepared: &Prepared,
+        fed: &BTreeMap<String, HostTensor>,
+        failed: fn(String) -> Error,
+    ) -> Result<Loaded> {
+        let first = self.deciding(&prepared.path, prepared, fed).map_err(|e| match e {
+            Error::ParityBefore(why) => failed(format!("{why}; --parity ort or --parity tract asks one runtime alone")),
+            other => other,
+        })?;
+        let mut loaded = Loaded { runners: vec![first], not_available: Vec::new() };
+        if self.settings.runtimes == Runtimes::Both {
+            let tract = TractRunner::open(&prepared.path, prepared.outputs.clone(), fed);
+            // A model that loads may still not run, which must not stop what onnxruntime decides.
+            match tract.and_then(|tract| tract.run(fed).map(|_| tract)) {
+                Ok(tract) => loaded.runners.push(Box::new(tract)),
+                Err(why) => loaded.not_available.push(NotAvailable { name: "tract".into(), why }),
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The output of the graph that classes are read from, if the model classifies.
+    fn score_output(&self, prepared: &Prepared, batch: &Batch) -> Option<ScoreOutput> {
+        let classifies = match (&batch.targets, self.plan.kind) {
+            (_, LossKind::Mse) => false,
+            (Targets::Classes(_), _) => true,
+            (Targets::Values { width, .. }, kind) => *width == 1 || kind != LossKind::Bce,
+        };
+        let seen_through = |op: &str| self.plan.seen_through.iter().any(|s| s.contains(op));
+        let (threshold, name) = match (&prepared.scores, prepared.scores_are_public) {
+            (Some(name), true) => (0.0, name.clone()),
+            // The classes are those of the output that the scores end in, through Softmax or Sigmoid.
+            _ => (if seen_through("Sigmoid") { 0.5 } else { 0.0 }, prepared.outputs.first()?.clone()),
+        };
+        classifies.then_some(ScoreOutput { name, threshold })
+    }
+}

@@ -1,0 +1,189 @@
+//! The file that runtimes are given: the model itself where that serves, else a temporary copy in which dropout and
+//! batch normalization are set to inference (a runtime would draw masks and use batch statistics) and the scores are
+//! an output. Write-back never sees the copy.
+
+use crate::{
+    error::{Error, Result},
+    graph::{Graph, ValueId},
+    onnx::{
+        OnnxFile,
+        proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
+    },
+};
+use prost::Message;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+use tempfile::TempDir;
+
+/// A model as runtimes are given it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The file to load.
+    pub path: PathBuf,
+    /// Names of its graph's outputs, in order.
+    pub outputs: Vec<String>,
+    /// The output that holds the scores; `None` if they lie inside a function, where no output reaches.
+    pub scores: Option<String>,
+    /// Whether the scores are an output of the model itself.
+    pub scores_are_public: bool,
+    _folder: Option<TempDir>,
+}
+
+impl Prepared {
+    /// Prepares `file`, whose loss is computed from `scores`.
+    ///
+    /// # Errors
+    /// If the temporary copy cannot be written.
+    pub fn new(file: &OnnxFile, graph: &Graph, scores: ValueId) -> Result<Self> {
+        let mut proto = file.proto().clone();
+        let mut changed = set_to_inference(&mut proto);
+        changed |= drop_dead_outputs(&mut proto);
+        let name = graph.values.get(scores.0).map(|v| v.name.clone()).unwrap_or_default();
+        let mut outputs = output_names(&proto);
+        let scores_are_public = outputs.contains(&name);
+        let mut found = Some(name.clone());
+        if !scores_are_public {
+            if produced(&proto).contains(&name) {
+                if let Some(graph) = &mut proto.graph {
+                    graph.output.push(ValueInfoProto { name: Some(name.clone()), ..Default::default() });
+                }
+                outputs.push(name);
+                changed = true;
+            } else {
+                found = None;
+            }
+        }
+        let (path, folder) = if changed { write(file, &proto)? } else { (file.path().to_path_buf(), None) };
+        Ok(Self { path, outputs, scores: found, scores_are_public, _folder: folder })
+    }
+}
+
+fn output_names(proto: &ModelProto) -> Vec<String> {
+    proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name().to_string()).collect()
+}
+
+/// Names of all values of the main graph.
+fn produced(proto: &ModelProto) -> BTreeSet<String> {
+    let Some(graph) = &proto.graph else { return BTreeSet::new() };
+    let nodes = graph.node.iter().flat_map(|n| n.output.iter().cloned());
+    let inputs = graph.input.iter().map(|i| i.name().to_string());
+    let initializers = graph.initializer.iter().map(|t| t.name().to_string());
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| Some(s.values.as_ref()?.name().to_string()));
+    nodes.chain(inputs).chain(initializers).chain(sparse).filter(|name| !name.is_empty()).collect()
+}
+
+/// Removes outputs that came from a batch normalization in training mode, and so have no source any more.
+fn drop_dead_outputs(proto: &mut ModelProto) -> bool {
+    let produced = produced(proto);
+    let Some(graph) = &mut proto.graph else { return false };
+    let before = graph.output.len();
+    graph.output.retain(|o| produced.contains(o.name()));
+    graph.output.len() != before
+}
+
+/// Sets every Dropout and BatchNormalization of the main graph and of local functions to inference; returns whether
+/// one was not.
+fn set_to_inference(proto: &mut ModelProto) -> bool {
+    let version = |imports: &[crate::onnx::proto::OperatorSetIdProto]| {
+        imports.iter().find(|o| matches!(o.domain(), "" | "ai.onnx")).map_or(1, |o| o.version())
+    };
+    let main = version(&proto.opset_import);
+    let mut changed = false;
+    for node in proto.graph.iter_mut().flat_map(|g| &mut g.node) {
+        changed |= inference(node, main);
+    }
+    for function in &mut proto.functions {
+        let version = version(&function.opset_import);
+        for node in &mut function.node {
+            changed |= inference(node, version);
+        }
+    }
+    changed
+}
+
+fn inference(node: &mut NodeProto, opset: i64) -> bool {
+    if !matches!(node.domain(), "" | "ai.onnx") {
+        return false;
+    }
+    match node.op_type() {
+        "Dropout" if opset >= 12 => {
+            let trains = node.input.get(2).is_some_and(|name| !name.is_empty());
+            node.input.truncate(2);
+            trains
+        }
+        "Dropout" if opset < 7 => set_flag(node, "is_test", 1, 0),
+        "BatchNormalization" => {
+            let many = node.output.len() > 1;
+            node.output.truncate(1);
+            let flag = match opset {
+                14.. => set_flag(node, "training_mode", 0, 0),
+                7..14 => false,
+                _ => set_flag(node, "is_test", 1, 0),
+            };
+            many || flag
+        }
+        _ => false,
+    }
+}
+
+/// Sets an integer attribute; returns whether it was another value, of which `default` is the one left out.
+fn set_flag(node: &mut NodeProto, name: &str, value: i64, default: i64) -> bool {
+    let now = node.attribute.iter().find(|a| a.name() == name).map_or(default, |a| a.i());
+    if now == value {
+        return false;
+    }
+    node.attribute.retain(|a| a.name() != name);
+    node.attribute.push(AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Int as i32),
+        i: Some(value),
+        ..Default::default()
+    });
+    true
+}
+
+fn write(file: &OnnxFile, proto: &ModelProto) -> Result<(PathBuf, Option<TempDir>)> {
+    let problem = |path: &Path, e: std::io::Error| Error::Write {
+        path: path.to_path_buf(),
+        problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
+    };
+    let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir();
+    let folder = folder.map_err(|e| problem(&std::env::temp_dir(), e))?;
+    for location in locations(proto) {
+        // Opened by the rules for untrusted files: the location stays below both folders.
+        let bytes = file.external(&location).map_err(|why| file.malformed("external data", why))?;
+        let path = folder.path().join(&location);
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| problem(&path, e))?;
+        std::fs::write(&path, bytes.bytes()).map_err(|e| problem(&path, e))?;
+    }
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, proto.encode_to_vec()).map_err(|e| problem(&path, e))?;
+    Ok((path, Some(folder)))
+}
+
+/// Every external file that the model refers to.
+fn locations(proto: &ModelProto) -> BTreeSet<String> {
+    fn of_tensor(tensor: &TensorProto, all: &mut BTreeSet<String>) {
+        all.extend(tensor.external_data.iter().filter(|e| e.key() == "location").map(|e| e.value().to_string()));
+    }
+    fn of_nodes(nodes: &[NodeProto], all: &mut BTreeSet<String>) {
+        for attribute in nodes.iter().flat_map(|n| &n.attribute) {
+            attribute.t.iter().chain(&attribute.tensors).for_each(|t| of_tensor(t, all));
+            for graph in attribute.g.iter().chain(&attribute.graphs) {
+                graph.initializer.iter().for_each(|t| of_tensor(t, all));
+                of_nodes(&graph.node, all);
+            }
+        }
+    }
+    let mut all = BTreeSet::new();
+    if let Some(graph) = &proto.graph {
+        graph.initializer.iter().for_each(|t| of_tensor(t, &mut all));
+        let sparse = graph.sparse_initializer.iter().flat_map(|s| s.values.iter().chain(&s.indices));
+        sparse.for_each(|t| of_tensor(t, &mut all));
+        of_nodes(&graph.node, &mut all);
+    }
+    proto.functions.iter().for_each(|f| of_nodes(&f.node, &mut all));
+    all
+}
