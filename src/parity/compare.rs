@@ -88,8 +88,10 @@ impl Comparison {
     pub fn merge(&mut self, other: Self) {
         self.max_abs_diff = self.max_abs_diff.max(other.max_abs_diff);
         self.max_rel_diff = self.max_rel_diff.max(other.max_rel_diff);
-        self.atol_needed = if self.elements == 0 { other.atol_needed } else { worse(self.atol_needed, other.atol_needed) };
-        self.rtol_needed = if self.elements == 0 { other.rtol_needed } else { worse(self.rtol_needed, other.rtol_needed) };
+        self.atol_needed =
+            if self.elements == 0 { other.atol_needed } else { worse(self.atol_needed, other.atol_needed) };
+        self.rtol_needed =
+            if self.elements == 0 { other.rtol_needed } else { worse(self.rtol_needed, other.rtol_needed) };
         self.elements += other.elements;
         self.beyond += other.beyond;
         self.rows += other.rows;
@@ -104,7 +106,10 @@ impl Comparison {
     /// One sentence that says what is wrong and which tolerance would have passed.
     pub fn verdict(&self) -> String {
         if self.passed() {
-            return format!("agrees (largest difference {:.2e}, relative {:.2e})", self.max_abs_diff, self.max_rel_diff);
+            return format!(
+                "agrees (largest difference {:.2e}, relative {:.2e})",
+                self.max_abs_diff, self.max_rel_diff
+            );
         }
         let mut parts = self.problems.clone();
         if self.elements == 0 {
@@ -209,7 +214,8 @@ fn tensors(
         out.problems.push(format!("output {name}: NaN in {nan} places"));
     }
     if infinite > 0 {
-        out.problems.push(format!("output {name}: infinite on one side only, or of opposite sign, in {infinite} places"));
+        out.problems
+            .push(format!("output {name}: infinite on one side only, or of opposite sign, in {infinite} places"));
     }
     if let Some(scores) = scores {
         let width = reference.dims().last().copied().unwrap_or(1).max(1);

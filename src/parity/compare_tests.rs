@@ -37,9 +37,8 @@ fn the_tolerance_that_would_have_passed_passes() {
     assert!(!again(Tolerance { atol: atol * 0.99, ..Tolerance::RUNTIMES }));
     assert!(!again(Tolerance { rtol: rtol * 0.99, ..Tolerance::RUNTIMES }));
     let text = c.verdict();
-    let printed = |flag: &str| -> f64 {
-        text.split(flag).nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
-    };
+    let printed =
+        |flag: &str| -> f64 { text.split(flag).nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap() };
     assert!(again(Tolerance { atol: printed("--atol "), ..Tolerance::RUNTIMES }), "{text}");
     assert!(again(Tolerance { rtol: printed("--rtol "), ..Tolerance::RUNTIMES }), "{text}");
 }

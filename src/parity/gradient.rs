@@ -105,7 +105,10 @@ impl GradientReport {
             [] => "no single parameter tensor stands out".into(),
             some => format!("wrong for: {}", some.join(", ")),
         };
-        format!("relative error {:.3e} along a random direction, allowed {:.0e}; {which}", self.max_rel_error, self.tolerance)
+        format!(
+            "relative error {:.3e} along a random direction, allowed {:.0e}; {which}",
+            self.max_rel_error, self.tolerance
+        )
     }
 }
 
@@ -268,7 +271,8 @@ impl Checker<'_> {
         for (at, parameter) in self.parameters.iter().enumerate() {
             let e = self.estimate(direction, &[at])?;
             let error = (e.ours - e.numeric).abs();
-            let allowed = [2.0 * tolerance * e.numeric.abs(), 2.0 * e.noise, self.rounding(), 0.1 * tolerance * typical];
+            let allowed =
+                [2.0 * tolerance * e.numeric.abs(), 2.0 * e.noise, self.rounding(), 0.1 * tolerance * typical];
             if allowed.into_iter().all(|a| !(error <= a)) {
                 let rel_error = error / e.numeric.abs();
                 failing.push(Failing { name: parameter.name.clone(), ours: e.ours, numeric: e.numeric, rel_error });

@@ -125,8 +125,19 @@ fn tensor(dtype: DType, dims: &[usize], random: &mut Random, range: Option<usize
 
 /// Operators whose outputs hold elements of their first input (or of all, for Concat) and nothing else.
 const KEEP_VALUES: &[&str] = &[
-    "Cast", "Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile",
-    "Transpose", "Unsqueeze",
+    "Cast",
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
 ];
 
 /// The smallest extent of a table that elements of `input` index.
@@ -200,7 +211,8 @@ mod tests {
         let flags = value("flags", Some(DType::Bool), vec![Dim::Unknown]);
         let x = value("x", Some(DType::F32), vec![batch(), Dim::Fixed(4)]);
         let types = value("types", Some(DType::I32), vec![batch(), Dim::Fixed(3)]);
-        let (cast, table, two) = (value("cast", None, vec![]), value("table", None, vec![]), value("two", None, vec![]));
+        let (cast, table, two) =
+            (value("cast", None, vec![]), value("table", None, vec![]), value("two", None, vec![]));
         let out = value("out", None, vec![]);
         let node = |op: &str, inputs: Vec<ValueId>, out: ValueId| Node {
             name: op.into(),

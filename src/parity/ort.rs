@@ -189,5 +189,6 @@ fn dtype(ty: TensorElementType) -> Option<DType> {
 fn take<T: PrimitiveTensorElementType + Element>(value: &DynValue) -> Result<HostTensor, String> {
     let (shape, values) = value.try_extract_tensor::<T>().map_err(|e| e.to_string())?;
     let dims: Vec<usize> = shape.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
-    HostTensor::new(&dims, values.to_vec()).ok_or_else(|| format!("an output of shape {dims:?} with {} values", values.len()))
+    HostTensor::new(&dims, values.to_vec())
+        .ok_or_else(|| format!("an output of shape {dims:?} with {} values", values.len()))
 }

@@ -154,9 +154,8 @@ fn missing(refused: &[String], why: &str) -> Error {
 
 /// Interpreters to ask, those of active environments first. The names are those of the platform.
 fn pythons(virtual_env: Option<OsString>, conda: Option<OsString>) -> Vec<PathBuf> {
-    let inside = |root: &OsString, unix: &str, windows: &str| {
-        Path::new(root).join(if cfg!(windows) { windows } else { unix })
-    };
+    let inside =
+        |root: &OsString, unix: &str, windows: &str| Path::new(root).join(if cfg!(windows) { windows } else { unix });
     let mut all = Vec::new();
     all.extend(virtual_env.iter().map(|root| inside(root, "bin/python", "Scripts/python.exe")));
     all.extend(conda.iter().map(|root| inside(root, "bin/python", "python.exe")));

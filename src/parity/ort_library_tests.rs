@@ -32,7 +32,8 @@ fn library_names() {
         assert!(is_library(yes), "{yes}");
     }
     assert!(is_library("libonnxruntime.1.32.0.dylib") && is_library("onnxruntime.dll"));
-    for no in ["libonnxruntime_providers_shared.so", "libonnxruntime.so.debug", "onnxruntime_pybind11_state.so", "x.so"] {
+    for no in ["libonnxruntime_providers_shared.so", "libonnxruntime.so.debug", "onnxruntime_pybind11_state.so", "x.so"]
+    {
         assert!(!is_library(no), "{no}");
     }
 }

@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-use tract_onnx::prelude::*;
+use tract_onnx::{
+    prelude::*,
+    tract_core::internal::{TractErrorContext, bail},
+};
 
 /// The version of tract that this program is built with (a test holds it to `Cargo.lock`).
 const VERSION: &str = "0.23.9";
@@ -55,7 +58,8 @@ impl TractRunner {
         let make = || -> TractResult<Plan> {
             let mut model = self.model.clone();
             for (at, name) in self.inputs()?.iter().enumerate() {
-                let fact = shapes.iter().find(|(n, ..)| n == name).map(|(_, ty, dims)| InferenceFact::dt_shape(*ty, dims));
+                let fact =
+                    shapes.iter().find(|(n, ..)| n == name).map(|(_, ty, dims)| InferenceFact::dt_shape(*ty, dims));
                 model.set_input_fact(at, fact.with_context(|| format!("no value for input {name}"))?)?;
             }
             model.into_optimized()?.into_runnable()
@@ -129,7 +133,7 @@ impl Feed for ArrayD<bf16> {
         None
     }
     fn tensor(&self) -> TractResult<Tensor> {
-        tract_onnx::tract_core::internal::bail!("tract has no bf16 tensors")
+        bail!("tract has no bf16 tensors")
     }
 }
 
@@ -156,7 +160,7 @@ fn fetch(tensor: &Tensor) -> TractResult<HostTensor> {
         DatumType::U32 => take::<u32>(&tensor),
         DatumType::U64 => take::<u64>(&tensor),
         DatumType::Bool => take::<bool>(&tensor),
-        other => tract_onnx::tract_core::internal::bail!("output of type {other:?}"),
+        other => bail!("output of type {other:?}"),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn gather_or<E: Float, D: Device<E>>(
     dims: Vec<usize>,
 ) -> Result<Tensor<E, D>> {
     let (n, len) = (indices.len(), x.len());
-    require(n == dims.iter().product(), || format!("{n} indices for a tensor of {dims:?}"))?;
+    require(n == dims.iter().product::<usize>(), || format!("{n} indices for a tensor of {dims:?}"))?;
     require(indices.iter().all(|&i| i <= len), || format!("index beyond a tensor of {:?}", x.dims()))?;
     if n == 0 || len == 0 {
         return filled(cx, &dims, fill);
@@ -58,7 +58,7 @@ pub fn gather<E: Float, D: Device<E>>(
 ) -> Result<Tensor<E, D>> {
     let (outer, n, inner) = around(x.dims(), axis)?;
     let picked = indices.len();
-    require(picked == index_dims.iter().product(), || format!("{picked} indices of {index_dims:?}"))?;
+    require(picked == index_dims.iter().product::<usize>(), || format!("{picked} indices of {index_dims:?}"))?;
     require(indices.iter().all(|&i| i < n), || format!("index beyond axis {axis} of {:?}", x.dims()))?;
     let mut dims = x.dims().to_vec();
     dims.splice(axis..=axis, index_dims.iter().copied());
