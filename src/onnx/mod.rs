@@ -2,16 +2,20 @@
 //!
 //! - [`OnnxFile::open`] maps a file, proves its layout and decodes the messages ([`proto`]).
 //! - [`OnnxFile::tensor`] decodes a tensor in any storage form.
+//! - [`span::Spans::scan`] finds the bytes that hold the elements, which is what write-back changes.
 //!
 //! Files are not trusted. Every length is held against what is there before anything is allocated, nesting is bounded,
 //! and external data follows the rules in [`external_data`]. Whatever is wrong is [`Error::Malformed`](crate::Error).
 
+mod assemble;
 pub mod external_data;
 mod layout;
 mod load;
 mod open_beneath;
 pub mod proto;
 mod recognise;
+mod scan;
+pub mod span;
 mod tensor;
 pub mod wire;
 
