@@ -19,5 +19,5 @@ pub mod span;
 mod tensor;
 pub mod wire;
 
-pub use load::{FileIdentity, OnnxFile, ReadOptions};
+pub use load::{FileIdentity, OnnxFile, ReadOptions, folder_of};
 pub use tensor::element_count;

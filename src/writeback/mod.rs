@@ -1,1 +1,84 @@
+//! Write-back: the same file with other weights, and the proof that nothing else changed.
 //!
+//! Nothing is encoded anew. [`splice()`] patches the bytes of changed tensors at the places that
+//! [`Spans`](crate::onnx::span::Spans) found, so that unknown fields, field order and even the spelling of numbers
+//! survive. A tensor stays in the form it is stored in: raw, typed field, external file.
+//!
+//! - f16 and bf16 are rounded to nearest even. An element whose `f32` value did not change keeps its bytes, so a double
+//!   that was not touched stays exact.
+//! - Half floats in `int32_data` are varints of one to three bytes. A list keeps its length if the new values can be
+//!   spelled in it (a varint may be longer than it needs to be); otherwise the list grows, and with it the lengths of the
+//!   fields around it, which are then the only other bytes that change.
+//! - External data that change go to a new file, never into the old one: in another folder under the same name, so that
+//!   the model refers to it as before; in the same folder as `<OUT>.data` (and `<OUT>.1.data` …), and the locations in
+//!   the model change with it. The new file holds what the model refers to, at the same offsets, and zeros elsewhere: no
+//!   bytes of older weights. A `checksum` entry is computed again.
+//! - Everything is written to a folder `.<OUT>.….partial` beside OUT, synced, verified, and only then renamed into place,
+//!   OUT last. Existing files are refused, or with `force` replaced, but never a link, a file with several names, or a
+//!   file of the input.
+
+mod diff;
+mod encode;
+mod external;
+mod patch;
+mod plan;
+mod publish;
+mod stage;
+mod target;
+mod verify;
+
+pub use diff::{ChangedTensor, ModelDiff, diff};
+pub use publish::{Pending, Published};
+pub use verify::Proof;
+
+use crate::{
+    error::{Error, Result},
+    onnx::OnnxFile,
+};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// New elements of a stored tensor.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Name under which [`Spans`](crate::onnx::span::Spans) knows the tensor.
+    pub name: String,
+    /// All elements, row-major.
+    pub values: Vec<f32>,
+}
+
+/// Writes `file` with `changes` to temporary files beside `out`, synced to disk. Nothing has the name `out` until
+/// [`Pending::publish`].
+///
+/// # Errors
+/// [`Error::Write`] if `out` may not or cannot be written: it exists and `force` is off, it is the input, a link, or its
+/// folder is missing. [`Error::Unlearning`] if a new element is not finite in the tensor's type.
+/// [`Error::Internal`] if a change names no float tensor of the file or has another number of elements.
+pub fn splice<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force: bool) -> Result<Pending<'a>> {
+    publish::prepare(file, changes, out, force)
+}
+
+/// A spliced model in a temporary folder, removed when this is dropped.
+#[derive(Debug)]
+pub struct TempModel {
+    /// The model file.
+    pub path: PathBuf,
+    _folder: TempDir,
+}
+
+/// Writes `file` with `changes` to a new folder in `dir`, together with its external data. Quick: not synced, not verified.
+///
+/// # Errors
+/// As [`splice()`].
+pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result<TempModel> {
+    let failed = |e: std::io::Error| Error::Write { path: dir.to_path_buf(), problem: e.to_string() };
+    let spans = crate::onnx::span::Spans::scan(file)?;
+    let plan = plan::plan(file, &spans, changes)?;
+    let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir_in(dir).map_err(failed)?;
+    // External data keep their names, one of which might be this one.
+    let names = (0..).map(|n| format!("model{n}.onnx"));
+    let name = names.into_iter().find(|name| plan.groups.iter().all(|g| g.path != *name)).unwrap_or_default();
+    let layout = stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[] };
+    stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;
+    Ok(TempModel { path: folder.path().join(name), _folder: folder })
+}

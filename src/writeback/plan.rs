@@ -1,0 +1,100 @@
+//! Which bytes change, before it is known where they go.
+
+use super::{
+    Change,
+    encode::{self, Refusal},
+    external::Group,
+    patch::{Patch, Why},
+};
+use crate::{
+    error::{Error, Result},
+    onnx::{
+        OnnxFile,
+        span::{Span, Spans, Storage},
+    },
+};
+
+/// The changes of a file as bytes.
+#[derive(Debug)]
+pub struct Plan {
+    /// Tensors with bytes that change.
+    pub changed: Vec<String>,
+    /// Changes in the model file.
+    pub patches: Vec<Patch>,
+    /// External files, in the order of first use.
+    pub groups: Vec<Group>,
+}
+
+/// Encodes `changes` in the forms of `file`.
+pub fn plan(file: &OnnxFile, spans: &Spans, changes: &[Change]) -> Result<Plan> {
+    let mut plan = Plan { changed: vec![], patches: vec![], groups: Group::all(file, spans)? };
+    let mut seen = std::collections::HashSet::new();
+    for change in changes {
+        let span = spans.get(&change.name).ok_or_else(|| defect(&change.name, "no such tensor is stored"))?;
+        if !seen.insert(change.name.as_str()) {
+            return Err(defect(&change.name, "changed twice"));
+        }
+        if change.values.len() != span.len() {
+            let (new, old) = (change.values.len(), span.len());
+            return Err(defect(&change.name, &format!("{new} new elements for {old}")));
+        }
+        if !span.dtype.is_some_and(|dtype| dtype.is_float()) {
+            return Err(defect(&change.name, "not a float tensor"));
+        }
+        if add(file, spans, &mut plan, change, span)? {
+            plan.changed.push(change.name.clone());
+        }
+    }
+    plan.changed.sort();
+    for group in &plan.groups {
+        group.require_agreement(file, spans)?;
+    }
+    Ok(plan)
+}
+
+fn defect(name: &str, problem: &str) -> Error {
+    Error::Internal(format!("write-back of tensor `{name}`: {problem}"))
+}
+
+/// Adds one change; whether any byte differs.
+fn add(file: &OnnxFile, spans: &Spans, plan: &mut Plan, change: &Change, span: &Span) -> Result<bool> {
+    let dtype = span.dtype.ok_or_else(|| defect(&change.name, "not a float tensor"))?;
+    let refused = |refusal, first: usize| match refusal {
+        Refusal::NotFinite(i) => Error::Unlearning(format!(
+            "tensor `{}`: new element {} is not finite as {dtype}; lower the learning rate",
+            change.name,
+            first + i
+        )),
+        Refusal::Corrupt => defect(&change.name, "the stored elements are not as they were found"),
+    };
+    let mut differs = false;
+    if let Storage::External(index) = span.storage {
+        let used = spans.external().get(index).ok_or_else(|| defect(&change.name, "its external data are lost"))?;
+        let group = plan.groups.iter_mut().find(|g| g.uses.contains(&index));
+        let group = group.ok_or_else(|| defect(&change.name, "its external file is lost"))?;
+        let old = group.file.bytes().get(used.range.clone()).unwrap_or_default();
+        let new = encode::fixed(dtype, old, &change.values).map_err(|r| refused(r, 0))?;
+        if new != old {
+            group.changed.insert(index, new);
+            differs = true;
+        }
+        return Ok(differs);
+    }
+    let mut first = 0;
+    for chunk in span.chunks() {
+        let old = file.bytes().get(chunk.bytes()).unwrap_or_default();
+        let values = change.values.get(first..first + chunk.count());
+        let values = values.ok_or_else(|| defect(&change.name, "its runs hold more than its shape"))?;
+        let new = match span.storage {
+            Storage::Varint(_) => encode::varints(dtype, old, values),
+            _ => encode::fixed(dtype, old, values),
+        };
+        let bytes = new.map_err(|r| refused(r, first))?;
+        first += chunk.count();
+        if bytes != old {
+            plan.patches.push(Patch { range: chunk.bytes(), bytes, frame: Some(chunk.frame()), why: Why::Elements });
+            differs = true;
+        }
+    }
+    Ok(differs)
+}
