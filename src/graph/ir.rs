@@ -2,7 +2,7 @@
 
 use crate::tensor::{DType, HostTensor};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -93,7 +93,7 @@ pub struct Node {
     pub attrs: BTreeMap<String, Attr>,
 }
 
-/// A model's main graph.
+/// A model's main graph, or the body that an attribute holds.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// All values; a [`ValueId`] is an index.
@@ -108,10 +108,20 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// Tensors that the file holds: initializers, and outputs of `Constant` nodes (which are not in `nodes`).
     pub initializers: BTreeMap<ValueId, Initializer>,
+    /// Which of `initializers` come from `Constant` nodes.
+    pub constant_nodes: BTreeSet<ValueId>,
+    /// Tensors that the file holds in a type that this program does not (strings, 4-bit integers, ...), and which type.
+    pub opaque: BTreeMap<ValueId, String>,
+    /// Of a body: the values of the enclosing graph that the last `captured.len()` entries of `inputs` stand for.
+    pub captured: Vec<ValueId>,
     /// Imported operator sets: domain to version.
     pub opsets: BTreeMap<String, i64>,
     /// `ModelProto.ir_version`.
     pub ir_version: i64,
     /// `ModelProto.producer_name` and version.
     pub producer: String,
+    /// `ModelProto.metadata_props`.
+    pub metadata: BTreeMap<String, String>,
+    /// Names that `TrainingInfoProto.update_binding` updates and the algorithm differentiates by; empty without it.
+    pub trained_names: BTreeSet<String>,
 }

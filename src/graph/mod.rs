@@ -1,8 +1,18 @@
 //! The model as a graph of named values: what an ONNX file means, free of protobuf and of dfdx.
 //!
 //! [`build`](build::build) makes it from a file: functions inlined, nodes in order of execution, every node with the
-//! version of its operator set. [`training`] finds the forward part, the loss and the trainable initializers.
+//! version of its operator set. [`training`] finds the forward part and the loss, [`trainable`] the initializers to train.
 
+mod attr;
+pub mod build;
+pub mod fold;
+pub mod forms;
+mod gradient;
 mod ir;
+mod links;
+mod order;
+pub mod trainable;
+pub mod training;
 
 pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};
+pub use links::Links;

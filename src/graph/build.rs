@@ -1,0 +1,294 @@
+//! From an ONNX file to a [`Graph`]. The only place under `graph` that meets protobuf messages.
+
+mod convert;
+mod function;
+mod scope;
+
+use super::{Attr, Graph, Initializer, Node, ValueId, order};
+use crate::{
+    error::{Error, Result},
+    onnx::{
+        OnnxFile,
+        proto::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto},
+    },
+    tensor::HostTensor,
+};
+use scope::Scope;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
+/// Newest version of the default operator set that this program knows.
+pub const NEWEST_OPSET: i64 = 26;
+
+/// Functions and bodies may be nested this deep.
+const MAX_DEPTH: usize = 32;
+
+/// Inlining may make this many nodes at most, so that functions that call functions cannot fill the memory.
+const MAX_NODES: usize = 200_000;
+
+/// The model of `file` as a graph: functions inlined, nodes in order of execution, each with the version of its operator
+/// set, `Constant` nodes among the initializers.
+///
+/// # Errors
+/// [`Error::Malformed`] and [`Error::Node`] name the place: undefined or doubly defined values, cycles, unknown or too
+/// new operator sets, recursive functions, tensors that cannot be decoded.
+pub fn build(file: &OnnxFile) -> Result<Graph> {
+    build_model(file.path(), file.proto(), &|tensor| file.tensor(tensor))
+}
+
+/// [`build`], with the decoding of stored tensors given as a function.
+pub(crate) fn build_model(
+    path: &Path,
+    model: &ModelProto,
+    decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
+) -> Result<Graph> {
+    let malformed = |place: &str, problem: String| Error::Malformed { path: path.into(), place: place.into(), problem };
+    let ir_version =
+        model.ir_version.ok_or_else(|| malformed("model", "there is no ir_version; this is not an ONNX model".into()))?;
+    let proto = model.graph.as_ref().ok_or_else(|| malformed("model", "there is no graph".into()))?;
+    let opsets = operator_sets(path, &model.opset_import, ir_version)?;
+    let mut functions = HashMap::new();
+    for function in &model.functions {
+        let key = (domain(function.domain()), function.name(), function.overload());
+        if functions.insert(key, function).is_some() {
+            let place = format!("function `{}::{}`", function.domain(), function.name());
+            return Err(malformed(&place, "it is defined twice".into()));
+        }
+    }
+    let mut builder = Builder { path, decode, functions, nodes_made: 0 };
+    let mut graph = Graph { opsets: opsets.clone(), ir_version, ..Graph::default() };
+    graph.producer = [model.producer_name(), model.producer_version()].join(" ").trim().to_string();
+    graph.metadata =
+        model.metadata_props.iter().map(|entry| (entry.key().to_string(), entry.value().to_string())).collect();
+    graph.trained_names = trained_names(model);
+    let mut scope = Scope::main(&opsets);
+    builder.graph(&mut graph, proto, &mut scope)?;
+    Ok(graph)
+}
+
+/// The default domain has two spellings.
+fn domain(name: &str) -> &str {
+    if name == "ai.onnx" { "" } else { name }
+}
+
+fn operator_sets(path: &Path, imports: &[OperatorSetIdProto], ir_version: i64) -> Result<BTreeMap<String, i64>> {
+    let malformed = |problem: String| Error::Malformed { path: path.into(), place: "opset_import".into(), problem };
+    let mut opsets = BTreeMap::new();
+    for import in imports {
+        let name = domain(import.domain());
+        let version = import.version.ok_or_else(|| malformed(format!("domain `{name}` has no version")))?;
+        if version < 1 {
+            return Err(malformed(format!("domain `{name}` has version {version}; versions start at 1")));
+        }
+        if name.is_empty() && version > NEWEST_OPSET {
+            return Err(malformed(format!(
+                "the model uses opset {version}, but the newest that this program knows is {NEWEST_OPSET}; export it \
+                 with opset_version={NEWEST_OPSET} or lower, or convert it with onnx.version_converter"
+            )));
+        }
+        if opsets.insert(name.to_string(), version).is_some_and(|other| other != version) {
+            return Err(malformed(format!("domain `{name}` is imported in two versions")));
+        }
+    }
+    if ir_version < 3 {
+        opsets.entry(String::new()).or_insert(1);
+    }
+    Ok(opsets)
+}
+
+/// What `training_info` updates by a gradient; without a `Gradient` node, all that it updates.
+fn trained_names(model: &ModelProto) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for info in &model.training_info {
+        let nodes = info.algorithm.iter().flat_map(|graph| &graph.node);
+        let differentiated: BTreeSet<&str> = nodes
+            .filter(|node| node.op_type() == "Gradient")
+            .flat_map(|node| node.attribute.iter().filter(|attr| attr.name() == "xs"))
+            .flat_map(|attr| attr.strings.iter().filter_map(|name| std::str::from_utf8(name).ok()))
+            .collect();
+        let updated = info.update_binding.iter().map(|entry| entry.key());
+        names.extend(
+            updated.filter(|name| differentiated.is_empty() || differentiated.contains(name)).map(str::to_string),
+        );
+    }
+    names
+}
+
+struct Builder<'a> {
+    path: &'a Path,
+    decode: &'a dyn Fn(&TensorProto) -> Result<HostTensor>,
+    functions: HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
+    nodes_made: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn malformed(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Malformed { path: self.path.into(), place: place.into(), problem: problem.into() }
+    }
+
+    /// Fills `graph` from `proto`, which is the main graph or a body; names are resolved in `scope`.
+    fn graph(&mut self, graph: &mut Graph, proto: &'a GraphProto, scope: &mut Scope<'a>) -> Result<()> {
+        for tensor in &proto.initializer {
+            let value = self.declare(graph, scope, tensor.name(), "initializer")?;
+            let metadata = tensor.metadata_props.iter().map(|e| (e.key().to_string(), e.value().to_string()));
+            convert::describe(graph, value, None, metadata);
+            self.store(graph, value, tensor, scope.stored_name(tensor.name()))?;
+        }
+        for sparse in &proto.sparse_initializer {
+            let name = sparse.values.as_ref().map_or("", |values| values.name());
+            let value = self.declare(graph, scope, name, "sparse initializer")?;
+            let tensor = self.dense(sparse, &format!("sparse initializer `{name}`"))?;
+            graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+        }
+        let mut seen = BTreeSet::new();
+        for input in &proto.input {
+            if !seen.insert(input.name()) {
+                return Err(self.malformed(format!("input `{}`", input.name()), "it is listed twice"));
+            }
+            let stored = scope.local(input.name()).flatten();
+            let value = match stored {
+                Some(value) => value,
+                None => self.declare(graph, scope, input.name(), "input")?,
+            };
+            convert::describe(graph, value, input.r#type.as_ref(), convert::properties(&input.metadata_props));
+            if stored.is_none() {
+                graph.inputs.push(value);
+            }
+        }
+        self.body(graph, &proto.node, scope)?;
+        for output in &proto.output {
+            let place = format!("output `{}`", output.name());
+            let value = self.resolve(graph, scope, output.name(), &place)?;
+            convert::describe(graph, value, output.r#type.as_ref(), convert::properties(&output.metadata_props));
+            graph.outputs.push(value);
+        }
+        for info in &proto.value_info {
+            if let Some(Some(value)) = scope.local(info.name()) {
+                convert::describe(graph, value, info.r#type.as_ref(), convert::properties(&info.metadata_props));
+            }
+        }
+        order::sort(graph).map_err(|problem| self.malformed(format!("graph `{}`", proto.name()), problem))
+    }
+
+    /// Decodes a stored tensor as what `value` is.
+    fn store(&self, graph: &mut Graph, value: ValueId, tensor: &TensorProto, stored_as: Option<String>) -> Result<()> {
+        if let Some(kind) = convert::foreign_type(tensor) {
+            graph.opaque.insert(value, kind);
+            return Ok(());
+        }
+        let tensor = Arc::new((self.decode)(tensor)?);
+        graph.initializers.insert(value, Initializer { tensor, stored_as });
+        Ok(())
+    }
+
+    /// Adds `nodes` to `graph`: first all values they define, then the nodes, since they may come in any order.
+    fn body(&mut self, graph: &mut Graph, nodes: &'a [NodeProto], scope: &mut Scope<'a>) -> Result<()> {
+        for node in nodes {
+            for output in node.output.iter().filter(|name| !name.is_empty()) {
+                self.declare(graph, scope, output, &format!("output of node {}", scope::label(node)))?;
+            }
+        }
+        for node in nodes {
+            self.node(graph, node, scope)?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, graph: &mut Graph, proto: &'a NodeProto, scope: &mut Scope<'a>) -> Result<()> {
+        let (name, domain) = (scope.node_name(proto), domain(proto.domain()));
+        let place = format!("node {name} ({})", proto.op_type());
+        if proto.op_type().is_empty() {
+            return Err(self.malformed(place, "it has no operator"));
+        }
+        self.nodes_made += 1;
+        if self.nodes_made > MAX_NODES && scope.depth > 0 {
+            return Err(self.malformed(place, format!("inlining functions makes more than {MAX_NODES} nodes")));
+        }
+        if domain.is_empty() && proto.op_type() == "Constant" {
+            return self.constant(graph, proto, scope, &place);
+        }
+        let mut attrs = BTreeMap::new();
+        for attribute in &proto.attribute {
+            if let Some(value) = self.attribute(graph, attribute, scope, &place)?
+                && attrs.insert(attribute.name().to_string(), value).is_some()
+            {
+                return Err(self.malformed(place, format!("attribute `{}` is given twice", attribute.name())));
+            }
+        }
+        let mut inputs = Vec::with_capacity(proto.input.len());
+        for input in &proto.input {
+            inputs.push(if input.is_empty() { None } else { self.resolve_optional(graph, scope, input, &place)? });
+        }
+        let outputs: Vec<Option<ValueId>> =
+            proto.output.iter().map(|output| scope.local(output.as_str()).flatten()).collect();
+        if let Some(function) = self.functions.get(&(domain, proto.op_type(), proto.overload())).copied() {
+            return self.call(graph, function, scope, function::Call { name, inputs, outputs, attrs });
+        }
+        let Some(&opset) = scope.opsets.get(domain) else {
+            let shown = if domain.is_empty() { "ai.onnx" } else { domain };
+            return Err(self.malformed(place, format!("its operator set `{shown}` is not in opset_import")));
+        };
+        while inputs.last() == Some(&None) {
+            inputs.pop();
+        }
+        let (domain, op_type) = (domain.to_string(), proto.op_type().to_string());
+        graph.nodes.push(Node { name, domain, op_type, opset, inputs, outputs, attrs });
+        Ok(())
+    }
+
+    /// A `Constant` node: its output joins the initializers.
+    fn constant(
+        &mut self,
+        graph: &mut Graph,
+        proto: &'a NodeProto,
+        scope: &mut Scope<'a>,
+        place: &str,
+    ) -> Result<()> {
+        let [attribute] = proto.attribute.as_slice() else {
+            return Err(self.malformed(place, "a Constant has exactly one attribute"));
+        };
+        let Some(output) = proto.output.first().filter(|name| !name.is_empty()) else {
+            return Err(self.malformed(place, "it has no output"));
+        };
+        let value = scope.local(output.as_str()).flatten();
+        let value = value.ok_or_else(|| Error::Internal(format!("{place}: output was not declared")))?;
+        graph.constant_nodes.insert(value);
+        let metadata = convert::properties(&proto.metadata_props);
+        convert::describe(graph, value, None, metadata);
+        if let (Some(tensor), "") = (&attribute.t, attribute.ref_attr_name()) {
+            let named = TensorProto { name: Some(output.clone()), ..TensorProto::clone(tensor) };
+            return self.store(graph, value, &named, scope.stored_name(output));
+        }
+        let tensor = if let Some(sparse) = &attribute.sparse_tensor {
+            Some(self.dense(sparse, place)?)
+        } else {
+            match self.attribute(graph, attribute, scope, place)? {
+                Some(Attr::Tensor(tensor)) => {
+                    graph.initializers.insert(value, Initializer { tensor, stored_as: None });
+                    return Ok(());
+                }
+                Some(Attr::Int(i)) => Some(HostTensor::scalar(i)),
+                Some(Attr::Float(f)) => Some(HostTensor::scalar(f)),
+                Some(Attr::Ints(i)) => Some(HostTensor::vector(i)),
+                Some(Attr::Floats(f)) => Some(HostTensor::vector(f)),
+                Some(attr @ (Attr::String(_) | Attr::Strings(_) | Attr::Other(_))) => {
+                    graph.opaque.insert(value, attr.kind().to_string());
+                    None
+                }
+                Some(Attr::Graph(_)) => return Err(self.malformed(place, "a Constant cannot hold a graph")),
+                None => return Err(self.malformed(place, "the function's caller does not give its value")),
+            }
+        };
+        if let Some(tensor) = tensor {
+            graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "build/tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+//! Which value a name means: in the main graph, in a body, in a function.
+
+use super::{Attr, Builder};
+use crate::{
+    error::Result,
+    graph::{Graph, ValueId, ValueInfo},
+    onnx::proto::NodeProto,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// One list of nodes with names of its own.
+pub(super) struct Scope<'a> {
+    /// Stands before the names of nodes and values: empty, or the function call's name and a slash.
+    prefix: String,
+    /// Value of each name; `None` for a function's input that the caller leaves out.
+    names: HashMap<&'a str, Option<ValueId>>,
+    /// Values that the caller has made for a function's outputs, to be taken when the body declares them.
+    pub(super) bound: HashMap<&'a str, ValueId>,
+    /// A function's attributes as the caller gives them.
+    pub(super) arguments: BTreeMap<String, Attr>,
+    /// How many bodies deep the graph that `arguments` were made in lies.
+    pub(super) arguments_level: usize,
+    /// Operator sets that the nodes mean.
+    pub(super) opsets: BTreeMap<String, i64>,
+    /// Functions and bodies around these nodes.
+    pub(super) depth: usize,
+    /// Bodies around these nodes.
+    pub(super) level: usize,
+    /// Whether unknown names are captured from outside: in a body, not in a function called there.
+    captures: Option<Vec<(&'a str, ValueId)>>,
+    /// Domain, name and overload of the functions being inlined, outermost first.
+    pub(super) calls: Vec<(String, String, String)>,
+}
+
+/// A node in a message: its name, or `operator of output`.
+pub(super) fn label(node: &NodeProto) -> String {
+    match (node.name(), node.output.iter().find(|name| !name.is_empty())) {
+        ("", Some(output)) => format!("{} of {output}", node.op_type()),
+        ("", None) => format!("{} without output", node.op_type()),
+        (name, _) => name.to_string(),
+    }
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn main(opsets: &BTreeMap<String, i64>) -> Self {
+        Self {
+            prefix: String::new(),
+            names: HashMap::new(),
+            bound: HashMap::new(),
+            arguments: BTreeMap::new(),
+            arguments_level: 0,
+            opsets: opsets.clone(),
+            depth: 0,
+            level: 0,
+            captures: None,
+            calls: Vec::new(),
+        }
+    }
+
+    /// The scope of a body that a node of `self` holds.
+    pub(super) fn body(&self) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            arguments: self.arguments.clone(),
+            arguments_level: self.arguments_level,
+            depth: self.depth + 1,
+            level: self.level + 1,
+            captures: Some(Vec::new()),
+            calls: self.calls.clone(),
+            ..Self::main(&self.opsets)
+        }
+    }
+
+    /// The scope of a function that the node `call` of `self` calls.
+    pub(super) fn function(&self, call: &str, opsets: BTreeMap<String, i64>) -> Self {
+        Self {
+            prefix: format!("{call}/"),
+            arguments_level: self.level,
+            depth: self.depth + 1,
+            level: self.level,
+            calls: self.calls.clone(),
+            ..Self::main(&opsets)
+        }
+    }
+
+    pub(super) fn bind(&mut self, name: &'a str, value: Option<ValueId>) {
+        self.names.insert(name, value);
+    }
+
+    /// The value of a name that is defined here; the inner `None` is an input that the caller leaves out.
+    pub(super) fn local(&self, name: &str) -> Option<Option<ValueId>> {
+        self.names.get(name).copied()
+    }
+
+    /// Names that a body takes from outside, with the values that stand for them inside.
+    pub(super) fn take_captures(&mut self) -> Vec<(&'a str, ValueId)> {
+        self.captures.take().unwrap_or_default()
+    }
+
+    /// Where the bytes of a tensor of this name can be found again: only in the main graph itself.
+    pub(super) fn stored_name(&self, name: &str) -> Option<String> {
+        (self.depth == 0).then(|| name.to_string())
+    }
+
+    pub(super) fn node_name(&self, node: &NodeProto) -> String {
+        format!("{}{}", self.prefix, label(node))
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// A new value of `graph`.
+    pub(super) fn new_value(&self, graph: &mut Graph, name: String) -> ValueId {
+        let id = ValueId(graph.values.len());
+        let mut unique = name;
+        while graph.by_name.contains_key(&unique) {
+            unique.push('\'');
+        }
+        graph.by_name.insert(unique.clone(), id);
+        graph.values.push(ValueInfo { name: unique, ty: None, metadata: BTreeMap::new() });
+        id
+    }
+
+    /// Defines `name` in `scope`.
+    pub(super) fn declare(
+        &self,
+        graph: &mut Graph,
+        scope: &mut Scope<'a>,
+        name: &'a str,
+        what: &str,
+    ) -> Result<ValueId> {
+        if name.is_empty() {
+            return Err(self.malformed(what, "it has no name"));
+        }
+        if scope.names.contains_key(name) {
+            let place = format!("{what} `{}{name}`", scope.prefix);
+            return Err(self.malformed(place, "a value of this name is defined before"));
+        }
+        let value = match scope.bound.remove(name) {
+            Some(value) => value,
+            None => self.new_value(graph, format!("{}{name}", scope.prefix)),
+        };
+        scope.names.insert(name, Some(value));
+        Ok(value)
+    }
+
+    /// The value that `name` means for a node's input; `None` if it is a function's input that is left out.
+    pub(super) fn resolve_optional(
+        &self,
+        graph: &mut Graph,
+        scope: &mut Scope<'a>,
+        name: &'a str,
+        place: &str,
+    ) -> Result<Option<ValueId>> {
+        if let Some(value) = scope.local(name) {
+            return Ok(value);
+        }
+        if scope.captures.is_none() {
+            return Err(self.malformed(place, format!("its input `{name}` is not defined anywhere")));
+        }
+        let value = self.new_value(graph, format!("{}{name}", scope.prefix));
+        scope.names.insert(name, Some(value));
+        if let Some(captures) = &mut scope.captures {
+            captures.push((name, value));
+        }
+        Ok(Some(value))
+    }
+
+    /// The value that `name` means.
+    pub(super) fn resolve(
+        &self,
+        graph: &mut Graph,
+        scope: &mut Scope<'a>,
+        name: &'a str,
+        place: &str,
+    ) -> Result<ValueId> {
+        let value = self.resolve_optional(graph, scope, name, place)?;
+        value.ok_or_else(|| self.malformed(place, format!("`{name}` is left out by the function's caller")))
+    }
+}
