@@ -37,12 +37,7 @@ impl Node {
     }
 
     /// `value` of attribute `name` if it is of the kind that `take` takes; `None` if the node does not have it.
-    fn typed<'a, T>(
-        &'a self,
-        name: &str,
-        expected: &str,
-        take: impl Fn(&'a Attr) -> Option<T>,
-    ) -> Result<Option<T>> {
+    fn typed<'a, T>(&'a self, name: &str, expected: &str, take: impl Fn(&'a Attr) -> Option<T>) -> Result<Option<T>> {
         let Some(attr) = self.attrs.get(name) else { return Ok(None) };
         match take(attr) {
             Some(value) => Ok(Some(value)),
@@ -106,9 +101,13 @@ impl Node {
 
     /// `STRINGS` that may be absent.
     pub fn opt_strings(&self, name: &str) -> Result<Option<&[String]>> {
-        self.typed(name, "a list of strings", |attr| {
-            if let Attr::Strings(s) = attr { Some(s.as_slice()) } else { None }
-        })
+        self.typed(
+            name,
+            "a list of strings",
+            |attr| {
+                if let Attr::Strings(s) = attr { Some(s.as_slice()) } else { None }
+            },
+        )
     }
 
     /// A `TENSOR` that may be absent.

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Newest version of the default operator set that this program knows.
-pub const NEWEST_OPSET: i64 = 26;
+pub const NEWEST_OPSET: i64 = 28;
 
 /// Functions and bodies may be nested this deep.
 const MAX_DEPTH: usize = 32;
@@ -46,8 +46,9 @@ pub(crate) fn build_model(
     decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
 ) -> Result<Graph> {
     let malformed = |place: &str, problem: String| Error::Malformed { path: path.into(), place: place.into(), problem };
-    let ir_version =
-        model.ir_version.ok_or_else(|| malformed("model", "there is no ir_version; this is not an ONNX model".into()))?;
+    let ir_version = model
+        .ir_version
+        .ok_or_else(|| malformed("model", "there is no ir_version; this is not an ONNX model".into()))?;
     let proto = model.graph.as_ref().ok_or_else(|| malformed("model", "there is no graph".into()))?;
     let opsets = operator_sets(path, &model.opset_import, ir_version)?;
     let mut functions = HashMap::new();
@@ -240,13 +241,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A `Constant` node: its output joins the initializers.
-    fn constant(
-        &mut self,
-        graph: &mut Graph,
-        proto: &'a NodeProto,
-        scope: &mut Scope<'a>,
-        place: &str,
-    ) -> Result<()> {
+    fn constant(&mut self, graph: &mut Graph, proto: &'a NodeProto, scope: &mut Scope<'a>, place: &str) -> Result<()> {
         let [attribute] = proto.attribute.as_slice() else {
             return Err(self.malformed(place, "a Constant has exactly one attribute"));
         };

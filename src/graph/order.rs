@@ -44,7 +44,8 @@ pub(super) fn sort(graph: &mut Graph) -> Result<(), String> {
         }
     }
     if done < count {
-        let stuck = graph.nodes.iter().zip(&place).filter(|(_, place)| place.is_none()).map(|(node, _)| node.name.as_str());
+        let stuck =
+            graph.nodes.iter().zip(&place).filter(|(_, place)| place.is_none()).map(|(node, _)| node.name.as_str());
         let names: Vec<&str> = stuck.take(5).collect();
         return Err(format!("nodes wait for each other's outputs (a cycle): {}", names.join(", ")));
     }

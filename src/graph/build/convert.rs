@@ -77,12 +77,15 @@ impl<'a> Builder<'a> {
         }
         if !a.ref_attr_name().is_empty() {
             if scope.calls.is_empty() {
-                let problem = format!("attribute `{}` refers to a function's attribute outside of a function", a.name());
+                let problem =
+                    format!("attribute `{}` refers to a function's attribute outside of a function", a.name());
                 return Err(self.malformed(place, problem));
             }
             let argument = scope.arguments.get(a.ref_attr_name()).cloned();
             if matches!(argument, Some(Attr::Graph(_))) && scope.arguments_level != scope.level {
-                return Err(self.malformed(place, "a body that is a function's attribute is used inside of another body"));
+                return Err(
+                    self.malformed(place, "a body that is a function's attribute is used inside of another body")
+                );
             }
             return Ok(argument);
         }

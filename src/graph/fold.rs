@@ -1,0 +1,218 @@
+//! Values that are known before anything runs, computed on the host.
+
+use super::{Attr, Graph, Node, ValueId};
+use crate::{
+    each,
+    tensor::{DType, Element, HostTensor},
+};
+use half::{bf16, f16};
+use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Results larger than this are not computed here: shapes and bounds are small, weights stay what they are.
+const MAX_ELEMENTS: usize = 1 << 16;
+
+/// The stored tensors, and what Identity, Cast, Unsqueeze, Squeeze, Reshape and Concat make of them.
+pub fn constants(graph: &Graph) -> BTreeMap<ValueId, Arc<HostTensor>> {
+    let mut known: BTreeMap<ValueId, Arc<HostTensor>> =
+        graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))).collect();
+    for node in graph.nodes.iter().filter(|node| node.domain.is_empty()) {
+        let inputs: Option<Vec<Arc<HostTensor>>> =
+            node.inputs.iter().map(|input| known.get(input.as_ref()?).cloned()).collect();
+        let (Some(inputs), [Some(output)]) = (inputs, node.outputs.as_slice()) else { continue };
+        if let Some(result) = evaluate(node, &inputs) {
+            known.insert(*output, result);
+        }
+    }
+    known
+}
+
+/// The node's result, if it is one of the operators above and its inputs make sense; mistakes are for the operator
+/// itself to report.
+fn evaluate(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<Arc<HostTensor>> {
+    let first = inputs.first()?;
+    if node.op_type == "Identity" {
+        return Some(Arc::clone(first));
+    }
+    if inputs.iter().map(|tensor| tensor.len()).sum::<usize>() > MAX_ELEMENTS {
+        return None;
+    }
+    let ints = |index: usize, attribute: &str| match (inputs.get(index), node.attrs.get(attribute)) {
+        (Some(tensor), _) => tensor.to_i64(),
+        (None, Some(Attr::Ints(list))) => Some(list.clone()),
+        _ => None,
+    };
+    let result = match node.op_type.as_str() {
+        "Cast" => {
+            let Attr::Int(to) = node.attrs.get("to")? else { return None };
+            cast(first, DType::from_onnx(i32::try_from(*to).ok()?)?)?
+        }
+        "Unsqueeze" => {
+            let mut axes = normalised(&ints(1, "axes")?, first.dims().len() + ints(1, "axes")?.len())?;
+            axes.sort_unstable();
+            let mut dims = first.dims().to_vec();
+            for axis in axes {
+                if axis > dims.len() {
+                    return None;
+                }
+                dims.insert(axis, 1);
+            }
+            HostTensor::clone(first).reshaped(&dims)?
+        }
+        "Squeeze" => {
+            let dims = first.dims();
+            let axes = match ints(1, "axes") {
+                Some(axes) => normalised(&axes, dims.len())?,
+                None => (0..dims.len()).filter(|&axis| dims.get(axis) == Some(&1)).collect(),
+            };
+            if axes.iter().any(|&axis| dims.get(axis) != Some(&1)) {
+                return None;
+            }
+            let kept = dims.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, &dim)| dim);
+            HostTensor::clone(first).reshaped(&kept.collect::<Vec<_>>())?
+        }
+        "Reshape" => {
+            let allow_zero = matches!(node.attrs.get("allowzero"), Some(Attr::Int(1)));
+            let dims = reshape_dims(first.dims(), &ints(1, "shape")?, allow_zero)?;
+            HostTensor::clone(first).reshaped(&dims)?
+        }
+        "Concat" => {
+            let Attr::Int(axis) = node.attrs.get("axis")? else { return None };
+            join(inputs, *normalised(&[*axis], first.dims().len())?.first()?)?
+        }
+        _ => return None,
+    };
+    Some(Arc::new(result))
+}
+
+fn normalised(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
+    let rank = i64::try_from(rank).ok()?;
+    let axis = |&axis: &i64| {
+        let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };
+        (0..rank).contains(&axis).then(|| usize::try_from(axis).ok()).flatten()
+    };
+    axes.iter().map(axis).collect()
+}
+
+fn reshape_dims(from: &[usize], to: &[i64], allow_zero: bool) -> Option<Vec<usize>> {
+    let count: usize = from.iter().product();
+    let mut dims = Vec::with_capacity(to.len());
+    for (axis, &extent) in to.iter().enumerate() {
+        dims.push(match extent {
+            -1 => 1,
+            0 if !allow_zero => *from.get(axis)?,
+            extent => usize::try_from(extent).ok()?,
+        });
+    }
+    if let Some(open) = to.iter().position(|&extent| extent == -1) {
+        let others = dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))?;
+        *dims.get_mut(open)? = count.checked_div(others)?;
+    }
+    Some(dims)
+}
+
+fn join(inputs: &[Arc<HostTensor>], axis: usize) -> Option<HostTensor> {
+    fn go<T: Element>(first: &ArrayD<T>, inputs: &[Arc<HostTensor>], axis: usize) -> Option<HostTensor> {
+        let arrays: Option<Vec<ArrayViewD<'_, T>>> = inputs.iter().map(|t| T::array(t).map(|a| a.view())).collect();
+        let arrays = arrays.filter(|_| axis < first.ndim())?;
+        concatenate(Axis(axis), &arrays).ok().map(T::wrap)
+    }
+    each!(inputs.first()?.as_ref(), first => go(first, inputs, axis))
+}
+
+fn cast(tensor: &HostTensor, to: DType) -> Option<HostTensor> {
+    macro_rules! from_floats {
+        ($type:ty, $convert:expr) => {
+            HostTensor::new::<$type>(tensor.dims(), tensor.to_f64().into_iter().map($convert).collect())
+        };
+    }
+    macro_rules! from_integers {
+        ($type:ty) => {
+            match tensor.to_i64() {
+                Some(integers) => {
+                    HostTensor::new::<$type>(tensor.dims(), integers.into_iter().map(|i| i as $type).collect())
+                }
+                None => from_floats!($type, |x| x as $type),
+            }
+        };
+    }
+    match to {
+        to if to == tensor.dtype() => Some(tensor.clone()),
+        DType::F16 => from_floats!(f16, f16::from_f64),
+        DType::BF16 => from_floats!(bf16, bf16::from_f64),
+        DType::F32 => from_floats!(f32, |x| x as f32),
+        DType::F64 => from_floats!(f64, |x| x),
+        DType::Bool => from_floats!(bool, |x| x != 0.0),
+        DType::I8 => from_integers!(i8),
+        DType::I16 => from_integers!(i16),
+        DType::I32 => from_integers!(i32),
+        DType::I64 => from_integers!(i64),
+        DType::U8 => from_integers!(u8),
+        DType::U16 => from_integers!(u16),
+        DType::U32 => from_integers!(u32),
+        DType::U64 => from_integers!(u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Initializer;
+
+    fn graph(nodes: &[(&str, &[usize], usize, Option<(&str, Attr)>)], stored: &[(usize, HostTensor)]) -> Graph {
+        let mut graph = Graph { values: vec![Default::default(); 20], ..Graph::default() };
+        for (op, inputs, output, attr) in nodes {
+            graph.nodes.push(Node {
+                name: op.to_string(),
+                domain: String::new(),
+                op_type: op.to_string(),
+                opset: 17,
+                inputs: inputs.iter().map(|&i| Some(ValueId(i))).collect(),
+                outputs: vec![Some(ValueId(*output))],
+                attrs: attr.iter().map(|(name, attr)| (name.to_string(), attr.clone())).collect(),
+            });
+        }
+        for (value, tensor) in stored {
+            let stored = Initializer { tensor: Arc::new(tensor.clone()), stored_as: None };
+            graph.initializers.insert(ValueId(*value), stored);
+        }
+        graph
+    }
+
+    #[test]
+    fn shape_arithmetic_of_constants_is_known() {
+        let graph = graph(
+            &[
+                ("Unsqueeze", &[0, 1], 2, None),
+                ("Concat", &[2, 3], 4, Some(("axis", Attr::Int(0)))),
+                ("Cast", &[4], 5, Some(("to", Attr::Int(1)))),
+                ("Reshape", &[5, 6], 7, None),
+                ("Squeeze", &[7], 8, None),
+                ("Identity", &[8], 9, None),
+                ("Identity", &[15], 10, None),
+                ("Squeeze", &[3, 0], 11, None),
+            ],
+            &[
+                (0, HostTensor::scalar(5i64)),
+                (1, HostTensor::vector(vec![0i64])),
+                (3, HostTensor::vector(vec![7i64, -1])),
+                (6, HostTensor::vector(vec![1i64, -1])),
+            ],
+        );
+        let known = constants(&graph);
+        assert_eq!(*known[&ValueId(4)], HostTensor::vector(vec![5i64, 7, -1]));
+        assert_eq!(*known[&ValueId(7)], HostTensor::new(&[1, 3], vec![5f32, 7.0, -1.0]).unwrap());
+        assert_eq!(*known[&ValueId(9)], HostTensor::vector(vec![5f32, 7.0, -1.0]));
+        assert!(!known.contains_key(&ValueId(10)), "an input is not known");
+        assert!(!known.contains_key(&ValueId(11)), "a wrong axis is left to the operator to report");
+    }
+
+    #[test]
+    fn casts_keep_large_integers_and_cut_fractions() {
+        let large = HostTensor::vector(vec![i64::MAX - 1]);
+        assert_eq!(cast(&large, DType::U64), Some(HostTensor::vector(vec![i64::MAX as u64 - 1])));
+        let half = HostTensor::vector(vec![2.75f32, -1.5, 0.0]);
+        assert_eq!(cast(&half, DType::I32), Some(HostTensor::vector(vec![2i32, -1, 0])));
+        assert_eq!(cast(&half, DType::Bool), Some(HostTensor::vector(vec![true, true, false])));
+    }
+}

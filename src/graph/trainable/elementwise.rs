@@ -1,0 +1,242 @@
+//! Roles in elementwise arithmetic, where parameters, masks, statistics and numbers of decomposed functions all look
+//! alike.
+
+use super::{
+    roles::{Role, Roles, Use},
+    values,
+};
+use crate::graph::{Node, ValueId, gradient};
+
+/// How far to look around a node.
+const DEPTH: usize = 12;
+
+/// The role of a tensor that an elementwise operator, `Where` or `Concat` takes beside data; `None` for other operators.
+pub(super) fn role(roles: &Roles<'_>, at: &Use<'_>) -> Option<Role> {
+    if !at.node.domain.is_empty() {
+        return None;
+    }
+    let named = roles.is_named(at.value);
+    let place = format!("{} ({})", at.node.op_type, at.node.name);
+    let by_name = |otherwise: String| match named {
+        true => Role::Weight(format!("a named tensor of the module that {place} takes")),
+        false => Role::Neutral(otherwise),
+    };
+    if values::names_statistic(roles.graph.name(at.value)) && at.node.op_type != "Concat" {
+        return Some(Role::Never(format!("by its name a statistic, which {place} takes")));
+    }
+    Some(match (at.node.op_type.as_str(), at.slot) {
+        ("Add" | "Sum" | "Mean", _) | ("Sub", 1) => offset(roles, at, &place),
+        ("Mul", _) => scale(roles, at, &place),
+        ("Div", 1) | ("Sub" | "Div", 0) | ("Pow", 1) => match excluded(roles, at, &place) {
+            Some(role) => role,
+            None => by_name(format!("a number or divisor in {place}")),
+        },
+        ("Where" | "Concat" | "ScatterElements" | "ScatterND", _)
+            if at.tensor.len() == 1 || values::blocks_attention(at.tensor) =>
+        {
+            Role::Neutral(format!("a filling value of {place}"))
+        }
+        ("Where" | "Concat", _) if named || values::different(at.tensor) > 1 => match values::is_sinusoid(at.tensor) {
+            true => Role::Never(format!("a table of sines and cosines that {place} takes")),
+            false => Role::Weight(format!("a learned part of the data that {place} puts in")),
+        },
+        ("Where" | "Concat" | "ScatterElements" | "ScatterND", _) => by_name(format!("a filling value of {place}")),
+        ("Max" | "Min", _) => by_name(format!("a bound in {place}")),
+        _ => return None,
+    })
+}
+
+/// What is no parameter in any elementwise operator.
+fn excluded(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Option<Role> {
+    let others: Vec<ValueId> =
+        at.node.inputs.iter().flatten().copied().filter(|value| roles.moving.contains(value)).collect();
+    if at.tensor.len() > 1 && is_variance(at.via) {
+        return Some(Role::Never(format!("the variance of a normalization that is written out ({place})")));
+    }
+    if !others.is_empty() && others.iter().all(|&value| is_input(roles, value, DEPTH)) {
+        return Some(Role::Never(format!("standardises the model's input in {place}")));
+    }
+    if at.tensor.len() == 1 {
+        return match roles.is_named(at.value) {
+            true => Some(Role::Weight(format!("a named scalar of the module that {place} takes"))),
+            false => Some(Role::Neutral(format!("a single number in {place}, as in an activation or a scaling"))),
+        };
+    }
+    if values::is_sinusoid(at.tensor) {
+        return Some(Role::Never(format!("a table of sines and cosines in {place}")));
+    }
+    None
+}
+
+fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
+    let data = at.node.inputs.iter().flatten().copied().find(|value| roles.moving.contains(value));
+    let origin = data.map_or(Origin::Other, |value| origin(roles, value, DEPTH));
+    // A layer with one output has a bias of one element.
+    if let (Origin::Linear(name, Some(1)), 1, true) = (&origin, at.tensor.len(), !at.tensor.dims().is_empty()) {
+        return Role::Weight(format!("bias that {place} adds to the output of {name}"));
+    }
+    if values::blocks_attention(at.tensor) {
+        return Role::Never(format!("a mask that {place} adds"));
+    }
+    if let Some(role) = excluded(roles, at, place) {
+        return role;
+    }
+    if at.node.op_type == "Sub" && is_scaled_by_variance(roles, at.node) {
+        return Role::Never(format!("the mean of a normalization that is written out ({place})"));
+    }
+    if feeds_softmax(roles, at.node, DEPTH) {
+        return match values::different(at.tensor) {
+            0..=2 => Role::Never(format!("a mask that {place} adds to attention scores")),
+            _ => Role::Weight(format!("bias that {place} adds to attention scores")),
+        };
+    }
+    Role::Weight(match origin {
+        Origin::Linear(name, _) => format!("bias that {place} adds to the output of {name}"),
+        Origin::Normalization(name) => format!("bias that {place} adds after {name}"),
+        Origin::Embedding(name) => format!("position embedding that {place} adds to {name}"),
+        Origin::Other => format!("offset that {place} adds"),
+    })
+}
+
+fn scale(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
+    if let Some(role) = excluded(roles, at, place) {
+        return role;
+    }
+    if values::is_made_of(at.tensor, 0.0, 1.0) {
+        return Role::Never(format!("a mask of zeros and ones in {place}"));
+    }
+    let data = at.node.inputs.iter().flatten().copied().find(|value| roles.moving.contains(value));
+    Role::Weight(match data.map_or(Origin::Other, |value| origin(roles, value, DEPTH)) {
+        Origin::Linear(name, _) => format!("scale that {place} applies to the output of {name}"),
+        Origin::Normalization(name) => format!("scale that {place} applies after {name}"),
+        Origin::Embedding(_) | Origin::Other => format!("scale that {place} applies"),
+    })
+}
+
+/// What made the data that a tensor is applied to.
+enum Origin {
+    /// A layer with weights, and its outputs' number if its weights tell.
+    Linear(String, Option<usize>),
+    Normalization(String),
+    Embedding(String),
+    Other,
+}
+
+fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
+    const KEEP: [&str; 9] =
+        ["Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Slice"];
+    let Some(node) = roles.node(value).filter(|_| depth > 0) else { return Origin::Other };
+    let next = |slot: usize| node.input(slot).map_or(Origin::Other, |value| origin(roles, value, depth - 1));
+    let label = format!("{} ({})", node.op_type, node.name);
+    let stored_dims = |slot: usize| roles.constants.get(&node.input(slot)?).map(|t| t.dims().to_vec());
+    match node.op_type.as_str() {
+        "MatMul" | "FusedMatMul" | "Einsum" => Origin::Linear(label, stored_dims(1).and_then(|d| d.last().copied())),
+        "Gemm" | "Conv" | "ConvTranspose" | "FusedConv" => {
+            let first = stored_dims(1).and_then(|dims| dims.first().copied());
+            Origin::Linear(label, first.filter(|_| node.op_type == "Conv"))
+        }
+        "Gather" if node.input(0).is_some_and(|table| !roles.moving.contains(&table)) => Origin::Embedding(label),
+        op if op.ends_with("Normalization") => Origin::Normalization(label),
+        "Div" | "Sqrt" | "Reciprocal" => Origin::Normalization(label),
+        "Mul" => match node
+            .inputs
+            .iter()
+            .flatten()
+            .any(|&v| roles.node(v).is_some_and(|n| n.is("Reciprocal") || n.is("Div")))
+        {
+            true => Origin::Normalization(label),
+            false => Origin::Other,
+        },
+        op if KEEP.contains(&op) => next(0),
+        "Add" => match node.inputs.iter().flatten().find(|value| !roles.moving.contains(value)) {
+            Some(_) => {
+                let data = node.inputs.iter().position(|v| v.is_some_and(|v| roles.moving.contains(&v)));
+                data.map_or(Origin::Other, next)
+            }
+            None => Origin::Other,
+        },
+        _ => Origin::Other,
+    }
+}
+
+/// Whether a value is a graph input, or made from one by operators without weights that keep what it stands for.
+fn is_input(roles: &Roles<'_>, value: ValueId, depth: usize) -> bool {
+    const PREPARE: [&str; 24] = [
+        "Add",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Div",
+        "Exp",
+        "Gather",
+        "Identity",
+        "Log",
+        "Mul",
+        "Neg",
+        "Pad",
+        "Pow",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+        "Upsample",
+        "Flatten",
+    ];
+    let Some(node) = roles.node(value) else { return roles.graph.inputs.contains(&value) };
+    if depth == 0 || !PREPARE.iter().any(|op| node.is(op)) {
+        return false;
+    }
+    let mut data = node
+        .inputs
+        .iter()
+        .enumerate()
+        .filter(|(slot, _)| gradient::carries(node, *slot))
+        .filter_map(|(_, value)| *value)
+        .filter(|value| roles.moving.contains(value))
+        .peekable();
+    data.peek().is_some() && data.all(|value| is_input(roles, value, depth - 1))
+}
+
+/// Whether a tensor goes through `sqrt(tensor + epsilon)` before it meets data.
+fn is_variance(via: &[String]) -> bool {
+    const KEEP: [&str; 6] = ["Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose"];
+    let mut steps = via.iter().map(String::as_str).filter(|op| !KEEP.contains(op));
+    match steps.next() {
+        Some("Sqrt") => true,
+        Some("Add") => steps.next() == Some("Sqrt"),
+        _ => false,
+    }
+}
+
+/// Whether a Sub's result is divided by, or multiplied with, what is computed from a square root of stored tensors.
+fn is_scaled_by_variance(roles: &Roles<'_>, sub: &Node) -> bool {
+    let Some(output) = sub.output(0) else { return false };
+    roles.links.users(output).iter().any(|&(n, slot)| {
+        let Some(node) = roles.graph.nodes.get(n).filter(|node| node.is("Div") || node.is("Mul")) else { return false };
+        let other = node.input(1 - slot.min(1));
+        other.is_some_and(|value| !roles.moving.contains(&value) && has_root(roles, value, DEPTH))
+    })
+}
+
+fn has_root(roles: &Roles<'_>, value: ValueId, depth: usize) -> bool {
+    let Some(node) = roles.node(value).filter(|_| depth > 0) else { return false };
+    node.is("Sqrt") || node.inputs.iter().flatten().any(|&input| has_root(roles, input, depth - 1))
+}
+
+/// Whether a node's result goes into a Softmax, at most reshaped or offset on the way.
+fn feeds_softmax(roles: &Roles<'_>, node: &Node, depth: usize) -> bool {
+    const PASS: [&str; 7] = ["Add", "Reshape", "Identity", "Cast", "Squeeze", "Unsqueeze", "Where"];
+    if depth == 0 || node.outputs.iter().flatten().any(|output| roles.graph.outputs.contains(output)) {
+        return false;
+    }
+    node.outputs.iter().flatten().flat_map(|&output| roles.links.users(output)).any(|&(n, _)| {
+        roles.graph.nodes.get(n).is_some_and(|user| {
+            user.is("Softmax") || PASS.iter().any(|op| user.is(op)) && feeds_softmax(roles, user, depth - 1)
+        })
+    })
+}

@@ -1,0 +1,196 @@
+//! What a tensor is for, by the nodes that it ends up in.
+
+use super::{elementwise, values};
+use crate::{
+    graph::{Graph, Links, Node, ValueId, fold, gradient},
+    tensor::HostTensor,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What one use says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is a parameter.
+    Weight(String),
+    /// It must not be trained, whatever other uses say.
+    Never(String),
+    /// This use does not make it a parameter.
+    Neutral(String),
+}
+
+/// Where a tensor, or what is computed from stored tensors alone, meets data.
+pub(super) struct Use<'a> {
+    /// The stored tensor.
+    pub(super) value: ValueId,
+    pub(super) tensor: &'a HostTensor,
+    pub(super) node: &'a Node,
+    pub(super) slot: usize,
+    /// Operators on the way from the tensor to the node.
+    pub(super) via: &'a [String],
+}
+
+/// Finds roles in one graph.
+pub(super) struct Roles<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) links: &'a Links,
+    path: &'a BTreeSet<ValueId>,
+    /// Values that vary with the model's inputs, other than by their shapes.
+    pub(super) moving: BTreeSet<ValueId>,
+    pub(super) constants: BTreeMap<ValueId, Arc<HostTensor>>,
+    pytorch: bool,
+}
+
+impl<'a> Roles<'a> {
+    pub(super) fn new(graph: &'a Graph, links: &'a Links, path: &'a BTreeSet<ValueId>) -> Self {
+        let mut moving: BTreeSet<ValueId> = graph.inputs.iter().copied().collect();
+        for node in &graph.nodes {
+            if !(node.is("Shape") || node.is("Size")) && node.dependencies().flatten().any(|v| moving.contains(&v)) {
+                moving.extend(node.outputs.iter().flatten());
+            }
+        }
+        let pytorch = graph.producer.starts_with("pytorch");
+        Self { graph, links, path, moving, constants: fold::constants(graph), pytorch }
+    }
+
+    /// The node that makes a value.
+    pub(super) fn node(&self, value: ValueId) -> Option<&'a Node> {
+        self.graph.nodes.get(self.links.producer(value)?.0)
+    }
+
+    /// Whether a tensor has the name of an attribute of a PyTorch module, so is a parameter or a buffer.
+    pub(super) fn is_named(&self, value: ValueId) -> bool {
+        self.pytorch && !self.graph.constant_nodes.contains(&value) && !values::is_generated(self.graph.name(value))
+    }
+
+    /// Whether a tensor was written as a `Constant` node by an exporter that writes parameters as initializers.
+    pub(super) fn is_exporter_constant(&self, value: ValueId) -> bool {
+        self.pytorch && self.graph.constant_nodes.contains(&value)
+    }
+
+    /// What each use of a stored tensor says, in order of the nodes.
+    pub(super) fn of(&self, value: ValueId) -> Vec<Role> {
+        let Some(stored) = self.graph.initializers.get(&value) else { return Vec::new() };
+        let mut roles = Vec::new();
+        let mut seen = BTreeSet::from([value]);
+        let mut waiting = vec![(value, Vec::new())];
+        while let Some((at, via)) = waiting.pop() {
+            for &(n, slot) in self.links.users(at) {
+                let Some(node) = self.graph.nodes.get(n) else { continue };
+                let outputs = || node.outputs.iter().flatten();
+                if slot >= node.inputs.len() {
+                    roles.push(Role::Neutral(format!("a body of {} ({}) takes it", node.op_type, node.name)));
+                } else if outputs().any(|output| self.moving.contains(output)) {
+                    if outputs().any(|output| self.path.contains(output)) {
+                        let tensor = stored.tensor.as_ref();
+                        roles.push(self.role(&Use { value, tensor, node, slot, via: &via }));
+                    }
+                } else if !gradient::carries(node, slot) {
+                    roles.push(not_data(node, slot));
+                } else {
+                    let mut via: Vec<String> = via.clone();
+                    via.push(node.op_type.clone());
+                    waiting
+                        .extend(outputs().filter(|output| seen.insert(**output)).map(|output| (*output, via.clone())));
+                }
+            }
+        }
+        roles
+    }
+
+    /// The role at the node where the tensor meets data.
+    fn role(&self, at: &Use<'_>) -> Role {
+        let (node, slot) = (at.node, at.slot);
+        let op = node.op_type.as_str();
+        if self.is_exporter_constant(at.value) {
+            return Role::Neutral(format!("a constant that the exporter put into {op} ({})", node.name));
+        }
+        if let Some(part) = weight_slot(node, slot) {
+            return match self.unit_of_group_norm(at) {
+                true => Role::Neutral(format!(
+                    "the unit {part} of a group normalization that is written out ({})",
+                    node.name
+                )),
+                false => Role::Weight(format!("{part} of {op} ({}){}", node.name, through(at.via))),
+            };
+        }
+        if node.is("BatchNormalization") && slot > 2 {
+            let part = if slot == 3 { "mean" } else { "variance" };
+            return Role::Never(format!("running {part} of BatchNormalization ({}), a statistic", node.name));
+        }
+        if node.is("Gather") && slot == 0 || matches!(op, "GatherElements" | "GatherND") && slot == 0 {
+            return match values::is_sinusoid(at.tensor) {
+                true => Role::Never(format!("a table of sines and cosines that {op} ({}) looks up", node.name)),
+                false => Role::Weight(format!("embedding table of {op} ({}){}", node.name, through(at.via))),
+            };
+        }
+        if !gradient::carries(node, slot) {
+            return not_data(node, slot);
+        }
+        if let Some(role) = elementwise::role(self, at) {
+            return role;
+        }
+        match self.is_named(at.value) && at.tensor.len() > 1 {
+            true => Role::Weight(format!("a named tensor of the module that {op} ({}) takes", node.name)),
+            false => Role::Neutral(format!("input {slot} of {op} ({}) is not where parameters are", node.name)),
+        }
+    }
+
+    /// Exporters write GroupNormalization as InstanceNormalization of groups with scale 1 and bias 0, and then scale
+    /// and shift the channels.
+    fn unit_of_group_norm(&self, at: &Use<'_>) -> bool {
+        let reshaped = at.node.input(0).and_then(|value| self.node(value)).is_some_and(|node| node.is("Reshape"));
+        let unit = if at.slot == 1 { 1.0 } else { 0.0 };
+        at.node.is("InstanceNormalization") && reshaped && values::is_all(at.tensor, unit)
+    }
+}
+
+fn not_data(node: &Node, slot: usize) -> Role {
+    Role::Neutral(format!(
+        "input {slot} of {} ({}) is no data but a shape, bound, index or condition",
+        node.op_type, node.name
+    ))
+}
+
+/// The operators between tensor and node, in words.
+fn through(via: &[String]) -> String {
+    if via.is_empty() { String::new() } else { format!(" through {}", via.join(", ")) }
+}
+
+/// What an input that only parameters are given to is called.
+fn weight_slot(node: &Node, slot: usize) -> Option<&'static str> {
+    let op = node.op_type.as_str();
+    match (node.domain.as_str(), op, slot) {
+        ("" | "com.microsoft", "Conv" | "ConvTranspose" | "FusedConv" | "DeformConv", 1) => Some("weight"),
+        ("" | "com.microsoft", "Conv" | "ConvTranspose" | "FusedConv", 2) => Some("bias"),
+        ("", "DeformConv", 3) => Some("bias"),
+        ("" | "com.microsoft", "Gemm" | "FusedGemm", 0 | 1) => Some("weight"),
+        ("" | "com.microsoft", "Gemm" | "FusedGemm", 2) => Some("bias"),
+        ("" | "com.microsoft", "MatMul" | "FusedMatMul" | "TransposeMatMul", 0 | 1) => Some("weight"),
+        ("", "Einsum", _) => Some("factor"),
+        ("", "BatchNormalization" | "InstanceNormalization", 1) => Some("scale"),
+        ("" | "com.microsoft", "GroupNormalization" | "GroupNorm" | "LayerNormalization", 1) => Some("scale"),
+        ("" | "com.microsoft", "RMSNormalization" | "SimplifiedLayerNormalization", 1) => Some("scale"),
+        ("", "BatchNormalization" | "InstanceNormalization", 2) => Some("bias"),
+        ("" | "com.microsoft", "GroupNormalization" | "GroupNorm" | "LayerNormalization", 2) => Some("bias"),
+        ("", "PRelu", 1) => Some("slope"),
+        ("", "LSTM" | "GRU" | "RNN", 1) => Some("input weights"),
+        ("", "LSTM" | "GRU" | "RNN", 2) => Some("recurrent weights"),
+        ("", "LSTM" | "GRU" | "RNN", 3) => Some("bias"),
+        ("", "LSTM", 7) => Some("peephole weights"),
+        ("com.microsoft", "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 2) => Some("scale"),
+        ("com.microsoft", "SkipLayerNormalization", 3 | 4) => Some("bias"),
+        ("com.microsoft", "SkipSimplifiedLayerNormalization", 3) => Some("bias"),
+        ("com.microsoft", "EmbedLayerNormalization", 2..=4) => Some("embedding table"),
+        ("com.microsoft", "EmbedLayerNormalization", 5) => Some("scale"),
+        ("com.microsoft", "EmbedLayerNormalization", 6) => Some("bias"),
+        ("com.microsoft", "BiasGelu" | "FastGelu" | "BiasAdd" | "BiasDropout" | "BiasSoftmax" | "BiasSplitGelu", 1) => {
+            Some("bias")
+        }
+        ("com.microsoft", "Attention", 1) => Some("weight"),
+        ("com.microsoft", "Attention", 2) | ("com.microsoft", "MultiHeadAttention", 3) => Some("bias"),
+        _ => None,
+    }
+}
