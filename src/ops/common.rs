@@ -1,0 +1,70 @@
+//! Steps that several operators take.
+
+use super::{host, problem};
+use crate::{
+    engine::{Context, Float, Tensor, Value},
+    error::Result,
+    kernels::{Backend, Binary, Unary},
+    tensor::{Element, HostTensor},
+};
+use ndarray::ArrayD;
+
+/// A constant on the device.
+pub fn scalar<E: Float, D: Backend<E>>(cx: &Context<E, D>, value: f64) -> Result<Tensor<E, D>> {
+    cx.upload(Vec::new(), vec![E::of(value)])
+}
+
+/// A device tensor's elements as a host array.
+pub fn to_array<E: Float, D: Backend<E>>(x: &Tensor<E, D>) -> Result<ArrayD<E>> {
+    host::array(x.dims(), x.to_vec())
+}
+
+/// A host tensor as a value: floats go to the device.
+pub fn value<E: Float, D: Backend<E>>(cx: &Context<E, D>, tensor: HostTensor) -> Result<Value<E, D>> {
+    Ok(if tensor.dtype().is_float() { cx.upload_host(&tensor)?.into() } else { tensor.into() })
+}
+
+/// A value as a host array of floats.
+pub fn to_f64<E: Float, D: Backend<E>>(x: &Value<E, D>) -> Result<ArrayD<f64>> {
+    match x {
+        Value::Float(t) => host::array(t.dims(), t.to_vec().into_iter().map(Float::f64).collect()),
+        Value::Host(t) => host::array(t.dims(), t.to_f64()),
+    }
+}
+
+/// x·c, nothing to do for c = 1.
+pub fn scaled<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, c: f64) -> Result<Tensor<E, D>> {
+    if c == 1.0 { Ok(x.clone()) } else { D::unary(cx, Unary::MulScalar(c), x) }
+}
+
+/// a·b with broadcasting.
+pub fn mul<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, a: &Tensor<E, D>, b: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+    super::shapes::broadcast(a.dims(), b.dims())?;
+    D::binary(cx, Binary::Mul, a, b)
+}
+
+/// a + b with broadcasting.
+pub fn add<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, a: &Tensor<E, D>, b: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+    super::shapes::broadcast(a.dims(), b.dims())?;
+    D::binary(cx, Binary::Add, a, b)
+}
+
+/// The tensor with other dimensions, which its number of elements must fit.
+pub fn reshaped<E: Float, D: Backend<E>>(x: &Value<E, D>, dims: Vec<usize>) -> Result<Value<E, D>> {
+    let misfit = || problem(format!("a tensor of shape {:?} does not fit {dims:?}", x.dims()));
+    if dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(x.dims().iter().product()) {
+        return Err(misfit());
+    }
+    match x {
+        Value::Float(t) => Ok(t.reshaped(dims)?.into()),
+        Value::Host(t) => t.clone().reshaped(&dims).map(Value::Host).ok_or_else(misfit),
+    }
+}
+
+/// The single element of a host tensor of type `T`.
+pub fn single<T: Element>(t: &HostTensor) -> Result<T> {
+    T::array(t)
+        .filter(|a| a.len() == 1)
+        .and_then(|a| a.first().copied())
+        .ok_or_else(|| problem(format!("not a single {} value", T::DTYPE)))
+}

@@ -1,0 +1,53 @@
+//! Conv-1/11/22, FusedConv (com.microsoft): cross-correlation over any number of spatial axes, with groups, dilation,
+//! any padding and all forms of `auto_pad`.
+//!
+//! x (N, C, …), w (M, C/groups, …), optional bias (M). FusedConv adds an optional tensor of the result's shape before its
+//! activation.
+
+use super::{fused, window::Window};
+use crate::{
+    engine::{Float, Tensor},
+    error::Result,
+    kernels::{Backend, ConvSpec, PadMode},
+    ops::{Built, NodeContext, common::add, one, problem},
+};
+
+/// Builds both.
+pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
+    let window = Window::read(node, true, false)?;
+    let groups = node.int("group")?.unwrap_or(1);
+    let groups = usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| problem("group is not above 0"))?;
+    let activation = if node.node().domain.is_empty() { None } else { fused::conv_activation(node)? };
+    one(move |cx, inputs| {
+        let (x, w, bias) = (inputs.float(0)?, inputs.float(1)?, inputs.opt_float(2)?);
+        check(x, w, bias, groups)?;
+        let placed = window.place(x.dims().get(2..).unwrap_or_default(), w.dims().get(2..))?;
+        let (pads, cut) = placed.split_pads();
+        let spec = ConvSpec { strides: placed.strides, dilations: placed.dilations, pads, groups };
+        let y = match cut {
+            None => D::conv(cx, x, w, bias, &spec)?,
+            Some(cut) => {
+                let pads: Vec<_> = [[0, 0]; 2].into_iter().chain(cut).collect();
+                let x = D::pad(cx, x, &pads, PadMode::Constant(0.0))?;
+                D::conv(cx, &x, w, bias, &spec)?
+            }
+        };
+        let y = match inputs.opt_float(3)? {
+            Some(z) => add(cx, &y, z)?,
+            None => y,
+        };
+        fused::activate(cx, activation, y)
+    })
+}
+
+fn check<E: Float, D: Backend<E>>(x: &Tensor<E, D>, w: &Tensor<E, D>, bias: Option<&Tensor<E, D>>, groups: usize) -> Result<()> {
+    let misfit = || problem(format!("x of shape {:?} does not fit w of {:?} in {groups} groups", x.dims(), w.dims()));
+    let ([_, channels, _, ..], [outputs, depth, _, ..]) = (x.dims(), w.dims()) else { return Err(misfit()) };
+    if x.rank() != w.rank() || depth.checked_mul(groups) != Some(*channels) || outputs % groups != 0 {
+        return Err(misfit());
+    }
+    match bias {
+        Some(b) if b.dims() != [*outputs] => Err(problem(format!("bias has shape {:?}, not [{outputs}]", b.dims()))),
+        _ => Ok(()),
+    }
+}

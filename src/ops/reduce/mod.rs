@@ -1,0 +1,5 @@
+//! Reductions over axes.
+
+pub mod arg;
+pub mod integer;
+pub mod reduction;

@@ -1,0 +1,18 @@
+//! Operators that move elements without computing with them.
+
+pub mod concat;
+pub mod constant;
+pub mod expand;
+pub mod gather;
+pub mod gather_elements;
+pub mod identity;
+pub mod one_hot;
+pub mod pad;
+pub mod reshape;
+pub mod scatter;
+pub mod shape_of;
+pub mod slice;
+pub mod split;
+pub mod squeeze;
+pub mod transpose;
+pub mod trilu;

@@ -1,0 +1,63 @@
+//! Which nodes of a graph have no operator here.
+
+use super::{operator_name, registry::specs};
+use crate::{
+    error::{Error, Result},
+    graph::Graph,
+};
+use std::collections::BTreeMap;
+
+/// An operator of a graph that is not in the registry, or not in this version.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct UnsupportedOp {
+    /// `domain::Operator-version`.
+    pub op: String,
+    /// Version of the operator set.
+    pub opset: i64,
+    /// The versions that are supported, where the operator is known.
+    pub supported: Option<(i64, i64)>,
+    /// All nodes, in order of execution.
+    pub nodes: Vec<String>,
+    /// Number of nodes.
+    pub count: usize,
+}
+
+/// All operators of `graph` that are not supported, by name.
+pub fn unsupported(graph: &Graph) -> Vec<UnsupportedOp> {
+    let specs = specs();
+    let mut found: BTreeMap<String, UnsupportedOp> = BTreeMap::new();
+    for node in graph.nodes.iter().filter(|node| !specs.iter().any(|spec| spec.takes(node))) {
+        let op = operator_name(node);
+        let known = specs.iter().filter(|s| s.domain == node.domain && s.name == node.op_type);
+        let supported = known.map(|s| s.opsets).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let entry = found.entry(op.clone()).or_insert_with(|| UnsupportedOp {
+            op,
+            opset: node.opset,
+            supported,
+            nodes: Vec::new(),
+            count: 0,
+        });
+        entry.nodes.push(node.name.clone());
+        entry.count += 1;
+    }
+    found.into_values().collect()
+}
+
+/// An error that names everything in `graph` that is not supported.
+///
+/// # Errors
+/// [`Error::Unsupported`] with a line an operator: version, how many nodes, the names of the first few.
+pub fn require(graph: &Graph) -> Result<()> {
+    let found = unsupported(graph);
+    if found.is_empty() {
+        return Ok(());
+    }
+    let lines = found.iter().map(|u| {
+        let named = u.nodes.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if u.count > 3 { format!(" and {} more", u.count - 3) } else { String::new() };
+        let versions = u.supported.map_or(String::new(), |(a, b)| format!("; supported from opset {a} to {b}"));
+        let nodes = if u.count == 1 { "node" } else { "nodes" };
+        format!("  {} ({} {nodes}: {named}{more}){versions}", u.op, u.count)
+    });
+    Err(Error::Unsupported(lines.collect::<Vec<_>>().join("\n")))
+}
