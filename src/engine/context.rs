@@ -7,7 +7,7 @@ use crate::{
 };
 use dfdx::{
     prelude::{Backward, Cpu, Device, Rank0, SumTo, TryMul},
-    tensor::{Gradients, OwnedTape, PutTape, SplitTape, Tape, Trace},
+    tensor::{Gradients, Merge, OwnedTape, PutTape, SplitTape, Tape, Trace},
 };
 
 /// Which kernels an operation runs on.
@@ -47,11 +47,21 @@ impl<E: Float, D: Device<E>> Context<E, D> {
         Self { dev, kernels, tape: Some(OwnedTape::default()) }
     }
 
-    /// A context that records on a new tape, whose backward pass adds to `grads`.
-    pub fn accumulating(dev: D, kernels: KernelChoice, grads: Grads<E, D>) -> Result<Self> {
-        let anchor: Flat<E, D> = dev.try_zeros_like(&(1,)).map_err(device_error)?;
+    /// Makes the backward pass add to `grads`.
+    ///
+    /// # Errors
+    /// If this context does not record.
+    pub fn accumulate(&mut self, grads: Grads<E, D>) -> Result<()> {
+        let recorded = self.tape.take().ok_or_else(|| Error::Internal("gradients for a pass without a tape".into()))?;
+        let anchor: Flat<E, D> = self.dev.try_zeros_like(&(1,)).map_err(device_error)?;
         let (_, tape) = anchor.traced(grads.0).split_tape();
-        Ok(Self { dev, kernels, tape: Some(tape) })
+        self.tape = Some(tape.merge(recorded));
+        Ok(())
+    }
+
+    /// Whether operations on tracked tensors are recorded.
+    pub fn is_recording(&self) -> bool {
+        self.tape.is_some()
     }
 
     /// Whether an operation on `inputs` has to be recorded.
@@ -80,7 +90,10 @@ impl<E: Float, D: Device<E>> Context<E, D> {
 
     /// Moves a host tensor of any element type to the device, converted to `E`.
     pub fn upload_host(&self, tensor: &HostTensor) -> Result<Tensor<E, D>> {
-        let values = tensor.to_f64().into_iter().map(E::of).collect();
+        let values = match E::array(tensor) {
+            Some(same) => same.iter().copied().collect(),
+            None => tensor.to_f64().into_iter().map(E::of).collect(),
+        };
         self.upload(tensor.dims().to_vec(), values)
     }
 

@@ -145,3 +145,15 @@ impl<E: Float, D: Device<E>> Value<E, D> {
         }
     }
 }
+
+impl<E: Float, D: Device<E>> From<Tensor<E, D>> for Value<E, D> {
+    fn from(tensor: Tensor<E, D>) -> Self {
+        Self::Float(tensor)
+    }
+}
+
+impl<E: Float, D: Device<E>> From<HostTensor> for Value<E, D> {
+    fn from(tensor: HostTensor) -> Self {
+        Self::Host(tensor)
+    }
+}

@@ -1,1 +1,164 @@
 //! A graph bound to a device: a runnable, differentiable model.
+//!
+//! [`Model::build`] decides every node once. Parameters and constants are uploaded once; a step runs only the nodes
+//! that what is wanted depends on, and drops a value after its last use (the tape keeps what the backward pass needs).
+//!
+//! In unlearning as in inference, BatchNormalization uses the file's running statistics and Dropout does nothing,
+//! whatever training flags the file carries; [`ModelOptions`] changes that for [`Model::forward`] only.
+
+mod build;
+mod feed;
+mod forward;
+mod loss;
+mod program;
+
+pub use forward::{Forward, Scores};
+
+use crate::{
+    engine::{Context, Float, KernelChoice, Tensor, Value},
+    error::{Error, Result},
+    graph::{Dim, ValueId, training::LossPlan},
+    kernels::Backend,
+    ops::Mode,
+    tensor::{DType, HostTensor},
+};
+use program::{Program, Step};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Whose statistics BatchNormalization uses while unlearning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchNorm {
+    /// The file's running statistics, as the paper's reference does.
+    #[default]
+    Frozen,
+    /// The batch's own, in every BatchNormalization node.
+    Batch,
+}
+
+/// How a model runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModelOptions {
+    /// Which kernels.
+    pub kernels: KernelChoice,
+    /// BatchNormalization in [`Model::forward`].
+    pub bn: BatchNorm,
+    /// Whether Dropout drops, with its own ratio, in [`Model::forward`].
+    pub dropout: bool,
+    /// Seed of the dropout masks.
+    pub seed: u64,
+}
+
+/// A trainable tensor.
+#[derive(Clone, Debug)]
+pub struct Parameter<E: Float, D: Backend<E>> {
+    /// Name under which the file's bytes are found.
+    pub name: String,
+    /// Element type in the file.
+    pub dtype: DType,
+    /// The values. An optimizer changes them in place.
+    pub tensor: Tensor<E, D>,
+    value: ValueId,
+}
+
+/// A model input.
+#[derive(Clone, Debug)]
+struct Input {
+    id: ValueId,
+    name: String,
+    dtype: Option<DType>,
+    dims: Option<Vec<Dim>>,
+}
+
+/// A graph on a device.
+pub struct Model<E: Float, D: Backend<E>> {
+    dev: D,
+    options: ModelOptions,
+    parameters: Vec<Parameter<E, D>>,
+    constants: BTreeMap<ValueId, Value<E, D>>,
+    steps: Vec<Step<E, D>>,
+    values: usize,
+    inputs: Vec<Input>,
+    output_names: Vec<String>,
+    outputs: Program,
+    plan: Option<(LossPlan, Program)>,
+    calls: AtomicU64,
+}
+
+impl<E: Float, D: Backend<E>> Model<E, D> {
+    /// The trainable tensors, in the file's order.
+    pub fn parameters(&self) -> &[Parameter<E, D>] {
+        &self.parameters
+    }
+
+    /// The trainable tensors, to be changed in place.
+    pub fn parameters_mut(&mut self) -> &mut [Parameter<E, D>] {
+        &mut self.parameters
+    }
+
+    /// Sets the values of parameter `i`, row-major.
+    ///
+    /// # Errors
+    /// If there is no such parameter, or it has another number of elements.
+    pub fn set_parameter(&mut self, i: usize, values: &[f32]) -> Result<()> {
+        let parameter = self.parameters.get_mut(i).ok_or_else(|| Error::Internal(format!("no parameter {i}")))?;
+        let n = parameter.tensor.len();
+        if values.len() != n {
+            return Err(Error::Internal(format!("{} values for parameter {} of {n}", values.len(), parameter.name)));
+        }
+        let values: Vec<E> = values.iter().map(|&x| E::of(x.into())).collect();
+        parameter.tensor.flat_mut().copy_from(&values);
+        Ok(())
+    }
+
+    /// What the loss is computed from; `None` for a model that was built for inference alone.
+    pub fn plan(&self) -> Option<&LossPlan> {
+        self.plan.as_ref().map(|(plan, _)| plan)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.dev
+    }
+
+    /// All outputs of the graph, by name, in inference: running statistics, no dropout.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if `inputs` does not fit the model's inputs, [`Error::Node`] if a node cannot run on them.
+    pub fn outputs(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Vec<(String, HostTensor)>> {
+        self.outputs_in(inputs, Mode::default())
+    }
+
+    /// All outputs of the graph, with training-dependent operators in `mode`.
+    ///
+    /// # Errors
+    /// As [`Model::outputs`].
+    pub fn outputs_in(&self, inputs: &BTreeMap<String, HostTensor>, mode: Mode) -> Result<Vec<(String, HostTensor)>> {
+        let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
+        let values = self.run(&mut cx, &self.outputs, inputs, mode)?;
+        let host = |value| match value {
+            Value::Float(t) => t.to_host(),
+            Value::Host(t) => t,
+        };
+        Ok(self.output_names.iter().cloned().zip(values.into_iter().map(host)).collect())
+    }
+
+    /// A seed of its own for each recorded forward pass.
+    fn next_seed(&self) -> u64 {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.options.seed.wrapping_add(call.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// Number of recorded forward passes so far, which the dropout masks depend on.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Continues the dropout masks of a run that was interrupted after `calls` recorded forward passes.
+    pub fn resume_at(&self, calls: u64) {
+        self.calls.store(calls, Ordering::Relaxed);
+    }
+}

@@ -5,7 +5,7 @@ use crate::{
     engine::{Context, Float, Tensor, Value},
     error::Result,
     kernels::{Backend, Binary, Unary},
-    tensor::{Element, HostTensor},
+    tensor::HostTensor,
 };
 use ndarray::ArrayD;
 
@@ -59,12 +59,4 @@ pub fn reshaped<E: Float, D: Backend<E>>(x: &Value<E, D>, dims: Vec<usize>) -> R
         Value::Float(t) => Ok(t.reshaped(dims)?.into()),
         Value::Host(t) => t.clone().reshaped(&dims).map(Value::Host).ok_or_else(misfit),
     }
-}
-
-/// The single element of a host tensor of type `T`.
-pub fn single<T: Element>(t: &HostTensor) -> Result<T> {
-    T::array(t)
-        .filter(|a| a.len() == 1)
-        .and_then(|a| a.first().copied())
-        .ok_or_else(|| problem(format!("not a single {} value", T::DTYPE)))
 }

@@ -24,6 +24,8 @@ mod nn;
 mod reduce;
 mod shape;
 
+pub use elementwise::cast::leaves_floats;
+pub use host::cast as cast_integers;
 pub use inputs::Inputs;
 pub use node::NodeContext;
 pub use registry::{Entry, Gradient, NEWEST_OPSET, Spec, registry, specs};

@@ -213,10 +213,11 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("GlobalMaxPool", 7, (1, 1), 1, All, FAST, pool::global),
         op("GroupNormalization", 18, (3, 3), 1, All, FAST, group_norm::group),
         op("InstanceNormalization", 7, (3, 3), 1, All, FAST, group_norm::instance),
-        op("LayerNormalization", 17, (2, 3), 3, All, FAST, layer_norm::layer),
+        op("LayerNormalization", 7, (2, 3), 3, All, FAST, layer_norm::layer),
         op("LogSoftmax", 7, (1, 1), 1, All, FAST, softmax::build),
         op("MaxPool", 7, (1, 1), 2, All, FAST, pool::max),
         op("RMSNormalization", 23, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
+        op("SimplifiedLayerNormalization", 7, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
         op("Softmax", 7, (1, 1), 1, All, FAST, softmax::build),
         // reduce
         op("ArgMax", 7, (1, 1), 1, Flat, SLOW, reduce::arg::build),

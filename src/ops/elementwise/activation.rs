@@ -67,7 +67,7 @@ pub fn thresholded_relu<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Buil
     let alpha = node.float("alpha", 1.0)?;
     one(move |cx, inputs| {
         let x = inputs.float(0)?;
-        let mask = to_array(x)?.mapv(|x| x.f64() > alpha);
+        let mask = to_array(x)?.mapv(|x: E| x.f64() > alpha);
         kept(cx, x, &mask)
     })
 }
@@ -79,8 +79,8 @@ pub fn shrink<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         let x = inputs.float(0)?;
         let values = to_array(x)?;
         let (up, down) = (D::unary(cx, Unary::AddScalar(bias), x)?, D::unary(cx, Unary::AddScalar(-bias), x)?);
-        let shifted = D::select(cx, &values.mapv(|x| x.f64() < -lambda), &up, &down)?;
-        kept(cx, &shifted, &values.mapv(|x| x.f64().abs() > lambda))
+        let shifted = D::select(cx, &values.mapv(|x: E| x.f64() < -lambda), &up, &down)?;
+        kept(cx, &shifted, &values.mapv(|x: E| x.f64().abs() > lambda))
     })
 }
 

@@ -12,10 +12,6 @@ use crate::{
 pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     if let Some(exponent) = node.scalar(1, 0) {
         return one(move |cx, x| match x.value(0)? {
-            Value::Float(base) if exponent == 2.0 => {
-                let twin = cx.alias(base)?;
-                D::binary(cx, Binary::Mul, base, &twin).map(Value::Float)
-            }
             Value::Float(base) => D::unary(cx, Unary::PowScalar(exponent), base).map(Value::Float),
             Value::Host(base) => host::power(base, &ndarray::arr0(exponent).into_dyn()).map(Value::Host),
         });

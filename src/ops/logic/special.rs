@@ -8,7 +8,7 @@ use crate::{
 
 /// IsNaN.
 pub fn is_nan<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
-    one(|_, x| Ok(host::map(&to_array(x.float(0)?)?, |x| x.is_nan())))
+    one(|_, x| Ok(host::map(&to_array(x.float(0)?)?, |x: E| x.is_nan())))
 }
 
 /// IsInf, of either sign as the attributes say.

@@ -7,7 +7,7 @@
 use crate::{
     engine::{Context, Float, Tensor, Value},
     error::Result,
-    kernels::{Backend, Binary, Reduce},
+    kernels::{Backend, Binary, Reduce, Unary},
     ops::{Built, NodeContext, Statistics, common::scaled, many, problem},
 };
 
@@ -67,8 +67,7 @@ fn running<E: Float, D: Backend<E>>(
     let axes: Vec<usize> = (0..x.rank()).filter(|&a| a != 1).collect();
     let center = D::reduce(cx, Reduce::Mean, &x, &axes, true)?;
     let off = D::binary(cx, Binary::Sub, &x, &center)?;
-    let twin = cx.alias(&off)?;
-    let squares = D::binary(cx, Binary::Mul, &off, &twin)?;
+    let squares = D::unary(cx, Unary::PowScalar(2.0), &off)?;
     let spread = D::reduce(cx, Reduce::Mean, &squares, &axes, false)?;
     let center = center.reshaped(mean.dims().to_vec())?;
     let mut mix = |old: &Tensor<E, D>, new: &Tensor<E, D>| {

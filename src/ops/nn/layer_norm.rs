@@ -1,5 +1,5 @@
-//! LayerNormalization-17 (also com.microsoft's), RMSNormalization-23, SimplifiedLayerNormalization,
-//! SkipLayerNormalization and SkipSimplifiedLayerNormalization (com.microsoft), of floats.
+//! LayerNormalization-17 (before 17, and in com.microsoft, onnxruntime's own of the same meaning), RMSNormalization-23,
+//! SimplifiedLayerNormalization (onnxruntime's), SkipLayerNormalization and SkipSimplifiedLayerNormalization (com.microsoft), of floats.
 //!
 //! All axes from `axis` (default −1) on are normalised together; scale and bias broadcast to them. The Mean and
 //! InvStdDev outputs are given where wanted.
@@ -57,8 +57,7 @@ fn normalized<E: Float, D: Backend<E>>(
 
 /// 1/√(mean x² + ε) over `axes`.
 fn inverse_root<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axes: &[usize], epsilon: f64) -> Result<Tensor<E, D>> {
-    let twin = cx.alias(x)?;
-    let squares = D::binary(cx, Binary::Mul, x, &twin)?;
+    let squares = D::unary(cx, Unary::PowScalar(2.0), x)?;
     let mean = D::reduce(cx, Reduce::Mean, &squares, axes, true)?;
     let shifted = D::unary(cx, Unary::AddScalar(epsilon), &mean)?;
     D::unary(cx, Unary::PowScalar(-0.5), &shifted)

@@ -116,8 +116,7 @@ fn float<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, kind: Kind, x: &Tensor
 }
 
 fn sum_square<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axes: &[usize], keep: bool) -> Result<Tensor<E, D>> {
-    let twin = cx.alias(x)?;
-    let squares = D::binary(cx, Binary::Mul, x, &twin)?;
+    let squares = D::unary(cx, Unary::PowScalar(2.0), x)?;
     D::reduce(cx, Reduce::Sum, &squares, axes, keep)
 }
 

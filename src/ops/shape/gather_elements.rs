@@ -10,7 +10,7 @@ use crate::{
     ops::{Built, NodeContext, host, one, problem, shapes},
     tensor::HostTensor,
 };
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 
 /// Elements at row-major `indices`, in their shape.
 pub fn take<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, indices: &ArrayD<usize>) -> Result<Value<E, D>> {
@@ -46,7 +46,7 @@ pub fn along(dims: &[usize], indices: &HostTensor, axis: usize) -> Result<ArrayD
     let indices = host::array(shape, wrapped(&list, dims.get(axis).copied().unwrap_or(1))?)?;
     let strides = shapes::strides(dims);
     let place = |(at, &index): (IxDyn, &usize)| -> usize {
-        let coordinates = at.as_array_view().to_vec();
+        let coordinates = at.slice();
         coordinates.iter().enumerate().zip(&strides).map(|((a, &c), s)| if a == axis { index * s } else { c * s }).sum()
     };
     host::array(shape, indices.indexed_iter().map(place).collect())

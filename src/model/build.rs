@@ -1,0 +1,145 @@
+//! From a graph to a model.
+
+use super::{Input, Model, ModelOptions, Parameter, program::{Program, Step}};
+use crate::{
+    engine::{Context, Float, Tensor, Value},
+    error::{Error, Result},
+    graph::{Graph, Node, ValueId, trainable::Decision, training::LossPlan},
+    kernels::Backend,
+    ops::{self, Gradient, NodeContext, Spec},
+    tensor::HostTensor,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+impl<E: Float, D: Backend<E>> Model<E, D> {
+    /// A model whose parameters are those that `trainable` says, and whose loss is `plan`'s.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] naming every operator that is not supported, [`Error::Node`] for a node that breaks its
+    /// operator's contract, [`Error::Untrainable`] if an operator without a gradient stands between a parameter and
+    /// the scores, or no parameter reaches them.
+    pub fn build(graph: &Graph, plan: &LossPlan, trainable: &[Decision], options: ModelOptions, dev: D) -> Result<Self> {
+        let model = Self::new(graph, Some(plan), trainable, options, dev)?;
+        model.check_gradients()?;
+        Ok(model)
+    }
+
+    /// A model without parameters or loss, for its outputs.
+    ///
+    /// # Errors
+    /// As [`Model::build`].
+    pub fn inference(graph: &Graph, options: ModelOptions, dev: D) -> Result<Self> {
+        Self::new(graph, None, &[], options, dev)
+    }
+
+    fn new(graph: &Graph, plan: Option<&LossPlan>, trainable: &[Decision], options: ModelOptions, dev: D) -> Result<Self> {
+        ops::support::require(graph)?;
+        let cx: Context<E, D> = Context::inference(dev.clone(), options.kernels);
+        let parameters = parameters(&cx, graph, trainable)?;
+        let trained: BTreeSet<ValueId> = parameters.iter().map(|p| p.value).collect();
+        let known: BTreeMap<ValueId, Arc<HostTensor>> = graph
+            .initializers
+            .iter()
+            .filter(|(id, _)| !trained.contains(id))
+            .map(|(&id, held)| (id, held.tensor.clone()))
+            .collect();
+        let nodes = || graph.nodes.iter().enumerate();
+        let is_known = |id: ValueId| known.contains_key(&id) || trained.contains(&id);
+        let outputs = Program::new(nodes(), graph.outputs.clone(), is_known);
+        let scoring = plan.map(|plan| (plan.clone(), Program::new(nodes(), vec![plan.scores], is_known)));
+        let entries = ops::registry::<E, D>();
+        let steps = graph
+            .nodes
+            .iter()
+            .map(|node| {
+                let (spec, operator) = ops::build(&entries, &NodeContext::new(node, graph, &known))?;
+                Ok(Step { node: node.clone(), spec, operator })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let needed = |id: &ValueId| outputs.needed.contains(id) || scoring.iter().any(|(_, p)| p.needed.contains(id));
+        let mut constants = BTreeMap::new();
+        for (&id, tensor) in known.iter().filter(|(id, _)| needed(id)) {
+            let float = tensor.dtype().is_float();
+            constants.insert(id, if float { cx.upload_host(tensor)?.into() } else { Value::Host(tensor.as_ref().clone()) });
+        }
+        let fed = graph.inputs.iter().filter(|id| !is_known(**id));
+        Ok(Self {
+            inputs: fed.map(|&id| input(graph, id)).collect(),
+            output_names: graph.outputs.iter().map(|&id| name(graph, id)).collect(),
+            values: graph.values.len(),
+            plan: scoring,
+            calls: AtomicU64::new(0),
+            dev,
+            options,
+            parameters,
+            constants,
+            steps,
+            outputs,
+        })
+    }
+
+    /// Follows the parameters to the scores: no operator on the way may lack a gradient.
+    fn check_gradients(&self) -> Result<()> {
+        let Some((plan, program)) = &self.plan else { return Ok(()) };
+        if self.parameters.is_empty() {
+            return Err(Error::Untrainable("the model has no trainable parameter".into()));
+        }
+        let mut tracked: BTreeSet<ValueId> = self.parameters.iter().map(|p| p.value).collect();
+        let mut missing = Vec::new();
+        for step in program.steps.iter().filter_map(|(index, _)| self.steps.get(*index)) {
+            let reached: Vec<usize> = reached(&step.node, &tracked);
+            missing.extend(reached.iter().find(|&&i| !step.spec.gradient.reaches(i)).map(|&i| (step, i)));
+            if !reached.is_empty() && passes(&step.spec, &step.node) {
+                tracked.extend(step.node.outputs.iter().flatten());
+            }
+        }
+        match missing.as_slice() {
+            [] if tracked.contains(&plan.scores) => Ok(()),
+            [] => Err(Error::Untrainable("no trainable parameter has a gradient from the model's output".into())),
+            [(step, i)] => Err(step.spec.without_gradient(&step.node, *i)),
+            many => {
+                let lines = many.iter().map(|(step, i)| format!("  {}", step.spec.without_gradient(&step.node, *i)));
+                Err(Error::Untrainable(lines.collect::<Vec<_>>().join("\n")))
+            }
+        }
+    }
+}
+
+/// The inputs of a node that depend on a parameter.
+fn reached(node: &Node, tracked: &BTreeSet<ValueId>) -> Vec<usize> {
+    let on = |(i, id): (usize, &Option<ValueId>)| id.is_some_and(|id| tracked.contains(&id)).then_some(i);
+    node.inputs.iter().enumerate().filter_map(on).collect()
+}
+
+/// Whether a node's outputs vary with its inputs.
+fn passes(spec: &Spec, node: &Node) -> bool {
+    spec.gradient != Gradient::Flat && !ops::leaves_floats(node)
+}
+
+fn name(graph: &Graph, id: ValueId) -> String {
+    graph.values.get(id.0).map(|v| v.name.clone()).unwrap_or_default()
+}
+
+fn input(graph: &Graph, id: ValueId) -> Input {
+    let ty = graph.values.get(id.0).and_then(|v| v.ty.as_ref());
+    Input { id, name: name(graph, id), dtype: ty.and_then(|t| t.dtype), dims: ty.and_then(|t| t.dims.clone()) }
+}
+
+fn parameters<E: Float, D: Backend<E>>(cx: &Context<E, D>, graph: &Graph, trainable: &[Decision]) -> Result<Vec<Parameter<E, D>>> {
+    let mut parameters = Vec::new();
+    for decision in trainable.iter().filter(|d| d.trainable) {
+        let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
+        let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
+        let constant = cx.upload_host(&held.tensor)?;
+        parameters.push(Parameter {
+            name: held.stored_as.clone().unwrap_or_else(|| decision.name.clone()),
+            dtype: held.tensor.dtype(),
+            tensor: Tensor::new(constant.flat().clone(), constant.dims().to_vec(), true),
+            value: decision.value,
+        });
+    }
+    Ok(parameters)
+}
