@@ -1,10 +1,13 @@
 //! From a graph to a model.
 
-use super::{Input, Model, ModelOptions, Parameter, program::{Program, Step}};
+use super::{
+    Input, Model, ModelOptions, Parameter,
+    program::{Program, Step},
+};
 use crate::{
     engine::{Context, Float, Tensor, Value},
     error::{Error, Result},
-    graph::{Graph, Node, ValueId, trainable::Decision, training::LossPlan},
+    graph::{Graph, Node, ValueId, fold, trainable::Decision, training::LossPlan},
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},
     tensor::HostTensor,
@@ -21,7 +24,13 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// [`Error::Unsupported`] naming every operator that is not supported, [`Error::Node`] for a node that breaks its
     /// operator's contract, [`Error::Untrainable`] if an operator without a gradient stands between a parameter and
     /// the scores, or no parameter reaches them.
-    pub fn build(graph: &Graph, plan: &LossPlan, trainable: &[Decision], options: ModelOptions, dev: D) -> Result<Self> {
+    pub fn build(
+        graph: &Graph,
+        plan: &LossPlan,
+        trainable: &[Decision],
+        options: ModelOptions,
+        dev: D,
+    ) -> Result<Self> {
         let model = Self::new(graph, Some(plan), trainable, options, dev)?;
         model.check_gradients()?;
         Ok(model)
@@ -35,17 +44,18 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         Self::new(graph, None, &[], options, dev)
     }
 
-    fn new(graph: &Graph, plan: Option<&LossPlan>, trainable: &[Decision], options: ModelOptions, dev: D) -> Result<Self> {
+    fn new(
+        graph: &Graph,
+        plan: Option<&LossPlan>,
+        trainable: &[Decision],
+        options: ModelOptions,
+        dev: D,
+    ) -> Result<Self> {
         ops::support::require(graph)?;
         let cx: Context<E, D> = Context::inference(dev.clone(), options.kernels);
         let parameters = parameters(&cx, graph, trainable)?;
         let trained: BTreeSet<ValueId> = parameters.iter().map(|p| p.value).collect();
-        let known: BTreeMap<ValueId, Arc<HostTensor>> = graph
-            .initializers
-            .iter()
-            .filter(|(id, _)| !trained.contains(id))
-            .map(|(&id, held)| (id, held.tensor.clone()))
-            .collect();
+        let known = known(graph, &trained);
         let nodes = || graph.nodes.iter().enumerate();
         let is_known = |id: ValueId| known.contains_key(&id) || trained.contains(&id);
         let outputs = Program::new(nodes(), graph.outputs.clone(), is_known);
@@ -63,7 +73,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let mut constants = BTreeMap::new();
         for (&id, tensor) in known.iter().filter(|(id, _)| needed(id)) {
             let float = tensor.dtype().is_float();
-            constants.insert(id, if float { cx.upload_host(tensor)?.into() } else { Value::Host(tensor.as_ref().clone()) });
+            constants
+                .insert(id, if float { cx.upload_host(tensor)?.into() } else { Value::Host(tensor.as_ref().clone()) });
         }
         let fed = graph.inputs.iter().filter(|id| !is_known(**id));
         Ok(Self {
@@ -119,6 +130,17 @@ fn passes(spec: &Spec, node: &Node) -> bool {
     spec.gradient != Gradient::Flat && !ops::leaves_floats(node)
 }
 
+/// The values that are known now: stored tensors and what is folded from them, but nothing that a parameter changes.
+fn known(graph: &Graph, trained: &BTreeSet<ValueId>) -> BTreeMap<ValueId, Arc<HostTensor>> {
+    let mut varies = trained.clone();
+    for node in &graph.nodes {
+        if node.inputs.iter().flatten().any(|id| varies.contains(id)) {
+            varies.extend(node.outputs.iter().flatten());
+        }
+    }
+    fold::constants(graph).into_iter().filter(|(id, _)| !varies.contains(id)).collect()
+}
+
 fn name(graph: &Graph, id: ValueId) -> String {
     graph.values.get(id.0).map(|v| v.name.clone()).unwrap_or_default()
 }
@@ -128,7 +150,11 @@ fn input(graph: &Graph, id: ValueId) -> Input {
     Input { id, name: name(graph, id), dtype: ty.and_then(|t| t.dtype), dims: ty.and_then(|t| t.dims.clone()) }
 }
 
-fn parameters<E: Float, D: Backend<E>>(cx: &Context<E, D>, graph: &Graph, trainable: &[Decision]) -> Result<Vec<Parameter<E, D>>> {
+fn parameters<E: Float, D: Backend<E>>(
+    cx: &Context<E, D>,
+    graph: &Graph,
+    trainable: &[Decision],
+) -> Result<Vec<Parameter<E, D>>> {
     let mut parameters = Vec::new();
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());

@@ -35,7 +35,9 @@ pub(super) fn feed<E: Float, D: Backend<E>>(
         (true, _) => Ok(cx.upload_host(tensor)?.into()),
         (false, false) if declared == given => Ok(tensor.clone().into()),
         (false, false) => Ok(cast_integers(tensor, declared)?.into()),
-        (false, true) => Err(Error::Data(format!("the model's input {name} is {declared}, but the data gives {given}"))),
+        (false, true) => {
+            Err(Error::Data(format!("the model's input {name} is {declared}, but the data gives {given}")))
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Losses and gradients of batches.
 
-use super::{BatchNorm, Model, loss::{RowLosses, row_losses}, program::Program};
+use super::{
+    BatchNorm, Model,
+    loss::{RowLosses, row_losses},
+    program::Program,
+};
 use crate::{
     data::Batch,
     engine::{Context, Float, Grads, Tensor, Value},

@@ -6,9 +6,9 @@
 //! A row of several positions (segmentation, token tags) has the weighted mean of its positions as loss and their total as weight.
 
 use crate::{
+    data::Targets,
     engine::{Context, Float, Tensor},
     error::{Error, Result},
-    data::Targets,
     graph::training::{LossKind, LossPlan},
     kernels::{Backend, Binary, Reduce, Unary},
 };
@@ -32,7 +32,10 @@ pub(super) fn row_losses<E: Float, D: Backend<E>>(
     let n = targets.rows();
     let rows = scores.dims().first().copied().unwrap_or(0);
     if n == 0 || rows != n {
-        return Err(Error::Untrainable(format!("{n} rows give an output of shape {:?}: its first axis is not the row", scores.dims())));
+        return Err(Error::Untrainable(format!(
+            "{n} rows give an output of shape {:?}: its first axis is not the row",
+            scores.dims()
+        )));
     }
     let width = scores.len() / n;
     match plan.kind {
@@ -51,7 +54,9 @@ fn numbers<E: Float>(targets: &Targets, width: usize) -> Result<Vec<E>> {
             "the labels are one class a row, but the model's output has {width} values for which this loss needs one each: \
              use --loss ce, or a label column of lists"
         ))),
-        Targets::Values { width: given, values } if *given == width => Ok(values.iter().map(|&v| E::of(v.into())).collect()),
+        Targets::Values { width: given, values } if *given == width => {
+            Ok(values.iter().map(|&v| E::of(v.into())).collect())
+        }
         Targets::Values { width: given, .. } => {
             Err(Error::Data(format!("the labels have {given} values a row, the model's output {width}")))
         }
@@ -63,7 +68,11 @@ fn flat<E: Float, D: Backend<E>>(scores: &Tensor<E, D>, n: usize) -> Result<Tens
 }
 
 /// Mean over labels of the binary cross-entropy of each logit.
-fn binary<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, scores: &Tensor<E, D>, targets: &Targets) -> Result<RowLosses<E, D>> {
+fn binary<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    scores: &Tensor<E, D>,
+    targets: &Targets,
+) -> Result<RowLosses<E, D>> {
     let n = targets.rows();
     let scores = flat(scores, n)?;
     let wanted: Vec<E> = numbers(targets, scores.len() / n)?;
@@ -76,7 +85,11 @@ fn binary<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, scores: &Tensor<E, D>
 }
 
 /// Mean over values of the squared difference.
-fn squared<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, scores: &Tensor<E, D>, targets: &Targets) -> Result<RowLosses<E, D>> {
+fn squared<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    scores: &Tensor<E, D>,
+    targets: &Targets,
+) -> Result<RowLosses<E, D>> {
     let n = targets.rows();
     let scores = flat(scores, n)?;
     let wanted: Vec<E> = numbers(targets, scores.len() / n)?;
@@ -91,7 +104,9 @@ fn classes(plan: &LossPlan, targets: &Targets, classes: usize, positions: usize)
     let labels: Vec<i64> = match targets {
         Targets::Classes(list) if positions == 1 => list.clone(),
         Targets::Classes(_) => {
-            return Err(Error::Data(format!("the labels are one class a row, the model's output has {positions} positions a row")));
+            return Err(Error::Data(format!(
+                "the labels are one class a row, the model's output has {positions} positions a row"
+            )));
         }
         Targets::Values { width, values } if *width == positions => {
             if values.iter().any(|v| v.fract() != 0.0 || v.abs() > 1e9) {
@@ -100,26 +115,37 @@ fn classes(plan: &LossPlan, targets: &Targets, classes: usize, positions: usize)
             values.iter().map(|&v| v as i64).collect()
         }
         Targets::Values { width, .. } => {
-            return Err(Error::Data(format!("the labels have {width} values a row, the model's output {positions} positions")));
+            return Err(Error::Data(format!(
+                "the labels have {width} values a row, the model's output {positions} positions"
+            )));
         }
     };
     let class = |&label: &i64| match usize::try_from(label) {
         _ if plan.ignore_index == Some(label) => Ok(None),
         Ok(c) if c < classes => Ok(Some(c)),
-        _ => Err(Error::Data(format!("a label is not one of the model's {classes} classes, 0 to {}", classes.saturating_sub(1)))),
+        _ => Err(Error::Data(format!(
+            "a label is not one of the model's {classes} classes, 0 to {}",
+            classes.saturating_sub(1)
+        ))),
     };
     labels.iter().map(class).collect()
 }
 
-/// −ln p of the row's class; classes are the second axis of (n, c, positions…).
+/// −ln p of the row's class; classes are the second axis of (n, c, positions…), axes of extent 1 apart.
 fn cross_entropy<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     plan: &LossPlan,
     scores: &Tensor<E, D>,
     targets: &Targets,
 ) -> Result<RowLosses<E, D>> {
-    let [n, c, rest @ ..] = scores.dims() else {
-        return Err(Error::Untrainable(format!("cross-entropy needs scores of shape (rows, classes, …), not {:?}", scores.dims())));
+    let (first, rest) = scores.dims().split_first().unwrap_or((&0, &[]));
+    let wide: Vec<usize> = rest.iter().copied().filter(|&d| d != 1).collect();
+    let axes = if wide.is_empty() { rest } else { &wide };
+    let (n, [c, rest @ ..]) = (first, axes) else {
+        return Err(Error::Untrainable(format!(
+            "cross-entropy needs scores of shape (rows, classes, …), not {:?}",
+            scores.dims()
+        )));
     };
     let (n, c, positions) = (*n, *c, rest.iter().product::<usize>());
     let labels = classes(plan, targets, c, positions)?;
@@ -159,7 +185,12 @@ fn cross_entropy<E: Float, D: Backend<E>>(
     Ok(RowLosses { losses: per_row(cx, &each, n, positions)?, weights: totals })
 }
 
-fn per_row<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, each: &Tensor<E, D>, n: usize, positions: usize) -> Result<Tensor<E, D>> {
+fn per_row<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    each: &Tensor<E, D>,
+    n: usize,
+    positions: usize,
+) -> Result<Tensor<E, D>> {
     if positions == 1 {
         return Ok(each.clone());
     }

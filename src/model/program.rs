@@ -30,7 +30,11 @@ pub(super) struct Program {
 
 impl Program {
     /// The program for `wanted`, among `nodes` in order of execution; `known` values are not computed.
-    pub fn new<'a>(nodes: impl DoubleEndedIterator<Item = (usize, &'a Node)>, wanted: Vec<ValueId>, known: impl Fn(ValueId) -> bool) -> Self {
+    pub fn new<'a>(
+        nodes: impl DoubleEndedIterator<Item = (usize, &'a Node)>,
+        wanted: Vec<ValueId>,
+        known: impl Fn(ValueId) -> bool,
+    ) -> Self {
         let mut open: BTreeSet<ValueId> = wanted.iter().copied().collect();
         let mut dropped: BTreeSet<ValueId> = wanted.iter().copied().collect();
         let mut steps = Vec::new();

@@ -38,13 +38,21 @@ pub fn scaled<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>,
 }
 
 /// a·b with broadcasting.
-pub fn mul<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, a: &Tensor<E, D>, b: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+pub fn mul<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    a: &Tensor<E, D>,
+    b: &Tensor<E, D>,
+) -> Result<Tensor<E, D>> {
     super::shapes::broadcast(a.dims(), b.dims())?;
     D::binary(cx, Binary::Mul, a, b)
 }
 
 /// a + b with broadcasting.
-pub fn add<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, a: &Tensor<E, D>, b: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+pub fn add<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    a: &Tensor<E, D>,
+    b: &Tensor<E, D>,
+) -> Result<Tensor<E, D>> {
     super::shapes::broadcast(a.dims(), b.dims())?;
     D::binary(cx, Binary::Add, a, b)
 }

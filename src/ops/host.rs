@@ -95,7 +95,13 @@ fn apply<T: Integer>(op: IntBinary, a: T, b: T) -> Result<T> {
         Div if b == T::zero() => return Err(zero()),
         Div => a.checked_div(&b).unwrap_or(a),
         Mod | Fmod if b == T::zero() => return Err(zero()),
-        Fmod => if a.checked_div(&b).is_none() { T::zero() } else { a % b },
+        Fmod => {
+            if a.checked_div(&b).is_none() {
+                T::zero()
+            } else {
+                a % b
+            }
+        }
         Mod => {
             let r = apply(Fmod, a, b)?;
             if r != T::zero() && (r < T::zero()) != (b < T::zero()) { r + b } else { r }
@@ -166,8 +172,10 @@ pub fn from_i64(dims: &[usize], values: Vec<i64>, to: DType) -> Result<HostTenso
 pub fn from_f64(dims: &[usize], values: Vec<f64>, to: DType) -> Result<HostTensor> {
     match to {
         DType::Bool => array(dims, values.into_iter().map(|x| x != 0.0).collect()).map(HostTensor::Bool),
-        DType::U64 => array(dims, values.into_iter().map(|x| if x < 0.0 { x as i64 as u64 } else { x as u64 }).collect())
-            .map(HostTensor::U64),
+        DType::U64 => {
+            array(dims, values.into_iter().map(|x| if x < 0.0 { x as i64 as u64 } else { x as u64 }).collect())
+                .map(HostTensor::U64)
+        }
         _ => from_i64(dims, values.into_iter().map(|x| x as i64).collect(), to),
     }
 }

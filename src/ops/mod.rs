@@ -141,7 +141,10 @@ pub fn located(node: &Node, error: Error) -> Error {
 ///
 /// # Errors
 /// [`Error::Unsupported`] if there is no such entry, [`Error::Node`] if the node breaks the operator's contract.
-pub fn build<E: Float, D: Backend<E>>(entries: &[Entry<E, D>], context: &NodeContext<'_>) -> Result<(Spec, Box<dyn Operator<E, D>>)> {
+pub fn build<E: Float, D: Backend<E>>(
+    entries: &[Entry<E, D>],
+    context: &NodeContext<'_>,
+) -> Result<(Spec, Box<dyn Operator<E, D>>)> {
     let node = context.node();
     let entry = entries
         .iter()

@@ -28,7 +28,8 @@ pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>> {
 /// The dimensions that `a` and `b` broadcast to, as in NumPy.
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
-    let at = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).and_then(|j| dims.get(j).copied()).unwrap_or(1);
+    let at =
+        |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).and_then(|j| dims.get(j).copied()).unwrap_or(1);
     (0..rank)
         .map(|i| match (at(a, i), at(b, i)) {
             (x, y) if x == y => Ok(x),

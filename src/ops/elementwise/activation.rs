@@ -57,7 +57,11 @@ pub fn hard_sigmoid<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E,
 }
 
 /// x where `keep` says so, else 0.
-fn kept<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, mask: &ArrayD<bool>) -> Result<Tensor<E, D>> {
+fn kept<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    mask: &ArrayD<bool>,
+) -> Result<Tensor<E, D>> {
     let zero = scalar(cx, 0.0)?;
     D::select(cx, mask, x, &zero)
 }

@@ -66,7 +66,12 @@ pub fn pair<E: Float, D: Backend<E>>(
 }
 
 /// A kernel on two floats, after their shapes are known to broadcast.
-pub fn float<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, op: Binary, a: &Tensor<E, D>, b: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+pub fn float<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    op: Binary,
+    a: &Tensor<E, D>,
+    b: &Tensor<E, D>,
+) -> Result<Tensor<E, D>> {
     shapes::broadcast(a.dims(), b.dims())?;
     D::binary(cx, op, a, b)
 }

@@ -5,7 +5,11 @@ use crate::{
     engine::{Context, Float, Value},
     error::Result,
     kernels::{Backend, Unary},
-    ops::{Built, NodeContext, host::{IntBinary, arithmetic}, one},
+    ops::{
+        Built, NodeContext,
+        host::{IntBinary, arithmetic},
+        one,
+    },
 };
 
 /// Builds Clip.
@@ -38,7 +42,12 @@ fn clip_11<E: Float, D: Backend<E>>() -> Built<E, D> {
     })
 }
 
-fn bounded<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, min: f64, max: f64) -> Result<Value<E, D>> {
+fn bounded<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Value<E, D>,
+    min: f64,
+    max: f64,
+) -> Result<Value<E, D>> {
     match x {
         Value::Float(t) if min == f64::NEG_INFINITY && max == f64::INFINITY => Ok(t.clone().into()),
         Value::Float(t) => Ok(D::unary(cx, Unary::Clip { min, max }, t)?.into()),

@@ -1,4 +1,4 @@
-//! Sum-8/13, Mean-8/13, Max-8/12/13, Min-8/12/13: any number of tensors, broadcast. Max and Min also take integers (12 on).
+//! Sum-6/8/13, Mean-6/8/13, Max-6/8/12/13, Min-6/8/12/13: any number of tensors, broadcast (version 6 has them of one shape). Max and Min also take integers (12 on).
 //! Where several are largest, each side of a comparison gets half of the gradient, as in PyTorch.
 
 use crate::{
@@ -30,7 +30,11 @@ pub fn extreme<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     })
 }
 
-fn fold<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, op: Binary, tensors: &[&Tensor<E, D>]) -> Result<Tensor<E, D>> {
+fn fold<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    op: Binary,
+    tensors: &[&Tensor<E, D>],
+) -> Result<Tensor<E, D>> {
     let (first, rest) = tensors.split_first().ok_or_else(|| problem("no input"))?;
     rest.iter().try_fold((*first).clone(), |total, t| super::binary::float(cx, op, &total, t))
 }

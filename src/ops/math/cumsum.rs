@@ -23,7 +23,8 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         match x {
             Value::Float(t) => D::cumsum(cx, t, axis, exclusive, reverse).map(Value::Float),
             Value::Host(t) => {
-                let sum = each_int!(t, a => sums(a, axis, exclusive, reverse), _other => return Err(problem("not a number")));
+                let sum =
+                    each_int!(t, a => sums(a, axis, exclusive, reverse), _other => return Err(problem("not a number")));
                 sum.map(Value::Host)
             }
         }

@@ -78,7 +78,8 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         let mut widest = 0;
         for (term, tensor) in equation.operands.iter().zip(&tensors) {
             let wide = tensor.rank().checked_sub(term.named()).filter(|&w| w == 0 || term.after.is_some());
-            let wide = wide.ok_or_else(|| problem(format!("a term does not fit an input of shape {:?}", tensor.dims())))?;
+            let wide =
+                wide.ok_or_else(|| problem(format!("a term does not fit an input of shape {:?}", tensor.dims())))?;
             widest = widest.max(wide);
             operands.push(diagonal(cx, tensor, &term.labels(wide))?);
         }
@@ -111,12 +112,18 @@ fn implied(equation: &Equation, widest: usize) -> Vec<Label> {
 }
 
 fn places(labels: &[Label], wanted: &[Label]) -> Result<Vec<usize>> {
-    let place = |l: &Label| labels.iter().position(|x| x == l).ok_or_else(|| problem("the result has a label that no input has"));
+    let place = |l: &Label| {
+        labels.iter().position(|x| x == l).ok_or_else(|| problem("the result has a label that no input has"))
+    };
     wanted.iter().map(place).collect()
 }
 
 /// Takes the diagonal where a label is repeated.
-fn diagonal<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, labels: &[Label]) -> Result<Labelled<E, D>> {
+fn diagonal<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    labels: &[Label],
+) -> Result<Labelled<E, D>> {
     let mut unique: Vec<Label> = Vec::new();
     for l in labels {
         if !unique.contains(l) {
@@ -146,7 +153,11 @@ fn diagonal<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, l
 }
 
 /// Sums over the labels that are not kept.
-fn sum_out<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: Labelled<E, D>, keep: &dyn Fn(&Label) -> bool) -> Result<Labelled<E, D>> {
+fn sum_out<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: Labelled<E, D>,
+    keep: &dyn Fn(&Label) -> bool,
+) -> Result<Labelled<E, D>> {
     let gone: Vec<usize> = (0..x.labels.len()).filter(|&a| x.labels.get(a).is_some_and(|l| !keep(l))).collect();
     if gone.is_empty() {
         return Ok(x);
@@ -169,7 +180,8 @@ fn product<E: Float, D: Backend<E>>(
         let keep = |l: &Label| needed(l) || a.labels.contains(l);
         sum_out(cx, Labelled { tensor: b.tensor.clone(), labels: b.labels.clone() }, &keep)?
     };
-    let pick = |from: &[Label], test: &dyn Fn(&Label) -> bool| from.iter().copied().filter(|l| test(l)).collect::<Vec<_>>();
+    let pick =
+        |from: &[Label], test: &dyn Fn(&Label) -> bool| from.iter().copied().filter(|l| test(l)).collect::<Vec<_>>();
     let batch = pick(&a.labels, &|l| b.labels.contains(l) && needed(l));
     let inner = pick(&a.labels, &|l| b.labels.contains(l) && !needed(l));
     let rows = pick(&a.labels, &|l| !b.labels.contains(l));
@@ -193,7 +205,11 @@ fn product<E: Float, D: Backend<E>>(
 type Arranged<E, D> = (Tensor<E, D>, [Vec<usize>; 3]);
 
 /// Brings the axes into the order of three groups, and tells each group's extents.
-fn arranged<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Labelled<E, D>, groups: [&[Label]; 3]) -> Result<Arranged<E, D>> {
+fn arranged<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Labelled<E, D>,
+    groups: [&[Label]; 3],
+) -> Result<Arranged<E, D>> {
     let order = places(&x.labels, &groups.concat())?;
     let tensor = D::permute(cx, &x.tensor, &order)?;
     let mut dims = tensor.dims().iter().copied();

@@ -29,7 +29,13 @@ pub fn fused<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
 }
 
 /// The product; a vector on the left is a row, on the right a column, and their axis vanishes from the result.
-pub fn matmul<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, a: &Tensor<E, D>, b: &Tensor<E, D>, ta: bool, tb: bool) -> Result<Tensor<E, D>> {
+pub fn matmul<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    a: &Tensor<E, D>,
+    b: &Tensor<E, D>,
+    ta: bool,
+    tb: bool,
+) -> Result<Tensor<E, D>> {
     let (row, column) = (a.rank() == 1, b.rank() == 1);
     let x = if row { a.reshaped(vec![1, a.len()])? } else { a.clone() };
     let y = if column { b.reshaped(vec![b.len(), 1])? } else { b.clone() };

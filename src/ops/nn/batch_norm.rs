@@ -37,7 +37,8 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         };
         let mut results = vec![Value::Float(y.reshaped(x.dims().to_vec())?)];
         if outputs > 1 {
-            let (mean, var) = if batch { running(cx, &plane, mean, var, momentum)? } else { (mean.detached(), var.detached()) };
+            let (mean, var) =
+                if batch { running(cx, &plane, mean, var, momentum)? } else { (mean.detached(), var.detached()) };
             results.extend([mean.clone().into(), var.clone().into()]);
             if saved {
                 results.extend([mean.into(), var.into()]);

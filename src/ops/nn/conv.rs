@@ -40,7 +40,12 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     })
 }
 
-fn check<E: Float, D: Backend<E>>(x: &Tensor<E, D>, w: &Tensor<E, D>, bias: Option<&Tensor<E, D>>, groups: usize) -> Result<()> {
+fn check<E: Float, D: Backend<E>>(
+    x: &Tensor<E, D>,
+    w: &Tensor<E, D>,
+    bias: Option<&Tensor<E, D>>,
+    groups: usize,
+) -> Result<()> {
     let misfit = || problem(format!("x of shape {:?} does not fit w of {:?} in {groups} groups", x.dims(), w.dims()));
     let ([_, channels, _, ..], [outputs, depth, _, ..]) = (x.dims(), w.dims()) else { return Err(misfit()) };
     if x.rank() != w.rank() || depth.checked_mul(groups) != Some(*channels) || outputs % groups != 0 {

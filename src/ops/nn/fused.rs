@@ -38,7 +38,11 @@ pub fn gemm_activation(node: &NodeContext<'_>) -> Result<Option<Unary>> {
 }
 
 /// Applies it.
-pub fn activate<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, activation: Option<Unary>, y: Tensor<E, D>) -> Result<Tensor<E, D>> {
+pub fn activate<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    activation: Option<Unary>,
+    y: Tensor<E, D>,
+) -> Result<Tensor<E, D>> {
     match activation {
         None => Ok(y),
         Some(op) => D::unary(cx, op, &y),

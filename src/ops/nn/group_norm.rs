@@ -7,7 +7,11 @@ use crate::{
     engine::{Context, Float, Tensor},
     error::Result,
     kernels::Backend,
-    ops::{Built, NodeContext, common::{add, mul}, one, problem},
+    ops::{
+        Built, NodeContext,
+        common::{add, mul},
+        one, problem,
+    },
 };
 
 /// InstanceNormalization.

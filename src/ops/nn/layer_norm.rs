@@ -8,7 +8,11 @@ use crate::{
     engine::{Context, Float, Tensor, Value},
     error::Result,
     kernels::{Backend, Binary, Reduce, Unary},
-    ops::{Built, NodeContext, common::{add, mul}, many, problem, shapes},
+    ops::{
+        Built, NodeContext,
+        common::{add, mul},
+        many, problem, shapes,
+    },
 };
 
 /// LayerNormalization.
@@ -56,14 +60,25 @@ fn normalized<E: Float, D: Backend<E>>(
 }
 
 /// 1/√(mean x² + ε) over `axes`.
-fn inverse_root<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axes: &[usize], epsilon: f64) -> Result<Tensor<E, D>> {
+fn inverse_root<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    axes: &[usize],
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
     let squares = D::unary(cx, Unary::PowScalar(2.0), x)?;
     let mean = D::reduce(cx, Reduce::Mean, &squares, axes, true)?;
     let shifted = D::unary(cx, Unary::AddScalar(epsilon), &mean)?;
     D::unary(cx, Unary::PowScalar(-0.5), &shifted)
 }
 
-fn rms<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, scale: &Tensor<E, D>, axis: usize, epsilon: f64) -> Result<Tensor<E, D>> {
+fn rms<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    scale: &Tensor<E, D>,
+    axis: usize,
+    epsilon: f64,
+) -> Result<Tensor<E, D>> {
     let axes: Vec<usize> = (axis..x.rank()).collect();
     let inverse = inverse_root(cx, x, &axes, epsilon)?;
     let y = mul(cx, x, &inverse)?;
@@ -96,7 +111,11 @@ pub fn skip<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         }
         let axis = shapes::axis(-1, sum.rank())?;
         let gamma = inputs.float(2)?;
-        let y = if simplified { rms(cx, &sum, gamma, axis, epsilon)? } else { normalized(cx, &sum, gamma, inputs.opt_float(3)?, axis, epsilon)? };
+        let y = if simplified {
+            rms(cx, &sum, gamma, axis, epsilon)?
+        } else {
+            normalized(cx, &sum, gamma, inputs.opt_float(3)?, axis, epsilon)?
+        };
         // The statistics between them are refused above; the sum stands in their places.
         let sum = Value::Float(sum);
         Ok(vec![y.into(), sum.clone(), sum.clone(), sum])

@@ -38,6 +38,11 @@ fn softmax_13<E: Float, D: Backend<E>>(node: &NodeContext<'_>, log: bool) -> Bui
     })
 }
 
-fn along<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axis: usize, log: bool) -> Result<Tensor<E, D>> {
+fn along<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    axis: usize,
+    log: bool,
+) -> Result<Tensor<E, D>> {
     if log { D::log_softmax(cx, x, axis) } else { D::softmax(cx, x, axis) }
 }

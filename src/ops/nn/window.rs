@@ -87,7 +87,11 @@ impl Window {
         }
         let (before, after) = declared.split_at(rank);
         let mut placed = Placed { kernel, strides, dilations, pads: Vec::new(), output: Vec::new() };
-        let mut axes = input.iter().zip(&placed.kernel).zip(placed.strides.iter().zip(&placed.dilations)).zip(before.iter().zip(after));
+        let mut axes = input
+            .iter()
+            .zip(&placed.kernel)
+            .zip(placed.strides.iter().zip(&placed.dilations))
+            .zip(before.iter().zip(after));
         axes.try_for_each(|(((&n, &k), (&stride, &dilation)), (&before, &after))| {
             let extent = (k - 1).checked_mul(dilation).and_then(|x| x.checked_add(1));
             let (pads, output) = extent

@@ -51,7 +51,11 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let found = TABLE.iter().find(|(n, _)| *n == node.node().op_type);
     let &(_, kind) = found.ok_or_else(|| problem("the operator is not in its table"))?;
     let keep = node.flag("keepdims", true)?;
-    if node.opset() < if kind == Kind::Sum { 13 } else { 18 } { reduce_1(node, kind, keep) } else { reduce_18(node, kind, keep) }
+    if node.opset() < if kind == Kind::Sum { 13 } else { 18 } {
+        reduce_1(node, kind, keep)
+    } else {
+        reduce_18(node, kind, keep)
+    }
 }
 
 fn reduce_1<E: Float, D: Backend<E>>(node: &NodeContext<'_>, kind: Kind, keep: bool) -> Built<E, D> {
@@ -88,7 +92,13 @@ fn over<E: Float, D: Backend<E>>(
     }
 }
 
-fn float<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, kind: Kind, x: &Tensor<E, D>, axes: &[usize], keep: bool) -> Result<Tensor<E, D>> {
+fn float<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    kind: Kind,
+    x: &Tensor<E, D>,
+    axes: &[usize],
+    keep: bool,
+) -> Result<Tensor<E, D>> {
     if x.is_empty() {
         return empty(cx, kind, x.dims(), axes, keep);
     }
@@ -115,7 +125,12 @@ fn float<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, kind: Kind, x: &Tensor
     }
 }
 
-fn sum_square<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axes: &[usize], keep: bool) -> Result<Tensor<E, D>> {
+fn sum_square<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    axes: &[usize],
+    keep: bool,
+) -> Result<Tensor<E, D>> {
     let squares = D::unary(cx, Unary::PowScalar(2.0), x)?;
     D::reduce(cx, Reduce::Sum, &squares, axes, keep)
 }
@@ -133,7 +148,12 @@ fn root<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>) -> Re
 }
 
 /// m + ln Σ e^(x − m), with m the largest x, a constant.
-fn log_sum_exp<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axes: &[usize], keep: bool) -> Result<Tensor<E, D>> {
+fn log_sum_exp<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    axes: &[usize],
+    keep: bool,
+) -> Result<Tensor<E, D>> {
     let largest = D::reduce(cx, Reduce::Max, &x.detached(), axes, true)?;
     let finite = to_array(&largest)?.iter().map(|&m| if m.is_finite() { m } else { E::of(0.0) }).collect();
     let largest = cx.upload(largest.dims().to_vec(), finite)?;
@@ -146,7 +166,13 @@ fn log_sum_exp<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>
 }
 
 /// The reduction of no element: its neutral value.
-fn empty<E: Float, D: Backend<E>>(cx: &Context<E, D>, kind: Kind, dims: &[usize], axes: &[usize], keep: bool) -> Result<Tensor<E, D>> {
+fn empty<E: Float, D: Backend<E>>(
+    cx: &Context<E, D>,
+    kind: Kind,
+    dims: &[usize],
+    axes: &[usize],
+    keep: bool,
+) -> Result<Tensor<E, D>> {
     let value = match kind {
         Kind::Sum | Kind::L1 | Kind::L2 | Kind::SumSquare => 0.0,
         Kind::Prod => 1.0,

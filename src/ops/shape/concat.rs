@@ -35,7 +35,8 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
 }
 
 fn fit(shapes: &[&[usize]], axis: usize) -> Result<()> {
-    let rest = |dims: &[usize]| dims.iter().enumerate().filter(|&(a, _)| a != axis).map(|(_, &d)| d).collect::<Vec<_>>();
+    let rest =
+        |dims: &[usize]| dims.iter().enumerate().filter(|&(a, _)| a != axis).map(|(_, &d)| d).collect::<Vec<_>>();
     let same = shapes.windows(2).all(|w| matches!(w, [a, b] if a.len() == b.len() && rest(a) == rest(b)));
     if same { Ok(()) } else { Err(problem(format!("shapes {shapes:?} do not fit along axis {axis}"))) }
 }

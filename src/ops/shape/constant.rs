@@ -42,13 +42,18 @@ pub fn eye_like<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> 
     let k = node.int("k")?.unwrap_or(0);
     let asked = match node.int("dtype")? {
         None => None,
-        Some(code) => Some(i32::try_from(code).ok().and_then(DType::from_onnx).ok_or_else(|| problem("dtype is not supported"))?),
+        Some(code) => {
+            Some(i32::try_from(code).ok().and_then(DType::from_onnx).ok_or_else(|| problem("dtype is not supported"))?)
+        }
     };
     one(move |cx, inputs| {
         let x = inputs.value(0)?;
-        let &[rows, columns] = x.dims() else { return Err(problem(format!("a tensor of {:?} is no matrix", x.dims()))) };
+        let &[rows, columns] = x.dims() else {
+            return Err(problem(format!("a tensor of {:?} is no matrix", x.dims())));
+        };
         let own = if let Value::Host(t) = x { t.dtype() } else { DType::F32 };
-        let cells = (0..rows as i64).flat_map(|i| (0..columns as i64).map(move |j| f64::from(u8::from(i.saturating_add(k) == j))));
+        let cells = (0..rows as i64)
+            .flat_map(|i| (0..columns as i64).map(move |j| f64::from(u8::from(i.saturating_add(k) == j))));
         let eye = HostTensor::F64(host::array(&[rows, columns], cells.collect())?);
         super::super::elementwise::cast::cast(cx, &value(cx, eye)?, asked.unwrap_or(own))
     })

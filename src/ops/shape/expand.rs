@@ -41,7 +41,8 @@ pub fn tile<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
             Value::Host(t) => {
                 let misfit = || problem("the repeats do not fit");
                 let split = t.clone().reshaped(&split).ok_or_else(misfit)?;
-                let tiled = host::rearrange(&split, |i| i.broadcast(IxDyn(&wide)).map(|v| v.to_owned()).ok_or_else(misfit))?;
+                let tiled =
+                    host::rearrange(&split, |i| i.broadcast(IxDyn(&wide)).map(|v| v.to_owned()).ok_or_else(misfit))?;
                 tiled.reshaped(&dims).map(Value::Host).ok_or_else(misfit)
             }
         }

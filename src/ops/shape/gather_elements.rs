@@ -13,7 +13,11 @@ use crate::{
 use ndarray::{ArrayD, Dimension, IxDyn};
 
 /// Elements at row-major `indices`, in their shape.
-pub fn take<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, indices: &ArrayD<usize>) -> Result<Value<E, D>> {
+pub fn take<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Value<E, D>,
+    indices: &ArrayD<usize>,
+) -> Result<Value<E, D>> {
     match x {
         Value::Float(_) if indices.is_empty() => Ok(cx.upload(indices.shape().to_vec(), Vec::new())?.into()),
         Value::Float(t) => {

@@ -5,7 +5,11 @@ use crate::{
     engine::{Context, Float, Value},
     error::Result,
     kernels::Backend,
-    ops::{Built, NodeContext, common::{to_f64, value}, host, one, problem, shapes},
+    ops::{
+        Built, NodeContext,
+        common::{to_f64, value},
+        host, one, problem, shapes,
+    },
     tensor::HostTensor,
 };
 use ndarray::{ArrayD, Axis};

@@ -35,7 +35,8 @@ fn target(dims: &[usize], shape: &[i64], allow_zero: bool) -> Result<Vec<usize>>
     }
     if let Some(place) = inferred.and_then(|i| target.get_mut(i)) {
         *place = 0;
-        let known = shape.iter().zip(&target).filter(|(s, _)| **s != -1).try_fold(1usize, |n, (_, &d)| n.checked_mul(d));
+        let known =
+            shape.iter().zip(&target).filter(|(s, _)| **s != -1).try_fold(1usize, |n, (_, &d)| n.checked_mul(d));
         let known = known.filter(|&n| n > 0).ok_or_else(misfit)?;
         let total: usize = dims.iter().product();
         if total % known != 0 {

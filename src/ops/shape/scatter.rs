@@ -136,7 +136,9 @@ fn integer(x: &HostTensor, places: &ArrayD<usize>, updates: &HostTensor, reducti
     let (n, m) = (x.len(), updates.len());
     let flat = x.clone().reshaped(&[n]).ok_or_else(misfit)?;
     let updates = updates.clone().reshaped(&[m]).ok_or_else(misfit)?;
-    let with = |data: &HostTensor, new: &HostTensor, map: Vec<usize>| host::take(&host::concat(&[data, new], 0)?, &host::array(&[n], map)?);
+    let with = |data: &HostTensor, new: &HostTensor, map: Vec<usize>| {
+        host::take(&host::concat(&[data, new], 0)?, &host::array(&[n], map)?)
+    };
     let result = match reduction {
         None => with(&flat, &updates, replaced(n, places.iter().copied().zip(0..)))?,
         Some((_, op)) => {

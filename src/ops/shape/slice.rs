@@ -46,7 +46,8 @@ fn part(extent: usize, start: i64, end: i64, step: i64) -> Result<Part> {
     let n = extent as i64;
     let from_end = |x: i64| if x < 0 { x.saturating_add(n) } else { x };
     let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
-    let (start, end) = (from_end(start).clamp(low.max(0).min(high.max(0)), high.max(low)), from_end(end).clamp(low, high.max(low)));
+    let (start, end) =
+        (from_end(start).clamp(low.max(0).min(high.max(0)), high.max(low)), from_end(end).clamp(low, high.max(low)));
     let span = if step > 0 { end - start } else { start - end };
     let stride = step.unsigned_abs();
     let count = if span <= 0 || n == 0 { 0 } else { (span as u64).div_ceil(stride) };
@@ -93,7 +94,8 @@ fn cut<E: Float, D: Backend<E>>(
         }
         Value::Host(t) => host::rearrange(t, |mut indices| {
             for (axis, p) in parts.iter().enumerate() {
-                let picked: Vec<usize> = (0..p.count as isize).filter_map(|i| p.start.checked_add_signed(i * p.step)).collect();
+                let picked: Vec<usize> =
+                    (0..p.count as isize).filter_map(|i| p.start.checked_add_signed(i * p.step)).collect();
                 indices = indices.select(Axis(axis), &picked);
             }
             Ok(indices)

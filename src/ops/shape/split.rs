@@ -32,11 +32,14 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
             return Err(problem(format!("parts {parts:?} in {outputs} outputs do not make up an extent of {extent}")));
         }
         let mut start = 0;
-        parts.iter().map(|&n| {
-            let piece = piece(cx, x, axis, start, n);
-            start += n;
-            piece
-        }).collect()
+        parts
+            .iter()
+            .map(|&n| {
+                let piece = piece(cx, x, axis, start, n);
+                start += n;
+                piece
+            })
+            .collect()
     })
 }
 
@@ -48,9 +51,17 @@ fn equal(extent: usize, outputs: usize, uneven: bool) -> Result<Vec<usize>> {
     Ok((0..outputs).map(|i| size.min(extent.saturating_sub(i * size))).collect())
 }
 
-fn piece<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, axis: usize, start: usize, n: usize) -> Result<Value<E, D>> {
+fn piece<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Value<E, D>,
+    axis: usize,
+    start: usize,
+    n: usize,
+) -> Result<Value<E, D>> {
     let rank = x.dims().len();
-    let along = |at: usize, other: &dyn Fn(usize) -> usize| (0..rank).map(|a| if a == axis { at } else { other(a) }).collect::<Vec<_>>();
+    let along = |at: usize, other: &dyn Fn(usize) -> usize| {
+        (0..rank).map(|a| if a == axis { at } else { other(a) }).collect::<Vec<_>>()
+    };
     match x {
         Value::Float(t) => {
             let out = along(n, &|a| t.dims().get(a).copied().unwrap_or(1));
@@ -59,6 +70,9 @@ fn piece<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, axis:
             }
             D::slice(cx, t, &along(start, &|_| 0), &vec![1; rank], &out).map(Value::Float)
         }
-        Value::Host(t) => host::rearrange(t, |i| Ok(i.slice_axis(Axis(axis), Slice::from(start..start + n)).to_owned())).map(Value::Host),
+        Value::Host(t) => {
+            host::rearrange(t, |i| Ok(i.slice_axis(Axis(axis), Slice::from(start..start + n)).to_owned()))
+                .map(Value::Host)
+        }
     }
 }
