@@ -173,12 +173,11 @@ fn halves(source: &Source, rows: &Rows, id: Option<&str>) -> Result<(Rows, Rows)
         None => ranked.extend(rows.iter().map(|row| (ids::Key::Integer(row as i128).hash(), row))),
     }
     ranked.sort_unstable();
-    let mut cut = ranked.len() / 2;
-    // One id is never on both sides.
-    let before = |cut: usize| cut.checked_sub(1).and_then(|c| ranked.get(c)).map(|r| r.0);
-    while cut < ranked.len() && before(cut).is_some() && before(cut) == ranked.get(cut).map(|r| r.0) {
-        cut += 1;
-    }
+    // One id is never on both sides: the cut is the nearest one between two ids, the later one if there are two.
+    let hash = |i: usize| ranked.get(i).map(|r| r.0);
+    let between = |cut: &usize| cut.checked_sub(1).and_then(hash) != hash(*cut);
+    let half = ranked.len() / 2;
+    let cut = (half..ranked.len()).find(between).or_else(|| (1..half).rev().find(between)).unwrap_or(half);
     let (a, b) = ranked.split_at(cut);
     let part = |half: &[(u128, usize)]| Rows::listed(source.rows(), half.iter().map(|r| r.1).collect());
     Ok((part(a), part(b)))

@@ -1,0 +1,159 @@
+//! Which rows are forgotten.
+
+use super::*;
+use arrow_array::{FixedSizeBinaryArray, Float64Array, Int8Array, UInt64Array};
+use data::MissingIds;
+
+#[test]
+fn listed_rows_are_found_and_repeated_ids_count_once() {
+    let dir = TempDir::new().unwrap();
+    let data = open_simple(&dir, &[7, 3, 7, 19]).unwrap();
+    assert_eq!(data.forget.to_vec(), [3, 7, 19]);
+    assert_eq!(data.retain.len(), 17);
+    let c = data.counts;
+    assert_eq!((c.forget_ids, c.duplicate_ids, c.forget_rows, c.missing_ids), (3, 1, 3, 0));
+    assert_eq!((c.train_rows, c.retain_rows, c.validation_rows, c.test_rows), (20, 17, 4, 4));
+    let batch = data.train.batch(&data.forget.to_vec()).unwrap();
+    assert_eq!(batch.inputs["x"].to_f32(), [3.0, 7.0, 19.0]);
+    assert_eq!(batch.targets, data::Targets::Classes(vec![1, 1, 1]));
+}
+
+#[test]
+fn an_id_of_several_rows_forgets_them_all() {
+    let dir = TempDir::new().unwrap();
+    let mut config = simple_config(&dir);
+    let train = Table::new()
+        .with("user", words(&["a", "b", "a", "c"]))
+        .with("id", Int64Array::from(vec![0, 1, 2, 3]))
+        .with("x", Float64Array::from(vec![0.0, 1.0, 2.0, 3.0]))
+        .with("label", Int64Array::from(vec![0, 1, 0, 1]));
+    config.data.train = Some(train.write(&dir, "users.parquet"));
+    let list = Table::new().with("user", words(&["a"])).write(&dir, "forget.parquet");
+    // The list's column decides, although there is a column `id` too.
+    let data = data::open(&config, &request(list), &simple()).unwrap();
+    assert_eq!(data.forget.to_vec(), [0, 2]);
+    assert_eq!((data.counts.forget_ids, data.counts.forget_rows), (1, 2));
+    assert!(data.warnings.iter().any(|w| w.contains("no column `user`")), "{:?}", data.warnings);
+}
+
+#[test]
+fn missing_ids_stop_with_their_number_and_not_their_values() {
+    let dir = TempDir::new().unwrap();
+    let message = refused(open_simple(&dir, &[1, 777_777, 888_888]));
+    assert!(message.contains("2 of 3 ids") && message.contains("--missing-ids ignore"), "{message}");
+    assert!(!message.contains("777"), "{message}");
+    let list = id_list(&[1, 777_777]).write(&dir, "forget.parquet");
+    let ignore = Request { missing_ids: MissingIds::Ignore, ..request(list) };
+    let data = data::open(&simple_config(&dir), &ignore, &simple()).unwrap();
+    assert_eq!((data.forget.to_vec(), data.counts.missing_ids), (vec![1], 1));
+    let list = id_list(&[777_777]).write(&dir, "forget.parquet");
+    let message = refused(data::open(&simple_config(&dir), &Request { forget: Some(list), ..ignore }, &simple()));
+    assert!(message.contains("no training row"), "{message}");
+}
+
+#[test]
+fn integer_ids_of_another_width_are_the_same_ids() {
+    let dir = TempDir::new().unwrap();
+    let narrow = Table::new().with("id", Int8Array::from(vec![5])).write(&dir, "narrow.parquet");
+    let wide = Table::new().with("key", UInt64Array::from(vec![5])).write(&dir, "wide.parquet");
+    for list in [narrow, wide] {
+        let data = data::open(&simple_config(&dir), &request(list), &simple()).unwrap();
+        assert_eq!(data.forget.to_vec(), [5]);
+    }
+}
+
+#[test]
+fn uuids_as_bytes_and_as_text_are_the_same_ids() {
+    let dir = TempDir::new().unwrap();
+    let uuid = |i: u8| uuid::Uuid::from_bytes([i; 16]);
+    let rows = |first: u8, n: u8| {
+        let bytes = (first..first + n).map(|i| uuid(i).into_bytes());
+        Table::new()
+            .with("id", FixedSizeBinaryArray::try_from_iter(bytes).unwrap())
+            .with("x", Int64Array::from_iter_values(0..i64::from(n)))
+            .with("label", Int64Array::from_iter_values((0..i64::from(n)).map(|i| i & 1)))
+    };
+    let mut config = DataConfig::default();
+    config.data.train = Some(rows(0, 8).write(&dir, "train.parquet"));
+    config.data.test = Some(rows(100, 8).write(&dir, "test.parquet"));
+    let text = Table::new().with("id", words(&[&uuid(2).to_string(), &uuid(6).to_string().to_uppercase()]));
+    let data = data::open(&config, &request(text.write(&dir, "forget.parquet")), &simple()).unwrap();
+    assert_eq!(data.forget.to_vec(), [2, 6]);
+    let bytes = FixedSizeBinaryArray::try_from_iter([uuid(2).into_bytes(), uuid(6).into_bytes()].into_iter()).unwrap();
+    let again = Table::new().with("id", bytes).write(&dir, "bytes.parquet");
+    let again = data::open(&config, &request(again), &simple()).unwrap();
+    assert_eq!(again.forget, data.forget);
+    assert_eq!(again.forget_ids_sha256, data.forget_ids_sha256);
+}
+
+#[test]
+fn ids_of_two_kinds_never_match_silently() {
+    let dir = TempDir::new().unwrap();
+    let list = Table::new().with("id", words(&["1", "2"])).write(&dir, "forget.parquet");
+    let message = refused(data::open(&simple_config(&dir), &request(list), &simple()));
+    assert!(message.contains("holds integers") && message.contains("holds text"), "{message}");
+    let list = Table::new().with("id", Float64Array::from(vec![1.0])).write(&dir, "forget.parquet");
+    let message = refused(data::open(&simple_config(&dir), &request(list), &simple()));
+    assert!(message.contains("Float64"), "{message}");
+}
+
+#[test]
+fn the_column_of_ids_is_named_or_found() {
+    let dir = TempDir::new().unwrap();
+    let two = |a: &str, b: &str| {
+        Table::new().with(a, Int64Array::from(vec![1])).with(b, Int64Array::from(vec![2])).write(&dir, "forget.parquet")
+    };
+    let open = |config: &DataConfig, list| data::open(config, &request(list), &simple());
+    let mut config = simple_config(&dir);
+    assert_eq!(open(&config, two("when", "id")).unwrap().forget.to_vec(), [2]);
+    let message = refused(open(&config, two("a", "b")));
+    assert!(message.contains("nothing tells which column holds the ids (`a`, `b`)"), "{message}");
+    config.data.id = Some("nowhere".into());
+    let message = refused(open(&config, two("id", "b")));
+    assert!(message.contains("no column `nowhere`"), "{message}");
+}
+
+#[test]
+fn rows_to_forget_must_not_be_held_out() {
+    let dir = TempDir::new().unwrap();
+    let mut config = simple_config(&dir);
+    config.data.test = Some(simple_rows(4, 4).write(&dir, "test.parquet"));
+    let open = |ids: &[i64]| data::open(&config, &request(id_list(ids).write(&dir, "forget.parquet")), &simple());
+    let message = refused(open(&[4, 5, 9]));
+    assert!(message.contains("2 ids to forget also occur in validation or test"), "{message}");
+    let data = open(&[9]).unwrap();
+    assert_eq!(data.counts.shared_with_held_out, 4);
+    assert!(data.warnings.iter().any(|w| w.starts_with("4 training rows")), "{:?}", data.warnings);
+    let class = Request { forget_class: Some(0), ..Request::default() };
+    let message = refused(data::open(&config, &class, &simple()));
+    assert!(message.contains("2 ids to forget also occur"), "{message}");
+}
+
+#[test]
+fn a_class_can_be_forgotten_alone_or_besides() {
+    let dir = TempDir::new().unwrap();
+    let config = simple_config(&dir);
+    let class = Request { forget_class: Some(1), ..Request::default() };
+    let data = data::open(&config, &class, &simple()).unwrap();
+    assert_eq!(data.forget.to_vec(), (0..20).filter(|i| i % 2 == 1).collect::<Vec<_>>());
+    assert_eq!((data.counts.forget_ids, data.forget_ids_sha256), (0, None));
+    let both = Request { forget: Some(id_list(&[4]).write(&dir, "f.parquet")), ..class };
+    assert_eq!(data::open(&config, &both, &simple()).unwrap().forget.len(), 11);
+    for (class, words) in [(2, "classes are 0 to 1"), (-1, "classes are 0 to 1")] {
+        let wrong = Request { forget_class: Some(class), ..Request::default() };
+        let message = refused(data::open(&config, &wrong, &simple()));
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn nothing_to_forget_or_to_retain_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    let message = refused(open_simple(&dir, &[]));
+    assert!(message.contains("no id to forget"), "{message}");
+    let all: Vec<i64> = (0..20).collect();
+    let message = refused(open_simple(&dir, &all));
+    assert!(message.contains("every training row"), "{message}");
+    let none = data::open(&simple_config(&dir), &Request::default(), &simple()).unwrap_err();
+    assert_eq!(none.exit_code(), 2);
+}

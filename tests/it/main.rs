@@ -1,0 +1,4 @@
+//! Tests of the program and of what crosses its rooms, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod data;
