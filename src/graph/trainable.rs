@@ -162,6 +162,9 @@ pub fn decisions(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &
             Some(decision) => decision,
             None => by_role(&roles.of(value), uses),
         };
+        if let Some(from) = values::folded_from(graph, value).filter(|_| source == "role" && yes) {
+            reason += &format!(", computed by the exporter from {from}");
+        }
         if let Some(glob) = frozen {
             (yes, reason, source) = (false, format!("frozen by --freeze {glob}"), "flag");
         } else if let Some(glob) = wanted {
@@ -265,8 +268,9 @@ impl Facts {
         }
         // What the exporter computed from constants of its own was no parameter; what it computed from parameters has
         // the role that it is used in.
-        let (_, from) = metadata.iter().find(|(key, _)| key.ends_with("folded_from"))?;
-        values::only_generated(from).then(|| (false, "computed by the exporter from its own constants".into(), source))
+        let from = metadata.iter().any(|(key, _)| key.ends_with(values::FOLDED_FROM));
+        let own = from && values::folded_from(graph, value).is_none();
+        own.then(|| (false, "computed by the exporter from its own constants".into(), source))
     }
 }
 

@@ -110,7 +110,9 @@ pub fn is_training_mode(graph: &Graph, node: &Node) -> bool {
         (_, true, ..=6) => !is_test,
         (_, true, 7..=11) => false,
         (_, true, _) => {
-            let flag = node.input(2).and_then(|value| fold::constants(graph).get(&value).cloned());
+            let Some(value) = node.input(2) else { return false };
+            let stored = graph.initializers.get(&value).map(|stored| stored.tensor.clone());
+            let flag = stored.or_else(|| fold::constants(graph).get(&value).cloned());
             flag.is_some_and(|flag| flag.to_f64().first().is_some_and(|flag| *flag != 0.0))
         }
         _ => false,

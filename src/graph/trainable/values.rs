@@ -1,6 +1,9 @@
 //! What names and elements tell of a tensor.
 
-use crate::tensor::HostTensor;
+use crate::{
+    graph::{Graph, ValueId},
+    tensor::HostTensor,
+};
 
 /// Parts of names that exporters make up.
 const GENERATED: [&str; 12] = [
@@ -24,10 +27,17 @@ pub(super) fn is_generated(name: &str) -> bool {
     name.starts_with('/') || name.contains("::") || stem.is_empty() || GENERATED.contains(&stem)
 }
 
-/// Whether a list of names, as in `['val_1', 'val_2']`, holds only made-up ones.
-pub(super) fn only_generated(list: &str) -> bool {
-    let names = list.split(['[', ']', ',', '\'', '"', ' ']).filter(|name| !name.is_empty());
-    names.into_iter().all(is_generated)
+/// End of the metadata key under which PyTorch's dynamo exporter notes what a tensor was computed from.
+pub(super) const FOLDED_FROM: &str = "folded_from";
+
+/// Names of the module's tensors that the exporter computed a tensor from, if it noted any: its own constants, which
+/// have made-up names, are left out.
+pub(super) fn folded_from(graph: &Graph, value: ValueId) -> Option<String> {
+    let metadata = &graph.values.get(value.0)?.metadata;
+    let (_, list) = metadata.iter().find(|(key, _)| key.ends_with(FOLDED_FROM))?;
+    let names = list.split(['[', ']', ',', '\'', '"', ' ']).filter(|name| !name.is_empty() && !is_generated(name));
+    let names: Vec<&str> = names.collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Whether the last part of a name is that of a statistic.
@@ -110,7 +120,13 @@ mod tests {
         for name in ["tau", "a.weight", "valve", "layers.0.gamma", "pos"] {
             assert!(!is_generated(name), "{name}");
         }
-        assert!(only_generated("['val_0', 'val_1']") && !only_generated("['pe.weight', 'val_1']"));
+        let mut graph = Graph::default();
+        for list in ["['val_0', 'val_1']", "['val_0', 'pe.weight', 'pos']"] {
+            let metadata = [("pkg.onnxscript.optimizer.folded_from".to_string(), list.to_string())].into();
+            graph.values.push(crate::graph::ValueInfo { metadata, ..Default::default() });
+        }
+        assert_eq!(folded_from(&graph, ValueId(0)), None);
+        assert_eq!(folded_from(&graph, ValueId(1)).as_deref(), Some("pe.weight, pos"));
         assert!(names_statistic("bn.running_mean") && names_statistic("mean") && !names_statistic("meaning"));
     }
 

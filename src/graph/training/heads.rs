@@ -293,6 +293,7 @@ impl Tracer<'_> {
             _ => None,
         };
         let extent = extent.and_then(|dim| if let Dim::Fixed(n) = dim { Some(*n) } else { None });
+        let extent = extent.or_else(|| self.width(data, 6).filter(|_| axis == 1 || axis == -1));
         let from_end = |n: usize| i64::try_from(n).map_or(index, |n| if index < 0 { index + n } else { index });
         Some((extent.map_or(index, from_end), extent))
     }
@@ -325,7 +326,7 @@ impl Tracer<'_> {
                 let data = if stored(0).is_some() { 1 } else { 0 };
                 self.width(node.input(data)?, depth - 1)
             }
-            "Identity" | "Cast" | "Dropout" | "Flatten" | "Relu" => self.width(node.input(0)?, depth - 1),
+            "Identity" | "Cast" | "Dropout" | "Flatten" | "Relu" | "Sigmoid" | "Softmax" | "LogSoftmax" => self.width(node.input(0)?, depth - 1),
             _ => None,
         }
     }

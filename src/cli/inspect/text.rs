@@ -1,0 +1,82 @@
+//! What `inspect` prints for people.
+
+use super::{Format, Inspection, Port};
+use crate::error::Result;
+use std::fmt::Write;
+
+pub(super) fn inspection(it: &Inspection) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut out, it);
+    out
+}
+
+fn write(out: &mut String, it: &Inspection) -> std::fmt::Result {
+    writeln!(out, "{} ({} bytes, sha256 {})", it.path, it.bytes, it.sha256)?;
+    let producer = if it.producer.is_empty() { "unknown" } else { &it.producer };
+    let opsets: Vec<String> = it.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect();
+    writeln!(out, "producer  {producer}; IR version {}; operator sets {}", it.ir_version, opsets.join(", "))?;
+    for form in &it.forms {
+        match &form.refused {
+            None => writeln!(out, "form      {}", form.name)?,
+            Some(hint) => writeln!(out, "form      {}: refused: {hint}", form.name)?,
+        }
+    }
+    for port in &it.inputs {
+        writeln!(out, "input     {}", shown(port))?;
+    }
+    for port in &it.outputs {
+        writeln!(out, "output    {}", shown(port))?;
+    }
+    let total: usize = it.operators.iter().map(|entry| entry.count).sum();
+    writeln!(out, "\noperators ({total} nodes)")?;
+    let width = it.operators.iter().map(|entry| entry.op.len()).max().unwrap_or(0);
+    for entry in &it.operators {
+        let note = if entry.supported { "" } else { "  UNSUPPORTED" };
+        writeln!(out, "  {:width$} {:>6}{note}", entry.op, entry.count)?;
+    }
+    if let Some(loss) = &it.loss {
+        writeln!(out, "\nloss      {}", loss.why)?;
+    }
+    if !it.initializers.is_empty() {
+        writeln!(out, "\nfloat tensors")?;
+    }
+    let names: Vec<String> =
+        it.initializers.iter().map(|one| format!("{} {}{:?}", one.name, one.dtype, one.dims)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(72);
+    for (one, name) in it.initializers.iter().zip(&names) {
+        let mark = if one.trainable { "train" } else { "keep " };
+        writeln!(out, "  {mark}  {name:width$}  {} [{}]", one.reason, one.source)?;
+    }
+    let t = &it.totals;
+    writeln!(
+        out,
+        "\ntrainable {} of {} float tensors, {} of {} elements",
+        t.trainable_tensors, t.float_tensors, t.trainable_elements, t.float_elements
+    )?;
+    for warning in &it.warnings {
+        writeln!(out, "warning   {warning}")?;
+    }
+    Ok(())
+}
+
+fn shown(port: &Port) -> String {
+    let dtype = port.dtype.as_deref().unwrap_or("not a numeric tensor");
+    let dims = match &port.dims {
+        None => "of undeclared rank".to_string(),
+        Some(dims) => {
+            let extents = dims.iter().map(|dim| match dim {
+                serde_json::Value::Null => "?".to_string(),
+                serde_json::Value::String(name) => name.clone(),
+                number => number.to_string(),
+            });
+            format!("[{}]", extents.collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!("{} {dtype} {dims}", port.name)
+}
+
+/// The operators of this program.
+pub(super) fn operators(_format: Format) -> Result<String> {
+    Ok(String::new())
+}
