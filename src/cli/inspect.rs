@@ -13,11 +13,12 @@ use crate::{
         training::{LabelKind, LossKind},
     },
     onnx::{OnnxFile, ReadOptions},
+    ops,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     path::PathBuf,
 };
@@ -111,20 +112,25 @@ struct Inspection {
 /// nothing is trainable. What is known is printed first.
 pub fn run(args: InspectArgs) -> Result<()> {
     if args.operators {
-        print(&text::operators(args.format)?)?;
+        print(&match args.format {
+            Format::Json => json(&ops::specs())?,
+            Format::Pretty => text::operators(),
+        })?;
     }
     let Some(path) = &args.model else { return Ok(()) };
     let file = OnnxFile::open(path, &ReadOptions { allow_symlink_inside: args.allow_symlink_inside })?;
     let graph = build::build(&file)?;
     let (inspection, outcome) = inspect(&file, &graph, &args)?;
     let shown = match args.format {
-        Format::Json => {
-            serde_json::to_string_pretty(&inspection).map_err(|e| Error::Internal(format!("inspection: {e}")))? + "\n"
-        }
+        Format::Json => json(&inspection)?,
         Format::Pretty => text::inspection(&inspection),
     };
     print(&shown)?;
     outcome
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| Error::Internal(format!("inspection: {e}")))
 }
 
 fn print(text: &str) -> Result<()> {
@@ -142,7 +148,7 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
     let forms = forms::recognise(graph);
     let mut outcome = match forms.iter().find_map(|form| Some((form.name, form.refused.as_ref()?))) {
         Some((name, hint)) => Err(Error::Untrainable(format!("{name}: {hint}"))),
-        None => require_operators(graph),
+        None => ops::support::require(graph),
     };
     let (mut loss, mut initializers) = (None, Vec::new());
     match training::plan(graph, args.loss, LabelKind::Unknown) {
@@ -203,7 +209,7 @@ fn ports(graph: &Graph, values: &[ValueId]) -> Vec<Port> {
 }
 
 fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
-    let unsupported = unsupported(graph);
+    let unsupported: BTreeSet<String> = ops::unsupported(graph).into_iter().map(|operator| operator.op).collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for node in &graph.nodes {
         *counts.entry(node.op()).or_default() += 1;
@@ -212,12 +218,4 @@ fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
     let mut counts: Vec<OperatorCount> = counts.into_iter().map(count).collect();
     counts.sort_by_key(|entry| std::cmp::Reverse(entry.count));
     counts
-}
-
-fn require_operators(_graph: &Graph) -> Result<()> {
-    Ok(())
-}
-
-fn unsupported(_graph: &Graph) -> Vec<String> {
-    Vec::new()
 }

@@ -1,7 +1,7 @@
 //! What `inspect` prints for people.
 
-use super::{Format, Inspection, Port};
-use crate::error::Result;
+use super::{Inspection, Port};
+use crate::ops::{self, Gradient};
 use std::fmt::Write;
 
 pub(super) fn inspection(it: &Inspection) -> String {
@@ -76,7 +76,33 @@ fn shown(port: &Port) -> String {
     format!("{} {dtype} {dims}", port.name)
 }
 
-/// The operators of this program.
-pub(super) fn operators(_format: Format) -> Result<String> {
-    Ok(String::new())
+/// The operators of this program, as a Markdown table.
+pub(super) fn operators() -> String {
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    for spec in ops::specs() {
+        let domain = if spec.domain.is_empty() { String::new() } else { format!("{}::", spec.domain) };
+        let (first, last) = spec.opsets;
+        let opsets = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let gradient = match spec.gradient {
+            Gradient::All => "all float inputs".to_string(),
+            Gradient::Only(inputs) => format!("input {}", list(inputs)),
+            Gradient::Flat => "not needed".to_string(),
+            Gradient::None => "no".to_string(),
+        };
+        rows.push([
+            format!("{domain}{}", spec.name),
+            opsets,
+            gradient,
+            if spec.fast { "yes" } else { "no" }.to_string(),
+        ]);
+    }
+    let mut out = String::from("| operator | opset | gradient | fast on CPU |\n| --- | --- | --- | --- |\n");
+    for [name, opsets, gradient, fast] in rows {
+        out += &format!("| {name} | {opsets} | {gradient} | {fast} |\n");
+    }
+    out
+}
+
+fn list(numbers: &[usize]) -> String {
+    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

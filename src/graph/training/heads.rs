@@ -326,7 +326,9 @@ impl Tracer<'_> {
                 let data = if stored(0).is_some() { 1 } else { 0 };
                 self.width(node.input(data)?, depth - 1)
             }
-            "Identity" | "Cast" | "Dropout" | "Flatten" | "Relu" | "Sigmoid" | "Softmax" | "LogSoftmax" => self.width(node.input(0)?, depth - 1),
+            "Identity" | "Cast" | "Dropout" | "Flatten" | "Relu" | "Sigmoid" | "Softmax" | "LogSoftmax" => {
+                self.width(node.input(0)?, depth - 1)
+            }
             _ => None,
         }
     }
