@@ -22,6 +22,6 @@ impl<E: Float, D: Device<E>> Grads<E, D> {
     /// Copies the gradient of `tensor` to the host, row-major.
     pub fn to_vec(&mut self, tensor: &Tensor<E, D>) -> Result<Vec<E>> {
         self.buffer(tensor)?;
-        Ok(self.0.get(tensor.flat()).as_vec())
+        Ok(if tensor.is_empty() { vec![] } else { self.0.get(tensor.flat()).as_vec() })
     }
 }

@@ -10,6 +10,8 @@
 pub mod compose;
 pub mod spec;
 
+#[cfg(test)]
+mod differential;
 mod dispatch;
 pub(crate) mod shape;
 

@@ -126,7 +126,7 @@ pub fn binary<E: Float, D: Device<E>>(
     let b = &distinct(cx, a, b)?;
     let [ha, hb] = runs.has;
     cx.compose(&[a, b], dims, |a| {
-        let (a, b) = (spread(a, runs.dims, ha)?, spread(b.flat().clone(), runs.dims, hb)?);
+        let (a, b) = (spread(a, runs.dims, ha)?, spread(b.flat().retaped::<OwnedTape<E, D>>(), runs.dims, hb)?);
         let y = match op {
             Binary::Add => a.try_add(b)?,
             Binary::Sub => a.try_sub(b)?,

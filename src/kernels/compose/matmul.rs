@@ -2,7 +2,7 @@
 
 use super::{
     layout::expand,
-    view::{distinct, filled},
+    view::{Of1, Of2, Of3, distinct, filled},
 };
 use crate::{
     engine::{Context, Float, Tensor},
@@ -10,8 +10,8 @@ use crate::{
     kernels::shape::{broadcast, require},
 };
 use dfdx::{
-    prelude::{Axes3, Device, PermuteTo, ReshapeTo, TryMatMul},
-    tensor::Tape,
+    prelude::{Axes2, Axes3, Device, PermuteTo, ReshapeTo, TryMatMul},
+    tensor::{OwnedTape, Tape},
 };
 
 /// See [`crate::kernels::Backend::matmul`]. One product where `b` is one matrix and the rows of `a` follow each other;
@@ -36,16 +36,15 @@ pub fn matmul<E: Float, D: Device<E>>(
     if lb.iter().product::<usize>() == 1 && (!ta || batch == 1) {
         let rows = batch * ma;
         return cx.compose(&[a, b], dims, |a| {
-            let b = matrices(b.flat().clone(), (1, kb, nb), tb)?.try_reshape_like(&(kb, nb))?;
-            let a = matrices(a, (1, rows, ka), ta)?.try_reshape_like(&(rows, ka))?;
-            a.try_matmul(b)?.try_reshape_like(&(len,))
+            let b = matrix(b.flat().retaped::<OwnedTape<E, D>>(), (kb, nb), tb)?;
+            matrix(a, (rows, ka), ta)?.try_matmul(b)?.try_reshape_like(&(len,))
         });
     }
     let wide = |t: &Tensor<E, D>| [&*lead, t.dims().get(t.rank() - 2..).unwrap_or_default()].concat();
     let (da, db) = (wide(a), wide(b));
     let (a, b) = (&expand(cx, a, &da)?, &expand(cx, b, &db)?);
     cx.compose(&[a, b], dims, |a| {
-        let b = matrices(b.flat().clone(), (batch, kb, nb), tb)?;
+        let b = matrices(b.flat().retaped::<OwnedTape<E, D>>(), (batch, kb, nb), tb)?;
         matrices(a, (batch, ma, ka), ta)?.try_matmul(b)?.try_reshape_like(&(len,))
     })
 }
@@ -58,12 +57,25 @@ fn split<E: Float, D: Device<E>>(t: &Tensor<E, D>, transposed: bool) -> Result<(
     }
 }
 
-/// `t` as a batch of matrices of (rows, columns), stored transposed or not.
+/// `t` as a matrix of (rows, columns), stored transposed or not.
+fn matrix<E: Float, D: Device<E>, T: Tape<E, D>>(
+    t: Of1<E, D, T>,
+    (rows, columns): (usize, usize),
+    transposed: bool,
+) -> Result<Of2<E, D, T>, D::Err> {
+    if transposed {
+        t.try_reshape_like(&(columns, rows))?.try_permute::<_, Axes2<1, 0>>()
+    } else {
+        t.try_reshape_like(&(rows, columns))
+    }
+}
+
+/// `t` as a batch of such matrices.
 fn matrices<E: Float, D: Device<E>, T: Tape<E, D>>(
-    t: super::view::Of1<E, D, T>,
+    t: Of1<E, D, T>,
     (batch, rows, columns): (usize, usize, usize),
     transposed: bool,
-) -> Result<super::view::Of3<E, D, T>, D::Err> {
+) -> Result<Of3<E, D, T>, D::Err> {
     if transposed {
         t.try_reshape_like(&(batch, columns, rows))?.try_permute::<_, Axes3<0, 2, 1>>()
     } else {

@@ -1,7 +1,9 @@
 //! The definition of every kernel: composed of dfdx operations, for any dfdx device, in `f32` and `f64`.
 //!
 //! Integer work (shapes, indices of gathers) is done on the host. What a definition takes for granted about dfdx 0.13:
-//! binary operations refuse one tensor on both sides, nothing may be empty, shapes that do not fit panic.
+//! binary operations refuse one tensor on both sides, nothing may be empty, shapes that do not fit panic, and a tensor
+//! joins a tape only if it brings one: what is not the first input comes with an empty one, or its gradient is lost
+//! wherever its elements are copied.
 
 mod conv;
 mod elementwise;
@@ -15,6 +17,8 @@ mod scan;
 mod select;
 mod softmax;
 mod special;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use conv::conv;

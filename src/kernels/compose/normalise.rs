@@ -1,4 +1,4 @@
-//! Normalisations. Statistics are taken in two passes, mean first, so that a large mean costs no precision.
+//! Normalisations. Statistics are taken in passes, the mean first, so that a large mean costs no precision.
 
 use super::{
     elementwise::{binary, unary},
@@ -65,15 +65,18 @@ pub fn layer_norm<E: Float, D: Device<E>>(
     Ok(y)
 }
 
-/// (x − μ)/√(σ² + ε) with μ = mean x and σ² = mean (x − μ)² over `axes`.
+/// (x − μ)/√(σ² + ε) with μ = mean x and σ² = mean (x − μ)² over `axes`. A first estimate of μ, cut off from the tape, is
+/// taken off before μ is measured: the rounding error of a sum is in proportion to its terms.
 fn standardise<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     axes: &[usize],
     epsilon: f64,
 ) -> Result<Tensor<E, D>> {
-    let mean = reduce(cx, Reduce::Mean, x, axes, true)?;
-    let centred = binary(cx, Binary::Sub, x, &mean)?;
+    let estimate = reduce(cx, Reduce::Mean, &x.detached(), axes, true)?;
+    let near = binary(cx, Binary::Sub, x, &estimate)?;
+    let mean = reduce(cx, Reduce::Mean, &near, axes, true)?;
+    let centred = binary(cx, Binary::Sub, &near, &mean)?;
     let square = unary(cx, Unary::PowScalar(2.), &centred)?;
     let var = reduce(cx, Reduce::Mean, &square, axes, true)?;
     let inverse = inverse_deviation(cx, &var, epsilon)?;

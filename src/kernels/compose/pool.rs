@@ -1,6 +1,6 @@
 //! Pooling.
 
-use super::view::{Of1, filled};
+use super::view::{Of1, Of2, filled};
 use crate::{
     engine::{Context, Float, Taped, Tensor},
     error::{Error, Result},
@@ -16,8 +16,6 @@ use dfdx::{
     },
     tensor::{NoneTape, OwnedTape},
 };
-
-type Of2<E, D, T> = dfdx::tensor::Tensor<(usize, usize), E, D, T>;
 
 /// The extents of a pooling: rows (N·C) and positions of the window.
 #[derive(Clone, Copy)]

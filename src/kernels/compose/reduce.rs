@@ -1,4 +1,5 @@
-//! Reductions. dfdx sums one element after the other, so that the rounding error of an `f32` sum grows with its length.
+//! Reductions. dfdx adds one element after the other in the tensor's own type, so that the rounding error of an `f32` sum
+//! grows with its length; [`sum`] keeps that length short where it can.
 
 use super::{
     elementwise::{binary, slope, unary},
@@ -73,11 +74,18 @@ fn blocks<E: Float, D: Device<E>>(
     y.reshaped(dims)
 }
 
+/// Long axes are summed in two levels, if they divide: errors grow with the root of their length.
 fn sum<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     (o, a, i): (usize, usize, usize),
 ) -> Result<Tensor<E, D>> {
+    if a > 256
+        && let Some(part) = (2..=a.isqrt()).rev().find(|p| a % p == 0)
+    {
+        let parts = sum(cx, x, (o * (a / part), part, i))?;
+        return sum(cx, &parts, (o, a / part, i));
+    }
     cx.compose(&[x], vec![o * i], |x| {
         x.try_reshape_like(&(o, a, i))?.try_sum::<(usize, usize), Axis<1>>()?.try_reshape_like(&(o * i,))
     })

@@ -6,7 +6,10 @@ use crate::{
     error::{Error, Result},
     kernels::shape::broadcast,
 };
-use dfdx::prelude::{ChooseFrom, Device, TryGt};
+use dfdx::{
+    prelude::{ChooseFrom, Device, TryGt},
+    tensor::OwnedTape,
+};
 use ndarray::ArrayD;
 
 /// See [`crate::kernels::Backend::select`]. The mask goes to the device as 0 and 1.
@@ -25,5 +28,5 @@ pub fn select<E: Float, D: Device<E>>(
     let mask = cx.upload(dims.clone(), mask)?;
     let (a, b) = (&expand(cx, a, &dims)?, &expand(cx, b, &dims)?);
     let b = &distinct(cx, a, b)?;
-    cx.compose(&[a, b], dims, |a| mask.flat().try_gt(E::of(0.5))?.try_choose(a, b.flat().clone()))
+    cx.compose(&[a, b], dims, |a| mask.flat().try_gt(E::of(0.5))?.try_choose(a, b.flat().retaped::<OwnedTape<E, D>>()))
 }

@@ -10,6 +10,7 @@ use dfdx::{
 };
 
 pub(super) type Of1<E, D, T> = dfdx::tensor::Tensor<(usize,), E, D, T>;
+pub(super) type Of2<E, D, T> = dfdx::tensor::Tensor<(usize, usize), E, D, T>;
 pub(super) type Of3<E, D, T> = dfdx::tensor::Tensor<(usize, usize, usize), E, D, T>;
 
 /// `t` repeated to `dims` along the axes that it does not have. Nothing is copied.
