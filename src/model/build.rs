@@ -60,6 +60,9 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let is_known = |id: ValueId| known.contains_key(&id) || trained.contains(&id);
         let outputs = Program::new(nodes(), graph.outputs.clone(), is_known);
         let scoring = plan.map(|plan| (plan.clone(), Program::new(nodes(), vec![plan.scores], is_known)));
+        for program in [Some(&outputs), scoring.as_ref().map(|(_, p)| p)].into_iter().flatten() {
+            require_held(graph, program)?;
+        }
         let entries = ops::registry::<E, D>();
         let steps = graph
             .nodes
@@ -117,6 +120,13 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             }
         }
     }
+}
+
+/// Fails if a program needs a stored tensor that could not be decoded (strings, say).
+fn require_held(graph: &Graph, program: &Program) -> Result<()> {
+    let missing = program.needed.iter().filter_map(|id| graph.opaque.get(id).map(|kind| (name(graph, *id), kind)));
+    let lines: Vec<String> = missing.map(|(name, kind)| format!("  tensor {name}: {kind}")).collect();
+    if lines.is_empty() { Ok(()) } else { Err(Error::Unsupported(lines.join("\n"))) }
 }
 
 /// The inputs of a node that depend on a parameter.

@@ -264,9 +264,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("FusedGemm", 1, (2, 3), 1, All, FAST, gemm::build).domain(MICROSOFT),
         op("FusedMatMul", 1, (2, 2), 1, All, FAST, matmul::fused).domain(MICROSOFT),
         op("Gelu", 1, (1, 1), 1, All, FAST, gelu::build).domain(MICROSOFT),
-        op("LayerNormalization", 1, (2, 3), 3, All, FAST, layer_norm::layer).domain(MICROSOFT),
         op("QuickGelu", 1, (1, 1), 1, All, FAST, activation::swish).domain(MICROSOFT),
-        op("SimplifiedLayerNormalization", 1, (2, 2), 1, All, FAST, layer_norm::root_mean_square).domain(MICROSOFT),
         op("SkipLayerNormalization", 1, (3, 5), 4, All, FAST, layer_norm::skip).domain(MICROSOFT),
         op("SkipSimplifiedLayerNormalization", 1, (3, 4), 4, All, FAST, layer_norm::skip).domain(MICROSOFT),
     ]

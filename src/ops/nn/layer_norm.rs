@@ -1,4 +1,4 @@
-//! LayerNormalization-17 (before 17, and in com.microsoft, onnxruntime's own of the same meaning), RMSNormalization-23,
+//! LayerNormalization-17 (before 17 onnxruntime's own, of the same meaning), RMSNormalization-23,
 //! SimplifiedLayerNormalization (onnxruntime's), SkipLayerNormalization and SkipSimplifiedLayerNormalization (com.microsoft), of floats.
 //!
 //! All axes from `axis` (default −1) on are normalised together; scale and bias broadcast to them. The Mean and
