@@ -24,7 +24,7 @@ pub enum Gradient {
     All,
     /// These float inputs.
     Only(&'static [usize]),
-    /// None is owed: the outputs are shapes, integers or booleans, which do not vary with the input.
+    /// None is owed: the outputs are shapes, integers or booleans, or change in steps only, where PyTorch's gradient is 0.
     Flat,
     /// None is implemented.
     None,
@@ -141,7 +141,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Add", 7, (2, 2), 1, All, FAST, binary::build),
         op("Cast", 7, (1, 1), 1, All, SLOW, cast::build),
         op("CastLike", 15, (2, 2), 1, All, SLOW, cast::like),
-        op("Ceil", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Ceil", 7, (1, 1), 1, Flat, FAST, unary::build),
         op("Celu", 12, (1, 1), 1, All, FAST, activation::celu),
         op("Clip", 7, (1, 3), 1, Only(&[0]), FAST, clip::build),
         op("Cos", 7, (1, 1), 1, All, FAST, unary::build),
@@ -149,7 +149,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Elu", 7, (1, 1), 1, All, FAST, activation::elu),
         op("Erf", 9, (1, 1), 1, All, FAST, unary::build),
         op("Exp", 7, (1, 1), 1, All, FAST, unary::build),
-        op("Floor", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Floor", 7, (1, 1), 1, Flat, FAST, unary::build),
         op("Gelu", 20, (1, 1), 1, All, FAST, gelu::build),
         op("HardSigmoid", 7, (1, 1), 1, All, FAST, activation::hard_sigmoid),
         op("HardSwish", 14, (1, 1), 1, All, FAST, unary::build),
@@ -167,11 +167,11 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Pow", 7, (2, 2), 1, All, FAST, pow::build),
         op("Reciprocal", 7, (1, 1), 1, All, FAST, unary::build),
         op("Relu", 7, (1, 1), 1, All, FAST, unary::build),
-        op("Round", 11, (1, 1), 1, All, FAST, unary::build),
+        op("Round", 11, (1, 1), 1, Flat, FAST, unary::build),
         op("Selu", 7, (1, 1), 1, All, FAST, activation::selu),
         op("Shrink", 9, (1, 1), 1, All, SLOW, activation::shrink),
         op("Sigmoid", 7, (1, 1), 1, All, FAST, unary::build),
-        op("Sign", 9, (1, 1), 1, All, FAST, unary::build),
+        op("Sign", 9, (1, 1), 1, Flat, FAST, unary::build),
         op("Sin", 7, (1, 1), 1, All, FAST, unary::build),
         op("Softplus", 7, (1, 1), 1, All, FAST, unary::build),
         op("Softsign", 7, (1, 1), 1, All, FAST, unary::build),

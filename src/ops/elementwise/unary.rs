@@ -1,7 +1,7 @@
 //! Operators without attributes that apply one formula to each element.
 //!
-//! Abs-6/13, Neg-6/13, Sign-9/13 and Relu-14 also take integers. Floor, Ceil, Round and Sign have the gradient 0, as in
-//! PyTorch.
+//! Abs-6/13, Neg-6/13, Sign-9/13 and Relu-14 also take integers. Floor, Ceil, Round and Sign change in steps: no
+//! gradient passes, as in PyTorch, where it is 0.
 
 use crate::{
     engine::{Context, Float, Value},
