@@ -102,7 +102,11 @@ fn agrees_with_pytorch(name: &str, model: &str, names_kept: bool) {
         for (parameter, gradient) in model.parameters().iter().zip(&gradients) {
             let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
             let theirs = norms[&parameter.name].as_f64().unwrap();
-            assert!((norm - theirs).abs() <= GRADIENTS * theirs + 1e-6, "{name}: {}: {norm} for {theirs}", parameter.name);
+            assert!(
+                (norm - theirs).abs() <= GRADIENTS * theirs + 1e-6,
+                "{name}: {}: {norm} for {theirs}",
+                parameter.name
+            );
         }
     }
 }

@@ -126,7 +126,8 @@ fn check(case: &Case, kernels: KernelChoice, folder: &Path) -> Result<bool, Stri
     let values = (0..width).map(|_| rng.random_range(-1.0..1.0)).collect();
     let batch = Batch { inputs: case.inputs.clone(), targets: Targets::Values { width, values } };
     let options = ModelOptions { kernels, ..ModelOptions::default() };
-    let mut model = Model::<f64, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).map_err(|e| e.to_string())?;
+    let mut model =
+        Model::<f64, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).map_err(|e| e.to_string())?;
     let (_, gradients) = model.gradient_wrt_parameters(&batch).map_err(|e| e.to_string())?;
     for (i, gradient) in gradients.iter().enumerate() {
         let start = model.parameters()[i].tensor.to_vec();
