@@ -140,6 +140,26 @@ impl<E: Float, D: Device<E>> Context<E, D> {
 /// Where a CPU kernel's backward pass leaves its results.
 pub struct GradSink<'a, E: Float>(&'a mut Gradients<E, Cpu>);
 
+type FindGradient<E> = dyn for<'a> Fn(&'a mut Gradients<E, Cpu>) -> Result<&'a mut [E], dfdx::tensor::CpuError>;
+
+/// The place of a tensor's gradient: what a backward pass keeps of an input whose elements it does not need, so that
+/// they can be freed.
+pub struct Slot<E: Float>(Box<FindGradient<E>>);
+
+impl<E: Float> Tensor<E, Cpu>
+where
+    Cpu: Device<E>,
+{
+    /// The place of its gradient, if one is wanted.
+    pub fn slot(&self) -> Option<Slot<E>> {
+        if !self.tracked() {
+            return None;
+        }
+        let ghost = self.flat().ghost();
+        Some(Slot(Box::new(move |grads| Ok(host(grads.get_or_alloc_mut(&ghost)?).as_mut_slice()))))
+    }
+}
+
 impl<E: Float> GradSink<'_, E>
 where
     Cpu: Device<E>,
@@ -147,6 +167,11 @@ where
     /// The gradient buffer of `tensor`, to be added to.
     pub fn of(&mut self, tensor: &Tensor<E, Cpu>) -> Result<&mut [E], dfdx::tensor::CpuError> {
         Ok(host(self.0.get_or_alloc_mut(tensor.flat())?).as_mut_slice())
+    }
+
+    /// The gradient buffer at `slot`, to be added to.
+    pub fn at(&mut self, slot: &Slot<E>) -> Result<&mut [E], dfdx::tensor::CpuError> {
+        (slot.0)(self.0)
     }
 }
 
@@ -171,15 +196,33 @@ where
     where
         F: 'static + FnOnce(&[E], &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
     {
+        self.record_with(inputs, dims, values, |_| backward)
+    }
+
+    /// Like [`Context::record`], for a backward pass that needs the result itself: `prepare` is given the result
+    /// and makes `backward`.
+    pub fn record_with<F, P>(
+        &mut self,
+        inputs: &[&Tensor<E, Cpu>],
+        dims: Vec<usize>,
+        values: Vec<E>,
+        prepare: P,
+    ) -> Result<Tensor<E, Cpu>>
+    where
+        F: 'static + FnOnce(&[E], &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
+        P: FnOnce(&Tensor<E, Cpu>) -> F,
+    {
         let out = self.upload(dims, values)?;
         if !self.records(inputs) {
             return Ok(out);
         }
-        let flat = out.flat().clone();
+        // A ghost holds the identity, not the elements.
+        let ghost = out.flat().ghost();
+        let backward = prepare(&out);
         if let Some(tape) = &mut self.tape {
             tape.add_backward_op(move |grads| {
                 // Taken, not borrowed: the buffer is freed as soon as its operation is through.
-                let gradient = std::mem::take(host(grads.get_or_alloc_mut(&flat)?));
+                let gradient = std::mem::take(host(grads.get_or_alloc_mut(&ghost)?));
                 backward(&gradient, &mut GradSink(grads))
             });
         }

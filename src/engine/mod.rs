@@ -5,7 +5,7 @@ mod float;
 mod grads;
 mod value;
 
-pub use context::{Context, GradSink, Indices, KernelChoice};
+pub use context::{Context, GradSink, Indices, KernelChoice, Slot};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
 pub use value::{Flat, Taped, Tensor, Value};

@@ -8,6 +8,7 @@
 //! operators have checked them before, so a misfit here is a defect of this program.
 
 pub mod compose;
+mod cpu;
 pub mod spec;
 
 #[cfg(test)]

@@ -1,0 +1,159 @@
+//! Batched matrix products with NumPy broadcasting of the leading axes.
+
+use super::{
+    F32,
+    par::{self, Shared},
+    product::{Mat, Old, TASK, large, small},
+    walk::Walk,
+};
+use crate::{
+    engine::Context,
+    error::{Error, Result},
+    kernels::shape::{self, broadcast_strides},
+};
+use dfdx::prelude::Cpu;
+
+/// One side of a batched product, or its result.
+#[derive(Clone)]
+struct Side {
+    /// Of each product, the number of the matrix that it reads.
+    index: Vec<usize>,
+    /// How many matrices there are.
+    count: usize,
+}
+
+impl Side {
+    fn new(batch: &[usize], all: &[usize]) -> Self {
+        let mut index = Vec::new();
+        let walk = Walk::new(all, [&broadcast_strides(batch, all)]);
+        let [step] = walk.steps();
+        walk.each(0, all.iter().product(), |_, [at], n| {
+            index.extend((0..n as isize).map(|i| (at + i * step) as usize));
+        });
+        Self { index, count: batch.iter().product() }
+    }
+}
+
+/// A batch of products C = A·B, with A stored as it is or transposed, likewise B.
+#[derive(Clone)]
+struct Plan {
+    m: usize,
+    n: usize,
+    k: usize,
+    ta: bool,
+    tb: bool,
+    a: Side,
+    b: Side,
+}
+
+impl Plan {
+    fn of(a: &[usize], b: &[usize], ta: bool, tb: bool) -> Option<(Self, Vec<usize>)> {
+        let (a_batch, &[a0, a1]) = a.split_last_chunk::<2>()?;
+        let (b_batch, &[b0, b1]) = b.split_last_chunk::<2>()?;
+        let (m, k) = if ta { (a1, a0) } else { (a0, a1) };
+        let (same, n) = if tb { (b1, b0) } else { (b0, b1) };
+        let mut dims = shape::broadcast(&[a_batch, b_batch]).ok().filter(|_| k == same)?;
+        let (a, b) = (Side::new(a_batch, &dims), Side::new(b_batch, &dims));
+        let mut plan = Self { m, n, k, ta, tb, a, b };
+        dims.extend([m, n]);
+        // One matrix on the right for all on the left: one tall product.
+        if plan.b.count == 1 && plan.a.count == plan.a.index.len() && !ta {
+            plan.m *= plan.a.count;
+            plan.a = Side { index: vec![0], count: 1 };
+            plan.b = Side { index: vec![0], count: 1 };
+        }
+        Some((plan, dims))
+    }
+
+    /// Adds to each of `count` results the products that belong to it, in order. `f` gives, for the number of a
+    /// product, its factors.
+    fn run<'a>(
+        out: &mut [f32],
+        size: usize,
+        work: usize,
+        side: &Side,
+        old: Old,
+        f: impl Fn(usize) -> (Mat<'a>, Mat<'a>) + Sync,
+    ) {
+        let mut products = vec![Vec::new(); side.count];
+        side.index.iter().enumerate().for_each(|(product, &target)| products[target].push(product));
+        let each = |out: &mut [f32], products: &[usize], multiply: fn(&mut [f32], Mat<'_>, Mat<'_>, Old)| {
+            for (i, &product) in products.iter().enumerate() {
+                let (a, b) = f(product);
+                multiply(out, a, b, if i == 0 { old } else { Old::Kept });
+            }
+        };
+        if side.count < 4 {
+            out.chunks_mut(size.max(1)).zip(&products).for_each(|(out, products)| each(out, products, large));
+            return;
+        }
+        let group = (TASK / (work * (side.index.len() / side.count)).max(1)).clamp(1, side.count);
+        let shared = Shared::new(out);
+        par::tasks(side.count.div_ceil(group), |task| {
+            for target in task * group..((task + 1) * group).min(side.count) {
+                // SAFETY: each result belongs to one task.
+                each(unsafe { shared.slice(target * size, size) }, &products[target], small);
+            }
+        });
+    }
+
+    fn forward(&self, a: &[f32], b: &[f32]) -> Vec<f32> {
+        let count = self.a.index.len();
+        let mut c = vec![0.0; count * self.m * self.n];
+        let all = Side { index: (0..count).collect(), count };
+        Self::run(&mut c, self.m * self.n, self.work(), &all, Old::Replaced, |i| (self.left(a, i), self.right(b, i)));
+        c
+    }
+
+    fn work(&self) -> usize {
+        self.m * self.n * self.k
+    }
+
+    fn left<'a>(&self, a: &'a [f32], product: usize) -> Mat<'a> {
+        Mat::stored(&a[self.a.index[product] * self.m * self.k..], self.m, self.k, self.ta)
+    }
+
+    fn right<'a>(&self, b: &'a [f32], product: usize) -> Mat<'a> {
+        Mat::stored(&b[self.b.index[product] * self.k * self.n..], self.k, self.n, self.tb)
+    }
+
+    fn result<'a>(&self, c: &'a [f32], product: usize) -> Mat<'a> {
+        Mat::new(&c[product * self.m * self.n..], self.m, self.n)
+    }
+
+    /// dA += dC·Bᵀ, in the form in which A is stored.
+    fn backward_left(&self, dc: &[f32], b: &[f32], da: &mut [f32]) {
+        Self::run(da, self.m * self.k, self.work(), &self.a, Old::Kept, |i| {
+            let (dc, b) = (self.result(dc, i), self.right(b, i));
+            if self.ta { (b, dc.t()) } else { (dc, b.t()) }
+        });
+    }
+
+    /// dB += Aᵀ·dC, in the form in which B is stored.
+    fn backward_right(&self, dc: &[f32], a: &[f32], db: &mut [f32]) {
+        Self::run(db, self.k * self.n, self.work(), &self.b, Old::Kept, |i| {
+            let (dc, a) = (self.result(dc, i), self.left(a, i));
+            if self.tb { (dc.t(), a) } else { (a.t(), dc) }
+        });
+    }
+}
+
+/// A·B with NumPy broadcasting of the leading axes; `ta` and `tb` transpose the last two axes of a side.
+pub(in crate::kernels) fn matmul(cx: &mut Context<f32, Cpu>, a: &F32, b: &F32, ta: bool, tb: bool) -> Result<F32> {
+    let (plan, dims) = Plan::of(a.dims(), b.dims(), ta, tb).ok_or_else(|| {
+        Error::Internal(format!("matrix product of {:?} and {:?} (transposed: {ta}, {tb})", a.dims(), b.dims()))
+    })?;
+    let values = plan.forward(a.as_slice(), b.as_slice());
+    let (da, db) = (a.slot(), b.slot());
+    // Each side is kept for the gradient of the other.
+    let (a_kept, b_kept) = (db.is_some().then(|| a.detached()), da.is_some().then(|| b.detached()));
+    cx.record(&[a, b], dims, values, move |dc, sink| {
+        if let (Some(slot), Some(b)) = (da, b_kept) {
+            plan.backward_left(dc, b.as_slice(), sink.at(&slot)?);
+        }
+        if let (Some(slot), Some(a)) = (db, a_kept) {
+            plan.backward_right(dc, a.as_slice(), sink.at(&slot)?);
+        }
+        Ok(())
+    })
+}

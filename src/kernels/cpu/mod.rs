@@ -1,0 +1,41 @@
+//! Fast kernels for `f32` on dfdx's `Cpu`: rayon for threads, faer for matrix products, loops that vectorise for the
+//! rest. They compute what the definitions in `compose` compute, to rounding, and the same bytes on any number of
+//! threads.
+
+// Offsets follow from shapes that the callers prove; a bounds check that fails is a defect of this program.
+#![allow(clippy::indexing_slicing)]
+
+mod broadcast;
+mod conv;
+mod depthwise;
+mod elementwise;
+mod function;
+mod gather;
+mod gemm;
+mod lanes;
+mod layer;
+mod layout;
+mod mathf;
+mod normalise;
+mod par;
+mod pool;
+mod product;
+mod reduce;
+mod simd;
+mod softmax;
+mod walk;
+mod window;
+
+pub(super) use broadcast::{binary, select};
+pub(super) use conv::{conv, supports as convolves};
+pub(super) use elementwise::unary;
+pub(super) use gather::{cumsum, gather, gather_flat};
+pub(super) use gemm::matmul;
+pub(super) use layout::{concat, expand, pad, permute, slice};
+pub(super) use normalise::{batch_norm, batch_norm_train, layer_norm};
+pub(super) use pool::{avg_pool, max_pool, supports as pools};
+pub(super) use reduce::{reduce, supports as reduces};
+pub(super) use softmax::{bce_with_logits, cross_entropy, log_softmax, softmax};
+
+/// A tensor of the only kind that these kernels take.
+type F32 = crate::engine::Tensor<f32, dfdx::prelude::Cpu>;

@@ -1,0 +1,255 @@
+//! Batch and layer normalisation.
+
+use super::{F32, broadcast, par, reduce, simd::simd};
+use crate::{
+    engine::Context,
+    error::Result,
+    kernels::{shape::require, spec::Binary},
+};
+use dfdx::prelude::Cpu;
+
+simd! {
+    /// y = x·a + b
+    fn scale_shift<I>(x: &[f32], a: f32, b: f32, y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = I::fma(x, a, b));
+    }
+}
+
+simd! {
+    /// y = x·a + b, elementwise
+    fn scale_shift_each<I>(x: &[f32], a: &[f32], b: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).zip(a).zip(b).for_each(|(((y, &x), &a), &b)| *y = I::fma(x, a, b));
+    }
+}
+
+simd! {
+    /// dx += dy·a + x·b + c
+    fn add_affine<I>(dy: &[f32], x: &[f32], a: f32, b: f32, c: f32, dx: &mut [f32]) {
+        for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
+            *dx += I::fma(dy, a, I::fma(x, b, c));
+        }
+    }
+}
+
+simd! {
+    /// dx += dy·a
+    fn add_scaled<I>(dy: &[f32], a: f32, dx: &mut [f32]) {
+        dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = I::fma(dy, a, *dx));
+    }
+}
+
+simd! {
+    /// Σ x, Σ (x − c)·y
+    fn moments<I>(x: &[f32], c: f32, y: &[f32]) -> (f32, f32) {
+        (super::lanes::sum(y, |y| y), super::lanes::sum2(x, y, |x, y| (x - c) * y))
+    }
+}
+
+simd! {
+    fn sum<I>(x: &[f32]) -> f32 {
+        super::lanes::sum(x, |x| x)
+    }
+}
+
+simd! {
+    /// Σ (x − c)²
+    fn squares<I>(x: &[f32], c: f32) -> f32 {
+        super::lanes::sum(x, |x| (x - c) * (x - c))
+    }
+}
+
+/// (n, c, p) of dimensions with channels on axis 1.
+fn channels(dims: &[usize]) -> Result<(usize, usize, usize)> {
+    require(dims.len() >= 2, || format!("batch normalisation of {dims:?}"))?;
+    Ok((dims[0], dims[1], dims[2..].iter().product()))
+}
+
+/// For each channel, the sum over images of `f(channel, plane)`, taken plane by plane.
+fn per_channel<const N: usize>(
+    (n, c, p): (usize, usize, usize),
+    f: impl Fn(usize, std::ops::Range<usize>) -> [f32; N] + Sync,
+) -> Vec<[f32; N]> {
+    // Each task sums some channels over all images: the order of the sum depends on nothing else.
+    let group = (par::CHUNK / (n * p).max(1)).clamp(1, c.max(1));
+    let sums = par::collect(c.div_ceil(group), |task| {
+        let channels = task * group..((task + 1) * group).min(c);
+        channels.map(|k| sum_images(n, |i| f(k, (i * c + k) * p..(i * c + k + 1) * p))).collect::<Vec<_>>()
+    });
+    sums.concat()
+}
+
+/// Σ f(i), in blocks, so that rounding errors do not pile up.
+fn sum_images<const N: usize>(n: usize, f: impl Fn(usize) -> [f32; N]) -> [f32; N] {
+    const BLOCK: usize = 64;
+    let mut total = [0.0; N];
+    for from in (0..n).step_by(BLOCK) {
+        let mut part = [0.0; N];
+        for i in from..(from + BLOCK).min(n) {
+            part.iter_mut().zip(f(i)).for_each(|(part, v)| *part += v);
+        }
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+    total
+}
+
+/// y = x·a + b with a and b of each channel.
+fn apply(x: &[f32], (_, c, p): (usize, usize, usize), a: &[f32], b: &[f32]) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    if p == 1 {
+        par::rows(&mut y, c, |first, y| {
+            y.chunks_mut(c).zip(x[first * c..].chunks(c)).for_each(|(y, x)| scale_shift_each(x, a, b, y));
+        });
+    } else {
+        par::rows(&mut y, p, |first, y| {
+            for (plane, (y, x)) in (first..).zip(y.chunks_mut(p).zip(x[first * p..].chunks(p))) {
+                scale_shift(x, a[plane % c], b[plane % c], y);
+            }
+        });
+    }
+    y
+}
+
+/// Σ dy and Σ (x − mean)·dy of each channel.
+fn gradient_sums(x: &[f32], dy: &[f32], mean: &[f32], shape: (usize, usize, usize)) -> Vec<[f32; 2]> {
+    let (n, c, p) = shape;
+    if p > 1 {
+        return per_channel(shape, |k, span| {
+            let (a, b) = moments(&x[span.clone()], mean[k], &dy[span]);
+            [a, b]
+        });
+    }
+    let products = par::generate(x.len(), |at, out| {
+        for (i, out) in (at..).zip(out) {
+            *out = (x[i] - mean[i % c]) * dy[i];
+        }
+    });
+    let column = |v: &[f32]| reduce::sum_to(v, &[n, c], &[1, c]);
+    column(dy).into_iter().zip(column(&products)).map(|(a, b)| [a, b]).collect()
+}
+
+/// Adds one number a channel to a gradient.
+fn add_channels(gradient: &mut [f32], values: impl Iterator<Item = f32>) {
+    gradient.iter_mut().zip(values).for_each(|(g, v)| *g += v);
+}
+
+/// (x − mean)/√(var + ε)·scale + bias with given statistics, which get no gradient.
+pub(in crate::kernels) fn batch_norm(
+    cx: &mut Context<f32, Cpu>,
+    x: &F32,
+    scale: &F32,
+    bias: &F32,
+    mean: &F32,
+    var: &F32,
+    epsilon: f64,
+) -> Result<F32> {
+    let shape = channels(x.dims())?;
+    let c = shape.1;
+    require([scale, bias, mean, var].iter().all(|t| t.len() == c), || format!("statistics of {c} channels"))?;
+    let inverse: Vec<f32> = var.as_slice().iter().map(|&v| (1.0 / (f64::from(v) + epsilon).sqrt()) as f32).collect();
+    let mean = mean.to_vec();
+    let a: Vec<f32> = inverse.iter().zip(scale.as_slice()).map(|(i, s)| i * s).collect();
+    let b: Vec<f32> = (0..c).map(|k| bias.as_slice()[k] - mean[k] * a[k]).collect();
+    let values = apply(x.as_slice(), shape, &a, &b);
+    let (dx, ds, db) = (x.slot(), scale.slot(), bias.slot());
+    let kept = ds.is_some().then(|| x.detached());
+    cx.record(&[x, scale, bias], x.dims().to_vec(), values, move |dy, sink| {
+        if let (Some(x), Some(slot)) = (&kept, &ds) {
+            let sums = gradient_sums(x.as_slice(), dy, &mean, shape);
+            add_channels(sink.at(slot)?, sums.iter().zip(&inverse).map(|(s, i)| s[1] * i));
+            if let Some(slot) = &db {
+                add_channels(sink.at(slot)?, sums.iter().map(|s| s[0]));
+            }
+        } else if let Some(slot) = &db {
+            add_channels(sink.at(slot)?, reduce::sum_to(dy, &[shape.0, c, shape.2], &[1, c, 1]).into_iter());
+        }
+        if let Some(slot) = dx {
+            add_scaled_channels(sink.at(&slot)?, dy, shape, &a);
+        }
+        Ok(())
+    })
+}
+
+/// dx += dy·a with a of each channel
+fn add_scaled_channels(dx: &mut [f32], dy: &[f32], (_, c, p): (usize, usize, usize), a: &[f32]) {
+    if p == 1 {
+        return par::rows(dx, c, |first, dx| {
+            for (dx, dy) in dx.chunks_mut(c).zip(dy[first * c..].chunks(c)) {
+                dx.iter_mut().zip(dy).zip(a).for_each(|((dx, dy), a)| *dx += dy * a);
+            }
+        });
+    }
+    par::rows(dx, p, |first, dx| {
+        for (plane, (dx, dy)) in (first..).zip(dx.chunks_mut(p).zip(dy[first * p..].chunks(p))) {
+            add_scaled(dy, a[plane % c], dx);
+        }
+    });
+}
+
+/// The same with the batch's own mean and population variance, through which gradients flow.
+pub(in crate::kernels) fn batch_norm_train(
+    cx: &mut Context<f32, Cpu>,
+    x: &F32,
+    scale: &F32,
+    bias: &F32,
+    epsilon: f64,
+) -> Result<F32> {
+    let shape = channels(x.dims())?;
+    let (n, c, p) = shape;
+    require([scale, bias].iter().all(|t| t.len() == c), || format!("scale and bias of {c} channels"))?;
+    let count = (n * p) as f32;
+    let source = x.as_slice();
+    let mean: Vec<f32> = per_channel(shape, |_, span| [sum(&source[span])]).iter().map(|[s]| s / count).collect();
+    let var = per_channel(shape, |k, span| [squares(&source[span], mean[k])]);
+    let inverse: Vec<f32> =
+        var.iter().map(|[s]| (1.0 / (f64::from(*s) / f64::from(count) + epsilon).sqrt()) as f32).collect();
+    let a: Vec<f32> = inverse.iter().zip(scale.as_slice()).map(|(i, s)| i * s).collect();
+    let b: Vec<f32> = (0..c).map(|k| bias.as_slice()[k] - mean[k] * a[k]).collect();
+    let values = apply(source, shape, &a, &b);
+    let (dx, ds, db, kept) = (x.slot(), scale.slot(), bias.slot(), x.detached());
+    cx.record(&[x, scale, bias], x.dims().to_vec(), values, move |dy, sink| {
+        let x = kept.as_slice();
+        let sums = gradient_sums(x, dy, &mean, shape);
+        if let Some(slot) = ds {
+            add_channels(sink.at(&slot)?, sums.iter().zip(&inverse).map(|(s, i)| s[1] * i));
+        }
+        if let Some(slot) = db {
+            add_channels(sink.at(&slot)?, sums.iter().map(|s| s[0]));
+        }
+        if let Some(slot) = dx {
+            // dx = a·(dy − Σdy/N − (x − mean)·inverse²·Σ(x − mean)·dy/N)
+            par::rows(sink.at(&slot)?, p, |first, dx| {
+                for (plane, dx) in (first..).zip(dx.chunks_mut(p)) {
+                    let (k, span) = (plane % c, plane * p..(plane + 1) * p);
+                    let slope = -a[k] * inverse[k] * inverse[k] * sums[k][1] / count;
+                    let constant = -a[k] * sums[k][0] / count - slope * mean[k];
+                    add_affine(&dy[span.clone()], &x[span], a[k], slope, constant, dx);
+                }
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Normalises over the axes from `axis` on; `scale` and `bias` broadcast to those axes.
+pub(in crate::kernels) fn layer_norm(
+    cx: &mut Context<f32, Cpu>,
+    x: &F32,
+    scale: &F32,
+    bias: Option<&F32>,
+    axis: usize,
+    epsilon: f64,
+) -> Result<F32> {
+    require(axis <= x.rank(), || format!("layer normalisation of {:?} from axis {axis}", x.dims()))?;
+    let d: usize = x.dims()[axis..].iter().product();
+    if [Some(scale), bias].iter().flatten().any(|t| t.len() != d) {
+        // Scale or bias is repeated along some of the axes: the rare case goes in steps.
+        let y = standardised(cx, x, d, epsilon)?;
+        let y = broadcast::binary(cx, Binary::Mul, &y, scale)?;
+        return bias.map_or(Ok(y.clone()), |bias| broadcast::binary(cx, Binary::Add, &y, bias));
+    }
+    super::layer::layer_norm(cx, x, Some((scale, bias)), d, epsilon)
+}
+
+fn standardised(cx: &mut Context<f32, Cpu>, x: &F32, d: usize, epsilon: f64) -> Result<F32> {
+    super::layer::layer_norm(cx, x, None, d, epsilon)
+}

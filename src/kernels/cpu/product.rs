@@ -1,0 +1,138 @@
+//! The matrix product, by faer, in blocks that depend on the shapes alone: faer runs on one thread a block.
+
+use super::par::{self, Shared};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+
+/// A strided view of a matrix: element (i, j) lies at `i·row_stride + j·column_stride`.
+#[derive(Clone, Copy)]
+pub(super) struct Mat<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Row-major, its rows `stride` apart.
+    pub(super) fn strided(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+        let reach = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns };
+        assert!(reach <= data.len());
+        Self { data, rows, columns, row_stride: stride, column_stride: 1 }
+    }
+
+    /// Row-major.
+    pub(super) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// Row-major, or the transpose of that.
+    pub(super) fn stored(data: &'a [f32], rows: usize, columns: usize, transposed: bool) -> Self {
+        if transposed { Self::new(data, columns, rows).t() } else { Self::new(data, rows, columns) }
+    }
+
+    /// Transposed.
+    pub(super) fn t(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Some rows.
+    fn rows(self, from: usize, n: usize) -> Self {
+        Self { data: &self.data[(from * self.row_stride).min(self.data.len())..], rows: n, ..self }
+    }
+
+    /// Some columns.
+    fn columns(self, from: usize, n: usize) -> Self {
+        self.t().rows(from, n).t()
+    }
+
+    fn faer(&self) -> MatRef<'a, f32> {
+        let (rs, cs) = (self.row_stride as isize, self.column_stride as isize);
+        // SAFETY: the constructor checked that the last element lies inside `data`; parts of a view lie inside it.
+        unsafe { MatRef::from_raw_parts(self.data.as_ptr(), self.rows, self.columns, rs, cs) }
+    }
+}
+
+/// What happens to the old elements of a result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Old {
+    /// They are overwritten.
+    Replaced,
+    /// The product is added to them.
+    Kept,
+}
+
+/// c = a·b or c += a·b on this thread. Row i of c starts `i·stride` after `c`.
+///
+/// # Safety
+/// `c` reaches as many rows and columns, and no other task touches them.
+pub(super) unsafe fn on_thread(c: *mut f32, stride: usize, a: Mat<'_>, b: Mat<'_>, old: Old) {
+    assert_eq!(a.columns, b.rows);
+    // SAFETY: by the caller's promise.
+    let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.columns, stride as isize, 1) };
+    let old = if old == Old::Kept { Accum::Add } else { Accum::Replace };
+    matmul(c, old, a.faer(), b.faer(), 1.0, Par::Seq);
+}
+
+/// c = a·b or c += a·b, c contiguous, on this thread.
+pub(super) fn small(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
+    assert!(c.len() >= a.rows * b.columns);
+    // SAFETY: c is borrowed, and long enough.
+    unsafe { on_thread(c.as_mut_ptr(), b.columns, a, b, old) }
+}
+
+/// Multiplications that are worth a task of their own.
+pub(super) const TASK: usize = 1 << 20;
+
+/// c = a·b or c += a·b, c contiguous, on all threads.
+pub(super) fn large(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    assert!(c.len() >= m * n);
+    let tasks = (m * n * k / TASK).clamp(1, 16);
+    // Halve the longer side until there are enough blocks, or they get too small for the inner kernel.
+    let (mut rows, mut columns) = (m.max(1), n.max(1));
+    while m.div_ceil(rows) * n.div_ceil(columns) < tasks {
+        if rows >= columns && rows >= 32 {
+            rows = rows.div_ceil(2).next_multiple_of(8);
+        } else if columns >= 96 {
+            columns = columns.div_ceil(2).next_multiple_of(48);
+        } else if rows >= 32 {
+            rows = rows.div_ceil(2).next_multiple_of(8);
+        } else {
+            break;
+        }
+    }
+    let blocks = m.div_ceil(rows) * n.div_ceil(columns);
+    let parts = (tasks / blocks.max(1)).min(k / 1024);
+    if parts >= 2 {
+        // A small result of a long sum: parts of the sum, added in order.
+        let depth = k.div_ceil(parts).next_multiple_of(64);
+        let partial = par::collect(k.div_ceil(depth), |i| {
+            let (from, n_k) = (i * depth, depth.min(k - i * depth));
+            let mut part = vec![0.0; m * n];
+            small(&mut part, a.columns(from, n_k), b.rows(from, n_k), Old::Replaced);
+            part
+        });
+        let total = par::sum_in_order(partial);
+        match old {
+            Old::Replaced => c[..m * n].copy_from_slice(&total),
+            Old::Kept => par::add(&mut c[..m * n], &total),
+        }
+        return;
+    }
+    let across = n.div_ceil(columns);
+    let shared = Shared::new(c);
+    par::tasks(blocks, |task| {
+        let (i, j) = (task / across * rows, task % across * columns);
+        let (h, w) = (rows.min(m - i), columns.min(n - j));
+        let c = shared.pointer(i * n + j, (h - 1) * n + w);
+        // SAFETY: the pointer reaches h rows of w; blocks do not overlap.
+        unsafe { on_thread(c, n, a.rows(i, h), b.columns(j, w), old) }
+    });
+}
