@@ -53,7 +53,7 @@ functions! {
         if a == 0.0 && b >= 0.0 { 0.0 } else { power(a, b) * mathf::ln::<I>(a) };
     Max: false, |a, b| if a > b || a.is_nan() { a } else { b }, share(a > b, a == b), share(b > a, a == b);
     Min: false, |a, b| if a < b || a.is_nan() { a } else { b }, share(a < b, a == b), share(b < a, a == b);
-    PRelu: false, |a, b| if a < 0.0 { a * b } else { a }, if a < 0.0 { b } else { 1.0 }, if a < 0.0 { a } else { 0.0 };
+    PRelu: false, |a, b| if a < 0.0 { a * b } else { a }, if a > 0.0 { 1.0 } else { b }, if a < 0.0 { a } else { 0.0 };
 }
 
 #[inline(always)]
@@ -100,8 +100,8 @@ macro_rules! stretches {
 }
 
 stretches!(values, |f, a, b, out| *out = f.value::<I>(a, b));
-stretches!(lefts, |f, a, b, out, dy| *out = I::fma(dy, f.left::<I>(a, b), *out));
-stretches!(rights, |f, a, b, out, dy| *out = I::fma(dy, f.right::<I>(a, b), *out));
+stretches!(lefts, |f, a, b, out, dy| *out += dy * f.left::<I>(a, b));
+stretches!(rights, |f, a, b, out, dy| *out += dy * f.right::<I>(a, b));
 
 /// The elements that `len` results at an offset read.
 fn stretch(v: &[f32], offset: isize, step: isize, len: usize) -> &[f32] {

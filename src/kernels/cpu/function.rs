@@ -76,7 +76,7 @@ functions! {
     Sigmoid {} keeps Value: |_me, x| mathf::sigmoid::<I>(x), |y| y * (1.0 - y);
     Relu {} keeps Value: |_me, x| if x > 0.0 || x.is_nan() { x } else { 0.0 }, |y| if y > 0.0 { 1.0 } else { 0.0 };
     LeakyRelu { alpha } keeps Argument: |me, x| if x < 0.0 { me.alpha * x } else { x },
-        |x| if x < 0.0 { me.alpha } else { 1.0 };
+        |x| if x > 0.0 { 1.0 } else { me.alpha };
     Elu { alpha } keeps Argument: |me, x| if x > 0.0 { x } else { me.alpha * mathf::exp_m1::<I>(x) },
         |x| if x > 0.0 { 1.0 } else { me.alpha * mathf::exp::<I>(x) };
     GeluErf {} keeps Argument: |_me, x| x * normal::<I>(x),

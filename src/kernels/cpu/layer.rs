@@ -8,9 +8,11 @@ simd! {
     /// The row's mean and 1/√(variance + ε).
     fn statistics<I>(x: &[f32], epsilon: f64) -> (f32, f32) {
         let n = x.len() as f32;
-        let mean = lanes::sum(x, |x| x) / n;
-        let var = lanes::sum(x, |x| (x - mean) * (x - mean)) / n;
-        (mean, (1.0 / (f64::from(var) + epsilon).sqrt()) as f32)
+        let rough = lanes::sum(x, |x| x) / n;
+        // What the rough mean is off by, from the deviations: exact for a mean that is large against them.
+        let off = lanes::sum(x, |x| x - rough) / n;
+        let var = lanes::sum(x, |x| (x - rough) * (x - rough)) / n - off * off;
+        (rough + off, (1.0 / (f64::from(var) + epsilon).sqrt()) as f32)
     }
 }
 

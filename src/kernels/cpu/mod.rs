@@ -23,6 +23,8 @@ mod product;
 mod reduce;
 mod simd;
 mod softmax;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod window;
 

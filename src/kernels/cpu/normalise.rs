@@ -9,24 +9,24 @@ use crate::{
 use dfdx::prelude::Cpu;
 
 simd! {
-    /// y = x·a + b
-    fn scale_shift<I>(x: &[f32], a: f32, b: f32, y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = I::fma(x, a, b));
+    /// y = (x − m)·a + b
+    fn scale_shift<I>(x: &[f32], m: f32, a: f32, b: f32, y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = I::fma(x - m, a, b));
     }
 }
 
 simd! {
-    /// y = x·a + b, elementwise
-    fn scale_shift_each<I>(x: &[f32], a: &[f32], b: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).zip(a).zip(b).for_each(|(((y, &x), &a), &b)| *y = I::fma(x, a, b));
+    /// y = (x − m)·a + b, elementwise
+    fn scale_shift_each<I>(x: &[f32], m: &[f32], a: &[f32], b: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).zip(m).zip(a).zip(b).for_each(|((((y, &x), &m), &a), &b)| *y = I::fma(x - m, a, b));
     }
 }
 
 simd! {
-    /// dx += dy·a + x·b + c
-    fn add_affine<I>(dy: &[f32], x: &[f32], a: f32, b: f32, c: f32, dx: &mut [f32]) {
+    /// dx += a·(dy − first − (x − mean)·second)
+    fn add_centred<I>(dy: &[f32], x: &[f32], mean: f32, first: f32, second: f32, a: f32, dx: &mut [f32]) {
         for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
-            *dx += I::fma(dy, a, I::fma(x, b, c));
+            *dx = I::fma(a, (dy - first) - (x - mean) * second, *dx);
         }
     }
 }
@@ -52,9 +52,9 @@ simd! {
 }
 
 simd! {
-    /// Σ (x − c)²
-    fn squares<I>(x: &[f32], c: f32) -> f32 {
-        super::lanes::sum(x, |x| (x - c) * (x - c))
+    /// Σ (x − c), Σ (x − c)²
+    fn deviations<I>(x: &[f32], c: f32) -> [f32; 2] {
+        [super::lanes::sum(x, |x| x - c), super::lanes::sum(x, |x| (x - c) * (x - c))]
     }
 }
 
@@ -92,17 +92,18 @@ fn sum_images<const N: usize>(n: usize, f: impl Fn(usize) -> [f32; N]) -> [f32; 
     total
 }
 
-/// y = x·a + b with a and b of each channel.
-fn apply(x: &[f32], (_, c, p): (usize, usize, usize), a: &[f32], b: &[f32]) -> Vec<f32> {
+/// y = (x − m)·a + b with m, a and b of each channel. (One product and one sum would do, and lose all digits to a large
+/// mean.)
+fn apply(x: &[f32], (_, c, p): (usize, usize, usize), m: &[f32], a: &[f32], b: &[f32]) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
     if p == 1 {
         par::rows(&mut y, c, |first, y| {
-            y.chunks_mut(c).zip(x[first * c..].chunks(c)).for_each(|(y, x)| scale_shift_each(x, a, b, y));
+            y.chunks_mut(c).zip(x[first * c..].chunks(c)).for_each(|(y, x)| scale_shift_each(x, m, a, b, y));
         });
     } else {
         par::rows(&mut y, p, |first, y| {
             for (plane, (y, x)) in (first..).zip(y.chunks_mut(p).zip(x[first * p..].chunks(p))) {
-                scale_shift(x, a[plane % c], b[plane % c], y);
+                scale_shift(x, m[plane % c], a[plane % c], b[plane % c], y);
             }
         });
     }
@@ -148,8 +149,7 @@ pub(in crate::kernels) fn batch_norm(
     let inverse: Vec<f32> = var.as_slice().iter().map(|&v| (1.0 / (f64::from(v) + epsilon).sqrt()) as f32).collect();
     let mean = mean.to_vec();
     let a: Vec<f32> = inverse.iter().zip(scale.as_slice()).map(|(i, s)| i * s).collect();
-    let b: Vec<f32> = (0..c).map(|k| bias.as_slice()[k] - mean[k] * a[k]).collect();
-    let values = apply(x.as_slice(), shape, &a, &b);
+    let values = apply(x.as_slice(), shape, &mean, &a, bias.as_slice());
     let (dx, ds, db) = (x.slot(), scale.slot(), bias.slot());
     let kept = ds.is_some().then(|| x.detached());
     cx.record(&[x, scale, bias], x.dims().to_vec(), values, move |dy, sink| {
@@ -198,13 +198,14 @@ pub(in crate::kernels) fn batch_norm_train(
     require([scale, bias].iter().all(|t| t.len() == c), || format!("scale and bias of {c} channels"))?;
     let count = (n * p) as f32;
     let source = x.as_slice();
-    let mean: Vec<f32> = per_channel(shape, |_, span| [sum(&source[span])]).iter().map(|[s]| s / count).collect();
-    let var = per_channel(shape, |k, span| [squares(&source[span], mean[k])]);
-    let inverse: Vec<f32> =
-        var.iter().map(|[s]| (1.0 / (f64::from(*s) / f64::from(count) + epsilon).sqrt()) as f32).collect();
+    let rough: Vec<f32> = per_channel(shape, |_, span| [sum(&source[span])]).iter().map(|[s]| s / count).collect();
+    let moments = per_channel(shape, |k, span| deviations(&source[span], rough[k]));
+    // What the rough mean is off by, from the deviations: exact for a mean that is large against them.
+    let mean: Vec<f32> = moments.iter().zip(&rough).map(|([off, _], rough)| rough + off / count).collect();
+    let var = moments.iter().map(|[off, squares]| squares / count - (off / count) * (off / count));
+    let inverse: Vec<f32> = var.map(|v| (1.0 / (f64::from(v) + epsilon).sqrt()) as f32).collect();
     let a: Vec<f32> = inverse.iter().zip(scale.as_slice()).map(|(i, s)| i * s).collect();
-    let b: Vec<f32> = (0..c).map(|k| bias.as_slice()[k] - mean[k] * a[k]).collect();
-    let values = apply(source, shape, &a, &b);
+    let values = apply(source, shape, &mean, &a, bias.as_slice());
     let (dx, ds, db, kept) = (x.slot(), scale.slot(), bias.slot(), x.detached());
     cx.record(&[x, scale, bias], x.dims().to_vec(), values, move |dy, sink| {
         let x = kept.as_slice();
@@ -220,9 +221,8 @@ pub(in crate::kernels) fn batch_norm_train(
             par::rows(sink.at(&slot)?, p, |first, dx| {
                 for (plane, dx) in (first..).zip(dx.chunks_mut(p)) {
                     let (k, span) = (plane % c, plane * p..(plane + 1) * p);
-                    let slope = -a[k] * inverse[k] * inverse[k] * sums[k][1] / count;
-                    let constant = -a[k] * sums[k][0] / count - slope * mean[k];
-                    add_affine(&dy[span.clone()], &x[span], a[k], slope, constant, dx);
+                    let (first, second) = (sums[k][0] / count, inverse[k] * inverse[k] * sums[k][1] / count);
+                    add_centred(&dy[span.clone()], &x[span], mean[k], first, second, a[k], dx);
                 }
             });
         }

@@ -26,19 +26,19 @@ simd! {
 }
 
 simd! {
-    /// ln Σ eˣ
-    fn log_sum<I>(x: &[f32]) -> f32 {
+    /// The largest element m and Σ eˣ⁻ᵐ.
+    fn top_and_sum<I>(x: &[f32]) -> (f32, f32) {
         let top = lanes::max(x);
-        if top.is_infinite() {
-            return top;
-        }
-        top + mathf::ln::<I>(lanes::sum(x, |x| mathf::exp::<I>(x - top)))
+        (top, lanes::sum(x, |x| mathf::exp::<I>(x - top)))
     }
 }
 
 simd! {
-    fn subtract<I>(x: &[f32], c: f32, y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - c);
+    fn log_softmax_row<I>(x: &[f32], y: &mut [f32]) {
+        let top = lanes::max(x);
+        let log = mathf::ln::<I>(lanes::sum(x, |x| mathf::exp::<I>(x - top)));
+        // In two steps: the largest element may be too large to keep the logarithm's digits.
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - top) - log);
     }
 }
 
@@ -70,7 +70,7 @@ pub(in crate::kernels) fn softmax(cx: &mut Context<f32, Cpu>, x: &F32, axis: usi
 
 /// x − ln Σeˣ along `axis`.
 pub(in crate::kernels) fn log_softmax(cx: &mut Context<f32, Cpu>, x: &F32, axis: usize) -> Result<F32> {
-    along(cx, x, axis, |x, y| subtract(x, log_sum(x), y), log_softmax_row_backward)
+    along(cx, x, axis, log_softmax_row, log_softmax_row_backward)
 }
 
 fn along(cx: &mut Context<f32, Cpu>, x: &F32, axis: usize, row: Row, backward: RowBackward) -> Result<F32> {
@@ -107,18 +107,20 @@ pub(in crate::kernels) fn cross_entropy(cx: &mut Context<f32, Cpu>, logits: &F32
     };
     require(classes.len() == n && classes.iter().all(|&k| k < c), || format!("{} classes for {n}×{c}", classes.len()))?;
     let x = logits.as_slice();
-    let mut sums = vec![0.0; n];
-    par::weighted_rows(&mut sums, 1, c * COST, |first, sums| {
-        sums.iter_mut().zip(x[first * c..].chunks(c)).for_each(|(sum, row)| *sum = log_sum(row));
+    let mut sums = vec![0.0; 2 * n];
+    par::weighted_rows(&mut sums, 2, c * COST, |first, sums| {
+        for (sums, row) in sums.chunks_mut(2).zip(x[first * c..].chunks(c)) {
+            (sums[0], sums[1]) = top_and_sum(row);
+        }
     });
-    let losses = (0..n).map(|i| sums[i] - x[i * c + classes[i]]).collect();
+    let losses = (0..n).map(|i| (sums[2 * i] - x[i * c + classes[i]]) + sums[2 * i + 1].ln()).collect();
     let (slot, kept, classes) = (logits.slot(), logits.detached(), classes.to_vec());
     cx.record(&[logits], vec![n], losses, move |dy, sink| {
         let Some(slot) = slot else { return Ok(()) };
         let x = kept.as_slice();
         par::weighted_rows(sink.at(&slot)?, c, c * COST, |first, dx| {
             for (i, dx) in (first..).zip(dx.chunks_mut(c)) {
-                add_exp(&x[i * c..(i + 1) * c], sums[i], dy[i], dx);
+                add_exp(&x[i * c..(i + 1) * c], sums[2 * i], dy[i] / sums[2 * i + 1], dx);
                 dx[classes[i]] -= dy[i];
             }
         });
@@ -130,7 +132,9 @@ simd! {
     /// max(x, 0) − x·t + ln(1 + e⁻|ˣ|)
     fn bce<I>(x: &[f32], t: &[f32], y: &mut [f32]) {
         for ((y, &x), &t) in y.iter_mut().zip(x).zip(t) {
-            *y = mathf::softplus::<I>(x) - x * t;
+            // The large terms first: what they leave may be small against them.
+            let large = if x > 0.0 { x } else { 0.0 } - x * t;
+            *y = large + mathf::log_1p_unit::<I>(mathf::exp::<I>(-x.abs()));
         }
     }
 }
