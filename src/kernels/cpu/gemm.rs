@@ -90,9 +90,9 @@ impl Plan {
         let group = (TASK / (work * (side.index.len() / side.count)).max(1)).clamp(1, side.count);
         let shared = Shared::new(out);
         par::tasks(side.count.div_ceil(group), |task| {
-            for target in task * group..((task + 1) * group).min(side.count) {
+            for (target, products) in products.iter().enumerate().skip(task * group).take(group) {
                 // SAFETY: each result belongs to one task.
-                each(unsafe { shared.slice(target * size, size) }, &products[target], small);
+                each(unsafe { shared.slice(target * size, size) }, products, small);
             }
         });
     }

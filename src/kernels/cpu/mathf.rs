@@ -8,7 +8,7 @@ use super::simd::Isa;
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 // ln 2 in two parts, the first with trailing zeros, so that n·LN2_HIGH is exact for |n| < 2⁹.
-const LN2_HIGH: f32 = 0.693_359_375;
+const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 // Adding it leaves the nearest integer in the low bits of the mantissa.
 const ROUND: f32 = 12_582_912.0;

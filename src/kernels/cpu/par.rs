@@ -41,7 +41,7 @@ pub(super) fn tasks(n: usize, f: impl Fn(usize) + Sync) {
     match n {
         0 => {}
         1 => f(0),
-        _ => (0..n).into_par_iter().with_max_len(1).for_each(|i| f(i)),
+        _ => (0..n).into_par_iter().with_max_len(1).for_each(&f),
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) fn tasks(n: usize, f: impl Fn(usize) + Sync) {
 pub(super) fn collect<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     match n {
         1 => vec![f(0)],
-        _ => (0..n).into_par_iter().with_max_len(1).map(|i| f(i)).collect(),
+        _ => (0..n).into_par_iter().with_max_len(1).map(&f).collect(),
     }
 }
 
