@@ -85,3 +85,66 @@ fn parameters_are_inputs(graph: &Graph) -> bool {
     let layers = graph.nodes.iter().filter(|n| n.is("Gemm") || n.is("Conv")).count();
     layers > 0 && weights == layers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        graph::testing::{Model, node},
+        onnx::proto::NodeProto,
+    };
+
+    fn forms(model: &Model) -> Vec<Form> {
+        recognise(&model.build().unwrap())
+    }
+
+    fn refused(model: &Model) -> Option<(&'static str, String)> {
+        forms(model).into_iter().find_map(|form| Some((form.name, form.refused?)))
+    }
+
+    fn with(domain: &str, op: &str) -> Model {
+        let mut model = Model::new(17, &["x:f32[2]"], &["y:f32[2]"]);
+        model.graph().node.push(NodeProto { domain: Some(domain.into()), ..node(op, "x", "y", &[]) });
+        model.proto.opset_import.push(crate::graph::testing::opset(domain, 17));
+        model
+    }
+
+    #[test]
+    fn forms_that_cannot_be_used_are_refused_with_a_hint() {
+        let cases = [
+            ("com.microsoft", "AdamWOptimizer", "optimizer"),
+            ("com.microsoft", "InPlaceAccumulatorV2", "training model"),
+            ("com.microsoft", "YieldOp", "ORTModule"),
+            ("", "DynamicQuantizeLinear", "quantized"),
+            ("com.microsoft", "MatMulNBits", "quantized"),
+            ("ai.onnx.ml", "TreeEnsembleClassifier", "trees"),
+            ("ai.onnx.ml", "SVMClassifier", "ai.onnx.ml"),
+        ];
+        for (domain, op, name) in cases {
+            let (found, hint) = refused(&with(domain, op)).unwrap_or_else(|| panic!("{op} is not refused"));
+            assert!(found.contains(name) && !hint.is_empty(), "{op}: {found}: {hint}");
+        }
+        for (domain, op) in [("", "Relu"), ("com.microsoft", "FusedMatMul"), ("ai.onnx.ml", "ArrayFeatureExtractor")] {
+            assert_eq!(refused(&with(domain, op)), None, "{op}");
+        }
+        let eval = Model::new(17, &["x:f32[n,4]", "fc.weight:f32[3,4]", "labels:i64[n]"], &["loss:f32[]"])
+            .node("Gemm", "x fc.weight", "h", &[])
+            .node("SoftmaxCrossEntropyLoss", "h labels", "loss", &[]);
+        assert_eq!(refused(&eval).map(|(name, _)| name), Some("onnxruntime eval model"));
+    }
+
+    #[test]
+    fn exports_are_named() {
+        let names = |model: &Model| forms(model).into_iter().map(|form| form.name).collect::<Vec<_>>();
+        let plain = Model::new(17, &["x:f32[2]"], &["y:f32[2]"]).node("Relu", "x", "y", &[]);
+        assert!(names(&plain).is_empty());
+        let torch = plain.clone().producer("pytorch");
+        assert_eq!(names(&torch), ["PyTorch TorchScript export"]);
+        let kind = [("pkg.torch.export.graph_signature.OutputSpec.kind", "USER_OUTPUT")];
+        let dynamo = torch.clone().value("y:f32[2]", &kind);
+        assert_eq!(names(&dynamo), ["PyTorch dynamo export"]);
+        let mut old = plain;
+        old.proto.ir_version = Some(3);
+        assert!(names(&old)[0].contains("IR version 3"));
+    }
+}

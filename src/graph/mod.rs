@@ -11,6 +11,8 @@ mod gradient;
 mod ir;
 mod links;
 mod order;
+#[cfg(test)]
+mod testing;
 pub mod trainable;
 pub mod training;
 

@@ -207,7 +207,8 @@ fn by_role(roles: &[Role], uses: usize) -> (bool, String, &'static str) {
         (Some(why), _, _) => (false, with_uses(why), "role"),
         (_, Some(why), _) => (true, with_uses(why), "role"),
         (_, _, Some(why)) => (false, with_uses(why), "role"),
-        _ => (false, "no node that leads to the scores uses it".into(), "role"),
+        _ if uses == 0 => (false, "no node uses it".into(), "role"),
+        _ => (false, "no gradient flows from the scores to where it is used".into(), "role"),
     }
 }
 

@@ -123,7 +123,7 @@ pub fn is_training_mode(graph: &Graph, node: &Node) -> bool {
 fn on_output(graph: &Graph, links: &Links, asked: Option<LossKind>, label: LabelKind) -> Result<LossPlan> {
     let (head, chosen) = heads::choose(graph, links)?;
     let (kind, because) = choose_kind(graph, asked, label, &head)?;
-    let on_output = kind == LossKind::Mse && head.ending != Ending::Labels;
+    let on_output = kind == LossKind::Mse && !head.labels;
     let scores = if on_output { head.output } else { head.logits };
     let seen_through = if on_output { Vec::new() } else { head.seen_through.clone() };
     let what = match kind {

@@ -5,7 +5,7 @@ use super::{
     roles::{Role, Roles, Use},
     values,
 };
-use crate::graph::{Node, ValueId, gradient};
+use crate::graph::{Attr, Dim, Node, ValueId, gradient};
 
 /// How far to look around a node.
 const DEPTH: usize = 12;
@@ -128,12 +128,9 @@ fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
     let Some(node) = roles.node(value).filter(|_| depth > 0) else { return Origin::Other };
     let next = |slot: usize| node.input(slot).map_or(Origin::Other, |value| origin(roles, value, depth - 1));
     let label = format!("{} ({})", node.op_type, node.name);
-    let stored_dims = |slot: usize| roles.constants.get(&node.input(slot)?).map(|t| t.dims().to_vec());
     match node.op_type.as_str() {
-        "MatMul" | "FusedMatMul" | "Einsum" => Origin::Linear(label, stored_dims(1).and_then(|d| d.last().copied())),
-        "Gemm" | "Conv" | "ConvTranspose" | "FusedConv" => {
-            let first = stored_dims(1).and_then(|dims| dims.first().copied());
-            Origin::Linear(label, first.filter(|_| node.op_type == "Conv"))
+        "MatMul" | "FusedMatMul" | "Einsum" | "Gemm" | "FusedGemm" | "Conv" | "ConvTranspose" | "FusedConv" => {
+            Origin::Linear(label, outputs(roles, node))
         }
         "Gather" if node.input(0).is_some_and(|table| !roles.moving.contains(&table)) => Origin::Embedding(label),
         op if op.ends_with("Normalization") => Origin::Normalization(label),
@@ -157,6 +154,26 @@ fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
         },
         _ => Origin::Other,
     }
+}
+
+/// Outputs of a layer (columns, or channels), from the declared shape of its output or from its weights.
+fn outputs(roles: &Roles<'_>, node: &Node) -> Option<usize> {
+    let channels = node.op_type.contains("Conv");
+    let declared = node.output(0).and_then(|output| roles.graph.declared_dims(output));
+    let dim = declared.and_then(|dims| if channels { dims.get(1) } else { dims.last() });
+    if let Some(Dim::Fixed(extent)) = dim {
+        return Some(*extent);
+    }
+    let (mut weights, mut transposed) = (node.input(1)?, node.op_type == "Conv");
+    if node.op_type == "ConvTranspose" {
+        return None;
+    }
+    transposed |= matches!(node.attrs.get("transB"), Some(Attr::Int(flag)) if *flag != 0);
+    if let Some(before) = roles.node(weights).filter(|before| before.is("Transpose")) {
+        (weights, transposed) = (before.input(0)?, !transposed);
+    }
+    let dims = roles.constants.get(&weights)?.dims();
+    if transposed { dims.first().copied() } else { dims.last().copied() }
 }
 
 /// Whether a value is a graph input, or made from one by operators without weights that keep what it stands for.

@@ -30,6 +30,8 @@ pub(super) struct Head {
     pub(super) output: ValueId,
     pub(super) logits: ValueId,
     pub(super) ending: Ending,
+    /// Whether the output itself is an index of a class.
+    pub(super) labels: bool,
     /// `operator (node)` between logits and output, the last first.
     pub(super) seen_through: Vec<String>,
     /// Values of the logits a row, if known.
@@ -90,13 +92,13 @@ fn merge(heads: Vec<Head>) -> Vec<Head> {
             merged.push(head);
             continue;
         };
-        let rank = |ending: Ending| match ending {
-            Ending::Softmax | Ending::Sigmoid => 0,
-            Ending::Labels => 1,
-            Ending::Plain => 2,
+        let rank = |head: &Head| match (head.labels, head.ending) {
+            (true, _) => 1,
+            (_, Ending::Plain) => 2,
+            _ => 0,
         };
         let plain = [&*known, &head].into_iter().find(|h| h.ending == Ending::Plain).map(|h| h.output);
-        if rank(head.ending) < rank(known.ending) {
+        if rank(&head) < rank(known) {
             *known = head;
         }
         // Where the logits themselves are an output, nothing needs to be seen through.
@@ -149,6 +151,7 @@ impl Tracer<'_> {
             output,
             logits: output,
             ending: Ending::Plain,
+            labels: false,
             seen_through: Vec::new(),
             width: None,
             several_a_row: None,
@@ -195,6 +198,7 @@ impl Tracer<'_> {
             at = next;
             if let Some(ending) = found {
                 head.ending = ending;
+                head.labels |= ending == Ending::Labels;
                 head.logits = next;
                 head.seen_through = passed.clone();
                 if ending != Ending::Labels {
