@@ -26,8 +26,11 @@ pub const NEWEST_OPSET: i64 = 28;
 /// Functions and bodies may be nested this deep.
 const MAX_DEPTH: usize = 32;
 
-/// Inlining may make this many nodes at most, so that functions that call functions cannot fill the memory.
-const MAX_NODES: usize = 200_000;
+/// Inlining may make this many nodes and values at most, so that functions that call functions cannot fill the memory.
+const MAX_INLINED: usize = 500_000;
+
+/// Elements of attributes that inlining may copy.
+const MAX_COPIED: usize = 1 << 24;
 
 /// The model of `file` as a graph: functions inlined, nodes in order of execution, each with the version of its operator
 /// set, `Constant` nodes among the initializers.
@@ -59,7 +62,8 @@ pub(crate) fn build_model(
             return Err(malformed(&place, "it is defined twice".into()));
         }
     }
-    let mut builder = Builder { path, decode, functions, nodes_made: 0 };
+    let mut builder =
+        Builder { path, decode, functions, inlined: 0, copied: 0, decoded: HashMap::new(), clashes: HashMap::new() };
     let mut graph = Graph { opsets: opsets.clone(), ir_version, ..Graph::default() };
     graph.producer = [model.producer_name(), model.producer_version()].join(" ").trim().to_string();
     graph.metadata =
@@ -122,12 +126,50 @@ struct Builder<'a> {
     path: &'a Path,
     decode: &'a dyn Fn(&TensorProto) -> Result<HostTensor>,
     functions: HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
-    nodes_made: usize,
+    /// Nodes and values made of functions and bodies so far.
+    inlined: usize,
+    /// Elements of attributes copied out of functions and bodies so far.
+    copied: usize,
+    /// Tensors decoded so far, by the message's address: a function that is called often holds its tensors once.
+    decoded: HashMap<*const TensorProto, Arc<HostTensor>>,
+    /// How many values have wanted a name that was taken.
+    clashes: HashMap<String, usize>,
 }
 
 impl<'a> Builder<'a> {
     fn malformed(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.into(), place: place.into(), problem: problem.into() }
+    }
+
+    /// Counts what functions and bodies make.
+    fn spend(&mut self, scope: &Scope<'a>, made: usize, place: &str) -> Result<()> {
+        if scope.depth > 0 {
+            self.inlined += made;
+        }
+        match self.inlined > MAX_INLINED {
+            true => Err(self.malformed(place, format!("inlining makes more than {MAX_INLINED} nodes and values"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Names the node in what is said of a tensor that it holds.
+    fn within(&self, error: Error, node: &str) -> Error {
+        match error {
+            Error::Malformed { path, place, problem } => {
+                Error::Malformed { path, place: format!("{node}: {place}"), problem }
+            }
+            other => other,
+        }
+    }
+
+    /// Decodes a tensor, once.
+    fn tensor(&mut self, tensor: &'a TensorProto) -> Result<Arc<HostTensor>> {
+        if let Some(decoded) = self.decoded.get(&std::ptr::from_ref(tensor)) {
+            return Ok(Arc::clone(decoded));
+        }
+        let decoded = Arc::new((self.decode)(tensor)?);
+        self.decoded.insert(std::ptr::from_ref(tensor), Arc::clone(&decoded));
+        Ok(decoded)
     }
 
     /// Fills `graph` from `proto`, which is the main graph or a body; names are resolved in `scope`.
@@ -175,12 +217,18 @@ impl<'a> Builder<'a> {
     }
 
     /// Decodes a stored tensor as what `value` is.
-    fn store(&self, graph: &mut Graph, value: ValueId, tensor: &TensorProto, stored_as: Option<String>) -> Result<()> {
+    fn store(
+        &mut self,
+        graph: &mut Graph,
+        value: ValueId,
+        tensor: &'a TensorProto,
+        stored_as: Option<String>,
+    ) -> Result<()> {
         if let Some(kind) = convert::foreign_type(tensor) {
             graph.opaque.insert(value, kind);
             return Ok(());
         }
-        let tensor = Arc::new((self.decode)(tensor)?);
+        let tensor = self.tensor(tensor)?;
         graph.initializers.insert(value, Initializer { tensor, stored_as });
         Ok(())
     }
@@ -204,10 +252,7 @@ impl<'a> Builder<'a> {
         if proto.op_type().is_empty() {
             return Err(self.malformed(place, "it has no operator"));
         }
-        self.nodes_made += 1;
-        if self.nodes_made > MAX_NODES && scope.depth > 0 {
-            return Err(self.malformed(place, format!("inlining functions makes more than {MAX_NODES} nodes")));
-        }
+        self.spend(scope, 1, &place)?;
         if domain.is_empty() && proto.op_type() == "Constant" {
             return self.constant(graph, proto, scope, &place);
         }
@@ -254,8 +299,7 @@ impl<'a> Builder<'a> {
         let metadata = convert::properties(&proto.metadata_props);
         convert::describe(graph, value, None, metadata);
         if let (Some(tensor), "") = (&attribute.t, attribute.ref_attr_name()) {
-            let named = TensorProto { name: Some(output.clone()), ..TensorProto::clone(tensor) };
-            return self.store(graph, value, &named, scope.stored_name(output));
+            return self.store(graph, value, tensor, scope.stored_name(output)).map_err(|e| self.within(e, place));
         }
         let tensor = if let Some(sparse) = &attribute.sparse_tensor {
             Some(self.dense(sparse, place)?)

@@ -1,9 +1,9 @@
 //! Types, attributes and sparse tensors.
 
-use super::{Builder, MAX_DEPTH, scope::Scope};
+use super::{Builder, MAX_COPIED, MAX_DEPTH, scope::Scope};
 use crate::{
     each,
-    error::Result,
+    error::{Error, Result},
     graph::{Attr, Dim, Graph, TypeInfo, ValueId},
     onnx::{
         element_count,
@@ -93,7 +93,20 @@ impl<'a> Builder<'a> {
             AttributeType::Undefined => guess_type(a),
             kind => kind,
         };
-        let lacks = |what: &str| self.malformed(place, format!("attribute `{}` says {what}, but has none", a.name()));
+        if scope.depth > 0 {
+            let elements = a.floats.len() + a.ints.len() + a.s().len() + a.strings.iter().map(Vec::len).sum::<usize>();
+            self.copied = self.copied.saturating_add(elements);
+            if self.copied > MAX_COPIED {
+                return Err(
+                    self.malformed(place, format!("inlining copies more than {MAX_COPIED} elements of attributes"))
+                );
+            }
+        }
+        let path = self.path;
+        let lacks = |what: &str| {
+            let problem = format!("attribute `{}` says {what}, but has none", a.name());
+            Error::Malformed { path: path.into(), place: place.into(), problem }
+        };
         Ok(Some(match kind {
             AttributeType::Float => Attr::Float(a.f()),
             AttributeType::Int => Attr::Int(a.i()),
@@ -108,7 +121,7 @@ impl<'a> Builder<'a> {
                 let tensor = a.t.as_ref().ok_or_else(|| lacks("tensor"))?;
                 match foreign_type(tensor) {
                     Some(_) => Attr::Other("a tensor of an unsupported type"),
-                    None => Attr::Tensor(Arc::new((self.decode)(tensor)?)),
+                    None => Attr::Tensor(self.tensor(tensor).map_err(|e| self.within(e, place))?),
                 }
             }
             AttributeType::Graph => {
@@ -141,13 +154,21 @@ impl<'a> Builder<'a> {
     }
 
     /// A sparse tensor with its zeros filled in.
-    pub(super) fn dense(&self, sparse: &SparseTensorProto, place: &str) -> Result<HostTensor> {
-        let bad = |problem: &str| self.malformed(place, format!("sparse tensor: {problem}"));
+    pub(super) fn dense(&mut self, sparse: &'a SparseTensorProto, place: &str) -> Result<HostTensor> {
+        let path = self.path;
+        let bad = |problem: &str| {
+            let problem = format!("sparse tensor: {problem}");
+            Error::Malformed { path: path.into(), place: place.into(), problem }
+        };
         let (Some(values), Some(indices)) = (&sparse.values, &sparse.indices) else {
             return Err(bad("values or indices are missing"));
         };
         let (count, dims) = element_count(&sparse.dims).map_err(|problem| bad(&problem))?;
-        let (values, indices) = ((self.decode)(values)?, (self.decode)(indices)?);
+        let (values, indices) = (self.tensor(values)?, self.tensor(indices)?);
+        self.copied = self.copied.saturating_add(count);
+        if self.copied > MAX_COPIED.max(count) {
+            return Err(bad("too many elements are made of sparse tensors"));
+        }
         // Bounds what a small file can make this program allocate.
         if count > 4096 + 256 * values.len() {
             return Err(bad(&format!("{} of {count} elements are stored; too sparse to be made dense", values.len())));
@@ -173,7 +194,8 @@ impl<'a> Builder<'a> {
             }
             ArrayD::from_shape_vec(IxDyn(dims), dense).ok().map(T::wrap)
         }
-        each!(&values, array => scatter(array, &at, count, &dims)).ok_or_else(|| bad("an index is out of range"))
+        each!(values.as_ref(), array => scatter(array, &at, count, &dims))
+            .ok_or_else(|| bad("an index is out of range"))
     }
 }
 

@@ -109,11 +109,13 @@ impl<'a> Scope<'a> {
 
 impl<'a> Builder<'a> {
     /// A new value of `graph`.
-    pub(super) fn new_value(&self, graph: &mut Graph, name: String) -> ValueId {
+    pub(super) fn new_value(&mut self, graph: &mut Graph, name: String) -> ValueId {
         let id = ValueId(graph.values.len());
-        let mut unique = name;
+        let mut unique = name.clone();
         while graph.by_name.contains_key(&unique) {
-            unique.push('\'');
+            let clash = self.clashes.entry(name.clone()).or_default();
+            *clash += 1;
+            unique = format!("{name}'{clash}");
         }
         graph.by_name.insert(unique.clone(), id);
         graph.values.push(ValueInfo { name: unique, ty: None, metadata: BTreeMap::new() });
@@ -122,7 +124,7 @@ impl<'a> Builder<'a> {
 
     /// Defines `name` in `scope`.
     pub(super) fn declare(
-        &self,
+        &mut self,
         graph: &mut Graph,
         scope: &mut Scope<'a>,
         name: &'a str,
@@ -135,6 +137,7 @@ impl<'a> Builder<'a> {
             let place = format!("{what} `{}{name}`", scope.prefix);
             return Err(self.malformed(place, "a value of this name is defined before"));
         }
+        self.spend(scope, 1, what)?;
         let value = match scope.bound.remove(name) {
             Some(value) => value,
             None => self.new_value(graph, format!("{}{name}", scope.prefix)),
@@ -145,7 +148,7 @@ impl<'a> Builder<'a> {
 
     /// The value that `name` means for a node's input; `None` if it is a function's input that is left out.
     pub(super) fn resolve_optional(
-        &self,
+        &mut self,
         graph: &mut Graph,
         scope: &mut Scope<'a>,
         name: &'a str,
@@ -167,7 +170,7 @@ impl<'a> Builder<'a> {
 
     /// The value that `name` means.
     pub(super) fn resolve(
-        &self,
+        &mut self,
         graph: &mut Graph,
         scope: &mut Scope<'a>,
         name: &'a str,

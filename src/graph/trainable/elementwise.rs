@@ -6,6 +6,7 @@ use super::{
     values,
 };
 use crate::graph::{Attr, Dim, Node, ValueId, gradient};
+use std::collections::BTreeSet;
 
 /// How far to look around a node.
 const DEPTH: usize = 12;
@@ -53,7 +54,7 @@ fn excluded(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Option<Role> {
     if at.tensor.len() > 1 && is_variance(at.via) {
         return Some(Role::Never(format!("the variance of a normalization that is written out ({place})")));
     }
-    if !others.is_empty() && others.iter().all(|&value| is_input(roles, value, DEPTH)) {
+    if !others.is_empty() && others.iter().all(|&value| is_input(roles, value)) {
         return Some(Role::Never(format!("standardises the model's input in {place}")));
     }
     if at.tensor.len() == 1 {
@@ -84,7 +85,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
     if at.node.op_type == "Sub" && is_scaled_by_variance(roles, at.node) {
         return Role::Never(format!("the mean of a normalization that is written out ({place})"));
     }
-    if feeds_softmax(roles, at.node, DEPTH) {
+    if let (Origin::Product, true) = (&origin, feeds_softmax(roles, at.node)) {
         return match values::different(at.tensor) {
             0..=2 => Role::Never(format!("a mask that {place} adds to attention scores")),
             _ => Role::Weight(format!("bias that {place} adds to attention scores")),
@@ -94,7 +95,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
         Origin::Linear(name, _) => format!("bias that {place} adds to the output of {name}"),
         Origin::Normalization(name) => format!("bias that {place} adds after {name}"),
         Origin::Embedding(name) => format!("position embedding that {place} adds to {name}"),
-        Origin::Other => format!("offset that {place} adds"),
+        Origin::Product | Origin::Other => format!("offset that {place} adds"),
     })
 }
 
@@ -109,7 +110,7 @@ fn scale(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
     Role::Weight(match data.map_or(Origin::Other, |value| origin(roles, value, DEPTH)) {
         Origin::Linear(name, _) => format!("scale that {place} applies to the output of {name}"),
         Origin::Normalization(name) => format!("scale that {place} applies after {name}"),
-        Origin::Embedding(_) | Origin::Other => format!("scale that {place} applies"),
+        Origin::Embedding(_) | Origin::Product | Origin::Other => format!("scale that {place} applies"),
     })
 }
 
@@ -117,6 +118,8 @@ fn scale(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
 enum Origin {
     /// A layer with weights, and its outputs' number if its weights tell.
     Linear(String, Option<usize>),
+    /// A product of data with data, as attention scores are.
+    Product,
     Normalization(String),
     Embedding(String),
     Other,
@@ -128,12 +131,23 @@ fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
     let Some(node) = roles.node(value).filter(|_| depth > 0) else { return Origin::Other };
     let next = |slot: usize| node.input(slot).map_or(Origin::Other, |value| origin(roles, value, depth - 1));
     let label = format!("{} ({})", node.op_type, node.name);
+    // Of an operator that takes one moving operand beside stored ones: where that comes from.
+    let moving_only = || {
+        let mut moving = node.inputs.iter().enumerate().filter(|(slot, value)| {
+            gradient::carries(node, *slot) && value.is_some_and(|value| roles.moving.contains(&value))
+        });
+        moving.next().filter(|_| moving.next().is_none()).map(|(slot, _)| next(slot))
+    };
     match node.op_type.as_str() {
         "MatMul" | "FusedMatMul" | "Einsum" | "Gemm" | "FusedGemm" | "Conv" | "ConvTranspose" | "FusedConv" => {
-            Origin::Linear(label, outputs(roles, node))
+            match node.inputs.iter().flatten().all(|value| roles.moving.contains(value)) {
+                true => Origin::Product,
+                false => Origin::Linear(label, outputs(roles, node)),
+            }
         }
         "Gather" if node.input(0).is_some_and(|table| !roles.moving.contains(&table)) => Origin::Embedding(label),
         op if op.ends_with("Normalization") => Origin::Normalization(label),
+        "Mul" | "Div" | "Where" if matches!(moving_only(), Some(Origin::Product)) => Origin::Product,
         "Div" | "Sqrt" | "Reciprocal" => Origin::Normalization(label),
         "Mul" => match node
             .inputs
@@ -145,13 +159,7 @@ fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
             false => Origin::Other,
         },
         op if KEEP.contains(&op) => next(0),
-        "Add" => match node.inputs.iter().flatten().find(|value| !roles.moving.contains(value)) {
-            Some(_) => {
-                let data = node.inputs.iter().position(|v| v.is_some_and(|v| roles.moving.contains(&v)));
-                data.map_or(Origin::Other, next)
-            }
-            None => Origin::Other,
-        },
+        "Add" => moving_only().unwrap_or(Origin::Other),
         _ => Origin::Other,
     }
 }
@@ -177,7 +185,7 @@ fn outputs(roles: &Roles<'_>, node: &Node) -> Option<usize> {
 }
 
 /// Whether a value is a graph input, or made from one by operators without weights that keep what it stands for.
-fn is_input(roles: &Roles<'_>, value: ValueId, depth: usize) -> bool {
+fn is_input(roles: &Roles<'_>, value: ValueId) -> bool {
     const PREPARE: [&str; 24] = [
         "Add",
         "Cast",
@@ -204,19 +212,22 @@ fn is_input(roles: &Roles<'_>, value: ValueId, depth: usize) -> bool {
         "Upsample",
         "Flatten",
     ];
-    let Some(node) = roles.node(value) else { return roles.graph.inputs.contains(&value) };
-    if depth == 0 || !PREPARE.iter().any(|op| node.is(op)) {
-        return false;
+    let (mut seen, mut waiting) = (BTreeSet::from([value]), vec![value]);
+    while let Some(at) = waiting.pop() {
+        let Some(node) = roles.node(at) else {
+            if roles.graph.inputs.contains(&at) {
+                continue;
+            }
+            return false;
+        };
+        let data = node.inputs.iter().enumerate().filter(|(slot, _)| gradient::carries(node, *slot));
+        let data: Vec<ValueId> = data.filter_map(|(_, v)| *v).filter(|v| roles.moving.contains(v)).collect();
+        if data.is_empty() || !PREPARE.iter().any(|op| node.is(op)) {
+            return false;
+        }
+        waiting.extend(data.into_iter().filter(|value| seen.insert(*value)));
     }
-    let mut data = node
-        .inputs
-        .iter()
-        .enumerate()
-        .filter(|(slot, _)| gradient::carries(node, *slot))
-        .filter_map(|(_, value)| *value)
-        .filter(|value| roles.moving.contains(value))
-        .peekable();
-    data.peek().is_some() && data.all(|value| is_input(roles, value, depth - 1))
+    true
 }
 
 /// Whether a tensor goes through `sqrt(tensor + epsilon)` before it meets data.
@@ -236,24 +247,39 @@ fn is_scaled_by_variance(roles: &Roles<'_>, sub: &Node) -> bool {
     roles.links.users(output).iter().any(|&(n, slot)| {
         let Some(node) = roles.graph.nodes.get(n).filter(|node| node.is("Div") || node.is("Mul")) else { return false };
         let other = node.input(1 - slot.min(1));
-        other.is_some_and(|value| !roles.moving.contains(&value) && has_root(roles, value, DEPTH))
+        other.is_some_and(|value| !roles.moving.contains(&value) && has_root(roles, value))
     })
 }
 
-fn has_root(roles: &Roles<'_>, value: ValueId, depth: usize) -> bool {
-    let Some(node) = roles.node(value).filter(|_| depth > 0) else { return false };
-    node.is("Sqrt") || node.inputs.iter().flatten().any(|&input| has_root(roles, input, depth - 1))
+fn has_root(roles: &Roles<'_>, value: ValueId) -> bool {
+    let (mut seen, mut waiting) = (BTreeSet::from([value]), vec![value]);
+    while let Some(node) = waiting.pop().map(|at| roles.node(at)) {
+        let Some(node) = node else { continue };
+        if node.is("Sqrt") {
+            return true;
+        }
+        waiting.extend(node.inputs.iter().flatten().filter(|value| seen.insert(**value)));
+    }
+    false
 }
 
 /// Whether a node's result goes into a Softmax, at most reshaped or offset on the way.
-fn feeds_softmax(roles: &Roles<'_>, node: &Node, depth: usize) -> bool {
+fn feeds_softmax(roles: &Roles<'_>, node: &Node) -> bool {
     const PASS: [&str; 7] = ["Add", "Reshape", "Identity", "Cast", "Squeeze", "Unsqueeze", "Where"];
-    if depth == 0 || node.outputs.iter().flatten().any(|output| roles.graph.outputs.contains(output)) {
-        return false;
+    let mut seen = BTreeSet::new();
+    let mut waiting: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
+    while let Some(at) = waiting.pop() {
+        if roles.graph.outputs.contains(&at) {
+            return false;
+        }
+        for node in roles.links.users(at).iter().filter_map(|(n, _)| roles.graph.nodes.get(*n)) {
+            if node.is("Softmax") {
+                return true;
+            }
+            if PASS.iter().any(|op| node.is(op)) {
+                waiting.extend(node.outputs.iter().flatten().filter(|value| seen.insert(**value)));
+            }
+        }
     }
-    node.outputs.iter().flatten().flat_map(|&output| roles.links.users(output)).any(|&(n, _)| {
-        roles.graph.nodes.get(n).is_some_and(|user| {
-            user.is("Softmax") || PASS.iter().any(|op| user.is(op)) && feeds_softmax(roles, user, depth - 1)
-        })
-    })
+    false
 }

@@ -120,7 +120,7 @@ impl<'a> Roles<'a> {
             let part = if slot == 3 { "mean" } else { "variance" };
             return Role::Never(format!("running {part} of BatchNormalization ({}), a statistic", node.name));
         }
-        if node.is("Gather") && slot == 0 || matches!(op, "GatherElements" | "GatherND") && slot == 0 {
+        if matches!(op, "Gather" | "GatherElements" | "GatherND") && slot == 0 {
             return match values::is_sinusoid(at.tensor) {
                 true => Role::Never(format!("a table of sines and cosines that {op} ({}) looks up", node.name)),
                 false => Role::Weight(format!("embedding table of {op} ({}){}", node.name, through(at.via))),

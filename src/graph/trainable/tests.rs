@@ -170,7 +170,8 @@ fn transformers_have_tables_and_no_masks() {
         .node("MatMul", "z wq", "q", &[])
         .node("Transpose", "z", "zt", &[ints("perm", &[0, 2, 1])])
         .node("MatMul", "q zt", "s0", &[])
-        .node("Add", "s0 relative", "s1", &[])
+        .node("Mul", "s0 root", "sm", &[])
+        .node("Add", "sm relative", "s1", &[])
         .node("Add", "s1 causal", "s2", &[])
         .node("Add", "s2 window", "s3", &[])
         .node("Softmax", "s3", "s4", &[])
@@ -181,6 +182,7 @@ fn transformers_have_tables_and_no_masks() {
         .weight("cls", &[1, 1, 4])
         .weight("wq", &[4, 4])
         .weight("relative", &[6, 6])
+        .floats("root", &[], vec![0.5])
         .floats("causal", &[6, 6], causal)
         .floats("window", &[6, 6], window)
         .floats("keep", &[2], vec![1.0, 0.0])
@@ -193,6 +195,18 @@ fn transformers_have_tables_and_no_masks() {
     {
         assert!(reason(&model, name).contains(word), "{name}: {}", reason(&model, name));
     }
+}
+
+#[test]
+fn the_bias_of_a_last_layer_is_no_mask() {
+    let last = model(17)
+        .node("MatMul", "h w1", "m", &[])
+        .node("Add", "m b1", "l", &[])
+        .node("Softmax", "l", "p", &[])
+        .node("Relu", "p", "y", &[])
+        .weight("w1", &[4, 2])
+        .floats("b1", &[2], vec![0.25, -0.25]);
+    assert_eq!(trained(&last), ["w0", "w1", "b1"]);
 }
 
 #[test]

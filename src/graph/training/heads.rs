@@ -49,15 +49,13 @@ struct Tracer<'a> {
 /// The output that the loss is computed on, and why this one if there were several.
 pub(super) fn choose(graph: &Graph, links: &Links) -> Result<(Head, Option<String>)> {
     let tracer = Tracer { graph, links, constants: fold::constants(graph) };
-    let losses: BTreeSet<usize> =
-        graph.nodes.iter().enumerate().filter(|(_, n)| super::loss_node::is_loss(n)).map(|(n, _)| n).collect();
+    let after_loss = after_losses(graph);
     let mut heads: Vec<Head> = Vec::new();
     for &output in &graph.outputs {
-        let after_loss = !graph.ancestors(&[output]).is_disjoint(&losses);
         let spec =
             graph.values.get(output.0).and_then(|v| v.metadata.get("pkg.torch.export.graph_signature.OutputSpec.kind"));
         let side_effect = spec.is_some_and(|kind| kind.contains("MUTATION") || kind.contains("GRADIENT"));
-        if after_loss || side_effect || links.producer(output).is_none() {
+        if after_loss.contains(&output) || side_effect || links.producer(output).is_none() {
             continue;
         }
         let head = tracer.trace(output);
@@ -77,11 +75,22 @@ pub(super) fn choose(graph: &Graph, links: &Links) -> Result<(Head, Option<Strin
         [head] if count == 1 => Ok((head.clone(), None)),
         [head] => Ok((head.clone(), Some("the other outputs show the same scores or are not scores".into()))),
         _ => {
-            let (head, reason) = pick(graph, &heads)?;
+            let (head, reason) = pick(graph, links, &heads)?;
             let chosen = format!("of {count} outputs `{}`, {reason}", graph.name(head.output));
             Ok((head, Some(chosen)))
         }
     }
+}
+
+/// Values that are computed from a loss.
+fn after_losses(graph: &Graph) -> BTreeSet<ValueId> {
+    let mut after = BTreeSet::new();
+    for node in &graph.nodes {
+        if super::loss_node::is_loss(node) || node.dependencies().flatten().any(|value| after.contains(&value)) {
+            after.extend(node.outputs.iter().flatten().copied());
+        }
+    }
+    after
 }
 
 /// Outputs that show the same logits are one head: the one that says most of them.
@@ -111,19 +120,23 @@ fn merge(heads: Vec<Head>) -> Vec<Head> {
 }
 
 /// One of several heads.
-fn pick(graph: &Graph, heads: &[Head]) -> Result<(Head, &'static str)> {
+fn pick(graph: &Graph, links: &Links, heads: &[Head]) -> Result<(Head, &'static str)> {
     let name = |head: &Head| graph.name(head.output).to_lowercase();
     let only = |test: &dyn Fn(&Head) -> bool| {
         let mut found = heads.iter().filter(|head| test(head));
         found.next().filter(|_| found.next().is_none()).cloned()
     };
+    // What the logits of each head are computed by.
+    let behind: Vec<BTreeSet<usize>> = heads.iter().map(|head| graph.ancestors(&[head.logits])).collect();
     let deepest = |head: &Head| {
-        let own = graph.links().producer(head.logits).map(|(n, _)| n);
-        !heads.iter().any(|other| {
-            other.logits != head.logits && own.is_some_and(|n| graph.ancestors(&[other.logits]).contains(&n))
-        })
+        let own = links.producer(head.logits).map(|(n, _)| n);
+        let leads_to = |(other, nodes): (&Head, &BTreeSet<usize>)| {
+            other.logits != head.logits && own.is_some_and(|n| nodes.contains(&n))
+        };
+        !heads.iter().zip(&behind).any(leads_to)
     };
-    let rules: [(&dyn Fn(&Head) -> bool, &'static str); 5] = [
+    type Rule<'a> = (&'a dyn Fn(&Head) -> bool, &'static str);
+    let rules: [Rule<'_>; 5] = [
         (&|head| name(head).contains("logit"), "by its name"),
         (&|head| head.ending != Ending::Plain, "as the only one that shows classes"),
         (&|head| name(head).contains("score") || name(head).contains("prob"), "by its name"),
@@ -254,8 +267,10 @@ impl Tracer<'_> {
                     (Some(rows), Some(Dim::Fixed(n))) if *rows > 0 => usize::try_from(*rows) == Ok(*n),
                     // -1 first: the rows are what is left, if the other extents are those of a row.
                     (Some(-1), _) => {
-                        let rest: Option<usize> =
-                            shape.iter().flatten().skip(1).map(|&d| usize::try_from(d).ok()).product();
+                        let extents = shape.iter().flatten().skip(1);
+                        let rest = extents
+                            .map(|&extent| usize::try_from(extent).ok())
+                            .try_fold(1usize, |n, extent| n.checked_mul(extent?));
                         rest.is_some() && rest == self.width(first, 6)
                     }
                     _ => false,
