@@ -17,6 +17,8 @@ mod recognise;
 mod scan;
 pub mod span;
 mod tensor;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use load::{FileIdentity, OnnxFile, ReadOptions, folder_of};

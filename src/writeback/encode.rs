@@ -73,10 +73,12 @@ pub fn varints(dtype: DType, old: &[u8], new: &[f32]) -> Result<Vec<u8>, Refusal
     let mut elements = Vec::with_capacity(new.len());
     for (i, &value) in new.iter().enumerate() {
         let (stored, end) = read_varint(old, at).map_err(|_| Refusal::Corrupt)?;
-        let bits = u16::try_from(stored).map_err(|_| Refusal::Corrupt)?;
-        let bits = if same(read(bits), value) { bits } else { write(value) };
-        if !same(read(bits), value) && !read(bits).is_finite() {
-            return Err(Refusal::NotFinite(i));
+        let mut bits = u16::try_from(stored).map_err(|_| Refusal::Corrupt)?;
+        if !same(read(bits), value) {
+            bits = write(value);
+            if !read(bits).is_finite() {
+                return Err(Refusal::NotFinite(i));
+            }
         }
         elements.push((u64::from(bits), end - at));
         at = end;
