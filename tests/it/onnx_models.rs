@@ -5,9 +5,9 @@ use onnx_forget::{
     onnx::{
         OnnxFile, ReadOptions,
         proto::{
-            AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-            TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
-            tensor_proto::DataLocation, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto,
+            AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+            TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataLocation,
+            tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto,
         },
     },
     tensor::DType,
@@ -115,7 +115,15 @@ pub fn mlp(dtype: DType, form: Form, location: &str) -> (ModelProto, Vec<u8>) {
     let w = tensor("w", dtype, &[4, 8], &ramp(32, 0.0625), form, location, &mut data);
     let b = tensor("b", dtype, &[8], &ramp(8, 0.25), form, location, &mut data);
     let v = tensor("v", dtype, &[8, 3], &ramp(24, -0.125), form, location, &mut data);
-    let shape = tensor("shape", DType::I64, &[2], &[-1.0, 4.0], if form == Form::External { Form::Raw } else { form }, location, &mut data);
+    let shape = tensor(
+        "shape",
+        DType::I64,
+        &[2],
+        &[-1.0, 4.0],
+        if form == Form::External { Form::Raw } else { form },
+        location,
+        &mut data,
+    );
     let c = tensor("", dtype, &[3], &[0.5, -1.0, 2.0], form, location, &mut data);
     let nodes = vec![
         node("Constant", &[], &["c"], vec![tensor_attribute("value", c)]),
