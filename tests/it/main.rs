@@ -3,4 +3,9 @@
 
 mod data;
 mod model;
+mod model_diff;
+mod mutation;
+mod onnx_models;
 mod operators;
+mod writeback;
+mod writeback_refusals;
