@@ -6,6 +6,7 @@ mod calls;
 mod cases;
 mod finite;
 mod oracle;
+mod variants;
 
 use super::Backend;
 use crate::engine::{Context, Float, KernelChoice, Tensor};
@@ -127,7 +128,7 @@ fn weights(seed: u64, n: usize) -> Vec<f64> {
 #[test]
 fn fast_kernels_are_their_definitions() {
     let mut failures = vec![];
-    for seed in 0..3 {
+    for seed in 0..2 {
         for case in cases(seed) {
             for values in [Values::Smooth, Values::Ties] {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
