@@ -30,7 +30,8 @@ pub fn unary<E: Float, D: Device<E>>(cx: &mut Context<E, D>, op: Unary, x: &Tens
         Unary::Sign => host(|x| if x == E::of(0.) { x } else { x.signum() }),
         Unary::PowScalar(0.) => filled(cx, x.dims(), 1.),
         // Bounds in the wrong order: the upper one wins, as ONNX says.
-        Unary::Clip { min, max } if !(min <= max) => filled(cx, x.dims(), if min > max { max } else { f64::NAN }),
+        Unary::Clip { min, max } if min > max => filled(cx, x.dims(), max),
+        Unary::Clip { min, max } if min.is_nan() || max.is_nan() => filled(cx, x.dims(), f64::NAN),
         _ => cx.compose(&[x], x.dims().to_vec(), |x| apply(op, x)),
     }
 }
