@@ -14,7 +14,9 @@ use crate::{
     },
 };
 use dfdx::{
-    prelude::{ChooseFrom, Device, ReshapeTo, TryAdd, TryDiv, TryGe, TryGt, TryLe, TryMul, TrySub, WithEmptyTape},
+    prelude::{
+        ChooseFrom, Device, ReshapeTo, TryAdd, TryDiv, TryGe, TryGt, TryLe, TryMul, TryNe, TrySub, WithEmptyTape,
+    },
     tensor::{NoneTape, OwnedTape, Tape},
 };
 
@@ -133,8 +135,13 @@ pub fn binary<E: Float, D: Device<E>>(
             Binary::Sub => a.try_sub(b)?,
             Binary::Mul => a.try_mul(b)?,
             Binary::Div => a.try_div(b)?,
-            Binary::Max => a.try_maximum(b)?,
-            Binary::Min => a.try_minimum(b)?,
+            // dfdx's own maximum takes a number before NaN, and would hide it.
+            Binary::Max | Binary::Min => {
+                let (left, right) = (a.with_empty_tape(), b.with_empty_tape());
+                let y = if op == Binary::Max { left.try_maximum(right)? } else { left.try_minimum(right)? };
+                let y = b.try_ne(&b)?.try_choose(b, y)?;
+                a.try_ne(&a)?.try_choose(a, y)?
+            }
             Binary::PRelu | Binary::Pow => {
                 let below = a.with_empty_tape().try_mul(b)?;
                 a.try_gt(E::of(0.))?.try_choose(a, below)?

@@ -12,7 +12,7 @@ use crate::{
     kernels::{Binary, Reduce, Unary, shape::require},
 };
 use dfdx::{
-    prelude::{Axis, ChooseFrom, Device, MaxTo, MinTo, ReshapeTo, SumTo, TryEq},
+    prelude::{Axis, ChooseFrom, Device, MaxTo, MinTo, ReshapeTo, SumTo, TryEq, TryNe},
     tensor::NoneTape,
 };
 
@@ -133,7 +133,8 @@ fn product<E: Float, D: Device<E>>(
 }
 
 /// y = m + Σ over the ties of (x − x̄)/(number of ties), where m is the extreme, computed off the tape, and x̄ is x cut off
-/// from it: the value is m, and the gradient is shared equally. (dfdx gives each tie the whole of it.)
+/// from it: the value is m, and the gradient is shared equally. (dfdx gives each tie the whole of it, and takes a number
+/// before NaN, which would be hidden: all NaN are added to m.)
 fn extreme<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     op: Reduce,
@@ -141,11 +142,17 @@ fn extreme<E: Float, D: Device<E>>(
     axes: &[usize],
 ) -> Result<Tensor<E, D>> {
     let m = blocks(cx, &x.detached(), axes, if op == Reduce::Max { largest } else { smallest })?;
+    let zeros = filled(cx, x.dims(), 0.)?;
+    let poison = cx.compose(&[&x.detached()], x.dims().to_vec(), |x| {
+        let x = x.retaped::<NoneTape>();
+        x.try_ne(&x)?.try_choose(x.retaped(), zeros.flat().clone())
+    })?;
+    let poison = blocks(cx, &poison, axes, sum)?;
+    let m = binary(cx, Binary::Add, &m, &poison)?;
     if !cx.records(&[x]) {
         return Ok(m);
     }
     let wide = expand(cx, &m, x.dims())?;
-    let zeros = filled(cx, x.dims(), 0.)?;
     let ones = filled(cx, x.dims(), 1.)?;
     let ties = cx.compose(&[&wide], x.dims().to_vec(), |m| {
         let equal = x.flat().try_eq(&m.retaped::<NoneTape>())?;

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Context, KernelChoice, Tensor},
-    kernels::{Backend, Binary, Reduce, Unary},
+    kernels::{Backend, Binary, PoolSpec, Reduce, Unary},
 };
 use dfdx::prelude::Cpu;
 
@@ -65,6 +65,27 @@ fn nothing_hides_nan_and_nothing_overflows() {
         {
             assert!(unary(op, &[f64::NAN], kernels).0[0].is_nan(), "{op:?} {kernels:?}");
         }
+        let x: (&[usize], &[f64]) = (&[1, 1, 3], &[1., f64::NAN, 2.]);
+        for op in [Reduce::Max, Reduce::Min, Reduce::Sum, Reduce::Prod] {
+            assert!(
+                run([x], kernels, |cx, [x]| Cpu::reduce(cx, op, x, &[2], false)).0[0].is_nan(),
+                "{op:?} {kernels:?}"
+            );
+        }
+        for op in [Binary::Max, Binary::Min] {
+            let (y, _) = run([x, (&[3], &[f64::NAN, 1., 3.])], kernels, |cx, [a, b]| Cpu::binary(cx, op, a, b));
+            assert!(y[0].is_nan() && y[1].is_nan() && !y[2].is_nan(), "{op:?} {kernels:?}");
+        }
+        let window = PoolSpec {
+            kernel: vec![2],
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![[1, 0]],
+            output: vec![3],
+            count_include_pad: false,
+        };
+        let (y, _) = run([x], kernels, |cx, [x]| Cpu::max_pool(cx, x, &window));
+        assert!(y[0] == 1. && y[1].is_nan() && y[2].is_nan(), "{y:?} {kernels:?}");
         let (y, dx) = unary(Unary::Elu { alpha: 1. }, &[1e4, -1e4], kernels);
         assert_eq!((y, dx), (vec![1e4, -1.], vec![1., 0.]));
         let (y, dx) = unary(Unary::Softplus, &[1e4, -1e4, 0., -20.], kernels);
