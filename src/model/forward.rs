@@ -97,7 +97,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// A recorded forward pass over `batch`, whose gradient will be added to `grads`.
     ///
     /// # Errors
-    /// [`Error::Data`] if the batch does not fit the model.
+    /// [`Error::Data`] if the batch does not fit the model, [`Error::Untrainable`] if its loss depends on no parameter.
     pub fn forward(&self, batch: &Batch, grads: Option<Grads<E, D>>) -> Result<Forward<E, D>> {
         let mut cx = Context::recording(self.dev.clone(), self.options.kernels);
         let statistics = match self.options.bn {
@@ -107,6 +107,9 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let seed = self.next_seed();
         let dropout = if self.options.dropout { DropoutMode::On(seed) } else { DropoutMode::Off };
         let (_, rows) = self.score(&mut cx, batch, Mode { statistics, dropout })?;
+        if !rows.losses.tracked() {
+            return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
+        }
         let losses = rows.losses.to_vec();
         let total: f64 = rows.weights.iter().sum();
         let sum: f64 = losses.iter().zip(&rows.weights).map(|(l, w)| l.f64() * w).sum();

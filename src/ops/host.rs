@@ -62,7 +62,7 @@ pub fn map<T: Element, U: Element>(a: &ArrayD<T>, f: impl Fn(T) -> U) -> HostTen
 }
 
 /// Two tensors of the same element type: the second as an array of the first's type.
-pub fn same<'a, T: Element>(b: &'a HostTensor) -> Result<&'a ArrayD<T>> {
+pub fn same<T: Element>(b: &HostTensor) -> Result<&ArrayD<T>> {
     T::array(b).ok_or_else(|| problem(format!("inputs of types {} and {}", T::DTYPE, b.dtype())))
 }
 

@@ -19,6 +19,7 @@ pub mod support;
 
 mod elementwise;
 mod logic;
+mod loss;
 mod math;
 mod nn;
 mod reduce;

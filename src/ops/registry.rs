@@ -1,6 +1,8 @@
 //! The operators, a line each.
 
-use super::{Built, NodeContext, elementwise::*, logic::*, math::*, nn::*, operator_name, problem, reduce, shape::*};
+use super::{
+    Built, NodeContext, elementwise::*, logic::*, loss::*, math::*, nn::*, operator_name, problem, reduce, shape::*,
+};
 use crate::{
     engine::Float,
     error::{Error, Result},
@@ -198,6 +200,9 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Not", 7, (1, 1), 1, Flat, SLOW, boolean::not),
         op("Or", 7, (2, 2), 1, Flat, SLOW, boolean::pair),
         op("Xor", 7, (2, 2), 1, Flat, SLOW, boolean::pair),
+        // loss
+        op("NegativeLogLikelihoodLoss", 12, (2, 3), 1, Only(&[0]), SLOW, cross_entropy::build),
+        op("SoftmaxCrossEntropyLoss", 12, (2, 3), 2, Only(&[0]), FAST, cross_entropy::build),
         // math
         op("CumSum", 11, (2, 2), 1, All, FAST, cumsum::build),
         op("Einsum", 12, (1, MANY), 1, All, FAST, einsum::build),

@@ -1,5 +1,7 @@
 //! The model against PyTorch, on the fixtures: logits, losses and gradients of real rows.
 
+mod small;
+
 use dfdx::prelude::Cpu;
 use onnx_forget::{
     data::{self, Batch, DataConfig, InputSpec, Signature},

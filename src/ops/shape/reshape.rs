@@ -39,7 +39,7 @@ fn target(dims: &[usize], shape: &[i64], allow_zero: bool) -> Result<Vec<usize>>
             shape.iter().zip(&target).filter(|(s, _)| **s != -1).try_fold(1usize, |n, (_, &d)| n.checked_mul(d));
         let known = known.filter(|&n| n > 0).ok_or_else(misfit)?;
         let total: usize = dims.iter().product();
-        if total % known != 0 {
+        if !total.is_multiple_of(known) {
             return Err(misfit());
         }
         if let Some(place) = inferred.and_then(|i| target.get_mut(i)) {

@@ -44,7 +44,7 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
 }
 
 fn equal(extent: usize, outputs: usize, uneven: bool) -> Result<Vec<usize>> {
-    if outputs == 0 || (!uneven && extent % outputs != 0) {
+    if outputs == 0 || (!uneven && !extent.is_multiple_of(outputs)) {
         return Err(problem(format!("an extent of {extent} has no {outputs} equal parts")));
     }
     let size = extent.div_ceil(outputs);
