@@ -12,7 +12,9 @@ use crate::{
     graph::training::LossPlan,
     kernels::Backend,
     ops::{DropoutMode, Mode, Statistics},
+    tensor::HostTensor,
 };
+use std::collections::BTreeMap;
 
 /// What the rows of a batch score, in inference.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,18 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let width = scores.len() / batch.rows().max(1);
         let weights = rows.weights.iter().map(|&w| w as f32).collect();
         Ok(Scores { losses: narrow(&rows.losses), weights, logits: narrow(&scores), width })
+    }
+
+    /// The value that the loss is computed from, in inference, without any labels.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if `inputs` does not fit the model.
+    pub fn raw_scores(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<HostTensor> {
+        let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
+        match self.run(&mut cx, self.scoring()?.1, inputs, Mode::default())?.pop() {
+            Some(Value::Float(scores)) => Ok(scores.to_host()),
+            _ => Err(Error::Untrainable("the model's scores are integers: no loss can be taken of them".into())),
+        }
     }
 
     /// A recorded forward pass over `batch`, whose gradient will be added to `grads`.

@@ -1,8 +1,8 @@
 //! The forward check before and after, and the gradient check, on a model and its file.
 
 use super::{
-    Comparison, GradientReport, Library, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes, ScoreOutput,
-    Settings, Subject, TractRunner, compare, gradient, loss, ours, prepare::Prepared,
+    Comparison, GradientReport, Library, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes,
+    ScoreOutput, Settings, Subject, TractRunner, compare, gradient, loss, ours, prepare::Prepared,
 };
 use crate::{
     data::{Batch, Targets},
@@ -11,7 +11,7 @@ use crate::{
         Graph,
         training::{LossKind, LossPlan},
     },
-    onnx::{OnnxFile, ReadOptions},
+    onnx::OnnxFile,
     tensor::HostTensor,
     writeback::{self, Change},
 };
@@ -75,7 +75,7 @@ impl Parity<'_> {
         for batch in batches {
             let fed = ours::feeds(self.graph, self.plan, batch)?;
             // Outputs that only training has are not in the copy that runtimes are given.
-            let mut ours = subject.outputs(&fed)?;
+            let mut ours = ours::as_declared(self.graph, subject.outputs(&fed)?);
             ours.retain(|(name, _)| prepared.outputs.contains(name));
             our_loss += subject.losses(batch)?.iter().map(|&l| f64::from(l)).sum::<f64>();
             let mut reference: Option<Outputs> = None;
@@ -84,7 +84,7 @@ impl Parity<'_> {
                 let mut theirs = runner.run(&fed).map_err(cannot)?;
                 let shown = prepared.scores.as_ref().and_then(|n| theirs.iter().find(|(name, _)| name == n));
                 let sum = shown.map(|(_, scores)| loss::rows(self.plan, scores, &batch.targets)).transpose();
-                let sum = sum.ok().flatten().map(|rows| rows.iter().sum::<f64>());
+                let sum = sum.ok().flatten().map(|rows| rows.iter().map(|r| r.loss).sum::<f64>());
                 *loss = loss.zip(sum).map(|(all, sum)| all + sum);
                 if !prepared.scores_are_public {
                     theirs.retain(|(name, _)| Some(name) != prepared.scores.as_ref());
@@ -108,49 +108,79 @@ impl Parity<'_> {
         Ok(ParityReport::judge(reports.collect(), loaded.not_available, between.as_ref(), self.settings.tolerance))
     }
 
-    /// Compares the gradient of `subject` with differences of the first runtime's loss on `batch`.
+    /// Compares the gradient of `subject` with differences of the deciding runtime's loss on `batch`.
     ///
     /// # Errors
-    /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime that decides cannot
-    /// load or run the model, or its scores lie where no output reaches.
+    /// As [`gradient_over`](Parity::gradient_over).
     pub fn gradient(&self, subject: &dyn Subject, batch: &Batch) -> Result<GradientReport> {
+        self.gradient_over(subject, std::slice::from_ref(batch))
+    }
+
+    /// Compares the gradient of `subject` with differences of the deciding runtime's loss on the first rows of
+    /// `batches`, [`Settings::gradient_rows`] at most where batches can be cut.
+    ///
+    /// # Errors
+    /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
+    /// model, or its scores lie where no output reaches.
+    pub fn gradient_over(&self, subject: &dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
         let prepared = Prepared::new(self.file, self.graph, self.plan.scores)?;
         let Some(scores) = prepared.scores.clone() else {
             let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
                        functions (onnx.inliner) and try again";
             return Err(Error::ParityBefore(why.into()));
         };
-        let fed = ours::feeds(self.graph, self.plan, batch)?;
+        let batches = ours::first_rows(self.graph, batches, self.settings.gradient_rows);
+        let fed = batches.iter().map(|b| ours::feeds(self.graph, self.plan, b)).collect::<Result<Vec<_>>>()?;
+        let Some(example) = fed.first() else {
+            return Err(Error::ParityBefore("there are no rows to check the gradient on".into()));
+        };
         let parameters = subject.parameters()?;
-        let gradient = subject.gradient(batch)?;
-        let file = OnnxFile::open(&prepared.path, &ReadOptions::default())?;
+        let file = OnnxFile::open(&prepared.path, self.file.options())?;
         let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir().map_err(|e| Error::Write {
             path: std::env::temp_dir(),
             problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
         })?;
-        let mut runtime = String::new();
-        let mut loss = |moved: &gradient::Moved| -> Result<f64> {
-            let changes: Vec<Change> = moved
-                .iter()
-                .filter_map(|(at, values)| Some(Change { name: parameters.get(*at)?.name.clone(), values: values.clone() }))
-                .collect();
+        let evaluate = |moved: &gradient::Moved| -> Result<(f64, Vec<f64>)> {
+            let change = |(at, values): (&usize, &Vec<f32>)| {
+                Some(Change { name: parameters.get(*at)?.name.clone(), values: values.clone() })
+            };
+            let changes: Vec<Change> = moved.iter().filter_map(change).collect();
             let spliced = writeback::splice_to_temp(&file, &changes, folder.path())?;
-            let runner = self.deciding(&spliced.path, &prepared, &fed)?;
-            runtime = runner.name().into();
+            let runner = self.deciding(&spliced.path, &prepared, example)?;
             let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
-            let outputs = runner.run(&fed).map_err(cannot)?;
-            let shown = outputs.iter().find(|(name, _)| *name == scores);
-            let (_, shown) = shown.ok_or_else(|| cannot(format!("it does not give output {scores}")))?;
-            loss::mean(self.plan, shown, batch)
+            let (mut sum, mut weights) = (0.0, Vec::new());
+            for (batch, fed) in batches.iter().zip(&fed) {
+                let outputs = runner.run(fed).map_err(cannot)?;
+                let shown = outputs.iter().find(|(name, _)| *name == scores);
+                let (_, shown) = shown.ok_or_else(|| cannot(format!("it does not give output {scores}")))?;
+                let rows = loss::rows(self.plan, shown, &batch.targets)?;
+                sum += rows.iter().map(|r| r.weight * r.loss).sum::<f64>();
+                weights.push(rows.iter().map(|r| r.weight).sum());
+            }
+            Ok((sum / weights.iter().sum::<f64>(), weights))
         };
-        let mut report = gradient::check(&parameters, &gradient, &mut loss, self.settings.gradient)?;
-        report.runtime = runtime;
-        report.rows = batch.rows();
+        let (_, weights) = evaluate(&gradient::Moved::new())?;
+        let total: f64 = weights.iter().sum();
+        let mut ours: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
+        for (batch, weight) in batches.iter().zip(weights) {
+            for (sum, part) in ours.iter_mut().zip(subject.gradient(batch)?) {
+                sum.iter_mut().zip(part).for_each(|(s, g)| *s += (weight / total) as f32 * g);
+            }
+        }
+        let mut loss = |moved: &gradient::Moved| Ok(evaluate(moved)?.0);
+        let mut report = gradient::check(&parameters, &ours, &mut loss, self.settings.gradient)?;
+        report.runtime = if self.settings.runtimes == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
+        report.rows = batches.iter().map(Batch::rows).sum();
         Ok(report)
     }
 
     /// The runtime that decides, for the file at `path`.
-    fn deciding(&self, path: &Path, prepared: &Prepared, fed: &BTreeMap<String, HostTensor>) -> Result<Box<dyn Runner>> {
+    fn deciding(
+        &self,
+        path: &Path,
+        prepared: &Prepared,
+        fed: &BTreeMap<String, HostTensor>,
+    ) -> Result<Box<dyn Runner>> {
         let cannot = |name, why| Error::ParityBefore(format!("{name} cannot load the model: {why}"));
         Ok(match self.settings.runtimes {
             Runtimes::Both | Runtimes::Ort => {
@@ -188,17 +218,10 @@ impl Parity<'_> {
 
     /// The output of the graph that classes are read from, if the model classifies.
     fn score_output(&self, prepared: &Prepared, batch: &Batch) -> Option<ScoreOutput> {
-        let classifies = match (&batch.targets, self.plan.kind) {
-            (_, LossKind::Mse) => false,
-            (Targets::Classes(_), _) => true,
-            (Targets::Values { width, .. }, kind) => *width == 1 || kind != LossKind::Bce,
-        };
-        let seen_through = |op: &str| self.plan.seen_through.iter().any(|s| s.contains(op));
-        let (threshold, name) = match (&prepared.scores, prepared.scores_are_public) {
-            (Some(name), true) => (0.0, name.clone()),
-            // The classes are those of the output that the scores end in, through Softmax or Sigmoid.
-            _ => (if seen_through("Sigmoid") { 0.5 } else { 0.0 }, prepared.outputs.first()?.clone()),
-        };
-        classifies.then_some(ScoreOutput { name, threshold })
+        let classifies = self.plan.kind != LossKind::Mse && matches!(batch.targets, Targets::Classes(_));
+        let name = self.plan.output.and_then(|id| self.graph.values.get(id.0)).map(|v| v.name.clone())?;
+        // A probability above a half, where the logits are seen through a Sigmoid, is a logit above 0.
+        let logits = Some(&name) == prepared.scores.as_ref();
+        classifies.then_some(ScoreOutput { name, threshold: if logits { 0.0 } else { 0.5 } })
     }
 }

@@ -196,6 +196,9 @@ fn tensors(
             out.max_abs_diff = largest as f64;
             out.problems.push(format!("output {name} ({}) must be equal: {differ} values differ", reference.dtype()));
         }
+        if scores.is_some() {
+            (out.rows, out.same_class) = (a.len(), a.len() - differ);
+        }
         return out;
     }
     let (a, b) = (reference.to_f64(), candidate.to_f64());
@@ -218,11 +221,9 @@ fn tensors(
             .push(format!("output {name}: infinite on one side only, or of opposite sign, in {infinite} places"));
     }
     if let Some(scores) = scores {
-        let width = reference.dims().last().copied().unwrap_or(1).max(1);
-        for (r, c) in a.chunks(width).zip(b.chunks(width)) {
-            out.rows += 1;
-            out.same_class += usize::from(class(r, scores.threshold) == class(c, scores.threshold));
-        }
+        let (ours, theirs) = (classes(&b, reference.dims(), scores), classes(&a, reference.dims(), scores));
+        out.rows = theirs.len();
+        out.same_class = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
     }
     out
 }
@@ -241,12 +242,21 @@ fn float(out: &mut Comparison, reference: f64, candidate: f64, tolerance: Tolera
     out.rtol_needed = worse(out.rtol_needed, rtol);
 }
 
-/// Index of the largest score, the first among equals; one score is compared with `threshold`.
-fn class(scores: &[f64], threshold: f64) -> usize {
-    match scores {
-        [one] => usize::from(*one > threshold),
-        many => many.iter().enumerate().fold((0, f64::NEG_INFINITY), |m, (i, &x)| if x > m.1 { (i, x) } else { m }).0,
+/// The class of each row and position of scores (rows, classes, positions…), axes of extent 1 apart: the index of the
+/// largest score, the first among equals; a score without rivals is compared with the threshold.
+fn classes(scores: &[f64], dims: &[usize], output: &ScoreOutput) -> Vec<usize> {
+    let rows = dims.first().copied().unwrap_or(1).max(1);
+    let width = scores.len() / rows;
+    let count = dims.iter().skip(1).copied().find(|&d| d != 1).unwrap_or(1);
+    if count <= 1 || width == 0 {
+        return scores.iter().map(|&z| usize::from(z > output.threshold)).collect();
     }
+    let positions = width / count;
+    let class = |row: &[f64], position: usize| {
+        let scores = row.iter().skip(position).step_by(positions).enumerate();
+        scores.fold((0, f64::NEG_INFINITY), |best, (i, &z)| if z > best.1 { (i, z) } else { best }).0
+    };
+    scores.chunks(width).flat_map(|row| (0..positions).map(move |position| class(row, position))).collect()
 }
 
 #[cfg(test)]

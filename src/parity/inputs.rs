@@ -6,8 +6,12 @@
 
 use super::random::Random;
 use crate::{
+    data::Targets,
     error::{Error, Result},
-    graph::{Attr, Dim, Graph, Node, TypeInfo, ValueId},
+    graph::{
+        Attr, Dim, Graph, Node, TypeInfo, ValueId,
+        training::{LossKind, LossPlan},
+    },
     tensor::{DType, HostTensor},
 };
 use half::{bf16, f16};
@@ -121,6 +125,34 @@ fn tensor(dtype: DType, dims: &[usize], random: &mut Random, range: Option<usize
         DType::Bool if ones => HostTensor::new(dims, vec![true; n]),
         DType::Bool => HostTensor::new(dims, (0..n).map(|_| random.below(2) == 1).collect()),
     }
+}
+
+/// Random labels for scores of shape `dims` (rows, then classes or values, then positions; axes of extent 1 apart).
+///
+/// # Errors
+/// [`Error::Untrainable`] if there is no row axis.
+pub fn labels(plan: &LossPlan, dims: &[usize], seed: u64, batch: u64) -> Result<Targets> {
+    let mut random = Random::new(seed, (batch << 16) | 0xffff);
+    let (Some(&rows), width) = (dims.first(), dims.iter().skip(1).product::<usize>()) else {
+        return Err(Error::Untrainable("the model's scores are a single number: there are no rows".into()));
+    };
+    let mut values = |width: usize, mut one: Box<dyn FnMut(&mut Random) -> f64>| Targets::Values {
+        width,
+        values: (0..rows * width).map(|_| one(&mut random) as f32).collect(),
+    };
+    Ok(match plan.kind {
+        LossKind::Mse => values(width, Box::new(Random::normal)),
+        LossKind::CrossEntropy | LossKind::Graph if width > 1 => {
+            let classes = dims.iter().skip(1).copied().find(|&d| d != 1).unwrap_or(1);
+            match values(width / classes, Box::new(move |r| r.below(classes) as f64)) {
+                Targets::Values { width: 1, values } => Targets::Classes(values.iter().map(|&v| v as i64).collect()),
+                positions => positions,
+            }
+        }
+        LossKind::Graph => Targets::Classes(vec![0; rows]),
+        _ if width == 1 => Targets::Classes((0..rows).map(|_| random.below(2) as i64).collect()),
+        _ => values(width, Box::new(|r| r.below(2) as f64)),
+    })
 }
 
 /// Operators whose outputs hold elements of their first input (or of all, for Concat) and nothing else.

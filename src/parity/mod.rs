@@ -7,31 +7,33 @@
 //! onnxruntime is found by [`ort_library`]; tract is part of the program. A runtime is given the model's own file, or
 //! a temporary copy set to inference ([`prepare`]).
 
-//TMP mod check;
+mod check;
 pub mod compare;
 pub mod gradient;
 pub mod inputs;
-//TMP mod loss;
+mod loss;
 mod ort;
 mod ort_fetch;
 pub mod ort_library;
-//TMP mod ours;
-//TMP mod prepare;
+mod ours;
+mod prepare;
 mod quiet;
 mod random;
 mod record;
 mod tract;
+pub mod verify;
 
-//TMP pub use check::Parity;
+pub use check::Parity;
 pub use compare::{Comparison, Outputs, ScoreOutput, Tolerance};
 pub use gradient::{GradientOptions, GradientReport, Movable};
 pub use ort::{Library, OrtRunner};
 pub use ort_library::Search;
-//TMP pub use ours::Subject;
+pub use ours::Subject;
 pub use record::{BetweenRuntimes, NotAvailable, ParityReport, RuntimeReport};
 pub use tract::TractRunner;
 
 use crate::{error::Result, tensor::HostTensor};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Something that runs a model.
@@ -48,7 +50,8 @@ pub trait Runner {
 }
 
 /// Which runtimes to compare with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Runtimes {
     /// onnxruntime, which must be there, and beside it tract, if it takes the model.
     #[default]
@@ -72,6 +75,8 @@ pub struct Settings {
     pub tolerance: Tolerance,
     /// The gradient check.
     pub gradient: GradientOptions,
+    /// The gradient check takes no more rows than this.
+    pub gradient_rows: usize,
 }
 
 impl Settings {
@@ -83,6 +88,7 @@ impl Settings {
             threads: 0,
             tolerance: Tolerance::RUNTIMES,
             gradient: GradientOptions::default(),
+            gradient_rows: 64,
         }
     }
 }

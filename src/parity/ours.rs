@@ -3,14 +3,17 @@
 use super::{compare::Outputs, gradient::Movable};
 use crate::{
     data::{Batch, Targets},
+    each,
     engine::Float,
     error::{Error, Result},
-    graph::{Dim, Graph, training::LossPlan},
+    graph::{Dim, Graph, ValueId, training::LossPlan},
     kernels::Backend,
-    model::Model,
-    tensor::{DType, HostTensor},
+    model::{Model, Parameter},
+    tensor::{DType, Element, HostTensor},
 };
-use std::collections::BTreeMap;
+use half::{bf16, f16};
+use ndarray::{ArrayD, Axis, Slice};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// The model under test.
 pub trait Subject {
@@ -36,7 +39,7 @@ impl<E: Float, D: Backend<E>> Subject for Model<E, D> {
     }
 
     fn parameters(&self) -> Result<Vec<Movable>> {
-        let movable = |p: &crate::model::Parameter<E, D>| Movable {
+        let movable = |p: &Parameter<E, D>| Movable {
             name: p.name.clone(),
             dtype: p.dtype,
             values: p.tensor.to_vec().into_iter().map(|x| x.f64() as f32).collect(),
@@ -45,12 +48,29 @@ impl<E: Float, D: Backend<E>> Subject for Model<E, D> {
     }
 
     fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
-        let mut gradients = self.forward(batch, None)?.backward(1.0)?;
-        let one = |p: &crate::model::Parameter<E, D>| {
-            Ok(gradients.to_vec(&p.tensor)?.into_iter().map(|x| x.f64() as f32).collect())
-        };
-        Model::parameters(self).iter().map(one).collect()
+        let (_, gradients) = self.gradient_wrt_parameters(batch)?;
+        Ok(gradients.into_iter().map(|g| g.into_iter().map(|x| x.f64() as f32).collect()).collect())
     }
+}
+
+/// Outputs in the element types that the graph declares: the model computes all floats in one.
+pub(super) fn as_declared(graph: &Graph, outputs: Outputs) -> Outputs {
+    let declared = |name: &str| graph.values.get(graph.by_name.get(name)?.0)?.ty.as_ref()?.dtype;
+    let convert = |(name, tensor): (String, HostTensor)| {
+        let (dims, to) = (tensor.dims().to_vec(), declared(&name).unwrap_or(tensor.dtype()));
+        if to == tensor.dtype() || !to.is_float() || !tensor.dtype().is_float() {
+            return (name, tensor);
+        }
+        let values = tensor.to_f64().into_iter();
+        let converted = match to {
+            DType::F16 => HostTensor::new(&dims, values.map(f16::from_f64).collect()),
+            DType::BF16 => HostTensor::new(&dims, values.map(bf16::from_f64).collect()),
+            DType::F64 => HostTensor::new(&dims, values.collect()),
+            _ => HostTensor::new(&dims, values.map(|x| x as f32).collect()),
+        };
+        (name, converted.unwrap_or(tensor))
+    };
+    outputs.into_iter().map(convert).collect()
 }
 
 /// What a runtime is fed for a batch: its inputs and, where the graph holds the loss, the labels.
@@ -80,7 +100,10 @@ pub(super) fn feeds(graph: &Graph, plan: &LossPlan, batch: &Batch) -> Result<BTr
     }
     let misfit = || {
         let shape = declared.map(|d| d.iter().map(dim).collect::<Vec<_>>().join(", ")).unwrap_or_default();
-        Error::Untrainable(format!("the graph's label input {} ({dtype}, [{shape}]) does not take these targets", label.name))
+        Error::Untrainable(format!(
+            "the graph's label input {} ({dtype}, [{shape}]) does not take these targets",
+            label.name
+        ))
     };
     let tensor = match dtype {
         DType::I64 => HostTensor::new(&dims, values.iter().map(|&v| v as i64).collect()),
@@ -91,6 +114,41 @@ pub(super) fn feeds(graph: &Graph, plan: &LossPlan, batch: &Batch) -> Result<BTr
     };
     fed.insert(label.name.clone(), tensor.ok_or_else(misfit)?);
     Ok(fed)
+}
+
+/// The first `limit` rows of `batches`, or a few more where a batch cannot be cut: it can if every input has a row axis
+/// that may have any extent.
+pub(super) fn first_rows<'b>(graph: &Graph, batches: &'b [Batch], limit: usize) -> Vec<Cow<'b, Batch>> {
+    let open = |input: &ValueId| !matches!(graph.declared_dims(*input).and_then(|d| d.first()), Some(Dim::Fixed(_)));
+    let may_cut = graph.inputs.iter().all(open);
+    let (mut left, mut taken) = (limit.max(1), Vec::new());
+    for batch in batches {
+        if left == 0 {
+            break;
+        }
+        let cut = if may_cut && batch.rows() > left { cut(batch, left) } else { None };
+        left = left.saturating_sub(batch.rows());
+        taken.push(cut.map_or(Cow::Borrowed(batch), Cow::Owned));
+    }
+    taken
+}
+
+fn cut(batch: &Batch, limit: usize) -> Option<Batch> {
+    let cut = |tensor: &HostTensor| -> Option<HostTensor> {
+        (tensor.dims().first() == Some(&batch.rows())).then(|| each!(tensor, a => cut_array(a, limit)))
+    };
+    let inputs = batch.inputs.iter().map(|(name, t)| Some((name.clone(), cut(t)?))).collect::<Option<_>>()?;
+    let targets = match &batch.targets {
+        Targets::Classes(classes) => Targets::Classes(classes.iter().take(limit).copied().collect()),
+        Targets::Values { width, values } => {
+            Targets::Values { width: *width, values: values.iter().take(limit * width).copied().collect() }
+        }
+    };
+    Some(Batch { inputs, targets })
+}
+
+fn cut_array<T: Element>(array: &ArrayD<T>, rows: usize) -> HostTensor {
+    T::wrap(array.slice_axis(Axis(0), Slice::from(..rows)).to_owned())
 }
 
 fn dim(dim: &Dim) -> String {

@@ -1,0 +1,135 @@
+//! `verify`: the forward and the gradient check alone, on given rows or on seeded random ones.
+
+use super::{GradientReport, Parity, ParityReport, Settings, inputs};
+use crate::{
+    data::Batch,
+    error::{Error, Result},
+    graph::{Graph, trainable::Decision, training::LossPlan},
+    kernels::Backend,
+    model::{Model, ModelOptions},
+    onnx::OnnxFile,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `verify` found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verification {
+    /// Whether the model can be unlearned with: all operators are there, a loss and trainable parameters.
+    pub supported: bool,
+    /// If not, why.
+    pub reasons: Vec<String>,
+    /// Which loss, and why.
+    pub loss: Option<String>,
+    /// Trainable tensors.
+    pub trainable: usize,
+    /// Outputs beside the runtimes'.
+    pub forward: Option<ParityReport>,
+    /// Gradient beside differences of the runtime's loss.
+    pub gradient: Option<GradientReport>,
+    /// Whether both agree.
+    pub passed: bool,
+}
+
+impl Verification {
+    /// For a model that cannot be used.
+    pub fn unsupported(error: &Error) -> Self {
+        Self {
+            supported: false,
+            reasons: error.to_string().lines().map(|l| l.trim().to_string()).collect(),
+            loss: None,
+            trainable: 0,
+            forward: None,
+            gradient: None,
+            passed: false,
+        }
+    }
+
+    /// [`Error::ParityBefore`] if a check failed.
+    pub fn require(&self) -> Result<()> {
+        let forward = self.forward.iter().filter(|f| !f.passed).map(|f| format!("outputs: {}", f.verdict));
+        let gradient = self.gradient.iter().filter(|g| !g.passed).map(|g| format!("gradient: {}", g.verdict()));
+        let failed: Vec<String> = forward.chain(gradient).collect();
+        if failed.is_empty() { Ok(()) } else { Err(Error::ParityBefore(failed.join("; "))) }
+    }
+}
+
+/// Random rows to verify on.
+#[derive(Clone, Debug)]
+pub struct RandomRows {
+    /// Extents of named dimensions; others are 2.
+    pub dims: BTreeMap<String, usize>,
+    /// Rows, at least: whole batches are made.
+    pub rows: usize,
+    /// Seed of inputs and labels.
+    pub seed: u64,
+}
+
+/// A model to verify.
+pub struct Candidate<'a> {
+    /// The file.
+    pub file: &'a OnnxFile,
+    /// Its graph.
+    pub graph: &'a Graph,
+    /// Its loss.
+    pub plan: &'a LossPlan,
+    /// What is trainable.
+    pub decisions: &'a [Decision],
+    /// How to compute.
+    pub options: ModelOptions,
+}
+
+impl Candidate<'_> {
+    /// The model on `device`.
+    ///
+    /// # Errors
+    /// Those of [`Model::build`]: the model is not supported.
+    pub fn model<D: Backend<f32>>(&self, device: D) -> Result<Model<f32, D>> {
+        Model::build(self.graph, self.plan, self.decisions, self.options, device)
+    }
+
+    /// Seeded random batches for `model`, as many as it takes for the rows that are asked for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the file does not tell what the inputs are; those of running the model.
+    pub fn random_batches<D: Backend<f32>>(&self, model: &Model<f32, D>, random: &RandomRows) -> Result<Vec<Batch>> {
+        inputs::require_known(self.graph, &random.dims)?;
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while rows < random.rows.max(1) {
+            let number = batches.len() as u64;
+            let fed = inputs::random(self.graph, self.plan.label_input, &random.dims, random.seed, number)?;
+            let dims = model.raw_scores(&fed)?.dims().to_vec();
+            let targets = inputs::labels(self.plan, &dims, random.seed, number)?;
+            if targets.rows() == 0 {
+                return Err(Error::Usage("the model's scores have no rows: give --dim NAME=N a larger N".into()));
+            }
+            rows += targets.rows();
+            batches.push(Batch { inputs: fed, targets });
+        }
+        Ok(batches)
+    }
+
+    /// Runs both checks on `batches`.
+    ///
+    /// # Errors
+    /// Those of [`Parity::before`] and [`Parity::gradient_over`]; a check that ran and failed is in the result.
+    pub fn verify<D: Backend<f32>>(
+        &self,
+        model: &Model<f32, D>,
+        batches: &[Batch],
+        settings: &Settings,
+    ) -> Result<Verification> {
+        let parity = Parity { file: self.file, graph: self.graph, plan: self.plan, settings };
+        let forward = parity.before(model, batches)?;
+        let gradient = parity.gradient_over(model, batches)?;
+        Ok(Verification {
+            supported: true,
+            reasons: Vec::new(),
+            loss: Some(self.plan.why.clone()),
+            trainable: model.parameters().len(),
+            passed: forward.passed && gradient.passed,
+            forward: Some(forward),
+            gradient: Some(gradient),
+        })
+    }
+}
