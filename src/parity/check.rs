@@ -170,7 +170,7 @@ impl Parity<'_> {
         let mut loss = |moved: &gradient::Moved| Ok(evaluate(moved)?.0);
         let mut report = gradient::check(&parameters, &ours, &mut loss, self.settings.gradient)?;
         report.runtime = if self.settings.runtimes == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
-        report.rows = batches.iter().map(Batch::rows).sum();
+        report.rows = batches.iter().map(|b| b.rows()).sum();
         Ok(report)
     }
 

@@ -170,8 +170,8 @@ fn locations(proto: &ModelProto) -> BTreeSet<String> {
     }
     fn of_nodes(nodes: &[NodeProto], all: &mut BTreeSet<String>) {
         for attribute in nodes.iter().flat_map(|n| &n.attribute) {
-            attribute.t.iter().chain(&attribute.tensors).for_each(|t| of_tensor(t, all));
-            for graph in attribute.g.iter().chain(&attribute.graphs) {
+            attribute.t.iter().map(|t| &**t).chain(&attribute.tensors).for_each(|t| of_tensor(t, all));
+            for graph in attribute.g.iter().map(|g| &**g).chain(&attribute.graphs) {
                 graph.initializer.iter().for_each(|t| of_tensor(t, all));
                 of_nodes(&graph.node, all);
             }
