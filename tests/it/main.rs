@@ -1,4 +1,4 @@
-//! Tests of the program and of what crosses its rooms, in one binary.
+//! Tests of the whole program and across rooms, in one binary: linking the runtimes once is slow enough.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod data;
@@ -7,5 +7,6 @@ mod model_diff;
 mod mutation;
 mod onnx_models;
 mod operators;
+mod parity;
 mod writeback;
 mod writeback_refusals;

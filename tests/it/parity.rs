@@ -1,0 +1,306 @@
+//! Our model beside onnxruntime and tract, on models made here and on the fixtures.
+
+mod models;
+mod search;
+
+use models::{Net, classifier, conv_net, training_net};
+use onnx_forget::{
+    Error, Result,
+    data::{Batch, Targets},
+    graph::{
+        Graph,
+        trainable::{self, Decision},
+        training::{self, LabelKind, LossPlan},
+    },
+    model::{Model, ModelOptions},
+    onnx::{OnnxFile, ReadOptions},
+    parity::{
+        Movable, Outputs, Parity, Runtimes, Search, Settings, Subject,
+        verify::{Candidate, RandomRows, Verification},
+    },
+    tensor::{DType, HostTensor},
+    writeback::{self, Change},
+};
+use std::{collections::BTreeMap, path::Path};
+
+type Cpu = dfdx::tensor::Cpu;
+
+/// A model file, opened and built as `verify` does it.
+struct Opened {
+    file: OnnxFile,
+    graph: Graph,
+    plan: LossPlan,
+    decisions: Vec<Decision>,
+    model: Model<f32, Cpu>,
+    batches: Vec<Batch>,
+    settings: Settings,
+}
+
+impl Opened {
+    fn new(path: &Path) -> Self {
+        Self::with(path, &[("batch", 8)])
+    }
+
+    fn with(path: &Path, dims: &[(&str, usize)]) -> Self {
+        let file = OnnxFile::open(path, &ReadOptions::default()).unwrap();
+        let graph = onnx_forget::graph::build::build(&file).unwrap();
+        let plan = training::plan(&graph, None, LabelKind::Unknown).unwrap();
+        let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+        let candidate = Candidate {
+            file: &file,
+            graph: &graph,
+            plan: &plan,
+            decisions: &decisions,
+            options: ModelOptions::default(),
+        };
+        let model = candidate.model(Cpu::default()).unwrap();
+        let dims: BTreeMap<String, usize> = dims
+            .iter()
+            .filter(|(name, _)| {
+                onnx_forget::parity::inputs::require_known(&graph, &[(name.to_string(), 1)].into()).is_ok()
+            })
+            .map(|(name, n)| (name.to_string(), *n))
+            .collect();
+        let batches = candidate.random_batches(&model, &RandomRows { dims, rows: 16, seed: 11 }).unwrap();
+        let settings = Settings { threads: 2, ..Settings::from_environment(false) };
+        Self { file, graph, plan, decisions, model, batches, settings }
+    }
+
+    fn parity(&self) -> Parity<'_> {
+        Parity { file: &self.file, graph: &self.graph, plan: &self.plan, settings: &self.settings }
+    }
+
+    fn verify(&self) -> Verification {
+        let Self { file, graph, plan, decisions, .. } = self;
+        let candidate = Candidate { file, graph, plan, decisions, options: ModelOptions::default() };
+        candidate.verify(&self.model, &self.batches, &self.settings).unwrap()
+    }
+}
+
+fn require_passed(found: &Verification, runtimes: usize) {
+    let (forward, gradient) = (found.forward.as_ref().unwrap(), found.gradient.as_ref().unwrap());
+    assert!(forward.passed, "{}", forward.verdict);
+    assert!(gradient.passed, "{}", gradient.verdict());
+    assert!(found.passed && found.require().is_ok());
+    assert_eq!(forward.runtimes.len(), runtimes, "{:?}", forward.not_available);
+    assert_eq!(gradient.directions, 3);
+    for runtime in &forward.runtimes {
+        assert!(runtime.passed && runtime.values > 0 && runtime.samples >= 16, "{runtime:?}");
+        assert!(runtime.loss_difference.unwrap().abs() < 1e-5, "{runtime:?}");
+    }
+}
+
+#[test]
+fn a_classifier_agrees_with_both_runtimes() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&classifier(folder.path(), DType::F32));
+    let found = opened.verify();
+    require_passed(&found, 2);
+    let forward = found.forward.unwrap();
+    let names: Vec<_> = forward.runtimes.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["onnxruntime", "tract"]);
+    assert!(forward.runtimes[0].version.starts_with("1."), "{}", forward.runtimes[0].version);
+    assert_eq!(forward.runtimes[0].top1_agreement, Some(1.0));
+    assert!(forward.between_runtimes.unwrap().passed);
+    let gradient = found.gradient.unwrap();
+    assert_eq!((gradient.runtime.as_str(), gradient.rows), ("onnxruntime", 16));
+    assert!(gradient.max_rel_error < 1e-2, "{gradient:?}");
+}
+
+#[test]
+fn half_precision_weights_are_moved_and_written_as_they_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    require_passed(&Opened::new(&classifier(folder.path(), DType::F16)).verify(), 2);
+}
+
+#[test]
+fn a_convolutional_net_seen_through_its_softmax() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&conv_net(folder.path()));
+    assert!(!opened.plan.seen_through.is_empty());
+    let found = opened.verify();
+    require_passed(&found, 2);
+    assert_eq!(found.forward.unwrap().runtimes[0].top1_agreement, Some(1.0));
+}
+
+#[test]
+fn training_flags_are_set_to_inference_for_the_runtimes_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = training_net(folder.path());
+    let before = std::fs::read(&path).unwrap();
+    let found = Opened::new(&path).verify();
+    require_passed(&found, found.forward.as_ref().unwrap().runtimes.len());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_loss_in_the_graph_is_fed_its_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&models::loss_in_graph(folder.path()));
+    assert!(opened.plan.label_input.is_some());
+    let found = opened.verify();
+    let runtimes = found.forward.as_ref().unwrap().runtimes.len();
+    require_passed(&found, runtimes);
+}
+
+#[test]
+fn tokens_stay_inside_the_embedding() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&models::embedding(folder.path()));
+    require_passed(&opened.verify(), 2);
+}
+
+#[test]
+fn tract_alone_needs_no_onnxruntime() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
+    opened.settings.runtimes = Runtimes::Tract;
+    opened.settings.search = Search { offline: true, ..Search::default() };
+    let found = opened.verify();
+    require_passed(&found, 1);
+    assert_eq!(found.gradient.unwrap().runtime, "tract");
+    assert_eq!(found.forward.unwrap().runtimes[0].name, "tract");
+}
+
+#[test]
+fn what_tract_cannot_load_is_reported_and_does_not_stop_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut net = Net::new(17);
+    net.input("x", DType::F32, &["batch", "4"]);
+    net.weight("w", &[4, 3]);
+    net.node("MatMul", &["x", "w"], &["y"], &[]);
+    // A local function: tract has none.
+    net.function("Twice", &["a"], &["b"], &[("Add", &["a", "a"], "b")]);
+    net.node("local:Twice", &["y"], &["scores"], &[]);
+    net.output("scores", DType::F32, &["batch", "3"]);
+    let mut opened = Opened::new(&net.write(folder.path()));
+    let found = opened.verify();
+    require_passed(&found, 1);
+    let forward = found.forward.unwrap();
+    assert_eq!(forward.not_available[0].name, "tract");
+    assert!(!forward.not_available[0].why.is_empty());
+    opened.settings.runtimes = Runtimes::Tract;
+    let error = opened.parity().before(&opened.model, &opened.batches).unwrap_err();
+    assert!(matches!(error, Error::ParityBefore(_)) && error.to_string().contains("tract"), "{error}");
+}
+
+/// The model, but for one deliberate mistake.
+struct Mistaken<'a> {
+    model: &'a Model<f32, Cpu>,
+    gradient_of: Option<usize>,
+    outputs: fn(Outputs) -> Outputs,
+}
+
+impl Subject for Mistaken<'_> {
+    fn outputs(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Outputs> {
+        Ok((self.outputs)(self.model.outputs(inputs)?))
+    }
+    fn losses(&self, batch: &Batch) -> Result<Vec<f32>> {
+        self.model.losses(batch)
+    }
+    fn parameters(&self) -> Result<Vec<Movable>> {
+        Subject::parameters(self.model)
+    }
+    fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+        let mut gradient = self.model.gradient(batch)?;
+        if let Some(at) = self.gradient_of {
+            gradient[at].iter_mut().for_each(|g| *g *= -0.5);
+        }
+        Ok(gradient)
+    }
+}
+
+#[test]
+fn a_wrong_gradient_is_caught_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&conv_net(folder.path()));
+    for (at, parameter) in opened.model.parameters().iter().enumerate() {
+        let wrong = Mistaken { model: &opened.model, gradient_of: Some(at), outputs: |o| o };
+        let report = opened.parity().gradient_over(&wrong, &opened.batches).unwrap();
+        assert!(!report.passed, "{}: {report:?}", parameter.name);
+        assert_eq!(report.failing[0].name, parameter.name, "{report:?}");
+        assert_eq!(report.failing.len(), 1, "{report:?}");
+        assert!(report.verdict().contains(&parameter.name));
+    }
+}
+
+#[test]
+fn wrong_outputs_are_caught() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&classifier(folder.path(), DType::F32));
+    let mistakes: [(fn(Outputs) -> Outputs, &str); 4] = [
+        (|o| o.into_iter().map(|(n, t)| (n, scaled(&t, 1.01))).collect(), "--rtol"),
+        (|_| Vec::new(), "missing"),
+        (|o| o.into_iter().map(|(n, t)| (n, scaled(&t, f32::NAN))).collect(), "NaN"),
+        (|o| o.into_iter().map(|(n, t)| (n, HostTensor::vector(t.to_f32()))).collect(), "shape"),
+    ];
+    for (outputs, word) in mistakes {
+        let wrong = Mistaken { model: &opened.model, gradient_of: None, outputs };
+        let report = opened.parity().before(&wrong, &opened.batches).unwrap();
+        let error = report.require_before().unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+fn scaled(tensor: &HostTensor, by: f32) -> HostTensor {
+    HostTensor::new(tensor.dims(), tensor.to_f32().into_iter().map(|x| x * by).collect()).unwrap()
+}
+
+#[test]
+fn the_written_file_is_the_model_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
+    let values: Vec<f32> = opened.model.parameters()[0].tensor.to_vec().iter().map(|x| x * 1.5 + 0.1).collect();
+    let change = Change { name: opened.model.parameters()[0].name.clone(), values: values.clone() };
+    let written = writeback::splice_to_temp(&opened.file, &[change], folder.path()).unwrap();
+    let before = opened.parity().after(&written.path, &opened.model, &opened.batches).unwrap();
+    assert_eq!(before.require_after().unwrap_err().exit_code(), 7);
+    opened.model.set_parameter(0, &values).unwrap();
+    let after = opened.parity().after(&written.path, &opened.model, &opened.batches).unwrap();
+    assert!(after.passed, "{}", after.verdict);
+}
+
+#[test]
+fn no_rows_are_no_agreement() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&classifier(folder.path(), DType::F32));
+    assert_eq!(opened.parity().before(&opened.model, &[]).unwrap_err().exit_code(), 5);
+    assert_eq!(opened.parity().gradient_over(&opened.model, &[]).unwrap_err().exit_code(), 5);
+}
+
+#[test]
+fn random_rows_fit_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::with(&classifier(folder.path(), DType::F32), &[]);
+    assert!(opened.batches.iter().all(|b| b.rows() == 2) && opened.batches.len() == 8);
+    let classes: Vec<i64> = opened
+        .batches
+        .iter()
+        .flat_map(|b| match &b.targets {
+            Targets::Classes(c) => c.clone(),
+            Targets::Values { .. } => panic!("classes expected"),
+        })
+        .collect();
+    assert!(classes.iter().all(|c| (0..3).contains(c)) && classes.iter().any(|&c| c != classes[0]));
+}
+
+/// Every export of the digits net: both exporters, external data, training flags, older forms.
+#[test]
+fn every_fixture_export_agrees() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut seen = 0;
+    for folder in ["digits-cnn", "digits-cnn/variants", "cancer-mlp", "notes-transformer"] {
+        for entry in std::fs::read_dir(fixtures.join(folder)).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == "onnx") {
+                let found = Opened::new(&path).verify();
+                let runtimes = found.forward.as_ref().unwrap().runtimes.len();
+                println!("{}: {:?}", path.display(), found.forward.as_ref().unwrap().not_available);
+                require_passed(&found, runtimes);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "{seen} fixtures");
+}
