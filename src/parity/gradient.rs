@@ -1,7 +1,8 @@
 //! The gradient check: our `⟨∇L, v⟩` against central differences of another runtime's loss along random directions.
 //!
-//! A direction `v` is normal, each parameter tensor's part scaled by the tensor's root mean square, so that every
-//! layer is moved by the same share. With `D(h) = (L(θ + hv) − L(θ − hv)) / 2h`, Richardson's
+//! A direction `v` is normal, each parameter tensor's part scaled by the tensor's root mean square, so that every layer
+//! is moved by a like share; a tensor that would outweigh the others in `⟨∇L, v⟩` is moved less, down to a tenth, so
+//! that an error in theirs shows too. With `D(h) = (L(θ + hv) − L(θ − hv)) / 2h`, Richardson's
 //! `R(h) = (4·D(h/2) − D(h)) / 3` removes the error in h². The step is the one at which `R(h)` and `R(h/2)` agree
 //! best: rounding in `f32` spoils small steps, curvature and kinks (Relu, MaxPool) large ones, and what they still
 //! disagree by is the estimated noise.
@@ -152,7 +153,8 @@ pub fn check(
     options: GradientOptions,
 ) -> Result<GradientReport> {
     let size = loss(&Moved::new())?.abs();
-    let mut checker = Checker { parameters, gradient, scales: scales(parameters), loss, seed: options.seed, size };
+    let mut checker =
+        Checker { parameters, gradient, scales: scales(parameters, gradient), loss, seed: options.seed, size };
     let all: Vec<usize> = (0..parameters.len()).collect();
     let estimates = (0..options.directions.max(1) as u64)
         .map(|direction| checker.estimate(direction, &all))
@@ -189,13 +191,20 @@ pub fn check(
 }
 
 /// What a step of 1 means for each tensor: its root mean square, but for tensors (near) zero a tenth of that of all
-/// parameters together, so that zero biases are moved too.
-fn scales(parameters: &[Movable]) -> Vec<f64> {
-    let squares = |p: &Movable| p.values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+/// parameters together, so that zero biases are moved too; then evened out by the expected share in `⟨∇L, v⟩`.
+fn scales(parameters: &[Movable], gradient: &[Vec<f32>]) -> Vec<f64> {
+    let squares = |values: &[f32]| values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
     let count: usize = parameters.iter().map(|p| p.values.len()).sum();
-    let overall = (parameters.iter().map(squares).sum::<f64>() / count.max(1) as f64).sqrt();
+    let overall = (parameters.iter().map(|p| squares(&p.values)).sum::<f64>() / count.max(1) as f64).sqrt();
     let least = if overall > 0.0 { 0.1 * overall } else { 0.01 };
-    parameters.iter().map(|p| (squares(p) / p.values.len().max(1) as f64).sqrt().max(least)).collect()
+    let size = |p: &Movable| (squares(&p.values) / p.values.len().max(1) as f64).sqrt().max(least);
+    let sizes: Vec<f64> = parameters.iter().map(size).collect();
+    let shares: Vec<f64> = sizes.iter().zip(gradient).map(|(size, g)| size * squares(g).sqrt()).collect();
+    let mut sorted: Vec<f64> = shares.iter().copied().filter(|s| s.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let typical = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    let even = |share: f64| if typical > 0.0 && share.is_finite() { (typical / share).clamp(0.1, 2.0) } else { 1.0 };
+    sizes.iter().zip(shares).map(|(size, share)| size * even(share)).collect()
 }
 
 fn rounded(x: f64, dtype: DType) -> f32 {
