@@ -1,8 +1,11 @@
 //! The forward check before and after, and the gradient check, on a model and its file.
 
 use super::{
-    Comparison, GradientReport, Library, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes,
-    ScoreOutput, Settings, Subject, TractRunner, compare, gradient, loss, ours, prepare::Prepared,
+    Comparison, GradientReport, Library, Movable, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes,
+    ScoreOutput, Settings, Subject, TractRunner, compare, gradient,
+    gradient::{Moved, Moving},
+    loss, ours,
+    prepare::Prepared,
 };
 use crate::{
     data::{Batch, Targets},
@@ -15,7 +18,7 @@ use crate::{
     tensor::HostTensor,
     writeback::{self, Change},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 /// A model under test and the file that it was built from.
 pub struct Parity<'a> {
@@ -112,17 +115,18 @@ impl Parity<'_> {
     ///
     /// # Errors
     /// As [`gradient_over`](Parity::gradient_over).
-    pub fn gradient(&self, subject: &dyn Subject, batch: &Batch) -> Result<GradientReport> {
+    pub fn gradient(&self, subject: &mut dyn Subject, batch: &Batch) -> Result<GradientReport> {
         self.gradient_over(subject, std::slice::from_ref(batch))
     }
 
     /// Compares the gradient of `subject` with differences of the deciding runtime's loss on the first rows of
-    /// `batches`, [`Settings::gradient_rows`] at most where batches can be cut.
+    /// `batches`, [`Settings::gradient_rows`] at most where batches can be cut. The parameters of `subject` are moved
+    /// meanwhile, and put back.
     ///
     /// # Errors
     /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
     /// model, or its scores lie where no output reaches.
-    pub fn gradient_over(&self, subject: &dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
+    pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
         let prepared = Prepared::new(self.file, self.graph, self.plan.scores)?;
         let Some(scores) = prepared.scores.clone() else {
             let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
@@ -131,44 +135,31 @@ impl Parity<'_> {
         };
         let batches = ours::first_rows(self.graph, batches, self.settings.gradient_rows);
         let fed = batches.iter().map(|b| ours::feeds(self.graph, self.plan, b)).collect::<Result<Vec<_>>>()?;
-        let Some(example) = fed.first() else {
+        if fed.is_empty() {
             return Err(Error::ParityBefore("there are no rows to check the gradient on".into()));
-        };
+        }
         let parameters = subject.parameters()?;
-        let file = OnnxFile::open(&prepared.path, self.file.options())?;
         let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir().map_err(|e| Error::Write {
             path: std::env::temp_dir(),
             problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
         })?;
-        let evaluate = |moved: &gradient::Moved| -> Result<(f64, Vec<f64>)> {
-            let change = |(at, values): (&usize, &Vec<f32>)| {
-                Some(Change { name: parameters.get(*at)?.name.clone(), values: values.clone() })
-            };
-            let changes: Vec<Change> = moved.iter().filter_map(change).collect();
-            let spliced = writeback::splice_to_temp(&file, &changes, folder.path())?;
-            let runner = self.deciding(&spliced.path, &prepared, example)?;
-            let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
-            let (mut sum, mut weights) = (0.0, Vec::new());
-            for (batch, fed) in batches.iter().zip(&fed) {
-                let outputs = runner.run(fed).map_err(cannot)?;
-                let shown = outputs.iter().find(|(name, _)| *name == scores);
-                let (_, shown) = shown.ok_or_else(|| cannot(format!("it does not give output {scores}")))?;
-                let rows = loss::rows(self.plan, shown, &batch.targets)?;
-                sum += rows.iter().map(|r| r.weight * r.loss).sum::<f64>();
-                weights.push(rows.iter().map(|r| r.weight).sum());
-            }
-            Ok((sum / weights.iter().sum::<f64>(), weights))
+        let file = OnnxFile::open(&prepared.path, self.file.options())?;
+        let mut moving = OnFile {
+            parity: self,
+            prepared: &prepared,
+            file,
+            folder: folder.path(),
+            scores,
+            parameters: &parameters,
+            batches: &batches,
+            fed,
+            weights: Vec::new(),
+            subject,
         };
-        let (_, weights) = evaluate(&gradient::Moved::new())?;
-        let total: f64 = weights.iter().sum();
-        let mut ours: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
-        for (batch, weight) in batches.iter().zip(weights) {
-            for (sum, part) in ours.iter_mut().zip(subject.gradient(batch)?) {
-                sum.iter_mut().zip(part).for_each(|(s, g)| *s += (weight / total) as f32 * g);
-            }
-        }
-        let mut loss = |moved: &gradient::Moved| Ok(evaluate(moved)?.0);
-        let mut report = gradient::check(&parameters, &ours, &mut loss, self.settings.gradient)?;
+        let outcome = gradient::check(&parameters, &mut moving, self.settings.gradient);
+        let restored = moving.set(&Moved::new());
+        let mut report = outcome?;
+        restored?;
         report.runtime = if self.settings.runtimes == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
         report.rows = batches.iter().map(|b| b.rows()).sum();
         Ok(report)
@@ -223,5 +214,64 @@ impl Parity<'_> {
         // A probability above a half, where the logits are seen through a Sigmoid, is a logit above 0.
         let logits = Some(&name) == prepared.scores.as_ref();
         classifies.then_some(ScoreOutput { name, threshold: if logits { 0.0 } else { 0.5 } })
+    }
+}
+
+/// The gradient check's model: the runtime's loss by spliced copies of the file, ours in memory.
+struct OnFile<'a> {
+    parity: &'a Parity<'a>,
+    prepared: &'a Prepared,
+    file: OnnxFile,
+    folder: &'a Path,
+    scores: String,
+    parameters: &'a [Movable],
+    batches: &'a [Cow<'a, Batch>],
+    fed: Vec<BTreeMap<String, HostTensor>>,
+    /// What each batch counts for in the mean loss, which does not depend on the parameters.
+    weights: Vec<f64>,
+    subject: &'a mut dyn Subject,
+}
+
+impl OnFile<'_> {
+    fn set(&mut self, moved: &Moved) -> Result<()> {
+        let values = |(at, p): (usize, &'_ Movable)| moved.get(&at).unwrap_or(&p.values).as_slice();
+        let values: Vec<&[f32]> = self.parameters.iter().enumerate().map(values).collect();
+        self.subject.set_parameters(&values)
+    }
+}
+
+impl Moving for OnFile<'_> {
+    fn loss(&mut self, moved: &Moved) -> Result<f64> {
+        let change = |(at, values): (&usize, &Vec<f32>)| {
+            Some(Change { name: self.parameters.get(*at)?.name.clone(), values: values.clone() })
+        };
+        let changes: Vec<Change> = moved.iter().filter_map(change).collect();
+        let spliced = writeback::splice_to_temp(&self.file, &changes, self.folder)?;
+        let missing = || Error::Internal("a gradient check without rows".into());
+        let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
+        let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
+        let (mut sum, mut weights) = (0.0, Vec::new());
+        for (batch, fed) in self.batches.iter().zip(&self.fed) {
+            let outputs = runner.run(fed).map_err(cannot)?;
+            let shown = outputs.iter().find(|(name, _)| *name == self.scores);
+            let (_, shown) = shown.ok_or_else(|| cannot(format!("it does not give output {}", self.scores)))?;
+            let rows = loss::rows(self.parity.plan, shown, &batch.targets)?;
+            sum += rows.iter().map(|r| r.weight * r.loss).sum::<f64>();
+            weights.push(rows.iter().map(|r| r.weight).sum());
+        }
+        self.weights = weights;
+        Ok(sum / self.weights.iter().sum::<f64>())
+    }
+
+    fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>> {
+        self.set(moved)?;
+        let mut total: Vec<Vec<f32>> = self.parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
+        let all: f64 = self.weights.iter().sum();
+        for (batch, weight) in self.batches.iter().zip(&self.weights) {
+            for (sum, part) in total.iter_mut().zip(self.subject.gradient(batch)?) {
+                sum.iter_mut().zip(part).for_each(|(s, g)| *s += (weight / all) as f32 * g);
+            }
+        }
+        Ok(total)
     }
 }

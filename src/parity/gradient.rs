@@ -2,12 +2,13 @@
 //!
 //! A direction `v` is normal, each parameter tensor's part scaled by the tensor's root mean square, so that every layer
 //! is moved by a like share; a tensor that would outweigh the others in `⟨∇L, v⟩` is moved less, down to a tenth, so
-//! that an error in theirs shows too. With `D(h) = (L(θ + hv) − L(θ − hv)) / 2h`, Richardson's
-//! `R(h) = (4·D(h/2) − D(h)) / 3` removes the error in h². The step is the one at which `R(h)` and `R(h/2)` agree
-//! best: rounding in `f32` spoils small steps, curvature and kinks (Relu, MaxPool) large ones, and what they still
-//! disagree by is the estimated noise.
-
-#![allow(clippy::indexing_slicing)] // WINDOWS indexes STEPS, both constants of this file
+//! that an error in theirs shows too.
+//!
+//! `(L(θ + hv) − L(θ − hv)) / 2h` is the mean of `⟨∇L(θ + tv), v⟩` over `−h ≤ t ≤ h`. Networks of Relu and MaxPool have
+//! kinks everywhere, so that this mean is not the value at `θ` unless `h` is so small that rounding in `f32` spoils the
+//! difference. Ours is therefore taken as the mean over three points of that segment, `θ` among them. How much the
+//! three vary tells how far the mean may be off; that and rounding are the noise, and the step is the one with the
+//! least of it.
 
 use super::random::Random;
 use crate::{error::Result, tensor::DType};
@@ -46,12 +47,14 @@ impl Default for GradientOptions {
 /// What one direction showed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Direction {
-    /// `⟨∇L, v⟩` by our backward pass.
+    /// `⟨∇L, v⟩` by our backward pass, mean over the segment.
     pub ours: f64,
-    /// The same by central differences of the runtime's loss.
+    /// The central difference of the runtime's loss over the same segment.
     pub numeric: f64,
-    /// Estimated error of `numeric`.
+    /// By how much the two may differ though the gradient is right: kinks and rounding.
     pub noise: f64,
+    /// Half the segment, as a share of the tensors' root mean squares.
+    pub step: f64,
     /// `|ours − numeric|`, relative to the larger of `|numeric|` and its root mean square over the directions.
     pub rel_error: f64,
 }
@@ -116,45 +119,65 @@ impl GradientReport {
 /// New values of some parameters, by index; the others stay as they are.
 pub type Moved = BTreeMap<usize, Vec<f32>>;
 
-/// Steps, as shares of a tensor's root mean square. The first three are always taken.
-const STEPS: [f64; 8] = [1e-2, 5e-3, 2.5e-3, 1.25e-3, 6.25e-4, 2e-2, 4e-2, 8e-2];
-/// Places in [`STEPS`] of `h`, `h/2`, `h/4`.
-const WINDOWS: [[usize; 3]; 6] = [[0, 1, 2], [1, 2, 3], [2, 3, 4], [5, 0, 1], [6, 5, 0], [7, 6, 5]];
+/// Steps, as shares of a tensor's root mean square: the first to try, what to go to if rounding is the larger part of
+/// the noise, and what if kinks are.
+const FIRST: f64 = 1e-4;
+const WIDER: [f64; 3] = [5e-4, 3e-3, 2e-2];
+const NARROWER: [f64; 2] = [3e-5, 1e-5];
+/// The same for parameters in half precision, which take no smaller steps.
+const HALF: f64 = 1e-2;
+/// Points of a segment at which ours is taken, in units of the step: the midpoints of its thirds.
+const POINTS: [f64; 3] = [-2.0 / 3.0, 0.0, 2.0 / 3.0];
 /// Noise below this share of the derivative is good enough not to look for a better step.
-const QUIET: f64 = 0.002;
+const QUIET: f64 = 0.003;
 /// Noise accounts for an error up to this share of the derivative, no more: a check must be able to fail.
 const NOISE_LIMIT: f64 = 0.05;
 
+/// The model under check, as functions of its moved parameters.
+pub trait Moving {
+    /// Mean loss of the runtime.
+    fn loss(&mut self, moved: &Moved) -> Result<f64>;
+    /// Our gradient of the mean loss, a vector a parameter.
+    fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>>;
+}
+
 struct Checker<'a> {
     parameters: &'a [Movable],
-    gradient: &'a [Vec<f32>],
     scales: Vec<f64>,
-    loss: &'a mut dyn FnMut(&Moved) -> Result<f64>,
+    model: &'a mut dyn Moving,
     seed: u64,
     /// |L| at the parameters as they are.
     size: f64,
 }
 
+#[derive(Clone, Copy)]
 struct Estimate {
     ours: f64,
     numeric: f64,
-    noise: f64,
+    /// Noise by kinks and by rounding.
+    kinks: f64,
+    rounding: f64,
+    step: f64,
 }
 
-/// Checks `gradient` (of the mean loss, in order of `parameters`) against differences of `loss`, which evaluates the
-/// mean loss with some parameters moved.
+impl Estimate {
+    fn noise(&self) -> f64 {
+        self.kinks + self.rounding
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.noise() <= QUIET * self.numeric.abs()
+    }
+}
+
+/// Checks the gradient of `model` with respect to `parameters` against differences of its loss.
 ///
 /// # Errors
-/// Those of `loss`.
-pub fn check(
-    parameters: &[Movable],
-    gradient: &[Vec<f32>],
-    loss: &mut dyn FnMut(&Moved) -> Result<f64>,
-    options: GradientOptions,
-) -> Result<GradientReport> {
-    let size = loss(&Moved::new())?.abs();
-    let mut checker =
-        Checker { parameters, gradient, scales: scales(parameters, gradient), loss, seed: options.seed, size };
+/// Those of `model`.
+pub fn check(parameters: &[Movable], model: &mut dyn Moving, options: GradientOptions) -> Result<GradientReport> {
+    let size = model.loss(&Moved::new())?.abs();
+    let scales = scales(parameters, &model.gradient(&Moved::new())?);
+    let mut checker = Checker { parameters, scales, model, seed: options.seed, size };
     let all: Vec<usize> = (0..parameters.len()).collect();
     let estimates = (0..options.directions.max(1) as u64)
         .map(|direction| checker.estimate(direction, &all))
@@ -165,7 +188,7 @@ pub fn check(
     for (at, e) in estimates.iter().enumerate() {
         let scale = e.numeric.abs().max(typical);
         let error = (e.ours - e.numeric).abs();
-        let noise = e.noise.min(NOISE_LIMIT * scale).max(checker.rounding());
+        let noise = e.noise().min(NOISE_LIMIT * scale).max(e.rounding);
         let rel_error = if error == 0.0 { 0.0 } else { error / scale };
         // Comparisons are written so that a NaN, in a gradient or a loss, is larger than any error.
         passed &= error <= (options.tolerance * scale).max(noise);
@@ -175,7 +198,7 @@ pub fn check(
         if !(error <= largest) {
             (worst, largest) = (at, error);
         }
-        checks.push(Direction { ours: e.ours, numeric: e.numeric, noise: e.noise, rel_error });
+        checks.push(Direction { ours: e.ours, numeric: e.numeric, noise: e.noise(), step: e.step, rel_error });
     }
     let failing = if passed { Vec::new() } else { checker.locate(worst as u64, typical, options.tolerance)? };
     Ok(GradientReport {
@@ -216,62 +239,61 @@ fn rounded(x: f64, dtype: DType) -> f32 {
 }
 
 impl Checker<'_> {
-    /// What rounding of the loss itself to `f32` can do to a difference quotient at the middle step.
-    fn rounding(&self) -> f64 {
-        4.0 * f64::from(f32::EPSILON) * self.size / STEPS[1]
-    }
-
-    /// `D(h)` along the direction restricted to the parameters in `which`, and `⟨∇L, v⟩` for the `v` that was really
-    /// gone, which rounding to the file's element type bends a little.
-    fn difference(&mut self, direction: u64, which: &[usize], h: f64) -> Result<(f64, f64)> {
-        let (mut plus, mut minus, mut ours) = (Moved::new(), Moved::new(), 0f64);
+    /// Compares the two along the direction restricted to the parameters in `which`, over a segment of half length `h`.
+    fn segment(&mut self, direction: u64, which: &[usize], h: f64) -> Result<Estimate> {
+        let (mut plus, mut minus) = (Moved::new(), Moved::new());
         for &at in which {
-            let (Some(p), Some(g), Some(scale)) = (self.parameters.get(at), self.gradient.get(at), self.scales.get(at))
-            else {
-                continue;
-            };
+            let (Some(p), Some(scale)) = (self.parameters.get(at), self.scales.get(at)) else { continue };
             let mut random = Random::new(self.seed, (direction << 32) | at as u64);
-            let (mut up, mut down) = (Vec::with_capacity(p.values.len()), Vec::with_capacity(p.values.len()));
-            for (&x, &g) in p.values.iter().zip(g) {
-                let step = h * scale * random.normal();
-                let (a, b) = (rounded(f64::from(x) + step, p.dtype), rounded(f64::from(x) - step, p.dtype));
-                ours += f64::from(g) * (f64::from(a) - f64::from(b)) / (2.0 * h);
-                up.push(a);
-                down.push(b);
-            }
-            plus.insert(at, up);
-            minus.insert(at, down);
+            let steps: Vec<f64> = p.values.iter().map(|_| h * scale * random.normal()).collect();
+            let moved =
+                |sign: f64| p.values.iter().zip(&steps).map(|(&x, s)| rounded(f64::from(x) + sign * s, p.dtype));
+            plus.insert(at, moved(1.0).collect());
+            minus.insert(at, moved(-1.0).collect());
         }
-        Ok((((self.loss)(&plus)? - (self.loss)(&minus)?) / (2.0 * h), ours))
+        let numeric = (self.model.loss(&plus)? - self.model.loss(&minus)?) / (2.0 * h);
+        // The segment that was really gone: the ends are rounded to the file's element type.
+        let between = |t: f64, (a, b): (&f32, &f32)| {
+            let (a, b) = (f64::from(*a), f64::from(*b));
+            ((a + b) / 2.0 + t * (a - b) / 2.0) as f32
+        };
+        let mut slopes = Vec::new();
+        for t in POINTS {
+            let ends = plus.iter().zip(minus.values());
+            let point = ends.map(|((at, a), b)| (*at, a.iter().zip(b).map(|pair| between(t, pair)).collect()));
+            let gradient = self.model.gradient(&point.collect())?;
+            let part = |((at, a), b): ((&usize, &Vec<f32>), &Vec<f32>)| {
+                let g = gradient.get(*at).map(Vec::as_slice).unwrap_or_default();
+                let ends = a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b));
+                g.iter().zip(ends).map(|(&g, d)| f64::from(g) * d).sum::<f64>()
+            };
+            slopes.push(plus.iter().zip(minus.values()).map(part).sum::<f64>() / (2.0 * h));
+        }
+        let ours = slopes.iter().sum::<f64>() / slopes.len() as f64;
+        let (low, high) = slopes.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &s| (l.min(s), h.max(s)));
+        // A kink lies anywhere in its third of the segment.
+        let kinks = if ours.is_finite() { (high - low) / (2.0 * slopes.len() as f64) } else { f64::NAN };
+        let rounding = f64::from(f32::EPSILON) * self.size / h;
+        Ok(Estimate { ours, numeric, kinks, rounding, step: h })
     }
 
+    /// The same over the segment with the least noise.
     fn estimate(&mut self, direction: u64, which: &[usize]) -> Result<Estimate> {
-        let mut known: [Option<(f64, f64)>; STEPS.len()] = [None; STEPS.len()];
-        let mut best: Option<Estimate> = None;
-        for window in WINDOWS {
-            let mut points = [(0.0, 0.0); 3];
-            for (place, point) in window.into_iter().zip(&mut points) {
-                *point = match known[place] {
-                    Some(value) => value,
-                    None => self.difference(direction, which, STEPS[place])?,
-                };
-                known[place] = Some(*point);
-            }
-            let [(d1, _), (d2, _), (d4, ours)] = points;
-            // The small differences in the direction really gone are made up for, before the steps are compared.
-            let level = |(d, o): (f64, f64)| d + (ours - o);
-            let (d1, d2) = (level((d1, points[0].1)), level((d2, points[1].1)));
-            let (coarse, fine) = ((4.0 * d2 - d1) / 3.0, (4.0 * d4 - d2) / 3.0);
-            let noise = (coarse - fine).abs();
-            let estimate = Estimate { ours, numeric: fine, noise };
-            if best.as_ref().is_none_or(|b| !(b.noise <= noise)) {
-                best = Some(estimate);
-            }
-            if best.as_ref().is_some_and(|b| b.noise <= QUIET * b.numeric.abs()) {
+        let half = |&at: &usize| self.parameters.get(at).is_some_and(|p| matches!(p.dtype, DType::F16 | DType::BF16));
+        let first = if which.iter().any(half) { HALF } else { FIRST };
+        let mut best = self.segment(direction, which, first)?;
+        let next: &[f64] = if best.rounding >= best.kinks { &WIDER } else { &NARROWER };
+        for &step in next.iter().filter(|&&step| step > first || first < HALF) {
+            if best.is_quiet() {
                 break;
             }
+            let other = self.segment(direction, which, step)?;
+            if !(other.noise() < best.noise()) {
+                break;
+            }
+            best = other;
         }
-        Ok(best.unwrap_or(Estimate { ours: f64::NAN, numeric: f64::NAN, noise: f64::NAN }))
+        Ok(best)
     }
 
     /// Moves one tensor at a time along the direction that failed, and names those that are wrong.

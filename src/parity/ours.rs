@@ -23,6 +23,8 @@ pub trait Subject {
     fn losses(&self, batch: &Batch) -> Result<Vec<f32>>;
     /// The trainable tensors as they are now.
     fn parameters(&self) -> Result<Vec<Movable>>;
+    /// Puts other values in the place of the trainable tensors', in the same order.
+    fn set_parameters(&mut self, values: &[&[f32]]) -> Result<()>;
     /// Gradient of the mean loss over the rows, in order of [`parameters`](Subject::parameters).
     fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>>;
 }
@@ -45,6 +47,10 @@ impl<E: Float, D: Backend<E>> Subject for Model<E, D> {
             values: p.tensor.to_vec().into_iter().map(|x| x.f64() as f32).collect(),
         };
         Ok(Model::parameters(self).iter().map(movable).collect())
+    }
+
+    fn set_parameters(&mut self, values: &[&[f32]]) -> Result<()> {
+        values.iter().enumerate().try_for_each(|(at, values)| self.set_parameter(at, values))
     }
 
     fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {

@@ -115,7 +115,7 @@ impl Candidate<'_> {
     /// Those of [`Parity::before`] and [`Parity::gradient_over`]; a check that ran and failed is in the result.
     pub fn verify<D: Backend<f32>>(
         &self,
-        model: &Model<f32, D>,
+        model: &mut Model<f32, D>,
         batches: &[Batch],
         settings: &Settings,
     ) -> Result<Verification> {

@@ -66,14 +66,16 @@ impl Opened {
         Self { file, graph, plan, decisions, model, batches, settings }
     }
 
-    fn parity(&self) -> Parity<'_> {
-        Parity { file: &self.file, graph: &self.graph, plan: &self.plan, settings: &self.settings }
+    /// The checks, and what they check.
+    fn split(&mut self) -> (Parity<'_>, &mut Model<f32, Cpu>, &[Batch]) {
+        let Self { file, graph, plan, settings, model, batches, .. } = self;
+        (Parity { file, graph, plan, settings }, model, batches)
     }
 
-    fn verify(&self) -> Verification {
-        let Self { file, graph, plan, decisions, .. } = self;
+    fn verify(&mut self) -> Verification {
+        let Self { file, graph, plan, decisions, model, batches, settings } = self;
         let candidate = Candidate { file, graph, plan, decisions, options: ModelOptions::default() };
-        candidate.verify(&self.model, &self.batches, &self.settings).unwrap()
+        candidate.verify(model, batches, settings).unwrap()
     }
 }
 
@@ -93,7 +95,7 @@ fn require_passed(found: &Verification, runtimes: usize) {
 #[test]
 fn a_classifier_agrees_with_both_runtimes() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&classifier(folder.path(), DType::F32));
+    let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
     let found = opened.verify();
     require_passed(&found, 2);
     let forward = found.forward.unwrap();
@@ -116,7 +118,7 @@ fn half_precision_weights_are_moved_and_written_as_they_are_stored() {
 #[test]
 fn a_convolutional_net_seen_through_its_softmax() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&conv_net(folder.path()));
+    let mut opened = Opened::new(&conv_net(folder.path()));
     assert!(!opened.plan.seen_through.is_empty());
     let found = opened.verify();
     require_passed(&found, 2);
@@ -136,7 +138,7 @@ fn training_flags_are_set_to_inference_for_the_runtimes_alone() {
 #[test]
 fn a_loss_in_the_graph_is_fed_its_labels() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&models::loss_in_graph(folder.path()));
+    let mut opened = Opened::new(&models::loss_in_graph(folder.path()));
     assert!(opened.plan.label_input.is_some());
     let found = opened.verify();
     let runtimes = found.forward.as_ref().unwrap().runtimes.len();
@@ -146,7 +148,7 @@ fn a_loss_in_the_graph_is_fed_its_labels() {
 #[test]
 fn tokens_stay_inside_the_embedding() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&models::embedding(folder.path()));
+    let mut opened = Opened::new(&models::embedding(folder.path()));
     require_passed(&opened.verify(), 2);
 }
 
@@ -180,13 +182,14 @@ fn what_tract_cannot_load_is_reported_and_does_not_stop_the_check() {
     assert_eq!(forward.not_available[0].name, "tract");
     assert!(!forward.not_available[0].why.is_empty());
     opened.settings.runtimes = Runtimes::Tract;
-    let error = opened.parity().before(&opened.model, &opened.batches).unwrap_err();
+    let (parity, model, batches) = opened.split();
+    let error = parity.before(model, batches).unwrap_err();
     assert!(matches!(error, Error::ParityBefore(_)) && error.to_string().contains("tract"), "{error}");
 }
 
 /// The model, but for one deliberate mistake.
 struct Mistaken<'a> {
-    model: &'a Model<f32, Cpu>,
+    model: &'a mut Model<f32, Cpu>,
     gradient_of: Option<usize>,
     outputs: fn(Outputs) -> Outputs,
 }
@@ -201,6 +204,9 @@ impl Subject for Mistaken<'_> {
     fn parameters(&self) -> Result<Vec<Movable>> {
         Subject::parameters(self.model)
     }
+    fn set_parameters(&mut self, values: &[&[f32]]) -> Result<()> {
+        self.model.set_parameters(values)
+    }
     fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
         let mut gradient = self.model.gradient(batch)?;
         if let Some(at) = self.gradient_of {
@@ -213,30 +219,36 @@ impl Subject for Mistaken<'_> {
 #[test]
 fn a_wrong_gradient_is_caught_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&conv_net(folder.path()));
-    for (at, parameter) in opened.model.parameters().iter().enumerate() {
-        let wrong = Mistaken { model: &opened.model, gradient_of: Some(at), outputs: |o| o };
-        let report = opened.parity().gradient_over(&wrong, &opened.batches).unwrap();
-        assert!(!report.passed, "{}: {report:?}", parameter.name);
-        assert_eq!(report.failing[0].name, parameter.name, "{report:?}");
-        assert_eq!(report.failing.len(), 1, "{report:?}");
-        assert!(report.verdict().contains(&parameter.name));
+    let mut opened = Opened::new(&conv_net(folder.path()));
+    let names: Vec<String> = opened.model.parameters().iter().map(|p| p.name.clone()).collect();
+    let (parity, model, batches) = opened.split();
+    let before: Vec<Vec<f32>> = model.parameters().iter().map(|p| p.tensor.to_vec()).collect();
+    for (at, name) in names.iter().enumerate() {
+        let mut wrong = Mistaken { model: &mut *model, gradient_of: Some(at), outputs: |o| o };
+        let report = parity.gradient_over(&mut wrong, batches).unwrap();
+        assert!(!report.passed, "{name}: {report:?}");
+        let failing: Vec<&String> = report.failing.iter().map(|f| &f.name).collect();
+        assert_eq!(failing, [name], "{report:?}");
+        assert!(report.verdict().contains(name));
     }
+    let after: Vec<Vec<f32>> = model.parameters().iter().map(|p| p.tensor.to_vec()).collect();
+    assert_eq!(before, after, "the parameters are put back");
 }
 
 #[test]
 fn wrong_outputs_are_caught() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&classifier(folder.path(), DType::F32));
+    let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
     let mistakes: [(fn(Outputs) -> Outputs, &str); 4] = [
         (|o| o.into_iter().map(|(n, t)| (n, scaled(&t, 1.01))).collect(), "--rtol"),
         (|_| Vec::new(), "missing"),
         (|o| o.into_iter().map(|(n, t)| (n, scaled(&t, f32::NAN))).collect(), "NaN"),
         (|o| o.into_iter().map(|(n, t)| (n, HostTensor::vector(t.to_f32()))).collect(), "shape"),
     ];
+    let (parity, model, batches) = opened.split();
     for (outputs, word) in mistakes {
-        let wrong = Mistaken { model: &opened.model, gradient_of: None, outputs };
-        let report = opened.parity().before(&wrong, &opened.batches).unwrap();
+        let wrong = Mistaken { model: &mut *model, gradient_of: None, outputs };
+        let report = parity.before(&wrong, batches).unwrap();
         let error = report.require_before().unwrap_err();
         assert_eq!(error.exit_code(), 5);
         assert!(error.to_string().contains(word), "{error}");
@@ -254,25 +266,27 @@ fn the_written_file_is_the_model_in_memory() {
     let values: Vec<f32> = opened.model.parameters()[0].tensor.to_vec().iter().map(|x| x * 1.5 + 0.1).collect();
     let change = Change { name: opened.model.parameters()[0].name.clone(), values: values.clone() };
     let written = writeback::splice_to_temp(&opened.file, &[change], folder.path()).unwrap();
-    let before = opened.parity().after(&written.path, &opened.model, &opened.batches).unwrap();
+    let (parity, model, batches) = opened.split();
+    let before = parity.after(&written.path, model, batches).unwrap();
     assert_eq!(before.require_after().unwrap_err().exit_code(), 7);
-    opened.model.set_parameter(0, &values).unwrap();
-    let after = opened.parity().after(&written.path, &opened.model, &opened.batches).unwrap();
+    model.set_parameter(0, &values).unwrap();
+    let after = parity.after(&written.path, model, batches).unwrap();
     assert!(after.passed, "{}", after.verdict);
 }
 
 #[test]
 fn no_rows_are_no_agreement() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::new(&classifier(folder.path(), DType::F32));
-    assert_eq!(opened.parity().before(&opened.model, &[]).unwrap_err().exit_code(), 5);
-    assert_eq!(opened.parity().gradient_over(&opened.model, &[]).unwrap_err().exit_code(), 5);
+    let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
+    let (parity, model, _) = opened.split();
+    assert_eq!(parity.before(model, &[]).unwrap_err().exit_code(), 5);
+    assert_eq!(parity.gradient_over(model, &[]).unwrap_err().exit_code(), 5);
 }
 
 #[test]
 fn random_rows_fit_the_model() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened::with(&classifier(folder.path(), DType::F32), &[]);
+    let mut opened = Opened::with(&classifier(folder.path(), DType::F32), &[]);
     assert!(opened.batches.iter().all(|b| b.rows() == 2) && opened.batches.len() == 8);
     let classes: Vec<i64> = opened
         .batches
