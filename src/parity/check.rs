@@ -234,8 +234,10 @@ struct OnFile<'a> {
 
 impl OnFile<'_> {
     fn set(&mut self, moved: &Moved) -> Result<()> {
-        let values = |(at, p): (usize, &'_ Movable)| moved.get(&at).unwrap_or(&p.values).as_slice();
-        let values: Vec<&[f32]> = self.parameters.iter().enumerate().map(values).collect();
+        let mut values: Vec<&[f32]> = Vec::with_capacity(self.parameters.len());
+        for (at, p) in self.parameters.iter().enumerate() {
+            values.push(moved.get(&at).unwrap_or(&p.values));
+        }
         self.subject.set_parameters(&values)
     }
 }
