@@ -1,1 +1,7 @@
-fn main() {}
+//! Outcome to exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(onnx_forget::cli::main())
+}

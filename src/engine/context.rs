@@ -11,7 +11,8 @@ use dfdx::{
 };
 
 /// Which kernels an operation runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KernelChoice {
     /// The device's own kernels where there are some, definitions elsewhere.
     #[default]

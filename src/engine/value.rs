@@ -3,7 +3,7 @@
 use super::Float;
 use crate::{error::Error, tensor::HostTensor};
 use dfdx::{
-    prelude::{Cpu, Device, UnusedTensors},
+    prelude::{Cpu, Device, Rank0, SumTo, UnusedTensors},
     tensor::{NoneTape, OwnedTape, UniqueId},
 };
 
@@ -97,6 +97,11 @@ impl<E: Float, D: Device<E>> Tensor<E, D> {
         Self { flat: self.flat.clone(), dims: self.dims.clone(), tracked: false }
     }
 
+    /// Whether every element is finite.
+    pub fn is_finite(&self) -> Result<bool, Error> {
+        all_finite(self.flat.clone())
+    }
+
     /// Copies the elements to the host.
     pub fn to_vec(&self) -> Vec<E> {
         // dfdx reads element 0 even where there is none.
@@ -125,6 +130,12 @@ where
         // buffer holds `n` initialised elements from index 0 on, and lives as long as `self`.
         unsafe { std::slice::from_raw_parts(&self.flat[[0]], n) }
     }
+}
+
+/// Whether every element is finite: then so is their sum, unless it overflows, which no useful tensor's does.
+pub(super) fn all_finite<E: Float, D: Device<E>>(flat: Flat<E, D>) -> Result<bool, Error> {
+    let sum = flat.try_sum::<Rank0, _>().map_err(super::context::device_error)?;
+    Ok(sum.as_vec().iter().all(|x| num_traits::Float::is_finite(*x)))
 }
 
 /// A value on an edge of the graph: floats live on the device and are differentiable; integers, booleans and shapes

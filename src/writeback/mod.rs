@@ -47,6 +47,14 @@ pub struct Change {
     pub values: Vec<f32>,
 }
 
+/// Whether OUT may be written, so that a long run does not end in a refusal.
+///
+/// # Errors
+/// Those of [`splice`] that concern OUT.
+pub fn check_destination(file: &OnnxFile, out: &Path, force: bool) -> Result<()> {
+    target::model(file, &crate::onnx::span::Spans::scan(file)?, out, force).map(|_| ())
+}
+
 /// Writes `file` with `changes` to temporary files beside `out`, synced to disk. Nothing has the name `out` until
 /// [`Pending::publish`].
 ///

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod data;
+mod fidelity;
+mod flow;
 mod model;
 mod model_diff;
 mod mutation;
 mod onnx_models;
 mod operators;
 mod parity;
+mod rooms;
 mod writeback;
 mod writeback_refusals;

@@ -286,7 +286,7 @@ fn no_rows_are_no_agreement() {
 #[test]
 fn random_rows_fit_the_model() {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = Opened::with(&classifier(folder.path(), DType::F32), &[]);
+    let opened = Opened::with(&classifier(folder.path(), DType::F32), &[]);
     assert!(opened.batches.iter().all(|b| b.rows() == 2) && opened.batches.len() == 8);
     let classes: Vec<i64> = opened
         .batches

@@ -1,0 +1,238 @@
+//! What is typed.
+
+use crate::{engine::KernelChoice, graph::training::LossKind, model::BatchNorm, parity::Runtimes};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+
+/// Make a trained ONNX model forget training rows, without retraining, and prove what was done.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Without flags, paths come from MODEL's neighbour <stem>.forget.toml.\n\
+        Exit codes: 0 written and every gate held · 1 internal error · 2 usage · 3 model · 4 data · \
+        5 parity before · 6 unlearning or a gate · 7 parity after · 130 interrupted"
+)]
+pub struct Cli {
+    /// The subcommand; without one, the main job.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The main job.
+    #[command(flatten)]
+    pub forget: ForgetArgs,
+    /// Threads; every core if not given. The result does not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Say more on stderr (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show inputs, outputs, operators, and what is trainable and why
+    Inspect(super::inspect::InspectArgs),
+    /// Check forward pass and gradient against onnxruntime and tract, or list what differs between two models
+    Verify(super::verify::VerifyArgs),
+    /// Measure membership inference and accuracy, and change nothing
+    Audit(AuditArgs),
+    /// Run the main job on a model and data that the program carries
+    Demo(DemoArgs),
+}
+
+/// Device to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, by number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s.split_once(':') {
+            None if s == "cpu" => Ok(Self::Cpu),
+            None if s == "cuda" => Ok(Self::Cuda(0)),
+            Some(("cuda", n)) => n.parse().map(Self::Cuda).map_err(|_| format!("{n} is not a device number")),
+            _ => Err("expected cpu, cuda or cuda:N".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON value a line, on stdout.
+    Json,
+}
+
+/// What to do with ids that are not in the training data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MissingIdsChoice {
+    /// Stop.
+    #[default]
+    Error,
+    /// Go on without them.
+    Ignore,
+}
+
+/// The model, the data and how to read both: shared by the commands that need rows.
+#[derive(Debug, Default, Args)]
+pub struct SourceArgs {
+    /// Parquet file of one column of ids to forget (or several, with the id column's name)
+    #[arg(long, value_name = "IDS", help_heading = "Data")]
+    pub forget: Option<PathBuf>,
+    /// Forget every training row of this class
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
+    pub forget_class: Option<i64>,
+    /// Training rows: Parquet file, folder or glob
+    #[arg(long, value_name = "TRAIN", help_heading = "Data")]
+    pub data: Option<String>,
+    /// Validation rows, which the model was never trained on
+    #[arg(long, value_name = "VAL", help_heading = "Data")]
+    pub validation: Option<String>,
+    /// Test rows, which the model was never trained on
+    #[arg(long, value_name = "TEST", help_heading = "Data")]
+    pub test: Option<String>,
+    /// Name of the id column
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub id: Option<String>,
+    /// Column that says train, validation or test, instead of separate files
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub split: Option<String>,
+    /// Name of the label column
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub target: Option<String>,
+    /// Ids that are not in the training data: stop, or go on without them
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Data")]
+    pub missing_ids: MissingIdsChoice,
+    /// Configuration; MODEL's neighbour <stem>.forget.toml if not given
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub config: Option<PathBuf>,
+    /// Task loss; from the label's type and the output's shape if not given
+    #[arg(long, value_enum, value_name = "LOSS", help_heading = "Model")]
+    pub loss: Option<LossKind>,
+    /// Train only initializers that match one of these globs
+    #[arg(long, value_name = "GLOB", help_heading = "Model")]
+    pub trainable: Vec<String>,
+    /// Do not train initializers that match one of these globs
+    #[arg(long, value_name = "GLOB", help_heading = "Model")]
+    pub freeze: Vec<String>,
+    /// Batch normalisation during the steps: the file's statistics, or the batch's
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Model")]
+    pub bn: Option<BatchNorm>,
+    /// Let Dropout drop during the steps, as in the graph
+    #[arg(long, help_heading = "Model")]
+    pub dropout: bool,
+    /// External data may be reached through symbolic links that stay inside MODEL's folder
+    #[arg(long, help_heading = "Model")]
+    pub allow_symlink_inside: bool,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value_t, value_name = "DEVICE", help_heading = "Run")]
+    pub device: DeviceChoice,
+    /// Kernels: the device's own, or the definitions they are tested against
+    #[arg(long, value_enum, default_value_t, value_name = "KERNELS", help_heading = "Run")]
+    pub kernels: KernelChoice,
+    /// Seed of every random choice; same inputs, seed and build: same bytes
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub seed: Option<u64>,
+    /// Fetch nothing
+    #[arg(long, help_heading = "Run")]
+    pub offline: bool,
+    /// Print for people or as JSON lines
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Run")]
+    pub format: Format,
+}
+
+/// The main job.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// The trained model
+    #[arg(required = true, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Rows and model.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// The new model; <stem>.forgotten.onnx beside MODEL if not given
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Folder for report.json and report.html; <stem>.report beside OUT if not given
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub report: Option<PathBuf>,
+    /// Overwrite OUT
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
+    /// Show what would be done, from which columns and with which settings, and stop
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+    /// Runtime that the model must agree with: onnxruntime, or tract where there is no onnxruntime
+    #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
+    pub parity: Runtimes,
+    /// Settings that the method derives from the data's sizes.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// Overrides of what the method derives from the data's sizes.
+#[derive(Debug, Default, Args)]
+pub struct SettingArgs {
+    /// Rows in a batch
+    #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
+    pub batch_size: Option<NonZeroUsize>,
+    /// Passes over the forget set
+    #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
+    pub epochs: Option<NonZeroUsize>,
+    /// Weight of the forget term at the start, 0 to 1
+    #[arg(long, value_name = "A", help_heading = "Method (nothing has to be set)")]
+    pub alpha: Option<f64>,
+    /// AdamW's step size at the start
+    #[arg(long, value_name = "LR", help_heading = "Method (nothing has to be set)")]
+    pub learning_rate: Option<f64>,
+    /// AdamW's decoupled weight decay
+    #[arg(long, value_name = "WD", help_heading = "Method (nothing has to be set)")]
+    pub weight_decay: Option<f64>,
+}
+
+/// `audit`: measure, change nothing.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The model
+    pub model: PathBuf,
+    /// Rows and model.
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// `demo`: the main job on what the program carries.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for the model, the data, the new model and the report
+    #[arg(default_value = "onnx-forget-demo", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Fetch nothing
+    #[arg(long)]
+    pub offline: bool,
+    /// Print for people or as JSON lines
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// Runtime that the model must agree with
+    #[arg(long, value_enum, default_value_t, value_name = "RUNTIME")]
+    pub parity: Runtimes,
+}

@@ -1,0 +1,299 @@
+//! What was typed and what the configuration file says, put together: flags beat the file.
+
+use super::args::{DeviceChoice, ForgetArgs, Format, MissingIdsChoice, SourceArgs};
+use crate::{
+    data::{DataConfig, Files, InputConfig, TargetConfig},
+    engine::KernelChoice,
+    error::{Error, Result},
+    graph::training::LossKind,
+    model::BatchNorm,
+    parity::{Runtimes, Tolerance},
+    report::Gates,
+    unlearn::Settings,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// The configuration file. Every table, and every key in it, may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ConfigFile {
+    data: Files,
+    inputs: BTreeMap<String, InputConfig>,
+    target: TargetConfig,
+    loss: LossTable,
+    model: ModelTable,
+    unlearn: Settings,
+    parity: ParitySettings,
+    gates: Gates,
+    report: ReportTable,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LossTable {
+    kind: Option<LossKind>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ModelTable {
+    trainable: Vec<String>,
+    freeze: Vec<String>,
+    bn: Option<BatchNorm>,
+    dropout: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReportTable {
+    folder: Option<PathBuf>,
+}
+
+/// The `[parity]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParitySettings {
+    /// Allowed absolute difference.
+    pub atol: f64,
+    /// Allowed difference relative to the runtime's value.
+    pub rtol: f64,
+    /// Training rows to compare on.
+    pub samples: usize,
+}
+
+impl Default for ParitySettings {
+    fn default() -> Self {
+        Self { atol: 1e-4, rtol: 1e-3, samples: 256 }
+    }
+}
+
+impl ParitySettings {
+    /// As the comparison takes it.
+    pub fn tolerance(&self) -> Tolerance {
+        Tolerance { atol: self.atol, rtol: self.rtol }
+    }
+}
+
+/// What a run means to do, all resolved: what `--dry-run` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunConfig {
+    /// The trained model.
+    pub model: PathBuf,
+    /// The configuration file that was read.
+    pub config: Option<PathBuf>,
+    /// The list of ids.
+    pub forget: Option<PathBuf>,
+    /// The class to forget.
+    pub forget_class: Option<i64>,
+    /// Whether ids that are not in the training data are passed over.
+    pub ignore_missing_ids: bool,
+    /// Files, columns and decoding.
+    #[serde(flatten)]
+    pub data: DataConfig,
+    /// Task loss, if asked for.
+    pub loss: Option<LossKind>,
+    /// Globs of initializers to train.
+    pub trainable: Vec<String>,
+    /// Globs of initializers not to train.
+    pub freeze: Vec<String>,
+    /// Batch normalisation during the steps.
+    pub bn: BatchNorm,
+    /// Whether Dropout drops during the steps.
+    pub dropout: bool,
+    /// What the user set of the method.
+    pub unlearn: Settings,
+    /// Tolerance and rows of the parity check.
+    pub parity: ParitySettings,
+    /// Runtime that the model must agree with.
+    pub runtime: Runtimes,
+    /// What must hold to publish.
+    pub gates: Gates,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Where to compute.
+    #[serde(serialize_with = "as_text")]
+    pub device: DeviceChoice,
+    /// Kernels.
+    pub kernels: KernelChoice,
+    /// Whether nothing may be fetched.
+    pub offline: bool,
+    /// Whether symbolic links that stay inside the model's folder are followed.
+    pub allow_symlink_inside: bool,
+    /// How results are printed.
+    #[serde(skip)]
+    pub format: Format,
+    /// The folder given for the report.
+    #[serde(skip)]
+    report: Option<PathBuf>,
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+impl RunConfig {
+    /// Reads the configuration file, if there is one, and lays the flags over it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a file that cannot be read or has an unknown key; [`Error::Usage`] for values out of range.
+    pub fn new(model: &Path, args: &SourceArgs) -> Result<Self> {
+        let (path, file) = read(model, args.config.as_deref())?;
+        let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
+        let mut data = DataConfig { data: file.data, inputs: file.inputs, target: file.target };
+        data.resolve(&base);
+        let override_path = |slot: &mut Option<PathBuf>, flag: &Option<String>| {
+            if let Some(flag) = flag {
+                *slot = Some(flag.into());
+            }
+        };
+        override_path(&mut data.data.train, &args.data);
+        override_path(&mut data.data.validation, &args.validation);
+        override_path(&mut data.data.test, &args.test);
+        data.data.id = args.id.clone().or(data.data.id);
+        data.data.split = args.split.clone().or(data.data.split);
+        if let Some(column) = &args.target {
+            data.target.column = Some(column.clone());
+            data.target.columns = None;
+        }
+        let or = |flag: &[String], file: Vec<String>| if flag.is_empty() { file } else { flag.to_vec() };
+        let config = Self {
+            model: model.to_path_buf(),
+            config: path,
+            forget: args.forget.clone(),
+            forget_class: args.forget_class,
+            ignore_missing_ids: args.missing_ids == MissingIdsChoice::Ignore,
+            data,
+            loss: args.loss.or(file.loss.kind),
+            trainable: or(&args.trainable, file.model.trainable),
+            freeze: or(&args.freeze, file.model.freeze),
+            bn: args.bn.or(file.model.bn).unwrap_or_default(),
+            dropout: args.dropout || file.model.dropout,
+            seed: args.seed.or(file.unlearn.seed).unwrap_or(0),
+            unlearn: file.unlearn,
+            parity: file.parity,
+            runtime: Runtimes::default(),
+            gates: file.gates,
+            device: args.device,
+            kernels: args.kernels,
+            offline: args.offline,
+            allow_symlink_inside: args.allow_symlink_inside,
+            format: args.format,
+            report: file.report.folder.map(|f| base.join(f)),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same for the main job, with its further flags.
+    pub fn for_forgetting(model: &Path, args: &ForgetArgs) -> Result<Self> {
+        let mut config = Self::new(model, &args.source)?;
+        let (s, flags) = (&mut config.unlearn, &args.settings);
+        s.batch_size = flags.batch_size.map(Into::into).or(s.batch_size);
+        s.epochs = flags.epochs.map(Into::into).or(s.epochs);
+        s.alpha = flags.alpha.or(s.alpha);
+        s.learning_rate = flags.learning_rate.or(s.learning_rate);
+        s.weight_decay = flags.weight_decay.or(s.weight_decay);
+        config.runtime = args.parity;
+        config.report = args.report.clone().or(config.report);
+        if config.forget.is_none() && config.forget_class.is_none() {
+            return Err(Error::Usage("what is to be forgotten? Give --forget IDS or --forget-class N".into()));
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let s = &self.unlearn;
+        let range = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
+            Some(v) if !(low..=high).contains(&v) => {
+                Err(Error::Usage(format!("{name} is {v}; it must be between {low} and {high}")))
+            }
+            _ => Ok(()),
+        };
+        range("alpha", s.alpha, 0.0, 1.0)?;
+        range("learning rate", s.learning_rate, 0.0, 1e3)?;
+        range("weight decay", s.weight_decay, 0.0, 1e3)?;
+        range("parity.atol", Some(self.parity.atol), 0.0, 1e3)?;
+        range("parity.rtol", Some(self.parity.rtol), 0.0, 1e3)?;
+        if s.batch_size == Some(0) || s.epochs == Some(0) || self.parity.samples == 0 {
+            return Err(Error::Usage("batch_size, epochs and parity.samples must be at least 1".into()));
+        }
+        Ok(())
+    }
+
+    /// Where the new model goes.
+    pub fn out(&self, asked: Option<&Path>) -> PathBuf {
+        asked.map_or_else(|| sibling(&self.model, ".forgotten.onnx"), Path::to_path_buf)
+    }
+
+    /// Where the report goes.
+    pub fn report_folder(&self, out: &Path) -> PathBuf {
+        self.report.clone().unwrap_or_else(|| sibling(out, ".report"))
+    }
+}
+
+fn sibling(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// The configuration: the file that was asked for, or the model's neighbour if there is one.
+fn read(model: &Path, asked: Option<&Path>) -> Result<(Option<PathBuf>, ConfigFile)> {
+    let path = match asked {
+        Some(path) => path.to_path_buf(),
+        None => sibling(model, ".forget.toml"),
+    };
+    let problem = |problem: String| Error::Config { path: path.clone(), problem };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let file = toml::from_str(&text).map_err(|e| problem(e.to_string().trim_end().to_string()))?;
+            Ok((Some(path), file))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && asked.is_none() => Ok((None, ConfigFile::default())),
+        Err(e) => Err(problem(e.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_config(text: &str, args: &SourceArgs) -> Result<RunConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("m.onnx");
+        std::fs::write(folder.path().join("m.forget.toml"), text).unwrap();
+        RunConfig::new(&model, args)
+    }
+
+    #[test]
+    fn flags_beat_the_file() {
+        let text = "[data]\ntrain = 'a.parquet'\nid = 'x'\n[unlearn]\nseed = 3\n[model]\nfreeze = ['a*']";
+        let args = SourceArgs { id: Some("y".into()), seed: Some(5), ..SourceArgs::default() };
+        let config = with_config(text, &args).unwrap();
+        assert_eq!(config.data.data.id.as_deref(), Some("y"));
+        assert_eq!((config.seed, config.freeze.len()), (5, 1));
+        assert!(config.data.data.train.unwrap().is_absolute());
+    }
+
+    #[test]
+    fn names_what_is_wrong_in_the_file() {
+        let error = with_config("[data]\ntrian = 'a'", &SourceArgs::default()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("trian"), "{error}");
+        let error = with_config("[unlearn]\nalpha = 2.0", &SourceArgs::default()).unwrap_err();
+        assert!(error.to_string().contains("alpha"), "{error}");
+    }
+
+    #[test]
+    fn outputs_stand_beside_the_model() {
+        let config = RunConfig::new(Path::new("d/m.onnx"), &SourceArgs::default()).unwrap();
+        let out = config.out(None);
+        assert_eq!(out, Path::new("d/m.forgotten.onnx"));
+        assert_eq!(config.report_folder(&out), Path::new("d/m.forgotten.report"));
+    }
+}

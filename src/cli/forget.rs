@@ -1,0 +1,162 @@
+//! The main job: the whole flow on one page.
+
+use super::{
+    args::{DeviceChoice, ForgetArgs, Format},
+    check_interrupt,
+    config::RunConfig,
+    job::{Job, RunBatches},
+    progress::{Progress, Stages, json_line},
+};
+use crate::{
+    error::{Error, Result},
+    kernels::Backend,
+    model::Model,
+    parity::{self, GradientOptions, Parity},
+    report::{self, Report, Status, UnlearnSection},
+    unlearn, writeback,
+};
+use dfdx::tensor::Cpu;
+use std::path::{Path, PathBuf};
+
+/// Forgets the rows, publishes the new model if everything held, and leaves a report.
+pub fn run(args: ForgetArgs) -> Result<()> {
+    let model = args.model.as_deref().ok_or_else(|| Error::Usage("which MODEL?".into()))?;
+    let config = RunConfig::for_forgetting(model, &args)?;
+    let out = config.out(args.out.as_deref());
+    let mut stages = Stages::new(config.format);
+    let job = Job::prepare(config, &mut stages, |file| writeback::check_destination(file, &out, args.force))?;
+    if args.dry_run {
+        return job.describe();
+    }
+    match job.config.device {
+        DeviceChoice::Cpu => run_on(Cpu::default(), &job, stages, &out, args.force),
+        DeviceChoice::Cuda(n) => run_on_cuda(n, &job, stages, &out, args.force),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn run_on_cuda(n: usize, job: &Job, stages: Stages, out: &Path, force: bool) -> Result<()> {
+    let device = dfdx::tensor::Cuda::try_build(n, job.config.seed)
+        .map_err(|e| Error::Usage(format!("--device cuda:{n}: {e:?}; use --device cpu")))?;
+    run_on(device, job, stages, out, force)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn run_on_cuda(_: usize, _: &Job, _: Stages, _: &Path, _: bool) -> Result<()> {
+    Err(Error::Usage("this program was built without CUDA: build it with --features cuda, or use --device cpu".into()))
+}
+
+fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path, force: bool) -> Result<()> {
+    let folder = job.config.report_folder(out);
+    let mut report = job.report();
+    let outcome = flow(device, job, &mut stages, &mut report, out, force);
+    report.timings = stages.timings().clone();
+    match outcome {
+        Ok(()) => {
+            report.status = Status::Published;
+            leave(&report, &folder, &stages, job.config.format)?;
+            stages.say(&format!("new model  {}\nreport     {}", out.display(), folder.join("report.html").display()));
+            Ok(())
+        }
+        Err(e) => {
+            (report.status, report.exit_code, report.error) = (Status::Rejected, e.exit_code(), Some(e.to_string()));
+            // A failed check is a result, and its figures are worth keeping; other errors leave nothing behind.
+            if matches!(e, Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_)) {
+                leave(&report, &folder, &stages, job.config.format)?;
+            }
+            Err(e)
+        }
+    }
+}
+
+/// Parity, audit, unlearning, audit, gates, write-back, parity, publication.
+fn flow<D: Backend<f32>>(
+    device: D,
+    job: &Job,
+    stages: &mut Stages,
+    report: &mut Report,
+    out: &Path,
+    force: bool,
+) -> Result<()> {
+    let config = &job.config;
+    let mut model = stages.run("building the model", || {
+        Model::build(&job.graph, &job.plan, &job.decisions, job.model_options(), device)
+    })?;
+    let rows = [job.parity_rows()?];
+    let checks = parity::Settings {
+        runtimes: config.runtime,
+        threads: rayon::current_num_threads(),
+        tolerance: config.parity.tolerance(),
+        gradient: GradientOptions { seed: config.seed, ..GradientOptions::default() },
+        ..parity::Settings::from_environment(config.offline)
+    };
+    let parity = Parity { file: &job.file, graph: &job.graph, plan: &job.plan, settings: &checks };
+    let before = stages.run("parity before", || parity.before(&model, &rows))?;
+    report.parity.before = Some(before.clone());
+    before.require_before()?;
+    let gradient = stages.run("gradient check", || {
+        // Runtimes know neither batch statistics nor dropout.
+        let mut frozen =
+            Model::build(&job.graph, &job.plan, &job.decisions, job.frozen_options(), model.device().clone())?;
+        parity.gradient_over(&mut frozen, &rows)
+    })?;
+    report.parity.gradient = Some(gradient.clone());
+    if !gradient.passed {
+        return Err(Error::ParityBefore(gradient.verdict()));
+    }
+
+    let (before, losses) = stages.run("audit before", || job.audit(&model))?;
+    report.audit.before = Some(before);
+
+    let schedule = &job.schedule;
+    let mut progress = Progress::new(config.format, schedule.steps());
+    let trajectory =
+        stages.run("unlearning", || unlearn::run(&mut model, &mut RunBatches::new(job), schedule, &mut progress));
+    progress.finish();
+    report.unlearn = Some(UnlearnSection::new(schedule, &trajectory?, config.device.to_string(), config.seed));
+
+    let (after, losses_after) = stages.run("audit after", || job.audit(&model))?;
+    report.audit.losses = losses.histogram(&losses_after);
+    report.gates = report::judge(&config.gates, &before, &after);
+    report.audit.after = Some(after);
+    if let Some(gate) = report.gates.iter().find(|g| !g.passed) {
+        return Err(Error::Unlearning(format!(
+            "gate {}: {:.4} is more than {}; nothing was written. The report has the figures; [gates] in the configuration sets the limits",
+            gate.gate, gate.value, gate.limit
+        )));
+    }
+
+    let changes = job.changes(&model);
+    let pending = stages.run("writing back", || writeback::splice(&job.file, &changes, out, force))?;
+    let proof = stages.run("checking the new file", || pending.verify())?;
+    let after = stages.run("parity after", || parity.after(&pending.model_path(), &model, &rows))?;
+    report.parity.after = Some(after.clone());
+    after.require_after()?;
+    check_interrupt()?;
+    pending.publish()?;
+    report.model.published(out.to_path_buf(), proof);
+    Ok(())
+}
+
+/// Leaves the report's files and prints the summary.
+fn leave(report: &Report, folder: &Path, stages: &Stages, format: Format) -> Result<()> {
+    write_report(report, folder)?;
+    match format {
+        Format::Json => json_line(&serde_json::json!({ "event": "report", "record": report })),
+        Format::Pretty => stages.say(&report::summary(report)),
+    }
+    Ok(())
+}
+
+fn write_report(report: &Report, folder: &Path) -> Result<()> {
+    let cannot = |path: &Path, e: String| Error::Write { path: path.to_path_buf(), problem: e };
+    std::fs::create_dir_all(folder).map_err(|e| cannot(folder, e.to_string()))?;
+    let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))?;
+    for (name, text) in [("report.json", json + "\n"), ("report.html", report::html(report))] {
+        let path: PathBuf = folder.join(name);
+        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot(&path, e.to_string()))?;
+        std::fs::write(temporary.path(), text).map_err(|e| cannot(&path, e.to_string()))?;
+        temporary.persist(&path).map_err(|e| cannot(&path, e.to_string()))?;
+    }
+    Ok(())
+}

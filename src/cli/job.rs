@@ -1,0 +1,383 @@
+//! What the commands that need rows have in common: model, graph, loss, data and settings, opened and checked.
+
+use super::{
+    config::RunConfig,
+    progress::{Stages, json_line},
+};
+use crate::{
+    audit::{Audit, Histogram, Outcome, histogram, measure},
+    data::{
+        self, Batch, Data, Dataset, InputSpec, MissingIds, Request, Rows, Signature, TargetKind, Targets, epoch_seed,
+        permuted,
+    },
+    error::{Error, Result},
+    graph::{
+        Dim, Graph, ValueId,
+        trainable::{self, Decision},
+        training::{self, LabelKind, LossPlan},
+    },
+    kernels::Backend,
+    model::{BatchNorm, Model, ModelOptions, Scores},
+    onnx::{OnnxFile, ReadOptions},
+    ops,
+    report::{AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status},
+    unlearn::{Batches, Schedule, nabla_tau::BatchIter},
+    writeback::Change,
+};
+use std::sync::Arc;
+
+/// Retained rows that the audit measures, at most.
+const AUDITED_RETAIN_ROWS: usize = 10_000;
+/// Bins of the report's histograms.
+const HISTOGRAM_BINS: usize = 30;
+/// Rows in a batch where no gradient is wanted.
+const EVALUATION_BATCH: usize = 256;
+
+/// A checked request, ready to run on a device.
+pub struct Job {
+    /// What was asked for.
+    pub config: RunConfig,
+    /// The trained model's file.
+    pub file: OnnxFile,
+    /// The trained model.
+    pub graph: Graph,
+    /// Its task loss.
+    pub plan: LossPlan,
+    /// What is trainable, and why.
+    pub decisions: Vec<Decision>,
+    /// The rows.
+    pub data: Data,
+    /// The method's settings.
+    pub schedule: Schedule,
+    salt: String,
+}
+
+impl Job {
+    /// Opens everything; the model first, since its errors need no data. `check` sees the file before data are read.
+    pub fn prepare(
+        config: RunConfig,
+        stages: &mut Stages,
+        check: impl FnOnce(&OnnxFile) -> Result<()>,
+    ) -> Result<Self> {
+        let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside, ..ReadOptions::default() };
+        let (file, graph) = stages.run("reading the model", || {
+            let file = OnnxFile::open(&config.model, &options)?;
+            let graph = crate::graph::build::build(&file)?;
+            ops::support::require(&graph)?;
+            check(&file)?;
+            Ok((file, graph))
+        })?;
+        let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
+        let first = training::plan(&graph, config.loss, known)?;
+        trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
+        let salt: [u8; 16] = rand::random();
+        let salt: String = salt.iter().map(|b| format!("{b:02x}")).collect();
+        let request = Request {
+            forget: config.forget.clone(),
+            forget_class: config.forget_class,
+            missing_ids: if config.ignore_missing_ids { MissingIds::Ignore } else { MissingIds::Stop },
+            salt: salt.clone().into_bytes(),
+        };
+        let data = stages.run("reading the data", || data::open(&config.data, &request, &signature(&graph, &first)))?;
+        let plan = training::plan(&graph, config.loss, label_kind(data.target))?;
+        let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
+        let schedule = Schedule::new(&config.unlearn, data.forget.len(), data.retain.len());
+        let job = Self { config, file, graph, plan, decisions, data, schedule, salt };
+        stages.say(&job.introduction());
+        Ok(job)
+    }
+
+    fn introduction(&self) -> String {
+        let (data, plan) = (&self.data, &self.plan);
+        let mut lines = vec![
+            format!("loss       {}", plan.why),
+            format!("trainable  {} of {} parameters", self.parameters(true), self.parameters(false)),
+            format!(
+                "rows       forget {}  retain {}  validation {}  test {}",
+                data.forget.len(),
+                data.retain.len(),
+                data.validation.len(),
+                data.test.len()
+            ),
+        ];
+        lines.extend(data.warnings.iter().map(|w| format!("warning    {w}")));
+        lines.join("\n")
+    }
+
+    /// Elements of all float initializers, or of those that are trained.
+    fn parameters(&self, trained: bool) -> usize {
+        let counted = self.decisions.iter().filter(|d| d.trainable || !trained);
+        counted.map(|d| d.dims.iter().product::<usize>()).sum()
+    }
+
+    /// Prints what would be done.
+    pub fn describe(&self) -> Result<()> {
+        let trainable: Vec<_> = self.decisions.iter().filter(|d| d.trainable).map(|d| &d.name).collect();
+        let plan = serde_json::json!({
+            "status": "dry-run",
+            "config": self.config,
+            "rows": self.data.counts,
+            "notes": self.data.notes,
+            "warnings": self.data.warnings,
+            "loss": self.plan.why,
+            "trainable": trainable,
+            "schedule": self.schedule,
+            "steps": self.schedule.steps(),
+        });
+        match self.config.format {
+            super::args::Format::Json => json_line(&plan),
+            super::args::Format::Pretty => {
+                let text = toml::to_string_pretty(&without_nulls(plan)).map_err(|e| Error::Internal(e.to_string()))?;
+                println!("{text}");
+            }
+        }
+        Ok(())
+    }
+
+    /// How the model is to run.
+    pub fn model_options(&self) -> ModelOptions {
+        let c = &self.config;
+        ModelOptions { kernels: c.kernels, bn: c.bn, dropout: c.dropout, seed: c.seed }
+    }
+
+    /// How the model is to run where it is compared with runtimes: at inference.
+    pub fn frozen_options(&self) -> ModelOptions {
+        ModelOptions { bn: BatchNorm::Frozen, dropout: false, ..self.model_options() }
+    }
+
+    /// Seeded training rows for the parity checks.
+    pub fn parity_rows(&self) -> Result<Batch> {
+        let rows = sample(self.data.train.len(), None, self.config.parity.samples, self.config.seed, "parity");
+        self.data.train.batch(&rows.to_vec())
+    }
+
+    /// Losses, accuracies and membership inference of the model as it is now.
+    pub fn audit<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Audit, Losses)> {
+        let data = &self.data;
+        let retain = sample(data.train.len(), Some(&data.retain), AUDITED_RETAIN_ROWS, self.config.seed, "audit");
+        let score = |set: &Arc<Dataset>, rows: &Rows| {
+            let mut scored = Scored::default();
+            for batch in set.in_order(rows, EVALUATION_BATCH) {
+                super::check_interrupt()?;
+                let batch = batch?;
+                scored.push(model.scores(&batch)?, batch.targets)?;
+            }
+            Ok::<_, Error>(scored)
+        };
+        let forget = score(&data.train, &data.forget)?;
+        let retain = score(&data.train, &retain)?;
+        let test = score(&data.test, &Rows::all(data.test.len()))?;
+        let kind = data.target;
+        let figures = measure(&forget.outcome(kind), &retain.outcome(kind), &test.outcome(kind), self.config.seed)?;
+        Ok((figures, Losses { forget: forget.losses(), test: test.losses() }))
+    }
+
+    /// The trained parameters as the write-back takes them.
+    pub fn changes<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Vec<Change> {
+        let change = |p: &crate::model::Parameter<f32, D>| Change { name: p.name.clone(), values: p.tensor.to_vec() };
+        model.parameters().iter().map(change).collect()
+    }
+
+    /// A report that knows what is known so far.
+    pub fn report(&self) -> Report {
+        let (config, data) = (&self.config, &self.data);
+        let mut notes: Vec<String> = data.notes.iter().map(|n| format!("{}: {}", n.what, n.how)).collect();
+        notes.extend(data.warnings.iter().cloned());
+        let counts = data.counts;
+        Report {
+            schema: SCHEMA,
+            status: Status::Rejected,
+            exit_code: 0,
+            error: None,
+            model: ModelSection {
+                input: ModelFile { path: config.model.clone(), sha256: self.file.sha256().to_string() },
+                output: None,
+                parameters: self.parameters(false),
+                trainable_parameters: self.parameters(true),
+                changed_initializers: Vec::new(),
+                other_bytes_identical: None,
+                loss: Some(self.plan.why.clone()),
+                proof: None,
+            },
+            data: Some(DataSection {
+                train_rows: counts.train_rows,
+                forget_rows: counts.forget_rows,
+                retain_rows: counts.retain_rows,
+                validation_rows: counts.validation_rows,
+                test_rows: counts.test_rows,
+                forget_ids: counts.forget_ids,
+                missing_ids: counts.missing_ids,
+                forget_ids_salt: data.forget_ids_sha256.as_ref().map(|_| self.salt.clone()),
+                forget_ids_sha256: data.forget_ids_sha256.clone(),
+                notes,
+            }),
+            parity: ParitySection::default(),
+            unlearn: None,
+            audit: AuditSection::default(),
+            gates: Vec::new(),
+            limits: limits(),
+            timings: indexmap::IndexMap::new(),
+            environment: Environment {
+                version: env!("CARGO_PKG_VERSION"),
+                os: std::env::consts::OS,
+                arch: std::env::consts::ARCH,
+                threads: rayon::current_num_threads(),
+                kernels: format!("{:?}", config.kernels).to_lowercase(),
+            },
+        }
+    }
+}
+
+/// Losses of forgotten and of test rows.
+pub struct Losses {
+    forget: Vec<f64>,
+    test: Vec<f64>,
+}
+
+impl Losses {
+    /// These, before, and those after, over common bins.
+    pub fn histogram(&self, after: &Self) -> Option<Histogram> {
+        let sets = [
+            ("before/forget", self.forget.as_slice()),
+            ("before/test", &self.test),
+            ("after/forget", &after.forget),
+            ("after/test", &after.test),
+        ];
+        histogram(&sets, HISTOGRAM_BINS)
+    }
+}
+
+/// What a model made of a set of rows, batch after batch.
+#[derive(Default)]
+struct Scored {
+    scores: Option<Scores>,
+    targets: Option<Targets>,
+}
+
+impl Scored {
+    fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
+        match &mut self.scores {
+            None => self.scores = Some(scores),
+            Some(all) => {
+                all.losses.extend(scores.losses);
+                all.weights.extend(scores.weights);
+                all.logits.extend(scores.logits);
+            }
+        }
+        match (&mut self.targets, targets) {
+            (None, first) => self.targets = Some(first),
+            (Some(Targets::Classes(all)), Targets::Classes(more)) => all.extend(more),
+            (Some(Targets::Values { values, .. }), Targets::Values { values: more, .. }) => values.extend(more),
+            _ => return Err(Error::Internal("labels of two kinds in one set of rows".into())),
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, kind: TargetKind) -> Outcome<'_> {
+        const NONE: &Targets = &Targets::Classes(Vec::new());
+        let targets = self.targets.as_ref().unwrap_or(NONE);
+        match &self.scores {
+            Some(s) => {
+                Outcome { losses: &s.losses, weights: &s.weights, logits: &s.logits, width: s.width, targets, kind }
+            }
+            None => Outcome { losses: &[], weights: &[], logits: &[], width: 0, targets, kind },
+        }
+    }
+
+    fn losses(&self) -> Vec<f64> {
+        self.scores.iter().flat_map(|s| &s.losses).map(|&l| l.into()).collect()
+    }
+}
+
+/// What no figure in the report shows.
+fn limits() -> Vec<String> {
+    [
+        "Weights cannot prove that rows were never learnt; the tests here look for traces that simple attacks use, and find none, or less than before.",
+        "The attacks compare sets of rows. A single row may still stand out, and an attack with reference models may see more.",
+        "Other copies are not touched: older versions in a registry, checkpoints, optimizer states, caches, and models distilled from or fine-tuned on the old one.",
+        "Whoever holds the old and the new model can learn from their difference what was forgotten: withdraw the old file.",
+    ]
+    .map(String::from)
+    .to_vec()
+}
+
+/// The kind of label that decides the loss.
+pub fn label_kind(target: TargetKind) -> LabelKind {
+    match target {
+        TargetKind::Class => LabelKind::Class,
+        TargetKind::Binary => LabelKind::Binary,
+        TargetKind::MultiLabel => LabelKind::MultiLabel,
+        TargetKind::Value => LabelKind::Value,
+    }
+}
+
+/// At most `count` rows of `among` (of all `total` if not given), chosen by the seed.
+fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpose: &str) -> Rows {
+    let all = Rows::all(total);
+    let mut rows = permuted(among.unwrap_or(&all), epoch_seed(seed, purpose, 0));
+    rows.truncate(count);
+    Rows::listed(total, rows)
+}
+
+/// What the model asks of the rows.
+pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
+    let spec = |id: ValueId| -> Option<InputSpec> {
+        let info = graph.values.get(id.0)?;
+        let ty = info.ty.as_ref();
+        let dims = ty
+            .and_then(|t| t.dims.as_ref())
+            .map(|dims| dims.iter().map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect());
+        let dtype = ty.and_then(|t| t.dtype).unwrap_or(crate::tensor::DType::F32);
+        Some(InputSpec { name: info.name.clone(), dtype, dims })
+    };
+    let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input);
+    Signature {
+        inputs: fed.filter_map(|id| spec(*id)).collect(),
+        scores: spec(plan.scores),
+        label: plan.label_input.and_then(spec),
+    }
+}
+
+fn without_nulls(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
+/// The job's rows in the order that the method asks for.
+pub struct RunBatches<'a> {
+    job: &'a Job,
+}
+
+impl<'a> RunBatches<'a> {
+    /// For one run.
+    pub fn new(job: &'a Job) -> Self {
+        Self { job }
+    }
+
+    fn shuffled(&self, rows: &Rows, subset: &str, pass: usize) -> BatchIter {
+        let job = self.job;
+        let seed = epoch_seed(job.config.seed, subset, pass);
+        Box::new(job.data.train.shuffled(rows, job.schedule.batch_size, seed))
+    }
+}
+
+impl Batches for RunBatches<'_> {
+    fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
+        Ok(self.shuffled(&self.job.data.forget, "forget", epoch))
+    }
+
+    fn retain(&mut self, pass: usize) -> Result<BatchIter> {
+        Ok(self.shuffled(&self.job.data.retain, "retain", pass))
+    }
+
+    fn validation(&mut self) -> Result<BatchIter> {
+        let set = &self.job.data.validation;
+        Ok(Box::new(set.in_order(&Rows::all(set.len()), EVALUATION_BATCH)))
+    }
+}

@@ -1,0 +1,109 @@
+//! What is shown while the program runs: a bar on a terminal, plain lines in a pipe, JSON lines if asked for.
+
+use super::{args::Format, check_interrupt};
+use crate::{
+    error::Result,
+    unlearn::{EpochRecord, Observer, StepRecord},
+};
+use indexmap::IndexMap;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{io::Write, time::Instant};
+
+/// The stages of a run: says their names on stderr and keeps their times.
+pub struct Stages {
+    format: Format,
+    timings: IndexMap<String, f64>,
+}
+
+impl Stages {
+    /// None yet.
+    pub fn new(format: Format) -> Self {
+        Self { format, timings: IndexMap::new() }
+    }
+
+    /// Runs a stage, unless the run was interrupted before.
+    pub fn run<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        check_interrupt()?;
+        self.say(&format!("{name} ..."));
+        let start = Instant::now();
+        let result = work();
+        let seconds = start.elapsed().as_secs_f64();
+        *self.timings.entry(name.replace(' ', "_")).or_default() += seconds;
+        tracing::info!(stage = name, seconds, "done");
+        result
+    }
+
+    /// A line for people.
+    pub fn say(&self, line: &str) {
+        if self.format == Format::Pretty {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Seconds of each stage so far.
+    pub fn timings(&self) -> &IndexMap<String, f64> {
+        &self.timings
+    }
+}
+
+/// One JSON value on a line of stdout. A reader that has gone away is not an error.
+pub fn json_line(value: &impl serde::Serialize) {
+    if let Ok(line) = serde_json::to_string(value) {
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}
+
+/// Follows the steps of a run.
+pub struct Progress {
+    format: Format,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// For a run of `steps`.
+    pub fn new(format: Format, steps: usize) -> Self {
+        let bar = ProgressBar::new(steps as u64);
+        if format == Format::Json {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left") {
+            bar.set_style(style);
+        }
+        Self { format, bar }
+    }
+
+    /// Takes the bar off the terminal.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Progress {
+    fn step(&mut self, record: &StepRecord, _steps: usize) -> Result<()> {
+        self.bar.set_message(format!(
+            "forget {:.4} retain {:.4} τ {:.4}",
+            record.forget_loss, record.retain_loss, record.tau
+        ));
+        self.bar.inc(1);
+        check_interrupt()
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) -> Result<()> {
+        if self.format == Format::Json {
+            json_line(&serde_json::json!({ "event": "epoch", "record": record }));
+        } else {
+            let line = format!(
+                "epoch {}/{}  forget loss {:.4}  retain loss {:.4}  τ {:.4}  α {:.4}  lr {:.1e}",
+                record.epoch,
+                record.epochs,
+                record.forget_loss,
+                record.retain_loss,
+                record.tau,
+                record.alpha,
+                record.lr
+            );
+            if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! `onnx-forget verify`: parity of a model with other runtimes, or what differs between two models.
+
+use super::{
+    args::{Format, SourceArgs},
+    config::RunConfig,
+    job::{label_kind, signature},
+    progress::json_line,
+};
+use crate::{
+    data::{self, Batch},
+    error::Result,
+    graph::{build, trainable, training},
+    model::ModelOptions,
+    onnx::{OnnxFile, ReadOptions},
+    ops,
+    parity::{
+        self, GradientOptions, Runtimes, Tolerance,
+        verify::{Candidate, RandomRows, Verification},
+    },
+    writeback::{self, ModelDiff},
+};
+use clap::Args;
+use dfdx::tensor::Cpu;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// `verify`: check forward pass and gradient against onnxruntime and tract, or list what differs between two models.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Another model: list what differs, and check nothing else
+    #[arg(value_name = "OTHER")]
+    pub other: Option<PathBuf>,
+    /// Rows and model.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Extent of a named dimension of the inputs, where random rows are made; 2 if not given
+    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
+    pub dim: Vec<(String, usize)>,
+    /// Rows to compare on
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    pub samples: usize,
+    /// Allowed absolute difference
+    #[arg(long, default_value_t = 1e-4, value_name = "X")]
+    pub atol: f64,
+    /// Allowed difference relative to the runtime's value
+    #[arg(long, default_value_t = 1e-3, value_name = "X")]
+    pub rtol: f64,
+    /// Runtimes to compare with
+    #[arg(long, value_enum, default_value_t, value_name = "RUNTIME")]
+    pub parity: Runtimes,
+}
+
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let (name, extent) = text.split_once('=').ok_or("expected NAME=N")?;
+    Ok((name.into(), extent.parse().map_err(|_| format!("{extent} is not a number"))?))
+}
+
+/// Verifies one model, or compares two.
+pub fn run(args: VerifyArgs) -> Result<()> {
+    let options = ReadOptions { allow_symlink_inside: args.source.allow_symlink_inside, ..ReadOptions::default() };
+    if let Some(other) = &args.other {
+        let diff = writeback::diff(&OnnxFile::open(&args.model, &options)?, &OnnxFile::open(other, &options)?)?;
+        show_diff(&diff, &args.model, other, args.source.format);
+        return Ok(());
+    }
+    let result = verify(&args, &options);
+    let json = args.source.format == Format::Json;
+    match &result {
+        Ok(found) if json => json_line(found),
+        Ok(found) => show(found),
+        Err(e) if json && e.exit_code() == 3 => json_line(&Verification::unsupported(e)),
+        Err(_) => {}
+    }
+    result?.require()
+}
+
+fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
+    let file = OnnxFile::open(&args.model, options)?;
+    let graph = build::build(&file)?;
+    ops::support::require(&graph)?;
+    // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
+    let config = RunConfig::new(&args.model, &args.source)?;
+    let seed = config.seed;
+    let mut kind = config.data.target.kind.map_or(training::LabelKind::Unknown, label_kind);
+    let mut plan = training::plan(&graph, config.loss, kind)?;
+    let given = match &args.source.data {
+        None => None,
+        Some(path) => {
+            let (rows, target, _) = data::open_rows(&config.data, Path::new(path), &signature(&graph, &plan))?;
+            kind = label_kind(target);
+            plan = training::plan(&graph, config.loss, kind)?;
+            Some(rows)
+        }
+    };
+    let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
+    let model = ModelOptions { kernels: config.kernels, seed, ..ModelOptions::default() };
+    let candidate = Candidate { file: &file, graph: &graph, plan: &plan, decisions: &decisions, options: model };
+    let mut model = candidate.model(Cpu::default())?;
+    let batches: Vec<Batch> = match given {
+        Some(rows) => {
+            let chosen: Vec<usize> = (0..rows.len().min(args.samples.max(1))).collect();
+            vec![rows.batch(&chosen)?]
+        }
+        None => {
+            let dims: BTreeMap<String, usize> = args.dim.iter().cloned().collect();
+            candidate.random_batches(&model, &RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed })?
+        }
+    };
+    let settings = parity::Settings {
+        runtimes: args.parity,
+        threads: rayon::current_num_threads(),
+        tolerance: Tolerance { atol: args.atol, rtol: args.rtol },
+        gradient: GradientOptions { seed, ..GradientOptions::default() },
+        ..parity::Settings::from_environment(args.source.offline)
+    };
+    candidate.verify(&mut model, &batches, &settings)
+}
+
+/// Random rows are alike: more of them show no more, and models without a free row axis take one at a time.
+const RANDOM_ROWS: usize = 16;
+
+fn show(found: &Verification) {
+    if let Some(loss) = &found.loss {
+        println!("loss      {loss}");
+    }
+    println!("trainable {} tensors", found.trainable);
+    if let Some(forward) = &found.forward {
+        println!("forward   {}", forward.verdict);
+        for missing in &forward.not_available {
+            println!("          {} took no part: {}", missing.name, missing.why);
+        }
+    }
+    if let Some(gradient) = &found.gradient {
+        println!("gradient  {}", gradient.verdict());
+    }
+    println!("{}", if found.passed { "passed" } else { "FAILED" });
+}
+
+fn show_diff(diff: &ModelDiff, a: &Path, b: &Path, format: Format) {
+    if format == Format::Json {
+        return json_line(diff);
+    }
+    println!("{} → {}", a.display(), b.display());
+    if diff.identical {
+        println!("identical");
+    }
+    for tensor in &diff.changed {
+        println!(
+            "changed   {} {:?} {}: norm {:.6}, of the difference {:.3e}, largest {:.3e}, {} elements",
+            tensor.name,
+            tensor.dims,
+            tensor.dtype,
+            tensor.norm,
+            tensor.norm_difference,
+            tensor.max_abs_difference,
+            tensor.elements
+        );
+    }
+    for line in &diff.other {
+        println!("other     {line}");
+    }
+    println!(
+        "{} tensors changed, {} the same, {} other differences",
+        diff.changed.len(),
+        diff.unchanged,
+        diff.other.len()
+    );
+}

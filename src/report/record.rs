@@ -1,0 +1,207 @@
+//! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
+
+use super::Verdict;
+use crate::{
+    audit::{Audit, Histogram},
+    parity::{GradientReport, ParityReport},
+    unlearn::Trajectory,
+    writeback::Proof,
+};
+use indexmap::IndexMap;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The schema's name, in every record.
+pub const SCHEMA: &str = "onnx-forget/report/v1";
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The new model was written and every gate held.
+    Published,
+    /// Nothing was written.
+    Rejected,
+    /// Nothing was to be written.
+    DryRun,
+}
+
+/// Everything that is known of a run. Sections of stages that were not reached are null.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// How the run ended.
+    pub status: Status,
+    /// The program's exit code.
+    pub exit_code: u8,
+    /// Why nothing was published.
+    pub error: Option<String>,
+    /// The model files.
+    pub model: ModelSection,
+    /// The rows, in numbers.
+    pub data: Option<DataSection>,
+    /// Agreement with other runtimes.
+    pub parity: ParitySection,
+    /// The run of the method.
+    pub unlearn: Option<UnlearnSection>,
+    /// What was measured before and after.
+    pub audit: AuditSection,
+    /// What had to hold, and whether it did.
+    pub gates: Vec<Verdict>,
+    /// What the audit does not show.
+    pub limits: Vec<String>,
+    /// Seconds a stage.
+    pub timings: IndexMap<String, f64>,
+    /// Where it ran.
+    pub environment: Environment,
+}
+
+/// A model file.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelFile {
+    /// As given.
+    pub path: PathBuf,
+    /// Of the file (not of its external data).
+    pub sha256: String,
+}
+
+/// The model before and after.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelSection {
+    /// The trained model.
+    pub input: ModelFile,
+    /// The new model; null unless it was published.
+    pub output: Option<ModelFile>,
+    /// Elements of all float initializers.
+    pub parameters: usize,
+    /// Elements of those that were trained.
+    pub trainable_parameters: usize,
+    /// Names of the initializers whose elements were rewritten.
+    pub changed_initializers: Vec<String>,
+    /// Whether every byte outside the rewritten elements is the input's; null before the output was checked.
+    pub other_bytes_identical: Option<bool>,
+    /// The task loss and why it was chosen.
+    pub loss: Option<String>,
+    /// The proof of the write-back.
+    pub proof: Option<Proof>,
+}
+
+impl ModelSection {
+    /// Takes in what the write-back proved of the file that is now at `path`.
+    pub fn published(&mut self, path: PathBuf, proof: Proof) {
+        self.output = Some(ModelFile { path, sha256: proof.sha256.clone() });
+        self.changed_initializers = proof.changed_initializers.clone();
+        self.other_bytes_identical = Some(proof.other_bytes_identical);
+        self.proof = Some(proof);
+    }
+}
+
+/// The rows, in numbers.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs)]
+pub struct DataSection {
+    pub train_rows: usize,
+    pub forget_rows: usize,
+    pub retain_rows: usize,
+    pub validation_rows: usize,
+    pub test_rows: usize,
+    /// Ids in the list, each counted once.
+    pub forget_ids: usize,
+    /// Ids in the list that are not in the training data.
+    pub missing_ids: usize,
+    /// Salted digest of the ids that were forgotten; the salt is in `forget_ids_salt`.
+    pub forget_ids_sha256: Option<String>,
+    pub forget_ids_salt: Option<String>,
+    /// What was inferred of columns, and what the user should know.
+    pub notes: Vec<String>,
+}
+
+/// Agreement with other runtimes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ParitySection {
+    /// Outputs of the trained model.
+    pub before: Option<ParityReport>,
+    /// Gradients of the trained model.
+    pub gradient: Option<GradientReport>,
+    /// Outputs of the new model's file against the model in memory.
+    pub after: Option<ParityReport>,
+}
+
+/// The run of the method.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnlearnSection {
+    /// Name of the method.
+    pub method: &'static str,
+    /// Where it ran.
+    pub device: String,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// α₀.
+    pub alpha0: f64,
+    /// Step size at the start.
+    pub learning_rate: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// Passes over the forget set.
+    pub epochs: usize,
+    /// Steps done.
+    pub steps: usize,
+    /// Steps in which the forget term had a gradient.
+    pub active_steps: usize,
+    /// Each τ.
+    pub tau: Vec<f64>,
+    /// Each step.
+    pub trajectory: Vec<crate::unlearn::StepRecord>,
+    /// Wall time of the steps.
+    pub seconds: f64,
+    /// Steps a second.
+    pub steps_per_second: f64,
+}
+
+impl UnlearnSection {
+    /// From the method's settings and what happened.
+    pub fn new(schedule: &crate::unlearn::Schedule, trajectory: &Trajectory, device: String, seed: u64) -> Self {
+        let steps = trajectory.steps.len();
+        Self {
+            method: "nabla-tau",
+            device,
+            seed,
+            alpha0: schedule.alpha0,
+            learning_rate: schedule.learning_rate,
+            weight_decay: schedule.weight_decay,
+            batch_size: schedule.batch_size,
+            epochs: schedule.epochs,
+            steps,
+            active_steps: trajectory.active_steps(),
+            tau: trajectory.tau.clone(),
+            trajectory: trajectory.steps.clone(),
+            seconds: trajectory.seconds,
+            steps_per_second: steps as f64 / trajectory.seconds.max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
+/// What was measured before and after.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AuditSection {
+    /// The trained model.
+    pub before: Option<Audit>,
+    /// The new model.
+    pub after: Option<Audit>,
+    /// Losses of forgotten and of test rows, before and after, over common bins.
+    pub losses: Option<Histogram>,
+}
+
+/// Where it ran.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Environment {
+    pub version: &'static str,
+    pub os: &'static str,
+    pub arch: &'static str,
+    pub threads: usize,
+    pub kernels: String,
+}

@@ -1,0 +1,151 @@
+//! The rules that take the place of hyperparameters: from the sizes of the sets alone.
+
+use serde::{Deserialize, Serialize};
+
+/// Epochs are never more than this.
+pub const MAX_EPOCHS: usize = 80;
+/// τ is computed anew every so many epochs.
+pub const TAU_EVERY: usize = 5;
+/// Batch size where the data are large enough.
+pub const BATCH_SIZE: usize = 256;
+/// Small data are cut into at least so many batches.
+pub const MIN_BATCHES: usize = 128;
+/// Batches are never smaller than this, unless asked for.
+pub const MIN_BATCH_SIZE: usize = 4;
+/// AdamW's step size at the start.
+pub const LEARNING_RATE: f64 = 1e-3;
+/// The learning rate falls linearly to this share of itself.
+pub const FINAL_LEARNING_RATE: f64 = 0.1;
+
+/// What a user may set; nothing has to be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Rows in a batch.
+    pub batch_size: Option<usize>,
+    /// Passes over the forget set.
+    pub epochs: Option<usize>,
+    /// Weight of the forget term at the start, in [0, 1].
+    pub alpha: Option<f64>,
+    /// AdamW's step size at the start.
+    pub learning_rate: Option<f64>,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: Option<f64>,
+    /// Seed of the order of batches, the choice of rows for checks, and dropout.
+    pub seed: Option<u64>,
+}
+
+/// The settings of one run, all resolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Schedule {
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// Passes over the forget set.
+    pub epochs: usize,
+    /// Batches in a pass over the forget set: steps in an epoch.
+    pub forget_batches: usize,
+    /// Batches in a pass over the retain set.
+    pub retain_batches: usize,
+    /// α₀: weight of the forget term at the start.
+    pub alpha0: f64,
+    /// AdamW's step size at the start.
+    pub learning_rate: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Epochs after which the retain set is shuffled and started anew.
+    pub retain_restart: usize,
+}
+
+impl Schedule {
+    /// Resolves the settings for a forget set of `forget` rows and a retain set of `retain` rows, neither empty.
+    ///
+    /// Epochs: `⌊n_retain_batches / (2 · n_forget_batches) · 6⌋`, at least 1 and at most [`MAX_EPOCHS`]: about three
+    /// passes over the retain set. α₀: `5/3 · |D_f| / |D|`, at most 0.5 (arXiv 2403.14339, section 4, and its
+    /// reference code).
+    pub fn new(settings: &Settings, forget: usize, retain: usize) -> Self {
+        let batch_size = settings.batch_size.unwrap_or_else(|| default_batch_size(forget, retain)).max(1);
+        let forget_batches = forget.div_ceil(batch_size).max(1);
+        let retain_batches = retain.div_ceil(batch_size).max(1);
+        let rule = (retain_batches as f64 / (2.0 * forget_batches as f64) * 6.0) as usize;
+        let share = forget as f64 / (forget + retain).max(1) as f64;
+        Self {
+            batch_size,
+            epochs: settings.epochs.unwrap_or(rule.clamp(1, MAX_EPOCHS)),
+            forget_batches,
+            retain_batches,
+            alpha0: settings.alpha.unwrap_or((5.0 / 3.0 * share).min(0.5)),
+            learning_rate: settings.learning_rate.unwrap_or(LEARNING_RATE),
+            weight_decay: settings.weight_decay.unwrap_or(0.01),
+            retain_restart: (retain_batches / forget_batches).max(1),
+        }
+    }
+
+    /// Steps of the whole run.
+    pub fn steps(&self) -> usize {
+        self.epochs * self.forget_batches
+    }
+
+    /// α in an epoch, counted from 0: falls linearly from α₀ towards 0.
+    pub fn alpha(&self, epoch: usize) -> f64 {
+        self.alpha0 * (1.0 - epoch as f64 / self.epochs as f64)
+    }
+
+    /// The learning rate in an epoch, counted from 0: falls linearly to a tenth.
+    pub fn rate(&self, epoch: usize) -> f64 {
+        let done = epoch as f64 / self.epochs as f64;
+        self.learning_rate * (1.0 - (1.0 - FINAL_LEARNING_RATE) * done)
+    }
+
+    /// Whether τ is computed anew before an epoch.
+    pub fn renews_tau(&self, epoch: usize) -> bool {
+        epoch.is_multiple_of(TAU_EVERY)
+    }
+
+    /// Whether the retain set is shuffled and started anew before an epoch.
+    pub fn restarts_retain(&self, epoch: usize) -> bool {
+        epoch.is_multiple_of(self.retain_restart)
+    }
+}
+
+/// [`BATCH_SIZE`] where the data are large enough. Of small data that would make an epoch of one or two steps, too few to
+/// get anywhere; so the batch is the largest power of two of which all training rows make [`MIN_BATCHES`].
+fn default_batch_size(forget: usize, retain: usize) -> usize {
+    let rows = ((forget + retain) / MIN_BATCHES).max(1);
+    (1 << rows.ilog2()).clamp(MIN_BATCH_SIZE, BATCH_SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_published_rules() {
+        // CIFAR-10, 15 % forgotten: 7,500 and 42,500 rows in batches of 256 are 30 and 167 batches.
+        let s = Schedule::new(&Settings::default(), 7_500, 42_500);
+        assert_eq!((s.batch_size, s.forget_batches, s.retain_batches), (256, 30, 167));
+        assert_eq!((s.epochs, s.steps(), s.retain_restart), (16, 480, 5));
+        assert!((s.alpha0 - 0.25).abs() < 1e-12);
+        assert_eq!(s.alpha(0), s.alpha0);
+        assert!((s.alpha(15) - 0.25 / 16.0).abs() < 1e-12);
+        assert_eq!(s.rate(0), 1e-3);
+        assert!((s.rate(8) - 5.5e-4).abs() < 1e-12);
+    }
+
+    #[test]
+    fn small_data_make_small_batches() {
+        let size = |forget, retain| Schedule::new(&Settings::default(), forget, retain).batch_size;
+        assert_eq!((size(135, 765), size(75, 225), size(1, 20)), (4, 4, 4));
+        assert_eq!((size(1_000, 9_000), size(3, 49_997), size(3_000, 17_000)), (64, 256, 128));
+    }
+
+    #[test]
+    fn holds_at_the_extremes() {
+        let few = Schedule::new(&Settings::default(), 10, 1_000_000);
+        assert_eq!(few.epochs, MAX_EPOCHS);
+        let most = Schedule::new(&Settings::default(), 90_000, 10_000);
+        assert_eq!((most.epochs, most.alpha0, most.retain_restart), (1, 0.5, 1));
+        let asked = Settings { epochs: Some(3), alpha: Some(0.9), batch_size: Some(7), ..Settings::default() };
+        let asked = Schedule::new(&asked, 70, 700);
+        assert_eq!((asked.epochs, asked.alpha0, asked.steps()), (3, 0.9, 30));
+    }
+}

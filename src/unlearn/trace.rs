@@ -1,0 +1,86 @@
+//! What is kept of a run, and who is told while it goes on.
+
+use crate::error::Result;
+use serde::Serialize;
+
+/// One optimizer step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Counted from 0.
+    pub step: usize,
+    /// Weight of the forget term.
+    pub alpha: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Mean task loss of the forget batch, before the step.
+    pub forget_loss: f64,
+    /// Mean task loss of the retain batch, before the step.
+    pub retain_loss: f64,
+    /// Mean task loss on validation rows when it was last computed.
+    pub tau: f64,
+}
+
+impl StepRecord {
+    /// Whether the forget term had a gradient in this step.
+    pub fn active(&self) -> bool {
+        self.forget_loss < self.tau && self.alpha > 0.0
+    }
+}
+
+/// One epoch: means over its steps.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Of so many.
+    pub epochs: usize,
+    /// Steps done so far.
+    pub step: usize,
+    /// Weight of the forget term.
+    pub alpha: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Mean of the forget batches' losses.
+    pub forget_loss: f64,
+    /// Mean of the retain batches' losses.
+    pub retain_loss: f64,
+    /// τ in this epoch.
+    pub tau: f64,
+    /// Share of this epoch's steps in which the forget term had a gradient.
+    pub active: f64,
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Trajectory {
+    /// Each step.
+    pub steps: Vec<StepRecord>,
+    /// Each epoch.
+    pub epochs: Vec<EpochRecord>,
+    /// Each τ, in the order in which they were computed.
+    pub tau: Vec<f64>,
+    /// Wall time of the steps, without the computation of τ.
+    pub seconds: f64,
+}
+
+impl Trajectory {
+    /// Number of steps in which the forget term had a gradient.
+    pub fn active_steps(&self) -> usize {
+        self.steps.iter().filter(|s| s.active()).count()
+    }
+}
+
+/// Is told how a run goes on, and may end it.
+pub trait Observer {
+    /// After each step. An error ends the run; interruption is reported this way.
+    fn step(&mut self, _record: &StepRecord, _steps: usize) -> Result<()> {
+        Ok(())
+    }
+    /// After each epoch.
+    fn epoch(&mut self, _record: &EpochRecord) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}

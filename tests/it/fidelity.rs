@@ -1,0 +1,154 @@
+//! The method beside a PyTorch reference: same weights, same rows in every batch, the same losses, τ, α and weights.
+
+use crate::flow::json;
+use dfdx::tensor::Cpu;
+use onnx_forget::{
+    Error, Result,
+    data::{self, Data, DataConfig, Request, Rows},
+    graph::{build, trainable, training},
+    model::{Model, ModelOptions},
+    onnx::{OnnxFile, ReadOptions},
+    unlearn::{self, Batches, Observer, Schedule, Settings, StepRecord, nabla_tau::BatchIter},
+};
+use serde_json::Value;
+use std::{fs, path::Path};
+
+/// Relative agreement of losses and τ with the reference. The drift over some thirty steps is below it.
+const AGREEMENT: f64 = 1e-3;
+
+/// Batches of the rows that the reference took.
+struct Replay<'a> {
+    data: &'a Data,
+    steps: &'a [Value],
+    epochs_a_pass: usize,
+}
+
+fn rows(step: &Value, key: &str) -> Vec<usize> {
+    step[key].as_array().unwrap().iter().map(|r| r.as_u64().unwrap() as usize).collect()
+}
+
+impl Replay<'_> {
+    fn batches(&self, key: &str, keep: impl Fn(&Value) -> bool) -> BatchIter {
+        let lists: Vec<_> = self.steps.iter().filter(|s| keep(s)).map(|s| rows(s, key)).collect();
+        Box::new(data::stream(self.data.train.clone(), lists, 2))
+    }
+}
+
+impl Batches for Replay<'_> {
+    fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
+        Ok(self.batches("forget_rows", |s| s["epoch"].as_u64() == Some(epoch as u64)))
+    }
+    fn retain(&mut self, pass: usize) -> Result<BatchIter> {
+        let of_pass = |s: &Value| s["epoch"].as_u64().unwrap() as usize / self.epochs_a_pass == pass;
+        Ok(self.batches("retain_rows", of_pass))
+    }
+    fn validation(&mut self) -> Result<BatchIter> {
+        let all = Rows::all(self.data.validation.len());
+        Ok(Box::new(self.data.validation.in_order(&all, 256)))
+    }
+}
+
+/// Keeps the steps, and ends the run where the reference ends.
+struct Until {
+    count: usize,
+    records: Vec<StepRecord>,
+}
+
+impl Observer for Until {
+    fn step(&mut self, record: &StepRecord, _: usize) -> Result<()> {
+        self.records.push(record.clone());
+        if self.records.len() == self.count { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+fn agree(ours: f64, reference: &Value, what: &str, step: usize) -> f64 {
+    let reference = reference.as_f64().unwrap();
+    let drift = (ours - reference).abs() / reference.abs().max(1e-6);
+    assert!(drift <= AGREEMENT, "{what} at step {step}: {ours} beside PyTorch's {reference}");
+    drift
+}
+
+fn follows_the_reference(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    let expected = json(&folder.join("expected.json"));
+    let steps = expected["trajectory"].as_array().unwrap();
+    assert!(steps.len() >= 30);
+
+    let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default()).unwrap();
+    let graph = build::build(&file).unwrap();
+    let plan = training::plan(&graph, None, training::LabelKind::Unknown).unwrap();
+    let table: toml::Table = fs::read_to_string(folder.join("model.forget.toml")).unwrap().parse().unwrap();
+    let mut config = DataConfig {
+        data: table["data"].clone().try_into().unwrap(),
+        inputs: table["inputs"].clone().try_into().unwrap(),
+        target: table["target"].clone().try_into().unwrap(),
+    };
+    config.resolve(&folder);
+    let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
+    let data = data::open(&config, &request, &onnx_forget::cli::signature(&graph, &plan)).unwrap();
+    let kind = onnx_forget::cli::label_kind(data.target);
+    let plan = training::plan(&graph, None, kind).unwrap();
+    let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+    let mut model =
+        Model::<f32, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default()).unwrap();
+
+    let hyper = &expected["hyperparameters"];
+    let whole = |settings| Schedule::new(&settings, data.forget.len(), data.retain.len());
+    let by_rule = whole(Settings::default());
+    assert_eq!(expected["whole_run"]["batch_size"].as_u64(), Some(by_rule.batch_size as u64));
+    assert_eq!(expected["whole_run"]["steps"].as_u64(), Some(by_rule.steps() as u64));
+    // The reference's steps are of larger batches, so that thirty of them see several epochs.
+    let batch_size = hyper["batch_size"].as_u64().map(|b| b as usize);
+    let schedule = whole(Settings { batch_size, ..Settings::default() });
+    assert_eq!(hyper["epochs"].as_u64(), Some(schedule.epochs as u64));
+    assert_eq!(hyper["restart_retain_every"].as_u64(), Some(schedule.retain_restart as u64));
+    let mut until = Until { count: steps.len(), records: Vec::new() };
+    let end = unlearn::run(
+        &mut model,
+        &mut Replay { data: &data, steps, epochs_a_pass: schedule.retain_restart },
+        &schedule,
+        &mut until,
+    );
+    assert!(matches!(end, Err(Error::Interrupted)), "{end:?}");
+
+    let mut drift = 0f64;
+    for (ours, reference) in until.records.iter().zip(steps) {
+        for (what, value) in [("forget_loss", ours.forget_loss), ("retain_loss", ours.retain_loss), ("tau", ours.tau)] {
+            drift = drift.max(agree(value, &reference[what], what, ours.step));
+        }
+        agree(ours.alpha, &reference["alpha"], "alpha", ours.step);
+        agree(ours.lr, &reference["lr"], "lr", ours.step);
+    }
+
+    let bytes = fs::read(folder.join(expected["weights"]["file"].as_str().unwrap())).unwrap();
+    let stored: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let tensors = expected["weights"]["tensors"].as_array().unwrap();
+    assert_eq!(tensors.len(), model.parameters().len());
+    let (mut difference, mut norm) = (0f64, 0f64);
+    for parameter in model.parameters() {
+        let tensor = tensors.iter().find(|t| t["name"] == parameter.name).unwrap();
+        let offset = tensor["offset"].as_u64().unwrap() as usize / 4;
+        for (ours, reference) in parameter.tensor.to_vec().iter().zip(&stored[offset..]) {
+            difference += f64::from(ours - reference).powi(2);
+            norm += f64::from(*reference).powi(2);
+        }
+    }
+    let weights = (difference / norm).sqrt();
+    println!("{name}: largest drift of a loss {drift:.1e}, relative difference of the weights {weights:.1e}");
+    assert!(weights <= AGREEMENT, "weights differ by {weights}");
+}
+
+#[test]
+fn images_follow_the_reference() {
+    follows_the_reference("digits-cnn");
+}
+
+#[test]
+fn tables_follow_the_reference() {
+    follows_the_reference("cancer-mlp");
+}
+
+#[test]
+fn texts_follow_the_reference() {
+    follows_the_reference("notes-transformer");
+}

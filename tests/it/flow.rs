@@ -1,0 +1,282 @@
+//! The whole command on the fixtures: what it must reach, what it leaves, and that it leaves nothing when it fails.
+
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// A copy of a fixture in a folder of its own, so that every path is new.
+pub struct Fixture {
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+            }
+        }
+        Self { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `onnx-forget model.onnx --forget forget.parquet` and more arguments.
+    pub fn command(&self, more: &[&str]) -> Command {
+        let mut command = program();
+        command.arg(self.path("model.onnx")).arg("--forget").arg(self.path("forget.parquet")).args(more);
+        command
+    }
+
+    pub fn report(&self) -> Value {
+        json(&self.path("model.forgotten.report/report.json"))
+    }
+
+    /// Names of all files, and the bytes of the model.
+    fn state(&self) -> (Vec<String>, Vec<u8>) {
+        let mut names: Vec<_> =
+            fs::read_dir(self.folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        (names, fs::read(self.path("model.onnx")).unwrap())
+    }
+}
+
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onnx-forget"));
+    command.stdin(Stdio::null());
+    command
+}
+
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn number(value: &Value, pointer: &str) -> f64 {
+    value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer}"))
+}
+
+fn follows_schema(report: &Value) {
+    let schema = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("report.schema.json"));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let problems: Vec<_> = validator.iter_errors(report).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// What the README promises of every fixture.
+fn holds(report: &Value) {
+    follows_schema(report);
+    assert_eq!(report["status"], "published");
+    for check in ["/parity/before/passed", "/parity/gradient/passed", "/parity/after/passed"] {
+        assert_eq!(report.pointer(check), Some(&Value::Bool(true)), "{check}");
+    }
+    assert_eq!(report.pointer("/model/other_bytes_identical"), Some(&Value::Bool(true)));
+    let distance = |when| (number(report, &format!("/audit/{when}/mia/loss/accuracy")) - 0.5).abs();
+    assert!(number(report, "/audit/before/mia/loss/accuracy") > 0.55);
+    assert!(distance("after") <= 0.05, "MIA_L is {} from 0.5", distance("after"));
+    assert!(distance("before") - distance("after") >= 0.05, "{} to {}", distance("before"), distance("after"));
+    for set in ["test", "retain"] {
+        let accuracy = |when| number(report, &format!("/audit/{when}/{set}/accuracy"));
+        assert!(
+            accuracy("before") - accuracy("after") <= 0.02,
+            "{set}: {} to {}",
+            accuracy("before"),
+            accuracy("after")
+        );
+    }
+}
+
+fn forgets(name: &str) {
+    let fixture = Fixture::new(name);
+    let (_, model) = fixture.state();
+    let output = fixture.command(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report = fixture.report();
+    holds(&report);
+    assert_eq!(fixture.state().1, model, "the input was touched");
+    assert_eq!(model.len(), fs::read(fixture.path("model.forgotten.onnx")).unwrap().len());
+    let html = fs::read_to_string(fixture.path("model.forgotten.report/report.html")).unwrap();
+    assert!(html.contains("</html>") && !html.contains("<script") && !html.contains("http"), "not self-contained");
+}
+
+#[test]
+fn forgets_images() {
+    forgets("digits-cnn");
+}
+
+#[test]
+fn forgets_table_rows() {
+    forgets("cancer-mlp");
+}
+
+#[test]
+fn forgets_texts() {
+    forgets("notes-transformer");
+}
+
+#[test]
+fn demo_carries_all_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = program().arg("demo").arg(folder.path().join("out")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    holds(&json(&folder.path().join("out/report.json")));
+}
+
+#[test]
+fn same_bytes_for_any_number_of_threads() {
+    let bytes = |threads: &str| {
+        let fixture = Fixture::new("digits-cnn");
+        let output = fixture.command(&["--threads", threads]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        fs::read(fixture.path("model.forgotten.onnx")).unwrap()
+    };
+    let one = bytes("1");
+    assert!(one == bytes("2"), "another model with 2 threads");
+    assert!(one == bytes("3"), "another model with 3 threads");
+}
+
+/// Runs with wrong arguments: the exit code, a word of the message, and nothing left behind.
+fn refuses(fixture: &Fixture, command: &mut Command, code: i32, word: &str) {
+    let before = fixture.state();
+    let output = command.output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(word), "no \"{word}\" in: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    assert_eq!(fixture.state(), before, "something was left behind or changed");
+}
+
+#[test]
+fn refuses_what_cannot_be_right() {
+    let f = Fixture::new("digits-cnn");
+    let model = f.path("model.onnx");
+    refuses(&f, program().arg(&model), 2, "--forget");
+    refuses(&f, program().arg(f.path("none.onnx")).args(["--forget-class", "1"]), 3, "none.onnx");
+    refuses(&f, &mut f.command(&["--no-such-flag"]), 2, "--no-such-flag");
+    refuses(&f, &mut f.command(&["--alpha", "1.5"]), 2, "alpha");
+    refuses(&f, &mut f.command(&["--data", "nowhere.parquet"]), 4, "nowhere.parquet");
+    refuses(&f, &mut f.command(&["--target", "nothing"]), 4, "nothing");
+    refuses(&f, &mut f.command(&["--freeze", "*"]), 3, "trainable");
+    refuses(&f, &mut f.command(&["--trainable", "no.such.*"]), 2, "no.such.*");
+    refuses(&f, &mut f.command(&["--device", "tpu"]), 2, "cuda");
+    refuses(&f, program().arg(f.path("train.parquet")).args(["--forget-class", "1"]), 3, "train.parquet");
+    refuses(&f, program().arg(&model).args(["--forget-class", "11"]), 4, "class");
+    let train = f.path("train.parquet");
+    refuses(
+        &f,
+        program().arg(&model).arg("--forget").arg(&train).args(["--data"]).arg(f.path("test.parquet")),
+        4,
+        "id",
+    );
+}
+
+#[test]
+fn needs_validation_rows() {
+    let f = Fixture::new("digits-cnn");
+    let config = f.path("model.forget.toml");
+    let kept: Vec<String> = fs::read_to_string(&config)
+        .unwrap()
+        .lines()
+        .filter(|l| !l.starts_with("validation") && !l.starts_with("test"))
+        .map(String::from)
+        .collect();
+    fs::write(&config, kept.join("\n")).unwrap();
+    refuses(&f, &mut f.command(&[]), 4, "validation");
+}
+
+#[test]
+fn overwrites_only_if_told() {
+    let f = Fixture::new("cancer-mlp");
+    fs::write(f.path("model.forgotten.onnx"), "mine").unwrap();
+    refuses(&f, &mut f.command(&[]), 2, "--force");
+    let output = f.command(&["--force"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let model = f.path("model.onnx");
+    refuses(&f, f.command(&["--force", "-o"]).arg(&model), 2, "model.onnx");
+}
+
+#[test]
+fn a_gate_that_fails_publishes_nothing() {
+    let f = Fixture::new("cancer-mlp");
+    let config = f.path("model.forget.toml");
+    let text_of = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text_of + "\n[gates]\nmax_test_accuracy_drop = -1.0\n").unwrap();
+    let output = f.command(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+    assert!(!f.path("model.forgotten.onnx").exists());
+    let report = f.report();
+    assert_eq!((&report["status"], &report["exit_code"]), (&"rejected".into(), &6.into()));
+    assert!(report["model"]["output"].is_null());
+    follows_schema(&report);
+}
+
+#[test]
+fn divergence_publishes_nothing() {
+    let f = Fixture::new("digits-cnn");
+    let output = f.command(&["--learning-rate", "1000", "--epochs", "30"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+    assert!(!f.path("model.forgotten.onnx").exists());
+}
+
+#[test]
+fn dry_run_writes_nothing() {
+    let f = Fixture::new("notes-transformer");
+    refuses(&f, &mut f.command(&["--dry-run"]), 0, "batch_size");
+    let output = f.command(&["--dry-run", "--format", "json"]).output().unwrap();
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["status"], "dry-run");
+}
+
+#[test]
+fn json_is_one_value_a_line() {
+    let f = Fixture::new("cancer-mlp");
+    let output = f.command(&["--format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let lines: Vec<Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(lines.iter().filter(|l| l["event"] == "epoch").count() >= 1);
+    assert_eq!(lines.last().unwrap()["record"]["status"], "published");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_everything_as_it_was() {
+    let f = Fixture::new("digits-cnn");
+    let before = f.state();
+    let mut child = f
+        .command(&["--epochs", "100000", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The first epoch's line says that the steps have begun.
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert!(line.contains("epoch"), "{line}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(f.state(), before);
+}
+
+#[test]
+fn no_id_or_value_of_a_row_is_written_or_said() {
+    let f = Fixture::new("cancer-mlp");
+    let output = f.command(&["-v", "-v"]).output().unwrap();
+    let mut said = text(&output);
+    for name in ["report.json", "report.html"] {
+        said += &fs::read_to_string(f.path("model.forgotten.report").join(name)).unwrap();
+    }
+    assert!(!said.contains("patient-"), "an id");
+}

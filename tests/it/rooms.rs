@@ -1,0 +1,121 @@
+//! Imports point one way, files stay short, and only named rooms hold what is dangerous.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room and the rooms that it may use. `error` and `tensor` are free for all.
+const MAY_USE: [(&str, &[&str]); 13] = [
+    ("onnx", &[]),
+    ("graph", &["onnx"]),
+    ("engine", &[]),
+    ("kernels", &["engine"]),
+    ("ops", &["kernels", "engine", "graph"]),
+    ("model", &["ops", "kernels", "engine", "graph", "data"]),
+    ("data", &[]),
+    ("unlearn", &["model", "data", "kernels", "engine"]),
+    ("writeback", &["onnx", "graph"]),
+    ("parity", &["writeback", "model", "data", "kernels", "engine", "graph", "onnx"]),
+    ("audit", &["data"]),
+    ("report", &["audit", "parity", "writeback", "unlearn"]),
+    ("cli", &["*"]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all() -> BTreeMap<String, String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&src, &mut found);
+    let name = |p: &PathBuf| p.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
+    found.iter().map(|p| (name(p), fs::read_to_string(p).unwrap())).collect()
+}
+
+/// The code of a file in front of its unit tests, without comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().map(|l| l.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The first segment behind every `crate::`, those in braces included.
+fn used(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            rooms.push(rest.to_string());
+            continue;
+        };
+        let (mut depth, mut item) = (0, String::new());
+        for c in list.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => rooms.push(std::mem::take(&mut item)),
+                _ if depth == 0 => item.push(c),
+                _ => {}
+            }
+        }
+        rooms.push(item);
+    }
+    let first = |r: &String| r.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    rooms.iter().map(first).collect()
+}
+
+#[test]
+fn imports_point_one_way() {
+    let mut wrong = Vec::new();
+    for (file, text) in all() {
+        let Some((room, _)) = file.split_once('/') else { continue };
+        let Some((_, may)) = MAY_USE.iter().find(|(r, _)| *r == room) else {
+            wrong.push(format!("{file}: no such room"));
+            continue;
+        };
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        for other in used(&code(&text)) {
+            let known = MAY_USE.iter().any(|(r, _)| *r == other);
+            if known && other != room && !may.contains(&other.as_str()) && !may.contains(&"*") {
+                wrong.push(format!("{file} uses {other}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_stay_short() {
+    let long: Vec<_> = all().into_iter().map(|(f, t)| (f, t.lines().count())).filter(|(_, n)| *n > 400).collect();
+    assert!(long.is_empty(), "over 400 lines: {long:?}");
+}
+
+#[test]
+fn the_tape_has_one_owner() {
+    let calls = |t: &str| code(t).contains(".add_backward_op(");
+    let others: Vec<_> =
+        all().into_iter().filter(|(f, t)| calls(t) && !f.starts_with("engine/")).map(|(f, _)| f).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn unsafe_code_stays_in_its_rooms() {
+    let rooms = ["engine/", "kernels/", "onnx/"];
+    let others: Vec<_> = all()
+        .into_iter()
+        .filter(|(f, t)| code(t).contains("unsafe ") && !rooms.iter().any(|room| f.starts_with(room)))
+        .map(|(f, _)| f)
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+}
