@@ -59,7 +59,7 @@ impl Job {
         stages: &mut Stages,
         check: impl FnOnce(&OnnxFile) -> Result<()>,
     ) -> Result<Self> {
-        let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside, ..ReadOptions::default() };
+        let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside };
         let (file, graph) = stages.run("reading the model", || {
             let file = OnnxFile::open(&config.model, &options)?;
             let graph = crate::graph::build::build(&file)?;

@@ -62,7 +62,7 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 
 /// Verifies one model, or compares two.
 pub fn run(args: VerifyArgs) -> Result<()> {
-    let options = ReadOptions { allow_symlink_inside: args.source.allow_symlink_inside, ..ReadOptions::default() };
+    let options = ReadOptions { allow_symlink_inside: args.source.allow_symlink_inside };
     if let Some(other) = &args.other {
         let diff = writeback::diff(&OnnxFile::open(&args.model, &options)?, &OnnxFile::open(other, &options)?)?;
         show_diff(&diff, &args.model, other, args.source.format);

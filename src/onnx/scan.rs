@@ -198,6 +198,7 @@ impl Scanner<'_> {
     }
 
     /// An attribute's name and, if it has one, its value as far as a `Constant` node could hold it.
+    #[allow(clippy::collapsible_match)] // what the inner `if` asks changes `float`, which no guard should
     fn attribute(&mut self, frame: usize, main: bool, depth: usize) -> Result<(String, Option<Constant>)> {
         let (mut name, mut found, mut float) = (String::new(), None, None);
         let mut floats = vec![];

@@ -108,7 +108,7 @@ fn every_type_in_every_form() {
                 let found = diff(&file, &new).unwrap();
                 assert_eq!(found.changed.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["c", "w"], "{what}");
                 let moved = form == Form::External && !other_folder;
-                assert_eq!(found.other.iter().all(|line| line.contains("storage")), true, "{what}: {:?}", found.other);
+                assert!(found.other.iter().all(|line| line.contains("storage")), "{what}: {:?}", found.other);
                 assert_eq!(found.other.len(), if moved { 4 } else { 0 }, "{what}: {:?}", found.other);
                 assert!(!found.identical);
 
@@ -336,7 +336,7 @@ fn tensors_that_share_external_bytes() {
     graph.initializer.push(twin);
     let file = write(dir.path(), "in.onnx", &model, "w.bin", &data);
     let (w, out) = (changes().remove(0), dir.path().join("out.onnx"));
-    refused(splice(&file, &[w.clone()], &out, false), 3, &["tensor `w`", "tensor `twin`", "shares bytes"]);
+    refused(splice(&file, std::slice::from_ref(&w), &out, false), 3, &["tensor `w`", "tensor `twin`", "shares bytes"]);
     let agreed = [w.clone(), Change { name: "twin".into(), ..w.clone() }];
     splice(&file, &agreed, &out, false).unwrap().publish().unwrap();
     assert_eq!(stored(&open(&out), "twin"), w.values);

@@ -43,7 +43,7 @@ pub fn assign(
         choices.push(configured(source, spec, given, used)?);
     }
     let mut free: Vec<&str> = source.fields().map(|f| f.name().as_str()).filter(|n| !used.contains(n)).collect();
-    fn take<'a>(free: &mut Vec<&'a str>, choices: &[Option<Choice>]) {
+    fn take(free: &mut Vec<&str>, choices: &[Option<Choice>]) {
         free.retain(|n| !choices.iter().flatten().any(|c| c.columns().iter().any(|x| x == n)));
     }
     take(&mut free, &choices);

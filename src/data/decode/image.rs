@@ -289,7 +289,7 @@ mod tests {
     fn another_size_is_an_error_unless_resizing_is_asked_for() {
         let large = png(DynamicImage::ImageRgb8(RgbImage::from_pixel(6, 4, Rgb([9, 9, 9]))));
         let mut feed = pictures(3, Layout::Nchw, vec![(1.0, 0.0)]);
-        let error = decode(&feed, &[large.clone()]).unwrap_err();
+        let error = decode(&feed, std::slice::from_ref(&large)).unwrap_err();
         assert!(error.contains("4×6") && error.contains("resize = [2, 3]"), "{error}");
         feed.resize = true;
         let store = decode(&feed, &[large]).unwrap();

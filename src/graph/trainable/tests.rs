@@ -80,7 +80,7 @@ fn numbers_of_activations_are_no_parameters() {
         .node("Clip", "f low high", "g", &[])
         .node("Where", "cond g fill", "y", &[])
         .node("Greater", "h one", "cond", &[])
-        .floats("root2", &[], vec![1.4142135])
+        .floats("root2", &[], vec![std::f32::consts::SQRT_2])
         .floats("one", &[], vec![1.0])
         .floats("half", &[1], vec![0.5])
         .floats("three", &[], vec![3.0])
