@@ -25,12 +25,25 @@ simd! {
     /// y = bias + w ∗ x for one plane
     fn plane<I>(g: &Geometry, x: &[f32], w: &[f32], bias: f32, y: &mut [f32]) {
         y.fill(bias);
-        each_row(g, |tap, row, xs, at| {
+        each_row(g, #[inline(always)] |tap, row, xs, at| {
             let (to, from, w) = (&mut y[row * g.ow..][xs.clone()], &x[at..], w[tap]);
             match g.sw {
-                1 => to.iter_mut().zip(&from[..xs.len()]).for_each(|(to, &from)| *to = I::fma(w, from, *to)),
-                2 => to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &from)| *to = I::fma(w, from, *to)),
-                s => to.iter_mut().zip(from.iter().step_by(s)).for_each(|(to, &from)| *to = I::fma(w, from, *to)),
+                1 => {
+                    for (to, &from) in to.iter_mut().zip(&from[..xs.len()]) {
+                        *to = I::fma(w, from, *to);
+                    }
+                }
+                2 => {
+                    let from = &from[..2 * xs.len() - 1];
+                    for (i, to) in to.iter_mut().enumerate() {
+                        *to = I::fma(w, from[2 * i], *to);
+                    }
+                }
+                s => {
+                    for (i, to) in to.iter_mut().enumerate() {
+                        *to = I::fma(w, from[s * i], *to);
+                    }
+                }
             }
         });
     }
@@ -39,11 +52,25 @@ simd! {
 simd! {
     /// dx += the gradient to one plane of the input
     fn plane_to_input<I>(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-        each_row(g, |tap, row, xs, at| {
+        each_row(g, #[inline(always)] |tap, row, xs, at| {
             let (from, to, w) = (&dy[row * g.ow..][xs.clone()], &mut dx[at..], w[tap]);
             match g.sw {
-                1 => to[..xs.len()].iter_mut().zip(from).for_each(|(to, &from)| *to = I::fma(w, from, *to)),
-                s => to.iter_mut().step_by(s).zip(from).for_each(|(to, &from)| *to = I::fma(w, from, *to)),
+                1 => {
+                    for (to, &from) in to[..xs.len()].iter_mut().zip(from) {
+                        *to = I::fma(w, from, *to);
+                    }
+                }
+                2 => {
+                    let to = &mut to[..2 * xs.len() - 1];
+                    for (i, &from) in from.iter().enumerate() {
+                        to[2 * i] = I::fma(w, from, to[2 * i]);
+                    }
+                }
+                s => {
+                    for (i, &from) in from.iter().enumerate() {
+                        to[s * i] = I::fma(w, from, to[s * i]);
+                    }
+                }
             }
         });
     }
@@ -54,7 +81,7 @@ const LANES: usize = 16;
 simd! {
     /// Adds to `sums`, a few lanes a window element, the products of one plane's input and output gradient.
     fn plane_to_weights<I>(g: &Geometry, x: &[f32], dy: &[f32], sums: &mut [[f32; LANES]]) {
-        each_row(g, |tap, row, xs, at| {
+        each_row(g, #[inline(always)] |tap, row, xs, at| {
             let (dy, x, sums) = (&dy[row * g.ow..][xs.clone()], &x[at..], &mut sums[tap]);
             if g.sw == 1 {
                 let ((xs, x_rest), (dys, dy_rest)) = (x[..dy.len()].as_chunks::<LANES>(), dy.as_chunks::<LANES>());
@@ -67,8 +94,8 @@ simd! {
                     *sum = I::fma(x, dy, *sum);
                 }
             } else {
-                for (i, (&x, &dy)) in x.iter().step_by(g.sw).zip(dy).enumerate() {
-                    sums[i % LANES] = I::fma(x, dy, sums[i % LANES]);
+                for (i, &dy) in dy.iter().enumerate() {
+                    sums[i % LANES] = I::fma(x[i * g.sw], dy, sums[i % LANES]);
                 }
             }
         });

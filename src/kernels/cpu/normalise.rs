@@ -11,14 +11,18 @@ use dfdx::prelude::Cpu;
 simd! {
     /// y = (x − m)·a + b
     fn scale_shift<I>(x: &[f32], m: f32, a: f32, b: f32, y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = I::fma(x - m, a, b));
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = I::fma(x - m, a, b);
+        }
     }
 }
 
 simd! {
     /// y = (x − m)·a + b, elementwise
     fn scale_shift_each<I>(x: &[f32], m: &[f32], a: &[f32], b: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).zip(m).zip(a).zip(b).for_each(|((((y, &x), &m), &a), &b)| *y = I::fma(x - m, a, b));
+        for ((((y, &x), &m), &a), &b) in y.iter_mut().zip(x).zip(m).zip(a).zip(b) {
+            *y = I::fma(x - m, a, b);
+        }
     }
 }
 
@@ -34,7 +38,9 @@ simd! {
 simd! {
     /// dx += dy·a
     fn add_scaled<I>(dy: &[f32], a: f32, dx: &mut [f32]) {
-        dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = I::fma(dy, a, *dx));
+        for (dx, &dy) in dx.iter_mut().zip(dy) {
+            *dx = I::fma(dy, a, *dx);
+        }
     }
 }
 

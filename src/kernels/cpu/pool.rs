@@ -66,7 +66,7 @@ simd! {
     fn largest<I>(g: &Geometry, x: &[f32], y: &mut [f32], place: &mut [u32]) {
         y.fill(f32::NEG_INFINITY);
         place.fill(NOWHERE);
-        each_row(g, |row, xs, at| {
+        each_row(g, #[inline(always)] |row, xs, at| {
             let y = &mut y[row * g.ow..][xs.clone()];
             let place = &mut place[row * g.ow..][xs.clone()];
             let stride = g.sw;
@@ -82,7 +82,7 @@ simd! {
 simd! {
     fn sums<I>(g: &Geometry, x: &[f32], y: &mut [f32]) {
         y.fill(0.0);
-        each_row(g, |row, xs, at| {
+        each_row(g, #[inline(always)] |row, xs, at| {
             let y = &mut y[row * g.ow..][xs];
             y.iter_mut().zip(x[at..].iter().step_by(g.sw)).for_each(|(y, x)| *y += x);
         });
@@ -169,11 +169,15 @@ pub(in crate::kernels) fn avg_pool(cx: &mut Context<f32, Cpu>, x: &F32, spec: &P
         par::weighted_rows(sink.at(&slot)?, size, out * g.taps(), |first, dx| {
             for (i, dx) in dx.chunks_mut(size).enumerate() {
                 let dy = &dy[(first + i) * out..][..out];
-                each_row(&g, |row, xs, at| {
-                    let (dy, shares) = (&dy[row * g.ow..][xs.clone()], &shares[row * g.ow..][xs]);
-                    let products = dy.iter().zip(shares).map(|(dy, share)| dy * share);
-                    dx[at..].iter_mut().step_by(g.sw).zip(products).for_each(|(dx, p)| *dx += p);
-                });
+                each_row(
+                    &g,
+                    #[inline(always)]
+                    |row, xs, at| {
+                        let (dy, shares) = (&dy[row * g.ow..][xs.clone()], &shares[row * g.ow..][xs]);
+                        let products = dy.iter().zip(shares).map(|(dy, share)| dy * share);
+                        dx[at..].iter_mut().step_by(g.sw).zip(products).for_each(|(dx, p)| *dx += p);
+                    },
+                );
             }
         });
         Ok(())

@@ -72,7 +72,9 @@ simd! {
 
 simd! {
     fn add_scaled<I>(c: f32, x: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = I::fma(c, x, *y));
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = I::fma(c, x, *y);
+        }
     }
 }
 

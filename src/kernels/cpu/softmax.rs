@@ -12,7 +12,9 @@ use dfdx::prelude::Cpu;
 simd! {
     fn softmax_row<I>(x: &[f32], y: &mut [f32]) {
         let top = lanes::max(x);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = mathf::exp::<I>(x - top));
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = mathf::exp::<I>(x - top);
+        }
         let scale = 1.0 / lanes::sum(y, |y| y);
         y.iter_mut().for_each(|y| *y *= scale);
     }
@@ -21,7 +23,9 @@ simd! {
 simd! {
     fn softmax_row_backward<I>(y: &[f32], dy: &[f32], dx: &mut [f32]) {
         let mean = lanes::sum2(y, dy, |y, dy| y * dy);
-        dx.iter_mut().zip(y).zip(dy).for_each(|((dx, &y), &dy)| *dx = I::fma(y, dy - mean, *dx));
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = I::fma(y, dy - mean, *dx);
+        }
     }
 }
 
@@ -29,14 +33,22 @@ simd! {
     /// The largest element m and Σ eˣ⁻ᵐ.
     fn top_and_sum<I>(x: &[f32]) -> (f32, f32) {
         let top = lanes::max(x);
-        (top, lanes::sum(x, |x| mathf::exp::<I>(x - top)))
+        (top, lanes::sum(
+            x,
+            #[inline(always)]
+            |x| mathf::exp::<I>(x - top),
+        ))
     }
 }
 
 simd! {
     fn log_softmax_row<I>(x: &[f32], y: &mut [f32]) {
         let top = lanes::max(x);
-        let log = mathf::ln::<I>(lanes::sum(x, |x| mathf::exp::<I>(x - top)));
+        let log = mathf::ln::<I>(lanes::sum(
+            x,
+            #[inline(always)]
+            |x| mathf::exp::<I>(x - top),
+        ));
         // In two steps: the largest element may be too large to keep the logarithm's digits.
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - top) - log);
     }
@@ -46,14 +58,18 @@ simd! {
     /// dx += dy − eʸ·Σdy
     fn log_softmax_row_backward<I>(y: &[f32], dy: &[f32], dx: &mut [f32]) {
         let total = lanes::sum(dy, |dy| dy);
-        dx.iter_mut().zip(y).zip(dy).for_each(|((dx, &y), &dy)| *dx += dy - total * mathf::exp::<I>(y));
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx += dy - total * mathf::exp::<I>(y);
+        }
     }
 }
 
 simd! {
     /// dx += scale·eˣ⁻ᶜ
     fn add_exp<I>(x: &[f32], c: f32, scale: f32, dx: &mut [f32]) {
-        dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = I::fma(scale, mathf::exp::<I>(x - c), *dx));
+        for (dx, &x) in dx.iter_mut().zip(x) {
+            *dx = I::fma(scale, mathf::exp::<I>(x - c), *dx);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Geometry of a two-dimensional convolution (one-dimensional ones have height 1), and the unrolling of windows into
 //! the columns of a matrix.
 
-use super::product::Mat;
+use super::{par, product::Mat, simd::simd};
 use crate::{
     error::{Error, Result},
     kernels::spec::ConvSpec,
@@ -179,37 +179,54 @@ impl Geometry {
             let at = self.plane(block.images.start, group, channels.start) + block.rows.start * self.w;
             return Mat::strided(&x[at..], height, width, self.h * self.w);
         }
-        for (i, n) in block.images.clone().enumerate() {
-            for (j, c) in channels.clone().enumerate() {
-                let plane = &x[self.plane(n, group, c)..][..self.h * self.w];
-                for tap in 0..self.taps() {
-                    let at = (j * self.taps() + tap) * width + i * one;
-                    self.unroll_tap(plane, tap, block.rows.clone(), &mut to[at..at + one]);
+        let [high, wide] = self.reach(block.rows.len());
+        let padded = self.pads() || wide > self.w || block.rows.end.saturating_sub(1) * self.sh + high > self.h;
+        par::scratch(if padded { high * wide } else { 0 }, |buffer| {
+            for (i, n) in block.images.clone().enumerate() {
+                for (j, c) in channels.clone().enumerate() {
+                    let plane = &x[self.plane(n, group, c)..][..self.h * self.w];
+                    let to = &mut to[j * self.taps() * width + i * one..];
+                    if padded {
+                        self.embed(plane, block.rows.start, buffer, wide);
+                        unroll_plane(self, buffer, wide, block.rows.len(), to, width);
+                    } else {
+                        unroll_plane(
+                            self,
+                            &plane[block.rows.start * self.sh * self.w..],
+                            self.w,
+                            block.rows.len(),
+                            to,
+                            width,
+                        );
+                    }
                 }
             }
-        }
+        });
         Mat::new(to, height, width)
     }
 
-    /// The elements that one window element meets at the output positions of some rows; zero outside the plane.
-    fn unroll_tap(&self, plane: &[f32], tap: usize, rows: Range<usize>, to: &mut [f32]) {
-        let dy = (tap / self.kw * self.dh) as isize - self.ph as isize;
-        let dx = (tap % self.kw * self.dw) as isize - self.pw as isize;
-        let xs = Self::inside(dx, self.sw, self.w, 0..self.ow);
-        let ys = Self::inside(dy, self.sh, self.h, rows.clone());
-        to[..(ys.start - rows.start) * self.ow].fill(0.0);
-        to[(ys.end - rows.start) * self.ow..].fill(0.0);
-        if xs.is_empty() {
-            return to.fill(0.0);
-        }
-        let first = (xs.start * self.sw) as isize + dx;
-        for y in ys {
-            let from = (y * self.sh) as isize + dy;
-            let source = &plane[from as usize * self.w + first as usize..];
-            let row = &mut to[(y - rows.start) * self.ow..][..self.ow];
-            row[..xs.start].fill(0.0);
-            row[xs.end..].fill(0.0);
-            copy_strided(&mut row[xs.clone()], source, self.sw);
+    fn pads(&self) -> bool {
+        self.ph > 0 || self.pw > 0
+    }
+
+    /// Rows and columns of input that some rows of windows reach over.
+    fn reach(&self, rows: usize) -> [usize; 2] {
+        let along = |n: usize, stride, kernel, dilation| n.saturating_sub(1) * stride + (kernel - 1) * dilation + 1;
+        [along(rows, self.sh, self.kh, self.dh), along(self.ow, self.sw, self.kw, self.dw)]
+    }
+
+    /// Copies what the windows from output row `first` on reach over into rows of `wide` elements; zero outside.
+    fn embed(&self, plane: &[f32], first: usize, to: &mut [f32], wide: usize) {
+        let inside = self.pw.min(wide)..(self.pw + self.w).clamp(self.pw.min(wide), wide);
+        for (i, row) in to.chunks_mut(wide).enumerate() {
+            match (first * self.sh + i).checked_sub(self.ph).filter(|&y| y < self.h) {
+                Some(y) => {
+                    row[..inside.start].fill(0.0);
+                    row[inside.clone()].copy_from_slice(&plane[y * self.w..][..inside.len()]);
+                    row[inside.end..].fill(0.0);
+                }
+                None => row.fill(0.0),
+            }
         }
     }
 
@@ -236,14 +253,61 @@ impl Geometry {
     }
 }
 
-/// to[i] = from[i·stride]
+simd! {
+    /// For every window element, a row of `to`, `width` apart: the elements that it meets at `rows` rows of output
+    /// positions, read from rows of `wide` elements.
+    fn unroll_plane<I>(g: &Geometry, from: &[f32], wide: usize, rows: usize, to: &mut [f32], width: usize) {
+        for tap in 0..g.taps() {
+            let from = &from[tap / g.kw * g.dh * wide + tap % g.kw * g.dw..];
+            let to = &mut to[tap * width..][..rows * g.ow];
+            for (y, to) in to.chunks_exact_mut(g.ow).enumerate() {
+                let from = &from[y * g.sh * wide..];
+                match g.sw {
+                    1 => copy(to, from),
+                    2 => {
+                        for (i, to) in to.iter_mut().enumerate() {
+                            *to = from[2 * i];
+                        }
+                    }
+                    s => {
+                        for (i, to) in to.iter_mut().enumerate() {
+                            *to = from[s * i];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies a row that may be short: in whole vectors, the last of which overlaps the one before. (A call of memcpy costs
+/// more than copying a short row.)
 #[inline(always)]
-fn copy_strided(to: &mut [f32], from: &[f32], stride: usize) {
+fn copy(to: &mut [f32], from: &[f32]) {
+    match to.len() {
+        0 => {}
+        1..4 => {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+        }
+        4..8 => copy_blocks::<4>(to, from),
+        8..16 => copy_blocks::<8>(to, from),
+        _ => copy_blocks::<16>(to, from),
+    }
+}
+
+/// Copies a row of at least `W` elements.
+#[inline(always)]
+fn copy_blocks<const W: usize>(to: &mut [f32], from: &[f32]) {
     let n = to.len();
-    match stride {
-        1 if n >= 32 => to.copy_from_slice(&from[..n]),
-        // Short rows: a call of memcpy costs more than the copy.
-        1 => to.iter_mut().zip(&from[..n]).for_each(|(to, from)| *to = *from),
-        _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
+    let from = &from[..n];
+    let mut at = 0;
+    while at + W <= n {
+        to[at..at + W].copy_from_slice(&from[at..at + W]);
+        at += W;
+    }
+    if at < n {
+        to[n - W..].copy_from_slice(&from[n - W..]);
     }
 }

@@ -1,0 +1,201 @@
+//! Fast CPU kernels against PyTorch's operators: `cargo bench --bench kernels -- [--threads N] [--torch PYTHON] [NAME]`.
+//!
+//! Prints a Markdown table of milliseconds, forward and backward together, the least of many runs. With `--torch`, a
+//! Python that has torch runs the same shapes in turns with ours (`kernels.py`).
+
+use dfdx::prelude::Cpu;
+use onnx_forget::{
+    Result,
+    engine::{Context, KernelChoice, Tensor},
+    kernels::{Backend, Binary, ConvSpec, PoolSpec, Reduce, Unary},
+};
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+type Cx = Context<f32, Cpu>;
+type F32 = Tensor<f32, Cpu>;
+
+/// Operators with their sizes, as `kernels.py` reads them too. Convolutions: n c h w, m, kernel, stride, pad, groups.
+const CASES: &[&str] = &[
+    "conv 64 3 32 32 64 3 1 1 1",
+    "conv 64 64 32 32 64 3 1 1 1",
+    "conv 64 64 32 32 128 3 2 1 1",
+    "conv 64 128 16 16 128 3 1 1 1",
+    "conv 64 256 8 8 256 3 1 1 1",
+    "conv 64 512 4 4 512 3 1 1 1",
+    "conv 64 64 32 32 128 1 2 0 1",
+    "conv 64 256 8 8 512 1 1 0 1",
+    "conv 64 96 32 32 96 3 1 1 96",
+    "conv 64 144 32 32 144 3 2 1 144",
+    "conv 1 64 56 56 64 3 1 1 1",
+    "matmul 1 4096 256 1024",
+    "matmul 1 256 512 512",
+    "matmul 256 64 64 64",
+    "relu 4194304",
+    "gelu 4194304",
+    "sigmoid 4194304",
+    "tanh 4194304",
+    "add 64 64 32 32",
+    "bias 4096 1024",
+    "batch_norm 64 64 32 32",
+    "layer_norm 4096 256",
+    "softmax 16384 64",
+    "max_pool 64 64 32 32",
+    "sum 64 64 1024",
+    "embedding 8000 256 4096",
+    "permute 64 64 4 64",
+];
+
+fn kernel(name: &str, d: &[usize], cx: &mut Cx, x: &[F32]) -> Result<F32> {
+    match name {
+        "conv" => {
+            let spec =
+                ConvSpec { strides: vec![d[6]; 2], dilations: vec![1; 2], pads: vec![[d[7]; 2]; 2], groups: d[8] };
+            Cpu::conv(cx, &x[0], &x[1], None, &spec)
+        }
+        "matmul" => Cpu::matmul(cx, &x[0], &x[1], false, false),
+        "relu" => Cpu::unary(cx, Unary::Relu, &x[0]),
+        "gelu" => Cpu::unary(cx, Unary::Gelu { tanh: false }, &x[0]),
+        "sigmoid" => Cpu::unary(cx, Unary::Sigmoid, &x[0]),
+        "tanh" => Cpu::unary(cx, Unary::Tanh, &x[0]),
+        "add" | "bias" => Cpu::binary(cx, Binary::Add, &x[0], &x[1]),
+        "batch_norm" => {
+            let constant = cx.upload(vec![d[1]], vec![1.0; d[1]])?;
+            Cpu::batch_norm(cx, &x[0], &x[1], &x[2], &constant, &constant, 1e-5)
+        }
+        "layer_norm" => Cpu::layer_norm(cx, &x[0], &x[1], Some(&x[2]), 1, 1e-5),
+        "softmax" => Cpu::softmax(cx, &x[0], 1),
+        "max_pool" => {
+            let spec = PoolSpec {
+                kernel: vec![2; 2],
+                strides: vec![2; 2],
+                dilations: vec![1; 2],
+                pads: vec![[0; 2]; 2],
+                output: vec![d[2] / 2, d[3] / 2],
+                count_include_pad: false,
+            };
+            Cpu::max_pool(cx, &x[0], &spec)
+        }
+        "sum" => Cpu::reduce(cx, Reduce::Sum, &x[0], &[0, 2], false),
+        "embedding" => {
+            let indices: Vec<usize> = (0..d[2]).map(|i| i * 7919 % d[0]).collect();
+            Cpu::gather(cx, &x[0], 0, &indices, &[d[2]])
+        }
+        "permute" => Cpu::permute(cx, &x[0], &[0, 2, 1, 3]),
+        _ => panic!("no kernel {name}"),
+    }
+}
+
+fn inputs(name: &str, d: &[usize]) -> Vec<Vec<usize>> {
+    match name {
+        "conv" => vec![d[..4].to_vec(), vec![d[4], d[1] / d[8], d[5], d[5]]],
+        "matmul" if d[0] == 1 => vec![vec![d[1], d[2]], vec![d[2], d[3]]],
+        "matmul" => vec![vec![d[0], d[1], d[2]], vec![d[0], d[2], d[3]]],
+        "add" => vec![d.to_vec(); 2],
+        "bias" => vec![d.to_vec(), vec![d[1]]],
+        "batch_norm" | "layer_norm" => vec![d.to_vec(), vec![d[1]], vec![d[1]]],
+        "embedding" => vec![d[..2].to_vec()],
+        _ => vec![d.to_vec()],
+    }
+}
+
+/// Multiplications and additions, forward and backward.
+fn flops(name: &str, d: &[usize]) -> Option<f64> {
+    let product = match name {
+        "conv" => d[0] * d[4] * (d[1] / d[8]) * d[5] * d[5] * (d[2] / d[6]) * (d[3] / d[6]),
+        "matmul" => d.iter().product(),
+        _ => return None,
+    };
+    Some(6.0 * product as f64)
+}
+
+/// The least milliseconds of a pass forward and backward, within half a second.
+fn ours(name: &str, d: &[usize]) -> Result<f64> {
+    let dev = Cpu::default();
+    let blank = Cx::inference(dev.clone(), KernelChoice::Fast);
+    let mut xs = Vec::new();
+    for (i, dims) in inputs(name, d).into_iter().enumerate() {
+        let n = dims.iter().product();
+        let values = (0..n).map(|j| ((i * 31 + j * 7919) % 1009) as f32 / 504.5 - 1.0).collect();
+        let t = blank.upload(dims.clone(), values)?;
+        xs.push(Tensor::new(t.flat().clone(), dims, true));
+    }
+    let keep: Vec<&F32> = xs.iter().collect();
+    let (mut least, begin) = (f64::MAX, Instant::now());
+    while begin.elapsed() < Duration::from_millis(500) {
+        let start = Instant::now();
+        let mut cx = Cx::recording(dev.clone(), KernelChoice::Fast);
+        let y = kernel(name, d, &mut cx, &xs)?;
+        let axes: Vec<usize> = (0..y.rank()).collect();
+        let total = Cpu::reduce(&mut cx, Reduce::Sum, &y, &axes, false)?;
+        drop(y);
+        cx.backward(&total, vec![1.0], &keep)?;
+        least = least.min(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(least)
+}
+
+/// A Python process that times PyTorch's operators.
+struct Torch(Child, ChildStdin, BufReader<ChildStdout>);
+
+impl Torch {
+    fn start(python: &str, threads: usize) -> std::io::Result<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/kernels.py");
+        let mut command = Command::new(python);
+        let mut child =
+            command.args([script, &threads.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let missing = || std::io::Error::other("no pipe");
+        Ok(Self(child, input.ok_or_else(missing)?, BufReader::new(output.ok_or_else(missing)?)))
+    }
+
+    fn time(&mut self, case: &str) -> std::io::Result<f64> {
+        writeln!(self.1, "{case}")?;
+        let mut line = String::new();
+        self.2.read_line(&mut line)?;
+        line.trim().parse().map_err(std::io::Error::other)
+    }
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let (mut threads, mut python, mut wanted) = (2, None, String::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--threads" => threads = arguments.next().unwrap_or_default().parse()?,
+            "--torch" => python = arguments.next(),
+            "--bench" => {}
+            name => wanted = name.to_owned(),
+        }
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let mut torch = python.map(|python| Torch::start(&python, threads)).transpose()?;
+    println!("| forward + backward, {threads} threads | ms | GFLOP/s | PyTorch ms | PyTorch ÷ ours |");
+    println!("| --- | --- | --- | --- | --- |");
+    for case in CASES.iter().filter(|case| case.contains(&wanted)) {
+        let mut words = case.split(' ');
+        let name = words.next().unwrap_or_default();
+        let d: Vec<usize> = words.map(str::parse).collect::<std::result::Result<_, _>>()?;
+        let (mut mine, mut theirs) = (f64::MAX, f64::MAX);
+        for _ in 0..if torch.is_some() { 3 } else { 1 } {
+            mine = mine.min(ours(name, &d)?);
+            if let Some(torch) = &mut torch {
+                theirs = theirs.min(torch.time(case)?);
+            }
+        }
+        let rate = flops(name, &d).map_or(String::new(), |f| format!("{:.0}", f / mine / 1e6));
+        let (peer, ratio) = match torch {
+            Some(_) => (format!("{theirs:.2}"), format!("{:.2}", theirs / mine)),
+            None => Default::default(),
+        };
+        println!("| {case} | {mine:.2} | {rate} | {peer} | {ratio} |");
+    }
+    if let Some(Torch(mut child, input, _)) = torch {
+        drop(input);
+        child.wait()?;
+    }
+    Ok(())
+}
