@@ -3,10 +3,13 @@
 //! Prints a Markdown table of milliseconds, forward and backward together, the least of many runs. With `--torch`, a
 //! Python that has torch runs the same shapes in turns with ours (`kernels.py`).
 
+// The table of cases and its readers are one file.
+#![allow(clippy::indexing_slicing, clippy::panic)]
+
 use dfdx::prelude::Cpu;
 use onnx_forget::{
     Result,
-    engine::{Context, KernelChoice, Tensor},
+    engine::{Context, KernelChoice, Tensor, keep_freed},
     kernels::{Backend, Binary, ConvSpec, PoolSpec, Reduce, Unary},
 };
 use std::{
@@ -171,6 +174,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             name => wanted = name.to_owned(),
         }
     }
+    keep_freed();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let mut torch = python.map(|python| Torch::start(&python, threads)).transpose()?;
     println!("| forward + backward, {threads} threads | ms | GFLOP/s | PyTorch ms | PyTorch ÷ ours |");

@@ -3,9 +3,11 @@
 mod context;
 mod float;
 mod grads;
+mod memory;
 mod value;
 
 pub use context::{Context, GradSink, Indices, KernelChoice, Slot};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
+pub use memory::keep_freed;
 pub use value::{Flat, Taped, Tensor, Value};
