@@ -1,6 +1,6 @@
 //! The command line: what is typed, and what is shown while the program runs.
 //!
-//! One file a subcommand; [`forget`] shows the whole flow on one page.
+//! One file a subcommand; `forget` shows the whole flow on one page.
 
 mod args;
 mod audit;

@@ -214,7 +214,7 @@ pub trait Backend<E: Float>: Device<E> {
         compose::cumsum(cx, x, axis, exclusive, reverse)
     }
 
-    /// −ln softmax(logits)[class] of each row of `logits` (n, c): dimensions (n).
+    /// −ln softmax(logits)\[class\] of each row of `logits` (n, c): dimensions (n).
     fn cross_entropy(
         cx: &mut Context<E, Self>,
         logits: &Tensor<E, Self>,

@@ -5,7 +5,7 @@
 //! - [`Parity::after`]: the written file through onnxruntime against the model in memory.
 //!
 //! onnxruntime is found by [`ort_library`]; tract is part of the program. A runtime is given the model's own file, or
-//! a temporary copy set to inference ([`prepare`]).
+//! a temporary copy set to inference (`prepare`).
 
 mod check;
 pub mod compare;

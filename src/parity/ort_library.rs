@@ -6,7 +6,7 @@
 //!    `python`), which is asked for its folder and not imported;
 //! 4. the cache folder, `onnx-forget/onnxruntime-<version>/` in the user's cache;
 //! 5. fetched once into the cache folder: the pinned wheel, by `pip download`, checked by its SHA-256 (see
-//!    [`fetch`](super::ort_fetch)).
+//!    `ort_fetch`).
 //!
 //! With `offline`, the fifth is left out.
 
