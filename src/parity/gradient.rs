@@ -6,9 +6,10 @@
 //!
 //! `(L(θ + hv) − L(θ − hv)) / 2h` is the mean of `⟨∇L(θ + tv), v⟩` over `−h ≤ t ≤ h`. Networks of Relu and MaxPool have
 //! kinks everywhere, so that this mean is not the value at `θ` unless `h` is so small that rounding in `f32` spoils the
-//! difference. Ours is therefore taken as the mean over three points of that segment, `θ` among them. How much the
-//! three vary tells how far the mean may be off; that and rounding are the noise, and the step is the one with the
-//! least of it.
+//! difference. Ours is therefore taken as the mean over three points of that segment, `θ` among them. How much the three
+//! vary tells how far their mean may be off; that and rounding are the noise. The step is the one with the least noise,
+//! and where the two sides seem to differ, all steps are asked, each weighed by its noise: what is wrong is wrong at
+//! every step, and what is noise is not.
 
 use super::random::Random;
 use crate::{error::Result, tensor::DType};
@@ -119,17 +120,16 @@ impl GradientReport {
 /// New values of some parameters, by index; the others stay as they are.
 pub type Moved = BTreeMap<usize, Vec<f32>>;
 
-/// Steps, as shares of a tensor's root mean square: the first to try, what to go to if rounding is the larger part of
-/// the noise, and what if kinks are.
-const FIRST: f64 = 1e-4;
-const WIDER: [f64; 3] = [5e-4, 3e-3, 2e-2];
-const NARROWER: [f64; 2] = [3e-5, 1e-5];
-/// The same for parameters in half precision, which take no smaller steps.
-const HALF: f64 = 1e-2;
-/// Points of a segment at which ours is taken, in units of the step: the midpoints of its thirds.
-const POINTS: [f64; 3] = [-2.0 / 3.0, 0.0, 2.0 / 3.0];
+/// Steps, as shares of a tensor's root mean square: the first to try, then narrower and wider ones.
+const STEPS: [f64; 6] = [1e-4, 3e-5, 1e-5, 5e-4, 3e-3, 2e-2];
+/// The same for parameters in half precision, which take no small steps.
+const HALF: [f64; 3] = [1e-2, 3e-2, 3e-3];
+/// Points of a segment at which ours is taken, in units of the step: the midpoints of its sixths.
+const POINTS: [f64; 6] = [-5.0 / 6.0, -0.5, -1.0 / 6.0, 1.0 / 6.0, 0.5, 5.0 / 6.0];
 /// Noise below this share of the derivative is good enough not to look for a better step.
 const QUIET: f64 = 0.003;
+/// An error above this share of the derivative is looked into at every step.
+const SUSPECT: f64 = 0.004;
 /// Noise accounts for an error up to this share of the derivative, no more: a check must be able to fail.
 const NOISE_LIMIT: f64 = 0.05;
 
@@ -165,6 +165,10 @@ impl Estimate {
         self.kinks + self.rounding
     }
 
+    fn error(&self) -> f64 {
+        self.ours - self.numeric
+    }
+
     fn is_quiet(&self) -> bool {
         self.noise() <= QUIET * self.numeric.abs()
     }
@@ -188,7 +192,7 @@ pub fn check(parameters: &[Movable], model: &mut dyn Moving, options: GradientOp
     for (at, e) in estimates.iter().enumerate() {
         let scale = e.numeric.abs().max(typical);
         let error = (e.ours - e.numeric).abs();
-        let noise = e.noise().min(NOISE_LIMIT * scale).max(e.rounding);
+        let noise = (2.0 * e.noise()).min(NOISE_LIMIT * scale).max(e.rounding);
         let rel_error = if error == 0.0 { 0.0 } else { error / scale };
         // Comparisons are written so that a NaN, in a gradient or a loss, is larger than any error.
         passed &= error <= (options.tolerance * scale).max(noise);
@@ -272,27 +276,39 @@ impl Checker<'_> {
         }
         let ours = slopes.iter().sum::<f64>() / slopes.len() as f64;
         let (low, high) = slopes.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &s| (l.min(s), h.max(s)));
-        // A kink lies anywhere in its third of the segment.
+        // A kink lies anywhere in its sixth of the segment.
         let kinks = if ours.is_finite() { (high - low) / (2.0 * slopes.len() as f64) } else { f64::NAN };
         let rounding = f64::from(f32::EPSILON) * self.size / h;
         Ok(Estimate { ours, numeric, kinks, rounding, step: h })
     }
 
-    /// The same over the segment with the least noise.
+    /// The same at the step with the least noise, or at all steps if there is reason to.
     fn estimate(&mut self, direction: u64, which: &[usize]) -> Result<Estimate> {
         let half = |&at: &usize| self.parameters.get(at).is_some_and(|p| matches!(p.dtype, DType::F16 | DType::BF16));
-        let first = if which.iter().any(half) { HALF } else { FIRST };
-        let mut best = self.segment(direction, which, first)?;
-        let next: &[f64] = if best.rounding >= best.kinks { &WIDER } else { &NARROWER };
-        for &step in next.iter().filter(|&&step| step > first || first < HALF) {
-            if best.is_quiet() {
-                break;
-            }
-            let other = self.segment(direction, which, step)?;
+        let mut left = if which.iter().any(half) { HALF.to_vec() } else { STEPS.to_vec() };
+        let mut best = self.segment(direction, which, left.remove(0))?;
+        let mut tried = vec![best];
+        while !best.is_quiet() {
+            // Rounding asks for the next wider step, kinks for the next narrower one.
+            let wider = best.rounding >= best.kinks;
+            let beyond = |h: f64| if wider { h > best.step } else { h < best.step };
+            let Some(at) = left.iter().position(|&h| beyond(h)) else { break };
+            let other = self.segment(direction, which, left.remove(at))?;
+            tried.push(other);
             if !(other.noise() < best.noise()) {
                 break;
             }
             best = other;
+        }
+        if !(best.error().abs() <= SUSPECT * best.numeric.abs()) {
+            for step in left {
+                tried.push(self.segment(direction, which, step)?);
+            }
+            let weight = |e: &Estimate| 1.0 / e.noise().powi(2).max(f64::MIN_POSITIVE);
+            let total: f64 = tried.iter().map(weight).sum();
+            let error = tried.iter().map(|e| weight(e) * e.error()).sum::<f64>() / total;
+            let noise = (2.0 / total.sqrt()).max(2.0 * best.rounding);
+            best = Estimate { numeric: best.ours - error, kinks: noise, rounding: 0.0, ..best };
         }
         Ok(best)
     }
