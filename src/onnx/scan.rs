@@ -206,7 +206,8 @@ impl Scanner<'_> {
             match field {
                 (1, Value::Len { body, .. }) => name = s.text(&body),
                 (2, Value::Fixed32(bytes)) => {
-                    if float.replace(Chunk::new(bytes, 1, frame)).is_some() {
+                    let before = float.replace(Chunk::new(bytes, 1, frame));
+                    if before.is_some() {
                         return Err(s.file.malformed(format!("attribute `{name}`"), "its value appears twice"));
                     }
                 }

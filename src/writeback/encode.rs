@@ -64,11 +64,14 @@ fn same(old: f32, new: f32) -> bool {
 /// The result has the length of `old` whenever the new values can be spelled in it: values that got shorter are padded
 /// up to their old width, as far as others do not need the room. Otherwise every value takes its shortest form.
 pub fn varints(dtype: DType, old: &[u8], new: &[f32]) -> Result<Vec<u8>, Refusal> {
-    let (read, write): (fn(u16) -> f32, fn(f32) -> u16) = match dtype {
-        DType::F16 => (|b| f16::from_bits(b).to_f32(), |x| f16::from_f32(x).to_bits()),
-        DType::BF16 => (|b| bf16::from_bits(b).to_f32(), |x| bf16::from_f32(x).to_bits()),
-        _ => return Err(Refusal::Corrupt),
-    };
+    match dtype {
+        DType::F16 => spelled(old, new, |b| f16::from_bits(b).to_f32(), |x| f16::from_f32(x).to_bits()),
+        DType::BF16 => spelled(old, new, |b| bf16::from_bits(b).to_f32(), |x| bf16::from_f32(x).to_bits()),
+        _ => Err(Refusal::Corrupt),
+    }
+}
+
+fn spelled(old: &[u8], new: &[f32], read: impl Fn(u16) -> f32, write: impl Fn(f32) -> u16) -> Result<Vec<u8>, Refusal> {
     let mut at = 0;
     let mut elements = Vec::with_capacity(new.len());
     for (i, &value) in new.iter().enumerate() {

@@ -4,6 +4,7 @@
 mod data;
 mod fidelity;
 mod flow;
+mod large_model;
 mod model;
 mod model_diff;
 mod mutation;
