@@ -14,8 +14,9 @@
 //!   the model change with it. The new file holds what the model refers to, at the same offsets, and zeros elsewhere: no
 //!   bytes of older weights. A `checksum` entry is computed again.
 //! - Everything is written to a folder `.<OUT>.….partial` beside OUT, synced, verified, and only then renamed into place,
-//!   OUT last. Existing files are refused, or with `force` replaced, but never a link, a file with several names, or a
-//!   file of the input.
+//!   OUT last. Existing files are refused, or with `force` replaced, but never a link, a file with several names, a file
+//!   of the input, or external data that the replaced OUT does not refer to. (Each rename is atomic; where `force` replaces
+//!   external data, a crash of the machine between the renames leaves the old OUT beside new data.)
 
 mod diff;
 mod encode;
