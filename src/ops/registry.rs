@@ -15,6 +15,7 @@ pub const NEWEST_OPSET: i64 = 28;
 
 const MANY: usize = usize::MAX;
 const MICROSOFT: &str = "com.microsoft";
+const LEARNERS: &str = "ai.onnx.ml";
 /// A fast kernel for the CPU exists.
 const FAST: bool = true;
 const SLOW: bool = false;
@@ -104,9 +105,7 @@ pub struct Entry<E: Float, D: Backend<E>> {
 impl<E: Float, D: Backend<E>> Entry<E, D> {
     fn domain(mut self, domain: &'static str) -> Self {
         self.spec.domain = domain;
-        if domain == MICROSOFT {
-            self.spec.opsets = (1, 1);
-        }
+        self.spec.opsets = if domain == LEARNERS { (1, 5) } else { (1, 1) };
         self
     }
 
@@ -262,6 +261,8 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Transpose", 7, (1, 1), 1, All, FAST, transpose::build),
         op("Trilu", 14, (1, 2), 1, All, FAST, trilu::build),
         op("Unsqueeze", 7, (1, 2), 1, All, FAST, squeeze::unsqueeze),
+        // what scikit-learn's exporter puts behind a network
+        op("ArrayFeatureExtractor", 1, (2, 2), 1, All, FAST, gather::features).domain(LEARNERS),
         // onnxruntime's own
         op("BiasGelu", 1, (2, 2), 1, All, FAST, gelu::build).domain(MICROSOFT),
         op("FastGelu", 1, (1, 2), 1, All, FAST, gelu::build).domain(MICROSOFT),

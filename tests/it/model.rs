@@ -1,5 +1,6 @@
 //! The model against PyTorch, on the fixtures: logits, losses and gradients of real rows.
 
+mod edge;
 mod small;
 
 use dfdx::prelude::Cpu;
@@ -127,6 +128,20 @@ fn other_exports_of_the_cnn_agree_with_pytorch() {
         ("dynamo-external.onnx", false),
     ] {
         agrees_with_pytorch("digits-cnn", &format!("variants/{variant}"), names_kept);
+    }
+}
+
+#[test]
+fn mlp_agrees_with_pytorch() {
+    agrees_with_pytorch("cancer-mlp", "model.onnx", true);
+    agrees_with_pytorch("cancer-mlp", "variants/dynamo.onnx", false);
+}
+
+#[test]
+fn transformer_agrees_with_pytorch() {
+    agrees_with_pytorch("notes-transformer", "model.onnx", true);
+    for variant in ["dynamo.onnx", "torchscript-opset14.onnx"] {
+        agrees_with_pytorch("notes-transformer", &format!("variants/{variant}"), false);
     }
 }
 

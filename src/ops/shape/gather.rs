@@ -1,34 +1,49 @@
-//! Gather-1/11/13: slices of `axis` by index, of any type. Negative indices count from the end; the gradient of a slice is the sum over
+//! Gather-1/11/13, ArrayFeatureExtractor-1 (ai.onnx.ml; the last axis, indices in one row): slices of `axis` by index, of any type. Negative indices count from the end; the gradient of a slice is the sum over
 //! its uses. No index is ever printed: it may be a row's value.
 
 use crate::{
-    engine::{Float, Value},
+    engine::{Context, Float, Value},
     error::Result,
     kernels::Backend,
-    ops::{Built, NodeContext, host, one, problem, shapes},
+    ops::{Built, NodeContext, common::reshaped, host, one, problem, shapes},
 };
 use ndarray::Axis;
 
 /// Builds Gather.
 pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let axis = node.int("axis")?.unwrap_or(0);
-    one(move |cx, inputs| {
-        let x = inputs.value(0)?;
-        let axis = shapes::axis(axis, x.dims().len())?;
-        let extent = x.dims().get(axis).copied().unwrap_or(1);
-        let indices = wrapped(&inputs.ints(1)?, extent)?;
-        let index_dims = inputs.host(1)?.dims();
-        let (before, after) = x.dims().split_at(axis);
-        let dims = [before, index_dims, after.get(1..).unwrap_or_default()].concat();
-        match x {
-            Value::Float(_) if dims.contains(&0) => Ok(cx.upload(dims, Vec::new())?.into()),
-            Value::Float(t) => D::gather(cx, t, axis, &indices, index_dims).map(Value::Float),
-            Value::Host(t) => {
-                let picked = host::rearrange(t, |i| Ok(i.select(Axis(axis), &indices)))?;
-                picked.reshaped(&dims).map(Value::Host).ok_or_else(|| problem("the indices do not fit"))
-            }
-        }
+    one(move |cx, inputs| slices(cx, inputs.value(0)?, axis, &inputs.ints(1)?, inputs.host(1)?.dims()))
+}
+
+/// ArrayFeatureExtractor.
+pub fn features<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
+    one(|cx, inputs| {
+        let (x, indices) = (inputs.value(0)?, inputs.ints(1)?);
+        let picked = slices(cx, x, -1, &indices, &[indices.len()])?;
+        if x.dims().len() == 1 { reshaped(&picked, vec![1, indices.len()]) } else { Ok(picked) }
     })
+}
+
+fn slices<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Value<E, D>,
+    axis: i64,
+    indices: &[i64],
+    index_dims: &[usize],
+) -> Result<Value<E, D>> {
+    let axis = shapes::axis(axis, x.dims().len())?;
+    let extent = x.dims().get(axis).copied().unwrap_or(1);
+    let indices = wrapped(indices, extent)?;
+    let (before, after) = x.dims().split_at(axis);
+    let dims = [before, index_dims, after.get(1..).unwrap_or_default()].concat();
+    match x {
+        Value::Float(_) if dims.contains(&0) => Ok(cx.upload(dims, Vec::new())?.into()),
+        Value::Float(t) => D::gather(cx, t, axis, &indices, index_dims).map(Value::Float),
+        Value::Host(t) => {
+            let picked = host::rearrange(t, |i| Ok(i.select(Axis(axis), &indices)))?;
+            picked.reshaped(&dims).map(Value::Host).ok_or_else(|| problem("the indices do not fit"))
+        }
+    }
 }
 
 /// Indices of an axis of `extent`, those below 0 counted from the end.
