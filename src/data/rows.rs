@@ -112,24 +112,20 @@ impl Rows {
 
     /// The part of the set that lies in a row group.
     pub(super) fn within(&self, first: usize, count: usize) -> Within {
-        Within { rows: self.range(first, count).map(|r| r - first).collect() }
+        match self.rank(first.saturating_add(count)) - self.rank(first) {
+            0 => Within::None,
+            n if n == count => Within::All,
+            _ => Within::Some(self.range(first, count).map(|r| r - first).collect()),
+        }
     }
 }
 
-/// Rows of a row group, counted within it.
-pub(super) struct Within {
-    rows: Vec<usize>,
-}
-
-impl Within {
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// The rows to choose; `None` if that is all of them.
-    pub fn local(self, total: usize) -> Option<Vec<usize>> {
-        (self.rows.len() < total).then_some(self.rows)
-    }
+/// Rows of a row group.
+pub(super) enum Within {
+    None,
+    All,
+    /// Counted within the group.
+    Some(Vec<usize>),
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Parquet files, folders of them and globs, read as one table by row groups.
 
+use super::rows::Within;
 use crate::{Error, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, SchemaRef};
@@ -177,12 +178,12 @@ impl Source {
     ) -> Result<()> {
         let mut done = 0;
         for &piece in &self.pieces {
-            let chosen = rows.within(piece.first, piece.rows);
-            if chosen.is_empty() {
-                continue;
-            }
-            let local = chosen.local(piece.rows);
-            for batch in self.read(piece, columns, local.as_deref(), 1 << 16)? {
+            let chosen = match rows.within(piece.first, piece.rows) {
+                Within::None => continue,
+                Within::All => None,
+                Within::Some(rows) => Some(rows),
+            };
+            for batch in self.read(piece, columns, chosen.as_deref(), 1 << 16)? {
                 let batch = batch?;
                 self.check_nulls(piece, &batch)?;
                 each(done, &batch).map_err(|problem| self.problem(piece, problem))?;

@@ -1,6 +1,7 @@
 //! Parquet in, datasets out: through the library's public functions, on small files written here.
 
 mod arrow;
+mod fixtures;
 mod ids;
 mod inputs;
 mod passes;

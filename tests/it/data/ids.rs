@@ -1,5 +1,8 @@
 //! Which rows are forgotten.
 
+#[path = "../../../benches/ids.rs"]
+mod bench;
+
 use super::*;
 use arrow_array::{FixedSizeBinaryArray, Float64Array, Int8Array, UInt64Array};
 use data::MissingIds;
@@ -156,4 +159,14 @@ fn nothing_to_forget_or_to_retain_is_an_error() {
     assert!(message.contains("every training row"), "{message}");
     let none = data::open(&simple_config(&dir), &Request::default(), &simple()).unwrap_err();
     assert_eq!(none.exit_code(), 2);
+}
+
+#[test]
+fn every_listed_id_of_a_large_file_is_found() {
+    let dir = TempDir::new().unwrap();
+    for kind in ["integer", "text", "uuid"] {
+        let measured = bench::measure(dir.path(), kind, 30_000, 1_000).unwrap();
+        assert_eq!(measured.found, 1_000, "{kind}");
+        assert!(measured.rows_per_second > 0.0);
+    }
 }
