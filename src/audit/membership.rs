@@ -5,10 +5,7 @@
 //! stratified shuffle splits with a tenth held out, the mean accuracy on what is held out. 0.5 is ideal, and below it is
 //! no better than above.
 
-use super::{
-    accuracy::Outcome,
-    logistic::{Logistic, sigmoid, softplus},
-};
+use super::{accuracy::Outcome, logistic::Logistic};
 use crate::data::TargetKind;
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -23,7 +20,7 @@ const SPLITS: usize = 10;
 /// What an attack on one number a row achieves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Attack {
-    /// Mean accuracy over the splits; none with fewer than two rows a side.
+    /// Mean accuracy over the splits; none with fewer than two rows a side, or where a fit does not converge.
     pub accuracy: Option<f64>,
     /// Probability that a member's number is below a non-member's, ties half.
     pub auc: Option<f64>,
@@ -69,7 +66,7 @@ fn accuracy(members: &[f64], others: &[f64], seed: u64) -> Option<f64> {
             test.extend(out.iter().map(|&x| (x, member)));
             train.extend(rest.iter().map(|&x| (x, member)));
         }
-        sum += Logistic::fit(&train).accuracy(&test);
+        sum += Logistic::fit(&train)?.accuracy(&test);
     }
     Some(sum / SPLITS as f64)
 }
@@ -131,6 +128,16 @@ pub fn entropies(outcome: &Outcome) -> Option<Vec<f64>> {
     };
     let counted = outcome.rows().enumerate().filter(|(i, _)| outcome.weight(*i) != 0.0);
     Some(counted.map(|(_, row)| of(row)).collect())
+}
+
+/// `ln(1 + eˣ)` without overflow.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// `1 / (1 + e⁻ˣ)` without overflow.
+fn sigmoid(x: f64) -> f64 {
+    if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
 /// `ln Σ eᶻ − Σ p·z`, with z measured from its largest.

@@ -34,7 +34,7 @@ fn every_stored_split_has_scikit_learns_line_and_accuracy() {
         for split in case["splits"].as_array().unwrap() {
             let pick =
                 |part: &str| -> Vec<(f64, bool)> { numbers(&split[part]).iter().map(|&i| rows[i as usize]).collect() };
-            let line = Logistic::fit(&pick("train"));
+            let line = Logistic::fit(&pick("train")).unwrap();
             close(line.coefficient, &split["coefficient"], 1e-4, name);
             close(line.intercept, &split["intercept"], 1e-4, name);
             close(line.accuracy(&pick("test")), &split["accuracy"], 0.0, name);
@@ -52,13 +52,13 @@ fn ranks_and_thresholds_are_scikit_learns() {
     }
 }
 
-/// Splits are drawn by another generator than scikit-learn's, so that single runs differ by chance. Over 300 seeds on
-/// either side the standard error of the difference is 0.002.
+/// Splits are drawn by another generator than scikit-learn's, so that single runs differ by chance: the standard error of
+/// 100 seeds on our side and 300 on the other is 0.003.
 #[test]
 fn the_protocol_has_scikit_learns_accuracy_on_average() {
     for case in stored()["cases"].as_array().unwrap() {
         let (members, others) = (numbers(&case["members"]), numbers(&case["others"]));
-        let mean = (0..300).map(|seed| attack(&members, &others, seed).accuracy.unwrap()).sum::<f64>() / 300.0;
+        let mean = (0..100).map(|seed| attack(&members, &others, seed).accuracy.unwrap()).sum::<f64>() / 100.0;
         let expected = case["accuracy_converged"].as_f64().unwrap();
         assert!((mean - expected).abs() <= 0.005, "{}: {mean}, scikit-learn {expected}", case["name"]);
     }
