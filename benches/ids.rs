@@ -4,6 +4,8 @@
 //! IDS of them (1 million), and finds them. Memory is the process's peak during the join less what it had before, by
 //! Linux's own count; it has to follow IDS, not ROWS.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray};
 use onnx_forget::data::{
     Rows, Source,
