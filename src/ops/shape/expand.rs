@@ -35,7 +35,7 @@ pub fn tile<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
         let split: Vec<usize> = x.dims().iter().flat_map(|&d| [1, d]).collect();
         let wide: Vec<usize> = repeats.iter().zip(x.dims()).flat_map(|(&r, &d)| [r, d]).collect();
         shapes::count(&wide)?;
-        let dims: Vec<usize> = repeats.iter().zip(x.dims()).map(|(&r, &d)| r * d).collect();
+        let dims: Vec<usize> = repeats.iter().zip(x.dims()).map(|(&r, &d)| r.saturating_mul(d)).collect();
         match x {
             Value::Float(t) => D::expand(cx, &t.reshaped(split)?, &wide)?.reshaped(dims).map(Value::Float),
             Value::Host(t) => {

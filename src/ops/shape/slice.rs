@@ -43,6 +43,9 @@ fn part(extent: usize, start: i64, end: i64, step: i64) -> Result<Part> {
     if step == 0 {
         return Err(problem("a step is 0"));
     }
+    if extent == 0 {
+        return Ok(Part { start: 0, step: 1, count: 0 });
+    }
     let n = extent as i64;
     let from_end = |x: i64| if x < 0 { x.saturating_add(n) } else { x };
     let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
