@@ -6,7 +6,7 @@
 //!
 //! `(L(θ + hv) − L(θ − hv)) / 2h` is the mean of `⟨∇L(θ + tv), v⟩` over `−h ≤ t ≤ h`. Networks of Relu and MaxPool have
 //! kinks everywhere, so that this mean is not the value at `θ` unless `h` is so small that rounding in `f32` spoils the
-//! difference. Ours is therefore taken as the mean over three points of that segment, `θ` among them. How much the three
+//! difference. Ours is therefore taken as the mean over six points of that segment. How much they
 //! vary tells how far their mean may be off; that and rounding are the noise. The step is the one with the least noise,
 //! and where the two sides seem to differ, all steps are asked, each weighed by its noise: what is wrong is wrong at
 //! every step, and what is noise is not.

@@ -309,9 +309,11 @@ fn every_fixture_export_agrees() {
             let path = entry.path();
             if path.extension().is_some_and(|e| e == "onnx") {
                 let found = Opened::new(&path).verify();
-                let runtimes = found.forward.as_ref().unwrap().runtimes.len();
-                println!("{}: {:?}", path.display(), found.forward.as_ref().unwrap().not_available);
-                require_passed(&found, runtimes);
+                // Without data nothing says that one output is a logit; its squared error is then in the millions, and
+                // what it differs by means little.
+                let forward = found.forward.as_ref().unwrap();
+                println!("{}: {:?}", path.display(), forward.not_available);
+                assert!(found.passed, "{}: {:?} {:?}", path.display(), forward.verdict, found.gradient);
                 seen += 1;
             }
         }
