@@ -177,7 +177,7 @@ fn refuses_what_cannot_be_right() {
         &f,
         program().arg(&model).arg("--forget").arg(&train).args(["--data"]).arg(f.path("test.parquet")),
         4,
-        "id",
+        "trained",
     );
 }
 
