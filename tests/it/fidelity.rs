@@ -15,10 +15,11 @@ use std::{fs, path::Path};
 
 /// Relative agreement of losses and τ with the reference.
 const AGREEMENT: f64 = 1e-3;
-/// From this step on, rounding may have grown: AdamW turns a gradient near zero, whose sign is a matter of rounding, into a
-/// full step. (Measured: 1.0e-3 on the forget loss of the convolutional fixture at step 16, less elsewhere.)
+/// From this step on, the convolutional fixture leaves the reference by more than [`AGREEMENT`]: 8.6e-3 at the most over its
+/// replay, where the other two stay within 5e-5. The cause is not known. Rounding in the reference is too small for it
+/// (PyTorch in `f32` and in `f64` differ by 3e-5), so a difference in our convolution or normalisation is not excluded.
 const DRIFTS_FROM: usize = 15;
-/// Agreement from then on.
+/// What is let through from then on, until the cause is found.
 const DRIFTED: f64 = 1e-2;
 /// Relative difference of all weights after the last step.
 const WEIGHTS: f64 = 5e-3;
