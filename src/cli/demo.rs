@@ -1,10 +1,13 @@
 //! `onnx-forget demo`: the main job on a model and data that the program carries.
 
-use super::args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs};
+use super::{
+    args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs},
+    forget::cannot_write,
+};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// The fixture `digits-cnn`: a residual CNN on scikit-learn's digits, and a tenth of its rows to forget.
+/// The fixture `digits-cnn`: a residual CNN on scikit-learn's digits, and 135 of its 900 rows to forget.
 const FILES: [(&str, &[u8]); 6] = [
     ("model.onnx", include_bytes!("../../fixtures/digits-cnn/model.onnx")),
     ("model.forget.toml", include_bytes!("../../fixtures/digits-cnn/model.forget.toml")),
@@ -51,8 +54,4 @@ fn unpack(path: &Path, bytes: &[u8]) -> Result<()> {
         }
         Err(e) => Err(cannot_write(path, &e)),
     }
-}
-
-fn cannot_write(path: &Path, e: &std::io::Error) -> Error {
-    Error::Write { path: path.to_path_buf(), problem: e.to_string() }
 }

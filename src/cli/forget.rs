@@ -17,6 +17,7 @@ use crate::{
 };
 use dfdx::tensor::Cpu;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Forgets the rows, publishes the new model if everything held, and leaves a report.
 pub fn run(args: ForgetArgs) -> Result<()> {
@@ -49,24 +50,31 @@ fn run_on_cuda(_: usize, _: &Job, _: Stages, _: &Path, _: bool) -> Result<()> {
 fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path, force: bool) -> Result<()> {
     let folder = job.config.report_folder(out);
     let mut report = job.report();
-    let outcome = flow(device, job, &mut stages, &mut report, out, force);
-    report.timings = stages.timings().clone();
-    match outcome {
+    match flow(device, job, &mut stages, &mut report, &Destination { out, folder: &folder, force }) {
         Ok(()) => {
-            report.status = Status::Published;
-            leave(&report, &folder, &stages, job.config.format)?;
+            show(&report, &stages, job.config.format);
             stages.say(&format!("new model  {}\nreport     {}", out.display(), folder.join("report.html").display()));
             Ok(())
         }
         Err(e) => {
             (report.status, report.exit_code, report.error) = (Status::Rejected, e.exit_code(), Some(e.to_string()));
+            report.model.output = None;
+            report.timings = stages.timings().clone();
             // A failed check is a result, and its figures are worth keeping; other errors leave nothing behind.
             if matches!(e, Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_)) {
-                leave(&report, &folder, &stages, job.config.format)?;
+                StagedReport::write(&report, &folder)?.place()?;
+                show(&report, &stages, job.config.format);
             }
             Err(e)
         }
     }
+}
+
+/// What may be written, and where.
+struct Destination<'a> {
+    out: &'a Path,
+    folder: &'a Path,
+    force: bool,
 }
 
 /// Parity, audit, unlearning, audit, gates, write-back, parity, publication.
@@ -75,8 +83,7 @@ fn flow<D: Backend<f32>>(
     job: &Job,
     stages: &mut Stages,
     report: &mut Report,
-    out: &Path,
-    force: bool,
+    to: &Destination<'_>,
 ) -> Result<()> {
     let config = &job.config;
     let mut model = stages.run("building the model", || {
@@ -127,36 +134,62 @@ fn flow<D: Backend<f32>>(
     }
 
     let changes = job.changes(&model);
-    let pending = stages.run("writing back", || writeback::splice(&job.file, &changes, out, force))?;
+    let pending = stages.run("writing back", || writeback::splice(&job.file, &changes, to.out, to.force))?;
     let proof = stages.run("checking the new file", || pending.verify())?;
     let after = stages.run("parity after", || parity.after(&pending.model_path(), &model, &rows))?;
     report.parity.after = Some(after.clone());
     after.require_after()?;
+    report.model.published(to.out.to_path_buf(), proof);
+    report.status = Status::Published;
+    report.timings = stages.timings().clone();
+    // Written before the model gets its name: a report that cannot be written publishes nothing.
+    let staged = StagedReport::write(report, to.folder)?;
     check_interrupt()?;
     pending.publish()?;
-    report.model.published(out.to_path_buf(), proof);
-    Ok(())
+    staged.place()
 }
 
-/// Leaves the report's files and prints the summary.
-fn leave(report: &Report, folder: &Path, stages: &Stages, format: Format) -> Result<()> {
-    write_report(report, folder)?;
+/// Prints the report's summary, or all of it as JSON.
+fn show(report: &Report, stages: &Stages, format: Format) {
     match format {
         Format::Json => json_line(&serde_json::json!({ "event": "report", "record": report })),
         Format::Pretty => stages.say(&report::summary(report)),
     }
-    Ok(())
 }
 
-fn write_report(report: &Report, folder: &Path) -> Result<()> {
-    let cannot = |path: &Path, e: String| Error::Write { path: path.to_path_buf(), problem: e };
-    std::fs::create_dir_all(folder).map_err(|e| cannot(folder, e.to_string()))?;
-    let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))?;
-    for (name, text) in [("report.json", json + "\n"), ("report.html", report::html(report))] {
-        let path: PathBuf = folder.join(name);
-        let temporary = tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot(&path, e.to_string()))?;
-        std::fs::write(temporary.path(), text).map_err(|e| cannot(&path, e.to_string()))?;
-        temporary.persist(&path).map_err(|e| cannot(&path, e.to_string()))?;
+/// The report's files under temporary names, which are removed on drop.
+struct StagedReport(Vec<(NamedTempFile, PathBuf)>);
+
+impl StagedReport {
+    fn write(report: &Report, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(|e| cannot_write(folder, &e))?;
+        let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))?;
+        let mut files = Vec::new();
+        for (name, text) in [("report.json", json + "\n"), ("report.html", report::html(report))] {
+            let path = folder.join(name);
+            if path.is_dir() {
+                return Err(Error::Write { path, problem: "this is a folder; give another --report".into() });
+            }
+            let mut builder = tempfile::Builder::new();
+            // For auditors to read, as far as the umask allows.
+            #[cfg(unix)]
+            builder.permissions(<std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+            let file = builder.tempfile_in(folder).map_err(|e| cannot_write(&path, &e))?;
+            std::fs::write(file.path(), text).map_err(|e| cannot_write(&path, &e))?;
+            files.push((file, path));
+        }
+        Ok(Self(files))
     }
-    Ok(())
+
+    fn place(self) -> Result<()> {
+        for (file, path) in self.0 {
+            file.persist(&path).map_err(|e| cannot_write(&path, &e.error))?;
+        }
+        Ok(())
+    }
+}
+
+/// A failure to write `path`.
+pub fn cannot_write(path: &Path, e: &std::io::Error) -> Error {
+    Error::Write { path: path.to_path_buf(), problem: e.to_string() }
 }
