@@ -2,6 +2,7 @@
 
 mod text;
 
+use super::args::Format;
 use crate::{
     error::{Error, Result},
     graph::{
@@ -15,23 +16,13 @@ use crate::{
     onnx::{OnnxFile, ReadOptions},
     ops,
 };
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     path::PathBuf,
 };
-
-/// How the result is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Pretty,
-    /// One JSON value.
-    Json,
-}
 
 /// `inspect`: show inputs, outputs, operators, the loss, and for every float tensor whether it is trained.
 #[derive(Debug, Args)]
@@ -130,7 +121,7 @@ pub fn run(args: InspectArgs) -> Result<()> {
 }
 
 fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| Error::Internal(format!("inspection: {e}")))
+    serde_json::to_string(value).map(|text| text + "\n").map_err(|e| Error::Internal(format!("inspection: {e}")))
 }
 
 fn print(text: &str) -> Result<()> {
@@ -218,4 +209,61 @@ fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
     let mut counts: Vec<OperatorCount> = counts.into_iter().map(count).collect();
     counts.sort_by_key(|entry| std::cmp::Reverse(entry.count));
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn inspected(fixture: &str, trainable: &[&str]) -> (serde_json::Value, String, Result<()>) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
+        let args = InspectArgs {
+            model: Some(path.clone()),
+            loss: None,
+            trainable: trainable.iter().map(ToString::to_string).collect(),
+            freeze: Vec::new(),
+            operators: false,
+            allow_symlink_inside: false,
+            format: Format::Pretty,
+        };
+        let file = OnnxFile::open(&path, &ReadOptions::default()).unwrap();
+        let graph = build::build(&file).unwrap();
+        let (inspection, outcome) = inspect(&file, &graph, &args).unwrap();
+        (serde_json::to_value(&inspection).unwrap(), text::inspection(&inspection), outcome)
+    }
+
+    #[test]
+    fn every_float_tensor_is_listed_with_a_reason() {
+        let (json, text, outcome) = inspected("digits-cnn/model.onnx", &[]);
+        assert!(outcome.is_ok());
+        assert_eq!(json["inputs"][0], serde_json::json!({"name": "image", "dtype": "f32", "dims": ["batch", 1, 8, 8]}));
+        let tensors = json["initializers"].as_array().unwrap();
+        assert_eq!(tensors.len(), json["totals"]["float_tensors"]);
+        for tensor in tensors {
+            let line =
+                text.lines().find(|line| line.contains(&format!(" {} ", tensor["name"].as_str().unwrap()))).unwrap();
+            let mark = if tensor["trainable"] == true { "  train" } else { "  keep" };
+            assert!(line.starts_with(mark) && line.contains(tensor["reason"].as_str().unwrap()), "{line}");
+        }
+        assert!(text.contains("trainable 20 of 32 float tensors") && text.contains("cross-entropy"));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_shown_and_ends_with_code_3() {
+        let (json, text, outcome) = inspected("edge/unsupported.onnx", &[]);
+        assert_eq!(outcome.unwrap_err().exit_code(), 3);
+        assert!(text.contains("UNSUPPORTED") && json["problem"].as_str().unwrap().contains("Twist"));
+        let (_, text, outcome) = inspected("digits-cnn/model.onnx", &["bn.running_mean"]);
+        assert_eq!(outcome.unwrap_err().exit_code(), 3);
+        assert!(text.contains("trainable 0 of 32"), "{text}");
+    }
+
+    #[test]
+    fn the_operators_are_a_table() {
+        let table = text::operators();
+        assert_eq!(table.lines().count(), ops::specs().len() + 2);
+        assert!(table.lines().all(|line| line.starts_with("| ") && line.ends_with(" |")));
+        assert!(table.contains("| Conv | ") && table.contains("| Softmax | "));
+    }
 }

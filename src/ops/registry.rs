@@ -10,8 +10,7 @@ use crate::{
     kernels::Backend,
 };
 
-/// The newest version of the default operator set whose operators were read against this list.
-pub const NEWEST_OPSET: i64 = 28;
+pub use crate::graph::build::NEWEST_OPSET;
 
 const MANY: usize = usize::MAX;
 const MICROSOFT: &str = "com.microsoft";
