@@ -1,14 +1,14 @@
 //! `onnx-forget verify`: parity of a model with other runtimes, or what differs between two models.
 
 use super::{
-    args::{Format, SourceArgs},
+    args::{DeviceChoice, Format, SourceArgs},
     config::RunConfig,
     job::{label_kind, signature},
     progress::json_line,
 };
 use crate::{
     data::{self, Batch},
-    error::Result,
+    error::{Error, Result},
     graph::{build, trainable, training},
     model::ModelOptions,
     onnx::{OnnxFile, ReadOptions},
@@ -23,6 +23,7 @@ use clap::Args;
 use dfdx::tensor::Cpu;
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -44,12 +45,12 @@ pub struct VerifyArgs {
     /// Rows to compare on
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub samples: usize,
-    /// Allowed absolute difference
-    #[arg(long, default_value_t = 1e-4, value_name = "X")]
-    pub atol: f64,
-    /// Allowed difference relative to the runtime's value
-    #[arg(long, default_value_t = 1e-3, value_name = "X")]
-    pub rtol: f64,
+    /// Allowed absolute difference; 1e-4, or what the configuration says
+    #[arg(long, value_name = "X")]
+    pub atol: Option<f64>,
+    /// Allowed difference relative to the runtime's value; 1e-3, or what the configuration says
+    #[arg(long, value_name = "X")]
+    pub rtol: Option<f64>,
     /// Runtimes to compare with
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME")]
     pub parity: Runtimes,
@@ -57,7 +58,8 @@ pub struct VerifyArgs {
 
 fn dimension(text: &str) -> Result<(String, usize), String> {
     let (name, extent) = text.split_once('=').ok_or("expected NAME=N")?;
-    Ok((name.into(), extent.parse().map_err(|_| format!("{extent} is not a number"))?))
+    let extent: NonZeroUsize = extent.parse().map_err(|_| format!("{extent} is not a number of at least 1"))?;
+    Ok((name.into(), extent.get()))
 }
 
 /// Verifies one model, or compares two.
@@ -85,6 +87,9 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     ops::support::require(&graph)?;
     // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
     let config = RunConfig::new(&args.model, &args.source)?;
+    if config.device != DeviceChoice::Cpu {
+        return Err(Error::Usage("verify runs on the CPU; leave out --device".into()));
+    }
     let seed = config.seed;
     let mut kind = config.data.target.kind.map_or(training::LabelKind::Unknown, label_kind);
     let mut plan = training::plan(&graph, config.loss, kind)?;
@@ -114,7 +119,10 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     let settings = parity::Settings {
         runtimes: args.parity,
         threads: rayon::current_num_threads(),
-        tolerance: Tolerance { atol: args.atol, rtol: args.rtol },
+        tolerance: Tolerance {
+            atol: args.atol.unwrap_or(config.parity.atol),
+            rtol: args.rtol.unwrap_or(config.parity.rtol),
+        },
         gradient: GradientOptions { seed, ..GradientOptions::default() },
         ..parity::Settings::from_environment(args.source.offline)
     };

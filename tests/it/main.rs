@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod audit;
+mod commands;
 mod data;
 mod fidelity;
 mod flow;
+mod graph;
 mod large_model;
 mod model;
 mod model_diff;
