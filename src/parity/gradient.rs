@@ -192,7 +192,7 @@ pub fn check(parameters: &[Movable], model: &mut dyn Moving, options: GradientOp
     for (at, e) in estimates.iter().enumerate() {
         let scale = e.numeric.abs().max(typical);
         let error = (e.ours - e.numeric).abs();
-        let noise = (2.0 * e.noise()).min(NOISE_LIMIT * scale).max(e.rounding);
+        let noise = e.noise().min(NOISE_LIMIT * scale).max(e.rounding);
         let rel_error = if error == 0.0 { 0.0 } else { error / scale };
         // Comparisons are written so that a NaN, in a gradient or a loss, is larger than any error.
         passed &= error <= (options.tolerance * scale).max(noise);

@@ -5,9 +5,12 @@ use dfdx::tensor::Cpu;
 use onnx_forget::{
     Error, Result,
     data::{self, Data, DataConfig, Request, Rows},
+    engine::Float,
     graph::{build, trainable, training},
+    kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
+    tensor::DType,
     unlearn::{self, Batches, Observer, Schedule, Settings, StepRecord, nabla_tau::BatchIter},
 };
 use serde_json::Value;
@@ -15,14 +18,16 @@ use std::{fs, path::Path};
 
 /// Relative agreement of losses and τ with the reference.
 const AGREEMENT: f64 = 1e-3;
-/// From this step on, the convolutional fixture leaves the reference by more than [`AGREEMENT`]: 8.6e-3 at the most over its
-/// replay, where the other two stay within 5e-5. The cause is not known. Rounding in the reference is too small for it
-/// (PyTorch in `f32` and in `f64` differ by 3e-5), so a difference in our convolution or normalisation is not excluded.
+/// Relative difference of all weights after the last step, in `f64`.
+const WEIGHTS: f64 = 1e-3;
+/// From this step on, the convolutional fixture is too ill-conditioned for `f32`: PyTorch's own replay, started from weights
+/// that are off by a millionth, then leaves the reference by up to 5e-2, for a unit that falls to the other side of a Relu's
+/// kink changes the steps that follow. In `f64` [`AGREEMENT`] holds at every step.
 const DRIFTS_FROM: usize = 15;
-/// What is let through from then on, until the cause is found.
+/// Agreement in `f32` from then on.
 const DRIFTED: f64 = 1e-2;
-/// Relative difference of all weights after the last step.
-const WEIGHTS: f64 = 5e-3;
+/// Relative difference of all weights after the last step, in `f32`.
+const DRIFTED_WEIGHTS: f64 = 5e-3;
 
 /// Batches of the rows that the reference took.
 struct Replay<'a> {
@@ -69,15 +74,18 @@ impl Observer for Until {
     }
 }
 
-fn agree(ours: f64, reference: &Value, what: &str, step: usize) -> f64 {
+fn agree(ours: f64, reference: &Value, what: &str, step: usize, allowed: f64) -> f64 {
     let reference = reference.as_f64().unwrap();
     let drift = (ours - reference).abs() / reference.abs().max(1e-6);
-    let allowed = if step < DRIFTS_FROM { AGREEMENT } else { DRIFTED };
     assert!(drift <= allowed, "{what} at step {step}: {ours} beside PyTorch's {reference}");
     drift
 }
 
-fn follows_the_reference(name: &str) {
+fn follows_the_reference<E: Float>(name: &str)
+where
+    Cpu: Backend<E>,
+{
+    let exact = E::DTYPE == DType::F64;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     let expected = json(&folder.join("expected.json"));
     let steps = expected["trajectory"].as_array().unwrap();
@@ -98,8 +106,7 @@ fn follows_the_reference(name: &str) {
     let kind = onnx_forget::cli::label_kind(data.target);
     let plan = training::plan(&graph, None, kind).unwrap();
     let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
-    let mut model =
-        Model::<f32, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default()).unwrap();
+    let mut model = Model::<E, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default()).unwrap();
 
     let hyper = &expected["hyperparameters"];
     let whole = |settings| Schedule::new(&settings, data.forget.len(), data.retain.len());
@@ -122,11 +129,12 @@ fn follows_the_reference(name: &str) {
 
     let mut drift = 0f64;
     for (ours, reference) in until.records.iter().zip(steps) {
+        let allowed = if exact || ours.step < DRIFTS_FROM { AGREEMENT } else { DRIFTED };
         for (what, value) in [("forget_loss", ours.forget_loss), ("retain_loss", ours.retain_loss), ("tau", ours.tau)] {
-            drift = drift.max(agree(value, &reference[what], what, ours.step));
+            drift = drift.max(agree(value, &reference[what], what, ours.step, allowed));
         }
-        agree(ours.alpha, &reference["alpha"], "alpha", ours.step);
-        agree(ours.lr, &reference["lr"], "lr", ours.step);
+        agree(ours.alpha, &reference["alpha"], "alpha", ours.step, AGREEMENT);
+        agree(ours.lr, &reference["lr"], "lr", ours.step, AGREEMENT);
     }
 
     let bytes = fs::read(folder.join(expected["weights"]["file"].as_str().unwrap())).unwrap();
@@ -138,26 +146,32 @@ fn follows_the_reference(name: &str) {
         let tensor = tensors.iter().find(|t| t["name"] == parameter.name).unwrap();
         let offset = tensor["offset"].as_u64().unwrap() as usize / 4;
         for (ours, reference) in parameter.tensor.to_vec().iter().zip(&stored[offset..]) {
-            difference += f64::from(ours - reference).powi(2);
+            difference += (ours.f64() - f64::from(*reference)).powi(2);
             norm += f64::from(*reference).powi(2);
         }
     }
     let weights = (difference / norm).sqrt();
-    println!("{name}: largest drift of a loss {drift:.1e}, relative difference of the weights {weights:.1e}");
-    assert!(weights <= WEIGHTS, "weights differ by {weights}");
+    println!(
+        "{name} in {}: largest drift of a loss {drift:.1e}, relative difference of the weights {weights:.1e}",
+        E::DTYPE
+    );
+    assert!(weights <= if exact { WEIGHTS } else { DRIFTED_WEIGHTS }, "weights differ by {weights}");
 }
 
 #[test]
 fn images_follow_the_reference() {
-    follows_the_reference("digits-cnn");
+    follows_the_reference::<f64>("digits-cnn");
+    follows_the_reference::<f32>("digits-cnn");
 }
 
 #[test]
 fn tables_follow_the_reference() {
-    follows_the_reference("cancer-mlp");
+    follows_the_reference::<f64>("cancer-mlp");
+    follows_the_reference::<f32>("cancer-mlp");
 }
 
 #[test]
 fn texts_follow_the_reference() {
-    follows_the_reference("notes-transformer");
+    follows_the_reference::<f64>("notes-transformer");
+    follows_the_reference::<f32>("notes-transformer");
 }
