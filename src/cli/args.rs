@@ -1,6 +1,6 @@
 //! What is typed.
 
-use crate::{engine::KernelChoice, graph::training::LossKind, model::BatchNorm, parity::Runtimes};
+use crate::{engine::KernelChoice, graph::training::LossKind, model::BatchNorm, parity::Runtimes, unlearn::StepSize};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -208,6 +208,9 @@ pub struct SettingArgs {
     /// AdamW's decoupled weight decay
     #[arg(long, value_name = "WD", help_heading = "Method (nothing has to be set)")]
     pub weight_decay: Option<f64>,
+    /// Steps of convolutions that BatchNormalization was folded into: fitted to their scale (default), or as published
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Method (nothing has to be set)")]
+    pub step_size: Option<StepSize>,
 }
 
 /// `audit`: measure, change nothing.

@@ -197,6 +197,7 @@ impl RunConfig {
         s.alpha = flags.alpha.or(s.alpha);
         s.learning_rate = flags.learning_rate.or(s.learning_rate);
         s.weight_decay = flags.weight_decay.or(s.weight_decay);
+        s.step_size = flags.step_size.or(s.step_size);
         config.runtime = args.parity;
         config.report = args.report.clone().or(config.report);
         if config.forget.is_none() && config.forget_class.is_none() {

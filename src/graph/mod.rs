@@ -11,6 +11,7 @@ mod gradient;
 mod ir;
 mod links;
 mod order;
+pub mod scale;
 #[cfg(test)]
 mod testing;
 pub mod trainable;

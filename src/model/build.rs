@@ -7,7 +7,7 @@ use super::{
 use crate::{
     engine::{Context, Float, Tensor, Value},
     error::{Error, Result},
-    graph::{Graph, Node, ValueId, fold, trainable::Decision, training::LossPlan},
+    graph::{Graph, Node, ValueId, fold, scale, trainable::Decision, training::LossPlan},
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},
     tensor::HostTensor,
@@ -166,6 +166,7 @@ fn parameters<E: Float, D: Backend<E>>(
     trainable: &[Decision],
 ) -> Result<Vec<Parameter<E, D>>> {
     let mut parameters = Vec::new();
+    let own_scale = scale::unnormalised_convolutions(graph);
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
         let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
@@ -174,6 +175,7 @@ fn parameters<E: Float, D: Backend<E>>(
             name: held.stored_as.clone().unwrap_or_else(|| decision.name.clone()),
             dtype: held.tensor.dtype(),
             tensor: Tensor::new(constant.flat().clone(), constant.dims().to_vec(), true),
+            own_scale: own_scale.get(&decision.value).copied(),
             value: decision.value,
         });
     }

@@ -61,6 +61,8 @@ pub struct Parameter<E: Float, D: Backend<E>> {
     pub dtype: DType,
     /// The values. An optimizer changes them in place.
     pub tensor: Tensor<E, D>,
+    /// For the weight of a convolution whose channels nothing normalises: its axis of output channels.
+    pub own_scale: Option<usize>,
     value: ValueId,
 }
 

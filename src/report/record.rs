@@ -4,7 +4,7 @@ use super::Verdict;
 use crate::{
     audit::{Audit, Histogram},
     parity::{GradientReport, ParityReport},
-    unlearn::Trajectory,
+    unlearn::{StepSize, Trajectory},
     writeback::Proof,
 };
 use indexmap::IndexMap;
@@ -143,6 +143,8 @@ pub struct UnlearnSection {
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
+    /// How large a step is.
+    pub step_size: StepSize,
     /// Rows in a batch.
     pub batch_size: usize,
     /// Passes over the forget set.
@@ -172,6 +174,7 @@ impl UnlearnSection {
             alpha0: schedule.alpha0,
             learning_rate: schedule.learning_rate,
             weight_decay: schedule.weight_decay,
+            step_size: schedule.step_size,
             batch_size: schedule.batch_size,
             epochs: schedule.epochs,
             steps,

@@ -9,5 +9,5 @@ pub mod schedule;
 pub mod trace;
 
 pub use nabla_tau::{Batches, run};
-pub use schedule::{Schedule, Settings};
+pub use schedule::{Schedule, Settings, StepSize};
 pub use trace::{EpochRecord, Observer, StepRecord, Trajectory};

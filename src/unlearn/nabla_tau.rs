@@ -49,7 +49,7 @@ pub fn run<E: Float, D: Backend<E>>(
     schedule: &Schedule,
     observer: &mut dyn Observer,
 ) -> Result<Trajectory> {
-    let mut optimizer = AdamW::new(model, schedule.weight_decay)?;
+    let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
     let mut tau = f64::NAN;

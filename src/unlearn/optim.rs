@@ -1,10 +1,11 @@
 //! AdamW over a model's parameters, by dfdx's optimizer kernel on any device.
 
+use super::schedule::StepSize;
 use crate::{
-    engine::{Buffer, Float, Grads},
+    engine::{Buffer, Context, Float, Grads, KernelChoice, Tensor},
     error::{Error, Result},
-    kernels::Backend,
-    model::Model,
+    kernels::{Backend, Binary},
+    model::{Model, Parameter},
 };
 use dfdx::{
     tensor::Storage,
@@ -13,17 +14,34 @@ use dfdx::{
 
 /// AdamW (arXiv 1711.05101) with betas 0.9 and 0.999 and ε 1e-8: the reference's optimizer.
 pub struct AdamW<E: Float, D: Backend<E>> {
-    moments: Vec<(Buffer<E, D>, Buffer<E, D>)>,
+    states: Vec<State<E, D>>,
     weight_decay: f64,
     steps: i32,
 }
 
+/// What is kept of one parameter.
+struct State<E: Float, D: Backend<E>> {
+    first: Buffer<E, D>,
+    second: Buffer<E, D>,
+    /// The share of a step that each output channel takes.
+    share: Option<Tensor<E, D>>,
+}
+
 impl<E: Float, D: Backend<E>> AdamW<E, D> {
     /// Moments of zero for every parameter of `model`.
-    pub fn new(model: &Model<E, D>, weight_decay: f64) -> Result<Self> {
+    pub fn new(model: &Model<E, D>, weight_decay: f64, step_size: StepSize) -> Result<Self> {
+        let cx = Context::inference(model.device().clone(), KernelChoice::default());
         let zeros = |n| <D as Storage<E>>::try_alloc_len(model.device(), n).map_err(device_error);
-        let moments = model.parameters().iter().map(|p| Ok((zeros(p.tensor.len())?, zeros(p.tensor.len())?)));
-        Ok(Self { moments: moments.collect::<Result<_>>()?, weight_decay, steps: 0 })
+        let state = |p: &Parameter<E, D>| {
+            let fitted = p.own_scale.filter(|_| step_size == StepSize::Fitted);
+            Ok(State {
+                first: zeros(p.tensor.len())?,
+                second: zeros(p.tensor.len())?,
+                share: fitted.map(|axis| share(&cx, &p.tensor, axis)).transpose()?,
+            })
+        };
+        let states = model.parameters().iter().map(state).collect::<Result<_>>()?;
+        Ok(Self { states, weight_decay, steps: 0 })
     }
 
     /// One step of size `rate` against the gradients.
@@ -35,12 +53,39 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
             eps: 1e-8,
             weight_decay: Some(WeightDecay::Decoupled(self.weight_decay)),
         };
-        for (parameter, (first, second)) in model.parameters_mut().iter_mut().zip(&mut self.moments) {
+        let mut cx = Context::inference(model.device().clone(), KernelChoice::default());
+        for (parameter, state) in model.parameters_mut().iter_mut().zip(&mut self.states) {
+            let before = state.share.as_ref().map(|share| (parameter.tensor.clone(), share));
             let gradient = grads.buffer(&parameter.tensor)?;
-            adam.try_update(self.steps, parameter.tensor.flat_mut(), first, second, gradient).map_err(device_error)?;
+            adam.try_update(self.steps, parameter.tensor.flat_mut(), &mut state.first, &mut state.second, gradient)
+                .map_err(device_error)?;
+            if let Some((before, share)) = before {
+                let step = D::binary(&mut cx, Binary::Sub, &parameter.tensor, &before)?;
+                let step = D::binary(&mut cx, Binary::Mul, &step, share)?;
+                let after = D::binary(&mut cx, Binary::Add, &before, &step)?;
+                *parameter.tensor.flat_mut() = after.flat().clone();
+            }
         }
         Ok(())
     }
+}
+
+/// min(1, ‖w_c‖₂) for each channel c along `axis` of the weight w, with the axes of w.
+///
+/// The published step is for weights as they are initialised and as BatchNormalization leaves them: fan-in many of
+/// size 1/√fan-in, a norm of about 1. Folding BatchNormalization into the convolution multiplies a channel by γ/σ, its
+/// norm becomes about γ/σ, and a step of the weight before folding is γ/σ times that step after it.
+fn share<E: Float, D: Backend<E>>(cx: &Context<E, D>, weight: &Tensor<E, D>, axis: usize) -> Result<Tensor<E, D>> {
+    let channels = weight.dims().get(axis).copied().unwrap_or(1);
+    let inner: usize = weight.dims().iter().skip(axis + 1).product();
+    let mut squares = vec![0.0; channels];
+    for (block, elements) in weight.to_vec().chunks(inner.max(1)).enumerate() {
+        if let Some(square) = squares.get_mut(block % channels.max(1)) {
+            *square += elements.iter().map(|x| x.f64().powi(2)).sum::<f64>();
+        }
+    }
+    let dims = (0..weight.rank()).map(|i| if i == axis { channels } else { 1 }).collect();
+    cx.upload(dims, squares.into_iter().map(|s| E::of(s.sqrt().min(1.0))).collect())
 }
 
 fn device_error(e: impl std::fmt::Debug) -> Error {

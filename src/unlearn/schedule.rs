@@ -17,6 +17,18 @@ pub const LEARNING_RATE: f64 = 1e-3;
 /// The learning rate falls linearly to this share of itself.
 pub const FINAL_LEARNING_RATE: f64 = 0.1;
 
+/// How large a step is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum StepSize {
+    /// As published, but for convolutions whose channels nothing normalises: there it is fitted to the norm of the
+    /// channel's weights (see [`super::optim`]).
+    #[default]
+    Fitted,
+    /// The same for all weights.
+    Published,
+}
+
 /// What a user may set; nothing has to be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +43,8 @@ pub struct Settings {
     pub learning_rate: Option<f64>,
     /// AdamW's decoupled weight decay.
     pub weight_decay: Option<f64>,
+    /// How large a step is.
+    pub step_size: Option<StepSize>,
     /// Seed of the order of batches, the choice of rows for checks, and dropout.
     pub seed: Option<u64>,
 }
@@ -52,6 +66,8 @@ pub struct Schedule {
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
+    /// How large a step is.
+    pub step_size: StepSize,
     /// Epochs after which the retain set is shuffled and started anew.
     pub retain_restart: usize,
 }
@@ -76,6 +92,7 @@ impl Schedule {
             alpha0: settings.alpha.unwrap_or((5.0 / 3.0 * share).min(0.5)),
             learning_rate: settings.learning_rate.unwrap_or(LEARNING_RATE),
             weight_decay: settings.weight_decay.unwrap_or(0.01),
+            step_size: settings.step_size.unwrap_or_default(),
             retain_restart: (retain_batches / forget_batches).max(1),
         }
     }

@@ -12,6 +12,7 @@ use onnx_forget::{
     model::{Model, ModelOptions},
     ops,
     tensor::{DType, HostTensor},
+    unlearn::{StepSize, optim::AdamW},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -235,6 +236,35 @@ fn dropout_drops_only_where_asked_for_and_can_be_repeated() {
     resumed.resume_at(1);
     assert_eq!(losses(&resumed), second);
     assert_eq!(dropping.scores(&ones()).unwrap().losses, [1.0, 1.0], "never in inference");
+}
+
+#[test]
+fn a_step_is_fitted_to_convolutions_that_nothing_normalises() {
+    let norms = [0.03, 0.5, 20.0];
+    let weights: Vec<f32> = norms.iter().flat_map(|norm| [0.6, -0.8].map(|x: f32| x * norm)).collect();
+    let graph = Builder::default()
+        .input("x", DType::F32, &[2, 2])
+        .stored("w", floats(&[3, 2, 1], &weights))
+        .node("Conv", &["x", "w"], "y", &[])
+        .node("GlobalAveragePool", &["y"], "z", &[])
+        .node("Flatten", &["z"], "scores", &[])
+        .output("scores");
+    let plan = plan(&graph, LossKind::Mse);
+    let moved = |step_size| {
+        let mut model = build(&graph, &plan);
+        let x = floats(&[1, 2, 2], &[1.0, -2.0, 0.5, 0.25]);
+        let forward =
+            model.forward(&batch(x, Targets::Values { width: 3, values: vec![7.0, 8.0, 9.0] }), None).unwrap();
+        let mut grads = forward.backward(1.0).unwrap();
+        AdamW::new(&model, 0.0, step_size).unwrap().step(&mut model, &mut grads, 1e-3).unwrap();
+        model.parameters()[0].tensor.to_vec()
+    };
+    let (published, fitted) = (moved(StepSize::Published), moved(StepSize::Fitted));
+    for (i, &weight) in weights.iter().enumerate() {
+        let (published, fitted) = (published[i] - f64::from(weight), fitted[i] - f64::from(weight));
+        assert!(close(published.abs(), 1e-3));
+        assert!(close(fitted, published * f64::from(norms[i / 2].min(1.0))), "{fitted} for {published} at {i}");
+    }
 }
 
 #[test]
