@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod audit;
+mod cases;
 mod commands;
 mod data;
 mod fidelity;
@@ -15,5 +16,6 @@ mod onnx_models;
 mod operators;
 mod parity;
 mod rooms;
+mod suite;
 mod writeback;
 mod writeback_refusals;
