@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::Model,
     report,
 };
 use dfdx::tensor::Cpu;
@@ -21,7 +20,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
     }
     let mut stages = Stages::new(config.format);
     let job = Job::prepare(config, &mut stages, |_| Ok(()))?;
-    let model = Model::<f32, Cpu>::build(&job.graph, &job.plan, &job.decisions, job.model_options(), Cpu::default())?;
+    let model = job.model(Cpu::default(), job.model_options())?;
     let (audit, _) = stages.run("audit", || job.audit(&model))?;
     match job.config.format {
         Format::Json => json_line(&audit),

@@ -20,7 +20,7 @@ use std::{
 /// The configuration file. Every table, and every key in it, may be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     data: Files,
     inputs: BTreeMap<String, InputConfig>,
     target: TargetConfig,

@@ -4,13 +4,13 @@ use super::{
     args::{DeviceChoice, ForgetArgs, Format},
     check_interrupt,
     config::RunConfig,
-    job::{Job, RunBatches},
+    job::Job,
     progress::{Progress, Stages, json_line},
+    rows::RunBatches,
 };
 use crate::{
     error::{Error, Result},
     kernels::Backend,
-    model::Model,
     parity::{self, GradientOptions, Parity},
     report::{self, Report, Status, UnlearnSection},
     unlearn, writeback,
@@ -86,10 +86,8 @@ fn flow<D: Backend<f32>>(
     to: &Destination<'_>,
 ) -> Result<()> {
     let config = &job.config;
-    let mut model = stages.run("building the model", || {
-        Model::build(&job.graph, &job.plan, &job.decisions, job.model_options(), device)
-    })?;
-    let rows = [job.parity_rows()?];
+    let mut model = stages.run("building the model", || job.model(device, job.model_options()))?;
+    let rows = job.parity_rows()?;
     let checks = parity::Settings {
         runtimes: config.runtime,
         threads: rayon::current_num_threads(),
@@ -103,8 +101,7 @@ fn flow<D: Backend<f32>>(
     before.require_before()?;
     let gradient = stages.run("gradient check", || {
         // Runtimes know neither batch statistics nor dropout.
-        let mut frozen =
-            Model::build(&job.graph, &job.plan, &job.decisions, job.frozen_options(), model.device().clone())?;
+        let mut frozen = job.model(model.device().clone(), job.frozen_options())?;
         parity.gradient_over(&mut frozen, &rows)
     })?;
     report.parity.gradient = Some(gradient.clone());

@@ -2,6 +2,8 @@
 
 mod text;
 
+pub(super) use text::operators;
+
 use super::args::Format;
 use crate::{
     error::{Error, Result},
@@ -105,7 +107,7 @@ pub fn run(args: InspectArgs) -> Result<()> {
     if args.operators {
         print(&match args.format {
             Format::Json => json(&ops::specs())?,
-            Format::Pretty => text::operators(),
+            Format::Pretty => operators(),
         })?;
     }
     let Some(path) = &args.model else { return Ok(()) };
@@ -139,11 +141,12 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
     let forms = forms::recognise(graph);
     let mut outcome = match forms.iter().find_map(|form| Some((form.name, form.refused.as_ref()?))) {
         Some((name, hint)) => Err(Error::Untrainable(format!("{name}: {hint}"))),
-        None => ops::support::require(graph),
+        None => Ok(()),
     };
     let (mut loss, mut initializers) = (None, Vec::new());
     match training::plan(graph, args.loss, LabelKind::Unknown) {
         Ok(plan) => {
+            outcome = outcome.and_then(|()| ops::support::require(graph, Some(plan.scores)));
             initializers = trainable::decisions(graph, &plan, &args.trainable, &args.freeze)?;
             outcome = outcome.and_then(|()| trainable::require(&initializers));
             loss = Some(Loss {
@@ -154,7 +157,7 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
                 why: plan.why,
             });
         }
-        Err(e) => outcome = outcome.and(Err(e)),
+        Err(e) => outcome = outcome.and_then(|()| ops::support::require(graph, None)).and(Err(e)),
     }
     let totals = Totals::of(&initializers);
     let inspection = Inspection {
@@ -261,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_operators_are_a_table() {
-        let table = text::operators();
+        let table = operators();
         assert_eq!(table.lines().count(), ops::specs().len() + 2);
         assert!(table.lines().all(|line| line.starts_with("| ") && line.ends_with(" |")));
         assert!(table.contains("| Conv | ") && table.contains("| Softmax | "));

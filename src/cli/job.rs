@@ -3,25 +3,23 @@
 use super::{
     config::RunConfig,
     progress::{Stages, json_line},
+    rows::{runtime_batches, sample},
 };
 use crate::{
     audit::{Audit, Histogram, Outcome, histogram, measure},
-    data::{
-        self, Batch, Data, Dataset, InputSpec, MissingIds, Request, Rows, Signature, TargetKind, Targets, epoch_seed,
-        permuted,
-    },
+    data::{self, Batch, Data, Dataset, InputSpec, MissingIds, Request, Rows, Signature, TargetKind, Targets},
     error::{Error, Result},
     graph::{
         Dim, Graph, ValueId,
         trainable::{self, Decision},
-        training::{self, LabelKind, LossPlan},
+        training::{self, LabelKind, LossKind, LossPlan},
     },
     kernels::Backend,
     model::{BatchNorm, Model, ModelOptions, Scores},
     onnx::{OnnxFile, ReadOptions},
     ops,
     report::{AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status},
-    unlearn::{Batches, Schedule, nabla_tau::BatchIter},
+    unlearn::Schedule,
     writeback::Change,
 };
 use std::sync::Arc;
@@ -31,7 +29,7 @@ const AUDITED_RETAIN_ROWS: usize = 10_000;
 /// Bins of the report's histograms.
 const HISTOGRAM_BINS: usize = 30;
 /// Rows in a batch where no gradient is wanted.
-const EVALUATION_BATCH: usize = 256;
+pub const EVALUATION_BATCH: usize = 256;
 
 /// A checked request, ready to run on a device.
 pub struct Job {
@@ -63,12 +61,11 @@ impl Job {
         let (file, graph) = stages.run("reading the model", || {
             let file = OnnxFile::open(&config.model, &options)?;
             let graph = crate::graph::build::build(&file)?;
-            ops::support::require(&graph)?;
             check(&file)?;
             Ok((file, graph))
         })?;
         let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
-        let first = training::plan(&graph, config.loss, known)?;
+        let first = supported_plan(&graph, config.loss, known)?;
         trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
         let salt: [u8; 16] = rand::random();
         let salt: String = salt.iter().map(|b| format!("{b:02x}")).collect();
@@ -100,8 +97,19 @@ impl Job {
                 data.test.len()
             ),
         ];
+        lines.extend(self.uncomputed().map(|w| format!("warning    {w}")));
         lines.extend(data.warnings.iter().map(|w| format!("warning    {w}")));
         lines.join("\n")
+    }
+
+    /// A sentence for each output that takes no part in the checks.
+    fn uncomputed(&self) -> impl Iterator<Item = String> + '_ {
+        let computable = ops::computable_outputs(&self.graph);
+        let left_out = self.graph.outputs.iter().filter(move |output| !computable.contains(output));
+        left_out.map(|&output| {
+            let name = self.graph.name(output);
+            format!("output `{name}` is not computed and not compared: what it is made of is not supported, and the loss does not need it")
+        })
     }
 
     /// Elements of all float initializers, or of those that are trained.
@@ -134,6 +142,15 @@ impl Job {
         Ok(())
     }
 
+    /// The model on `device`; for comparison with runtimes, or to be unlearned.
+    pub fn model<D: Backend<f32>>(&self, device: D, options: ModelOptions) -> Result<Model<f32, D>> {
+        let mut model = Model::build(&self.graph, &self.plan, &self.decisions, options, device)?;
+        if let Some(rows) = self.parity_rows()?.first() {
+            model.fit_rows(rows)?;
+        }
+        Ok(model)
+    }
+
     /// How the model is to run.
     pub fn model_options(&self) -> ModelOptions {
         let c = &self.config;
@@ -145,10 +162,9 @@ impl Job {
         ModelOptions { bn: BatchNorm::Frozen, dropout: false, ..self.model_options() }
     }
 
-    /// Seeded training rows for the parity checks.
-    pub fn parity_rows(&self) -> Result<Batch> {
-        let rows = sample(self.data.train.len(), None, self.config.parity.samples, self.config.seed, "parity");
-        self.data.train.batch(&rows.to_vec())
+    /// Seeded training rows for the parity checks, in batches that runtimes take.
+    pub fn parity_rows(&self) -> Result<Vec<Batch>> {
+        runtime_batches(&self.graph, &self.data.train, self.config.parity.samples, self.config.seed)
     }
 
     /// Losses, accuracies and membership inference of the model as it is now.
@@ -183,6 +199,7 @@ impl Job {
         let (config, data) = (&self.config, &self.data);
         let mut notes: Vec<String> = data.notes.iter().map(|n| format!("{}: {}", n.what, n.how)).collect();
         notes.extend(data.warnings.iter().cloned());
+        notes.extend(self.uncomputed());
         let counts = data.counts;
         Report {
             schema: SCHEMA,
@@ -311,12 +328,14 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
     }
 }
 
-/// At most `count` rows of `among` (of all `total` if not given), chosen by the seed.
-fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpose: &str) -> Rows {
-    let all = Rows::all(total);
-    let mut rows = permuted(among.unwrap_or(&all), epoch_seed(seed, purpose, 0));
-    rows.truncate(count);
-    Rows::listed(total, rows)
+/// The loss, where all that it needs is supported; what is not is said first.
+pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) -> Result<LossPlan> {
+    let plan = match training::plan(graph, loss, labels) {
+        Ok(plan) => plan,
+        Err(e) => return Err(ops::support::require(graph, None).err().unwrap_or(e)),
+    };
+    ops::support::require(graph, Some(plan.scores))?;
+    Ok(plan)
 }
 
 /// What the model asks of the rows.
@@ -346,38 +365,5 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
         }
         Value::Array(items) => items.into_iter().map(without_nulls).collect(),
         other => other,
-    }
-}
-
-/// The job's rows in the order that the method asks for.
-pub struct RunBatches<'a> {
-    job: &'a Job,
-}
-
-impl<'a> RunBatches<'a> {
-    /// For one run.
-    pub fn new(job: &'a Job) -> Self {
-        Self { job }
-    }
-
-    fn shuffled(&self, rows: &Rows, subset: &str, pass: usize) -> BatchIter {
-        let job = self.job;
-        let seed = epoch_seed(job.config.seed, subset, pass);
-        Box::new(job.data.train.shuffled(rows, job.schedule.batch_size, seed))
-    }
-}
-
-impl Batches for RunBatches<'_> {
-    fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
-        Ok(self.shuffled(&self.job.data.forget, "forget", epoch))
-    }
-
-    fn retain(&mut self, pass: usize) -> Result<BatchIter> {
-        Ok(self.shuffled(&self.job.data.retain, "retain", pass))
-    }
-
-    fn validation(&mut self) -> Result<BatchIter> {
-        let set = &self.job.data.validation;
-        Ok(Box::new(set.in_order(&Rows::all(set.len()), EVALUATION_BATCH)))
     }
 }

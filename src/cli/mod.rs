@@ -10,6 +10,9 @@ mod forget;
 mod inspect;
 mod job;
 mod progress;
+mod rows;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use args::{Cli, Command};

@@ -3,8 +3,9 @@
 use super::{
     args::{DeviceChoice, Format, SourceArgs},
     config::RunConfig,
-    job::{label_kind, signature},
+    job::{label_kind, signature, supported_plan},
     progress::json_line,
+    rows::runtime_batches,
 };
 use crate::{
     data::{self, Batch},
@@ -12,7 +13,6 @@ use crate::{
     graph::{build, trainable, training},
     model::ModelOptions,
     onnx::{OnnxFile, ReadOptions},
-    ops,
     parity::{
         self, GradientOptions, Runtimes, Tolerance,
         verify::{Candidate, RandomRows, Verification},
@@ -84,7 +84,6 @@ pub fn run(args: VerifyArgs) -> Result<()> {
 fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     let file = OnnxFile::open(&args.model, options)?;
     let graph = build::build(&file)?;
-    ops::support::require(&graph)?;
     // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
     let config = RunConfig::new(&args.model, &args.source)?;
     if config.device != DeviceChoice::Cpu {
@@ -92,7 +91,7 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     }
     let seed = config.seed;
     let mut kind = config.data.target.kind.map_or(training::LabelKind::Unknown, label_kind);
-    let mut plan = training::plan(&graph, config.loss, kind)?;
+    let mut plan = supported_plan(&graph, config.loss, kind)?;
     let given = match &args.source.data {
         None => None,
         Some(path) => {
@@ -107,10 +106,7 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     let candidate = Candidate { file: &file, graph: &graph, plan: &plan, decisions: &decisions, options: model };
     let mut model = candidate.model(Cpu::default())?;
     let batches: Vec<Batch> = match given {
-        Some(rows) => {
-            let chosen: Vec<usize> = (0..rows.len().min(args.samples.max(1))).collect();
-            vec![rows.batch(&chosen)?]
-        }
+        Some(rows) => runtime_batches(&graph, &rows, args.samples, seed)?,
         None => {
             let dims: BTreeMap<String, usize> = args.dim.iter().cloned().collect();
             candidate.random_batches(&model, &RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed })?

@@ -1,6 +1,10 @@
 //! What a model is fed.
 
-use crate::tensor::HostTensor;
+use crate::{
+    each,
+    tensor::{Element, HostTensor},
+};
+use ndarray::{ArrayD, Axis};
 use std::collections::BTreeMap;
 
 /// What the rows of a batch should come out as.
@@ -25,6 +29,17 @@ impl Targets {
             Self::Values { width, values } => values.len().checked_div(*width).unwrap_or(0),
         }
     }
+
+    /// The targets of these rows; those that there are not are left out.
+    fn select(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Classes(all) => Self::Classes(rows.iter().filter_map(|&row| all.get(row).copied()).collect()),
+            Self::Values { width, values } => {
+                let row = |&row: &usize| values.get(row * width..(row + 1) * width);
+                Self::Values { width: *width, values: rows.iter().filter_map(row).flatten().copied().collect() }
+            }
+        }
+    }
 }
 
 /// Rows, decoded and stacked: each input's first axis is the row.
@@ -40,5 +55,32 @@ impl Batch {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.targets.rows()
+    }
+
+    /// These rows, in this order; a row may come several times. `None` if one does not exist, or if an input's first axis
+    /// is not the row.
+    pub fn select(&self, rows: &[usize]) -> Option<Self> {
+        fn selected<T: Element>(array: &ArrayD<T>, rows: &[usize]) -> HostTensor {
+            T::wrap(array.select(Axis(0), rows))
+        }
+        if rows.iter().any(|&row| row >= self.rows()) {
+            return None;
+        }
+        let select = |tensor: &HostTensor| {
+            (tensor.dims().first() == Some(&self.rows())).then(|| each!(tensor, a => selected(a, rows)))
+        };
+        let inputs = self.inputs.iter().map(|(name, t)| Some((name.clone(), select(t)?))).collect::<Option<_>>()?;
+        Some(Self { inputs, targets: self.targets.select(rows) })
+    }
+
+    /// All rows in batches of `size`, the last one filled up by repeating its last row, and how many rows of each count.
+    /// `None` as for [`Batch::select`].
+    pub fn pieces(&self, size: usize) -> Option<Vec<(Self, usize)>> {
+        let rows = self.rows();
+        let piece = |start: usize| {
+            let chosen: Vec<usize> = (start..start + size).map(|row| row.min(rows - 1)).collect();
+            Some((self.select(&chosen)?, size.min(rows - start)))
+        };
+        (0..rows).step_by(size.max(1)).map(piece).collect()
     }
 }

@@ -34,6 +34,16 @@ impl Graph {
         self.values.get(value.0)?.ty.as_ref()?.dims.as_deref()
     }
 
+    /// The number of rows that every input is declared to have, if the file fixes it: the extent of their first axes.
+    pub fn fixed_rows(&self) -> Option<usize> {
+        let rows = |input: &ValueId| match self.declared_dims(*input)?.first()? {
+            super::Dim::Fixed(rows) => Some(*rows),
+            _ => None,
+        };
+        let fixed: Option<BTreeSet<usize>> = self.inputs.iter().map(rows).collect();
+        fixed.filter(|all| all.len() == 1)?.pop_first().filter(|&rows| rows > 0)
+    }
+
     /// Declared element type of a value, if the file tells it; that of the tensor for stored ones.
     pub fn declared_dtype(&self, value: ValueId) -> Option<crate::tensor::DType> {
         match self.initializers.get(&value) {

@@ -51,7 +51,15 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         options: ModelOptions,
         dev: D,
     ) -> Result<Self> {
-        ops::support::require(graph)?;
+        ops::support::require(graph, plan.map(|plan| plan.scores))?;
+        // What lies off the way to the scores may be anything; outputs that cannot be computed are left out.
+        let outputs = ops::computable_outputs(graph);
+        let pruned = plan.filter(|_| outputs.len() < graph.outputs.len()).map(|plan| {
+            let mut pruned = graph.prune(&[outputs.as_slice(), &[plan.scores]].concat());
+            pruned.outputs = outputs;
+            pruned
+        });
+        let graph = pruned.as_ref().unwrap_or(graph);
         let cx: Context<E, D> = Context::inference(dev.clone(), options.kernels);
         let parameters = parameters(&cx, graph, trainable)?;
         let trained: BTreeSet<ValueId> = parameters.iter().map(|p| p.value).collect();
@@ -86,6 +94,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             values: graph.values.len(),
             plan: scoring,
             calls: AtomicU64::new(0),
+            fixed_rows: graph.fixed_rows(),
+            rows_at_once: graph.fixed_rows(),
             dev,
             options,
             parameters,

@@ -14,7 +14,11 @@ use crate::{
     ops::{DropoutMode, Mode, Statistics},
     tensor::HostTensor,
 };
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// How far scores and losses of rows that run with others may be from those of rows that do not, relative to 1 + |score|:
+/// rounding in another order.
+const SAME_ROWS: f32 = 1e-4;
 
 /// What the rows of a batch score, in inference.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +41,17 @@ pub struct Forward<E: Float, D: Backend<E>> {
     pub losses: Vec<E>,
     /// What each row counts for in the mean.
     pub weights: Vec<f64>,
-    cx: Context<E, D>,
-    tensor: Tensor<E, D>,
+    pieces: Vec<Piece<E, D>>,
     keep: Vec<Tensor<E, D>>,
     grads: Option<Grads<E, D>>,
+}
+
+/// The recorded pass over some rows.
+struct Piece<E: Float, D: Backend<E>> {
+    cx: Context<E, D>,
+    losses: Tensor<E, D>,
+    /// Rows that count; those behind them fill the piece up.
+    rows: usize,
 }
 
 impl<E: Float, D: Backend<E>> Forward<E, D> {
@@ -51,12 +62,17 @@ impl<E: Float, D: Backend<E>> Forward<E, D> {
     pub fn backward(mut self, coefficient: f64) -> Result<Grads<E, D>> {
         let total: f64 = self.weights.iter().sum();
         let share = |&w: &f64| E::of(if total > 0.0 { coefficient * w / total } else { 0.0 });
-        let weights = self.weights.iter().map(share).collect();
-        if let Some(grads) = self.grads.take() {
-            self.cx.accumulate(grads)?;
-        }
         let keep: Vec<&Tensor<E, D>> = self.keep.iter().collect();
-        self.cx.backward(&self.tensor, weights, &keep)
+        let (mut grads, mut weights) = (self.grads.take(), self.weights.iter());
+        for mut piece in self.pieces {
+            let mut shares: Vec<E> = weights.by_ref().take(piece.rows).map(share).collect();
+            shares.resize(piece.losses.len(), E::of(0.0));
+            if let Some(grads) = grads.take() {
+                piece.cx.accumulate(grads)?;
+            }
+            grads = Some(piece.cx.backward(&piece.losses, shares, &keep)?);
+        }
+        grads.ok_or_else(|| Error::Internal("a pass over no rows".into()))
     }
 
     /// Gives back the gradients that the pass was given, where its own is not needed; what was recorded is dropped.
@@ -88,12 +104,50 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// # Errors
     /// [`Error::Data`] if the batch does not fit the model.
     pub fn scores(&self, batch: &Batch) -> Result<Scores> {
-        let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
-        let (scores, rows) = self.score(&mut cx, batch, Mode::default())?;
-        let narrow = |t: &Tensor<E, D>| t.to_vec().into_iter().map(|x| x.f64() as f32).collect::<Vec<_>>();
-        let width = scores.len() / batch.rows().max(1);
-        let weights = rows.weights.iter().map(|&w| w as f32).collect();
-        Ok(Scores { losses: narrow(&rows.losses), weights, logits: narrow(&scores), width })
+        let mut all = Scores { losses: Vec::new(), weights: Vec::new(), logits: Vec::new(), width: 0 };
+        for (piece, count) in self.pieces(batch) {
+            let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
+            let (scores, rows) = self.score(&mut cx, &piece, Mode::default())?;
+            let narrow =
+                |t: &Tensor<E, D>, n| t.to_vec().into_iter().take(n).map(|x| x.f64() as f32).collect::<Vec<_>>();
+            all.width = scores.len() / piece.rows().max(1);
+            all.losses.extend(narrow(&rows.losses, count));
+            all.logits.extend(narrow(&scores, count * all.width));
+            all.weights.extend(rows.weights.iter().take(count).map(|&w| w as f32));
+        }
+        Ok(all)
+    }
+
+    /// The batch, or, where the graph computes a fixed number of rows, batches of so many; and how many rows of each count.
+    fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
+        let size = self.rows_at_once.filter(|&size| size != batch.rows());
+        match size.and_then(|size| batch.pieces(size)) {
+            Some(pieces) => pieces.into_iter().map(|(piece, rows)| (Cow::Owned(piece), rows)).collect(),
+            None => vec![(Cow::Borrowed(batch), batch.rows())],
+        }
+    }
+
+    /// Finds out, on the rows of `sample`, whether a graph whose inputs have a fixed number of rows also computes other
+    /// numbers, as one does that was exported with a batch of 1 and treats each row by itself: then whole batches run
+    /// at once, which is faster. Until then, and if it does not, they are cut into as many rows as the graph takes.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the sample does not fit the model.
+    pub fn fit_rows(&mut self, sample: &Batch) -> Result<()> {
+        let Some(size) = self.fixed_rows else { return Ok(()) };
+        let rows: Vec<usize> = (0..2 * size).map(|row| row % sample.rows().max(1)).collect();
+        let Some(sample) = sample.select(&rows) else { return Ok(()) };
+        self.rows_at_once = Some(size);
+        let cut = self.scores(&sample)?;
+        self.rows_at_once = None;
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() <= SAME_ROWS * (1.0 + b.abs());
+        let same = self.scores(&sample).is_ok_and(|whole| {
+            whole.logits.len() == cut.logits.len()
+                && whole.logits.iter().zip(&cut.logits).all(close)
+                && whole.losses.iter().zip(&cut.losses).all(close)
+        });
+        self.rows_at_once = Some(size).filter(|_| !same);
+        Ok(())
     }
 
     /// The value that the loss is computed from, in inference, without any labels.
@@ -113,26 +167,31 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// # Errors
     /// [`Error::Data`] if the batch does not fit the model, [`Error::Untrainable`] if its loss depends on no parameter.
     pub fn forward(&self, batch: &Batch, grads: Option<Grads<E, D>>) -> Result<Forward<E, D>> {
-        let mut cx = Context::recording(self.dev.clone(), self.options.kernels);
         let statistics = match self.options.bn {
             BatchNorm::Frozen => Statistics::Running,
             BatchNorm::Batch => Statistics::Batch,
         };
         let seed = self.next_seed();
-        let dropout = if self.options.dropout { DropoutMode::On(seed) } else { DropoutMode::Off };
-        let (_, rows) = self.score(&mut cx, batch, Mode { statistics, dropout })?;
-        if !rows.losses.tracked() {
-            return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
+        let (mut losses, mut weights, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, (piece, count)) in self.pieces(batch).into_iter().enumerate() {
+            let mut cx = Context::recording(self.dev.clone(), self.options.kernels);
+            let seed = seed.wrapping_add(n as u64);
+            let dropout = if self.options.dropout { DropoutMode::On(seed) } else { DropoutMode::Off };
+            let (_, rows) = self.score(&mut cx, &piece, Mode { statistics, dropout })?;
+            if !rows.losses.tracked() {
+                return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
+            }
+            losses.extend(rows.losses.to_vec().into_iter().take(count));
+            weights.extend(rows.weights.into_iter().take(count));
+            pieces.push(Piece { cx, losses: rows.losses, rows: count });
         }
-        let losses = rows.losses.to_vec();
-        let total: f64 = rows.weights.iter().sum();
-        let sum: f64 = losses.iter().zip(&rows.weights).map(|(l, w)| l.f64() * w).sum();
+        let total: f64 = weights.iter().sum();
+        let sum: f64 = losses.iter().zip(&weights).map(|(l, w)| l.f64() * w).sum();
         Ok(Forward {
             mean: if total > 0.0 { sum / total } else { 0.0 },
             losses,
-            weights: rows.weights,
-            cx,
-            tensor: rows.losses,
+            weights,
+            pieces,
             keep: self.parameters.iter().map(|p| p.tensor.clone()).collect(),
             grads,
         })

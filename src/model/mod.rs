@@ -88,6 +88,8 @@ pub struct Model<E: Float, D: Backend<E>> {
     outputs: Program,
     plan: Option<(LossPlan, Program)>,
     calls: AtomicU64,
+    fixed_rows: Option<usize>,
+    rows_at_once: Option<usize>,
 }
 
 impl<E: Float, D: Backend<E>> Model<E, D> {
@@ -119,6 +121,11 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// What the loss is computed from; `None` for a model that was built for inference alone.
     pub fn plan(&self) -> Option<&LossPlan> {
         self.plan.as_ref().map(|(plan, _)| plan)
+    }
+
+    /// Names of the outputs that [`Model::outputs`] gives: those of the graph that can be computed.
+    pub fn output_names(&self) -> &[String] {
+        &self.output_names
     }
 
     /// The device.

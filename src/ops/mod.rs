@@ -12,6 +12,7 @@
 mod common;
 mod host;
 mod inputs;
+mod legacy;
 mod node;
 mod registry;
 mod shapes;
@@ -30,7 +31,7 @@ pub use host::cast as cast_integers;
 pub use inputs::Inputs;
 pub use node::NodeContext;
 pub use registry::{Entry, Gradient, NEWEST_OPSET, Spec, registry, specs};
-pub use support::{UnsupportedOp, unsupported};
+pub use support::{UnsupportedOp, computable_outputs, unsupported};
 
 use crate::{
     engine::{Context, Float, Value},

@@ -3,7 +3,7 @@
 use super::{operator_name, registry::specs};
 use crate::{
     error::{Error, Result},
-    graph::Graph,
+    graph::{Graph, Node, ValueId},
 };
 use std::collections::BTreeMap;
 
@@ -24,9 +24,13 @@ pub struct UnsupportedOp {
 
 /// All operators of `graph` that are not supported, by name.
 pub fn unsupported(graph: &Graph) -> Vec<UnsupportedOp> {
+    unsupported_of(graph.nodes.iter())
+}
+
+fn unsupported_of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<UnsupportedOp> {
     let specs = specs();
     let mut found: BTreeMap<String, UnsupportedOp> = BTreeMap::new();
-    for node in graph.nodes.iter().filter(|node| !specs.iter().any(|spec| spec.takes(node))) {
+    for node in nodes.filter(|node| !specs.iter().any(|spec| spec.takes(node))) {
         let op = operator_name(node);
         let known = specs.iter().filter(|s| s.domain == node.domain && s.name == node.op_type);
         let supported = known.map(|s| s.opsets).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
@@ -43,12 +47,29 @@ pub fn unsupported(graph: &Graph) -> Vec<UnsupportedOp> {
     found.into_values().collect()
 }
 
-/// An error that names everything in `graph` that is not supported.
+/// The outputs of `graph` that can be computed: all that they depend on has an operator and is of numbers.
+pub fn computable_outputs(graph: &Graph) -> Vec<ValueId> {
+    let specs = specs();
+    let computable = |&output: &ValueId| {
+        let mut nodes = graph.ancestors(&[output]).into_iter().filter_map(|n| graph.nodes.get(n));
+        !graph.opaque.contains_key(&output)
+            && nodes.all(|node| {
+                specs.iter().any(|spec| spec.takes(node))
+                    && !node.dependencies().flatten().any(|value| graph.opaque.contains_key(&value))
+            })
+    };
+    graph.outputs.iter().copied().filter(computable).collect()
+}
+
+/// An error that names everything that is not supported of what `scores` depend on; of the whole graph without any.
 ///
 /// # Errors
 /// [`Error::Unsupported`] with a line an operator: version, how many nodes, the names of the first few.
-pub fn require(graph: &Graph) -> Result<()> {
-    let found = unsupported(graph);
+pub fn require(graph: &Graph, scores: Option<ValueId>) -> Result<()> {
+    let found = match scores {
+        None => unsupported(graph),
+        Some(scores) => unsupported_of(graph.ancestors(&[scores]).into_iter().filter_map(|n| graph.nodes.get(n))),
+    };
     if found.is_empty() {
         return Ok(());
     }

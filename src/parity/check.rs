@@ -66,7 +66,7 @@ impl Parity<'_> {
         batches: &[Batch],
         failed: fn(String) -> Error,
     ) -> Result<ParityReport> {
-        let prepared = Prepared::new(file, self.graph, self.plan.scores)?;
+        let prepared = Prepared::new(file, self.graph, self.plan.scores, &subject.output_names())?;
         let Some(first) = batches.first() else { return Err(failed("there are no rows to compare on".into())) };
         let loaded = self.load(&prepared, &ours::feeds(self.graph, self.plan, first)?, failed)?;
         let scores = self.score_output(&prepared, first);
@@ -127,7 +127,7 @@ impl Parity<'_> {
     /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
     /// model, or its scores lie where no output reaches.
     pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
-        let prepared = Prepared::new(self.file, self.graph, self.plan.scores)?;
+        let prepared = Prepared::new(self.file, self.graph, self.plan.scores, &subject.output_names())?;
         let Some(scores) = prepared.scores.clone() else {
             let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
                        functions (onnx.inliner) and try again";

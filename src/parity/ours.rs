@@ -3,20 +3,20 @@
 use super::{compare::Outputs, gradient::Movable};
 use crate::{
     data::{Batch, Targets},
-    each,
     engine::Float,
     error::{Error, Result},
     graph::{Dim, Graph, ValueId, training::LossPlan},
     kernels::Backend,
     model::{Model, Parameter},
-    tensor::{DType, Element, HostTensor},
+    tensor::{DType, HostTensor},
 };
 use half::{bf16, f16};
-use ndarray::{ArrayD, Axis, Slice};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// The model under test.
 pub trait Subject {
+    /// Names of the outputs that it computes.
+    fn output_names(&self) -> Vec<String>;
     /// All outputs of the graph, at inference.
     fn outputs(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Outputs>;
     /// Loss of each row, at inference.
@@ -32,6 +32,10 @@ pub trait Subject {
 /// The gradient is that of the forward pass that the model is built for: to be compared with a runtime's, batch
 /// normalization must be frozen and dropout off.
 impl<E: Float, D: Backend<E>> Subject for Model<E, D> {
+    fn output_names(&self) -> Vec<String> {
+        Model::output_names(self).to_vec()
+    }
+
     fn outputs(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Outputs> {
         Model::outputs(self, inputs)
     }
@@ -132,29 +136,11 @@ pub(super) fn first_rows<'b>(graph: &Graph, batches: &'b [Batch], limit: usize) 
         if left == 0 {
             break;
         }
-        let cut = if may_cut && batch.rows() > left { cut(batch, left) } else { None };
+        let cut = if may_cut && batch.rows() > left { batch.select(&(0..left).collect::<Vec<_>>()) } else { None };
         left = left.saturating_sub(batch.rows());
         taken.push(cut.map_or(Cow::Borrowed(batch), Cow::Owned));
     }
     taken
-}
-
-fn cut(batch: &Batch, limit: usize) -> Option<Batch> {
-    let cut = |tensor: &HostTensor| -> Option<HostTensor> {
-        (tensor.dims().first() == Some(&batch.rows())).then(|| each!(tensor, a => cut_array(a, limit)))
-    };
-    let inputs = batch.inputs.iter().map(|(name, t)| Some((name.clone(), cut(t)?))).collect::<Option<_>>()?;
-    let targets = match &batch.targets {
-        Targets::Classes(classes) => Targets::Classes(classes.iter().take(limit).copied().collect()),
-        Targets::Values { width, values } => {
-            Targets::Values { width: *width, values: values.iter().take(limit * width).copied().collect() }
-        }
-    };
-    Some(Batch { inputs, targets })
-}
-
-fn cut_array<T: Element>(array: &ArrayD<T>, rows: usize) -> HostTensor {
-    T::wrap(array.slice_axis(Axis(0), Slice::from(..rows)).to_owned())
 }
 
 fn dim(dim: &Dim) -> String {

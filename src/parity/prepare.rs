@@ -32,14 +32,15 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares `file`, whose loss is computed from `scores`.
+    /// Prepares `file`, whose loss is computed from `scores`, without outputs that are not among `computed`.
     ///
     /// # Errors
     /// If the temporary copy cannot be written.
-    pub fn new(file: &OnnxFile, graph: &Graph, scores: ValueId) -> Result<Self> {
+    pub fn new(file: &OnnxFile, graph: &Graph, scores: ValueId, computed: &[String]) -> Result<Self> {
         let mut proto = file.proto().clone();
         let mut changed = set_to_inference(&mut proto);
         changed |= drop_dead_outputs(&mut proto);
+        let dropped = drop_uncomputed_outputs(&mut proto, computed);
         let name = graph.values.get(scores.0).map(|v| v.name.clone()).unwrap_or_default();
         let mut outputs = output_names(&proto);
         let scores_are_public = outputs.contains(&name);
@@ -55,7 +56,10 @@ impl Prepared {
                 found = None;
             }
         }
-        let (path, folder) = if changed { write(file, &proto)? } else { (file.path().to_path_buf(), None) };
+        if dropped {
+            drop_unused_nodes(&mut proto);
+        }
+        let (path, folder) = if changed || dropped { write(file, &proto)? } else { (file.path().to_path_buf(), None) };
         Ok(Self { path, outputs, scores: found, scores_are_public, _folder: folder })
     }
 }
@@ -81,6 +85,43 @@ fn drop_dead_outputs(proto: &mut ModelProto) -> bool {
     let before = graph.output.len();
     graph.output.retain(|o| produced.contains(o.name()));
     graph.output.len() != before
+}
+
+/// Removes the outputs that there is nothing to compare with.
+fn drop_uncomputed_outputs(proto: &mut ModelProto, computed: &[String]) -> bool {
+    let Some(graph) = &mut proto.graph else { return false };
+    let before = graph.output.len();
+    graph.output.retain(|o| computed.iter().any(|name| name == o.name()));
+    graph.output.len() != before
+}
+
+/// Removes the nodes that no output depends on: a runtime may not know them either.
+fn drop_unused_nodes(proto: &mut ModelProto) {
+    fn taken(node: &NodeProto, all: &mut BTreeSet<String>) {
+        all.extend(node.input.iter().cloned());
+        for body in node.attribute.iter().flat_map(|a| a.g.iter().map(|g| &**g).chain(&a.graphs)) {
+            body.node.iter().for_each(|inner| taken(inner, all));
+            all.extend(body.output.iter().map(|o| o.name().to_string()));
+        }
+    }
+    let Some(graph) = &mut proto.graph else { return };
+    let mut needed: BTreeSet<String> = graph.output.iter().map(|o| o.name().to_string()).collect();
+    let mut kept = vec![false; graph.node.len()];
+    // Nodes need not be in order: turns go on until one finds nothing that is newly needed.
+    loop {
+        let before = needed.len();
+        for (node, kept) in graph.node.iter().zip(&mut kept) {
+            if !*kept && node.output.iter().any(|name| needed.contains(name)) {
+                *kept = true;
+                taken(node, &mut needed);
+            }
+        }
+        if needed.len() == before {
+            break;
+        }
+    }
+    let mut kept = kept.into_iter();
+    graph.node.retain(|_| kept.next().unwrap_or(false));
 }
 
 /// Sets every Dropout and BatchNormalization of the main graph and of local functions to inference; returns whether

@@ -1,6 +1,14 @@
 //! The smaller commands, as a user runs them: inspect, verify, audit.
 
 use crate::flow::{Fixture, program};
+use onnx_forget::{
+    onnx::proto::{
+        GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+        tensor_shape_proto::dimension, type_proto,
+    },
+    tensor::DType,
+};
+use prost::Message;
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command};
 
@@ -105,4 +113,73 @@ fn a_report_that_cannot_be_written_publishes_nothing() {
     let output = fixture.command(&[]).arg("--report").arg(fixture.path("taken")).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!fixture.path("model.forgotten.onnx").exists());
+}
+
+/// Changes the fixture's model.
+fn rewrite(fixture: &Fixture, change: impl FnOnce(&mut GraphProto)) {
+    let path = fixture.path("model.onnx");
+    let mut model = ModelProto::decode(fs::read(&path).unwrap().as_slice()).unwrap();
+    change(model.graph.as_mut().unwrap());
+    fs::write(path, model.encode_to_vec()).unwrap();
+}
+
+fn first_losses(fixture: &Fixture) -> Vec<f64> {
+    let steps = fixture.report()["unlearn"]["trajectory"].as_array().unwrap().clone();
+    steps.iter().take(10).flat_map(|s| [s["forget_loss"].as_f64().unwrap(), s["tau"].as_f64().unwrap()]).collect()
+}
+
+/// As exporters leave it without dynamic axes: inputs and outputs of 8 rows, and a Reshape that says 8.
+#[test]
+fn a_model_of_a_fixed_number_of_rows_forgets_like_a_free_one() {
+    let free = Fixture::new("digits-cnn");
+    assert!(free.command(&[]).output().unwrap().status.success());
+    let fixed = Fixture::new("digits-cnn");
+    rewrite(&fixed, |graph| {
+        for port in graph.input.iter_mut().chain(&mut graph.output) {
+            let Some(type_proto::Value::TensorType(tensor)) = &mut port.r#type.as_mut().unwrap().value else {
+                panic!()
+            };
+            let rows = &mut tensor.shape.as_mut().unwrap().dim[0];
+            rows.value = Some(dimension::Value::DimValue(8));
+        }
+        let flatten = graph.node.iter_mut().find(|n| n.op_type() == "Flatten").unwrap();
+        flatten.op_type = Some("Reshape".into());
+        flatten.attribute.clear();
+        flatten.input.push("eight rows".into());
+        graph.initializer.push(TensorProto {
+            name: Some("eight rows".into()),
+            dims: vec![2],
+            data_type: Some(DType::I64 as i32),
+            int64_data: vec![8, -1],
+            ..Default::default()
+        });
+    });
+    let output = fixed.command(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (a, b) in first_losses(&free).iter().zip(first_losses(&fixed)) {
+        assert!((a - b).abs() <= 1e-3 * a, "{a} and {b}");
+    }
+}
+
+#[test]
+fn what_the_loss_does_not_need_may_be_anything() {
+    let fixture = Fixture::new("cancer-mlp");
+    rewrite(&fixture, |graph| {
+        let scores = graph.output[0].name().to_string();
+        graph.node.push(NodeProto {
+            op_type: Some("Twist".into()),
+            domain: Some("some.vendor".into()),
+            input: vec![scores],
+            output: vec!["twisted".into()],
+            ..Default::default()
+        });
+        graph.output.push(ValueInfoProto { name: Some("twisted".into()), ..Default::default() });
+    });
+    let path = fixture.path("model.onnx");
+    let mut model = ModelProto::decode(fs::read(&path).unwrap().as_slice()).unwrap();
+    model.opset_import.push(OperatorSetIdProto { domain: Some("some.vendor".into()), version: Some(1) });
+    fs::write(path, model.encode_to_vec()).unwrap();
+    let output = fixture.command(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(fixture.report()["data"]["notes"].to_string().contains("`twisted` is not computed"));
 }

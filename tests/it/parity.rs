@@ -195,6 +195,9 @@ struct Mistaken<'a> {
 }
 
 impl Subject for Mistaken<'_> {
+    fn output_names(&self) -> Vec<String> {
+        Subject::output_names(self.model)
+    }
     fn outputs(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Outputs> {
         Ok((self.outputs)(self.model.outputs(inputs)?))
     }

@@ -1,0 +1,52 @@
+//! README.md beside the program: its flags, its configuration, its table of operators.
+
+use super::{args::Cli, config::ConfigFile, inspect::operators};
+use clap::CommandFactory;
+use std::collections::BTreeSet;
+
+const README: &str = include_str!("../../README.md");
+
+/// The first block of README.md in this language.
+fn block(language: &str) -> &'static str {
+    let (_, rest) = README.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// Long flags of a command and its subcommands.
+fn flags(command: &clap::Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_long()).map(String::from);
+    own.chain(command.get_subcommands().flat_map(flags)).collect()
+}
+
+#[test]
+fn every_flag_of_the_readme_exists() {
+    let known = flags(&Cli::command());
+    let named = |text: &'static str| text.split("`").skip(1).step_by(2).flat_map(str::split_whitespace);
+    let cargos = ["release", "features"];
+    for word in named(README).filter_map(|word| word.strip_prefix("--")) {
+        assert!(known.contains(word) || cargos.contains(&word) || word == "help", "--{word}");
+    }
+    for flag in ["forget", "validation", "seed", "step-size", "trainable"] {
+        assert!(named(README).any(|word| word.strip_prefix("--") == Some(flag)), "README does not name --{flag}");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_one() {
+    let block = block("toml");
+    toml::from_str::<ConfigFile>(block).unwrap();
+    // Keys that are shown as comments, `# key = value`, are keys, too.
+    let shown: String = block
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|key| key.contains(" = ")).unwrap_or(line).to_string() + "\n")
+        .collect();
+    assert_ne!(shown, block);
+    toml::from_str::<ConfigFile>(&shown).unwrap();
+}
+
+#[test]
+fn the_table_of_operators_is_what_the_program_prints() {
+    let (_, rest) = README.split_once("<!-- onnx-forget inspect --operators -->\n\n").unwrap();
+    let table = rest.split_once("\n</details>").unwrap().0;
+    assert_eq!(table, operators(), "put what `onnx-forget inspect --operators` prints into README.md");
+}
