@@ -77,7 +77,7 @@ fn shown(port: &Port) -> String {
 }
 
 /// The operators of this program, as a Markdown table.
-pub(super) fn operators() -> String {
+pub(in crate::cli) fn operators() -> String {
     let mut rows: Vec<[String; 4]> = Vec::new();
     for spec in ops::specs() {
         let domain = if spec.domain.is_empty() { String::new() } else { format!("{}::", spec.domain) };
@@ -96,9 +96,10 @@ pub(super) fn operators() -> String {
             if spec.fast { "yes" } else { "no" }.to_string(),
         ]);
     }
-    let mut out = String::from("| operator | opset | gradient | fast on CPU |\n| --- | --- | --- | --- |\n");
+    let mut out =
+        String::from("| operator | opset | forward | gradient | fast on CPU |\n| --- | --- | --- | --- | --- |\n");
     for [name, opsets, gradient, fast] in rows {
-        out += &format!("| {name} | {opsets} | {gradient} | {fast} |\n");
+        out += &format!("| {name} | {opsets} | yes | {gradient} | {fast} |\n");
     }
     out
 }

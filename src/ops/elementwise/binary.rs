@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// From this version on, Mod without `fmod` also takes floats.
+const FLOAT_MOD: i64 = 28;
+
 /// Kernel and integer form of each operator.
 const TABLE: &[(&str, Binary, IntBinary)] = &[
     ("Add", Binary::Add, IntBinary::Add),
@@ -90,11 +93,22 @@ pub fn prelu<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
 /// Mod: the remainder.
 pub fn modulo<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let fmod = node.flag("fmod", false)?;
+    let floored = node.opset() >= FLOAT_MOD;
     let integer = if fmod { IntBinary::Fmod } else { IntBinary::Mod };
     one(move |cx, inputs: &Inputs<'_, E, D>| match (inputs.value(0)?, inputs.value(1)?) {
-        (Value::Float(a), Value::Float(b)) if fmod => {
-            let rest = host::zip(&to_array(a)?, &to_array(b)?, |&a, &b| Ok(a % b))?;
-            value(cx, E::wrap(rest))
+        (Value::Float(a), Value::Float(b)) if fmod || floored => {
+            let rest = |&a: &E, &b: &E| {
+                let rest = a % b;
+                // The divisor's sign, as NumPy's `mod`; a remainder of 0 has it, too.
+                let zero = E::of(0.0);
+                Ok(match () {
+                    () if fmod || rest.is_nan() => rest,
+                    () if rest == zero => zero.copysign(b),
+                    () if (rest < zero) != (b < zero) => rest + b,
+                    () => rest,
+                })
+            };
+            value(cx, E::wrap(host::zip(&to_array(a)?, &to_array(b)?, rest)?))
         }
         (Value::Float(_), Value::Float(_)) => Err(problem("floats need fmod = 1")),
         (Value::Host(a), Value::Host(b)) => Ok(host::arithmetic(integer, a, b)?.into()),

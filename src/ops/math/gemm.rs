@@ -1,4 +1,4 @@
-//! Gemm-7/9/11/13, FusedGemm (com.microsoft): α·A'·B' + β·C, with C broadcast to the result; C is optional from 11 on.
+//! Gemm-6/7/9/11/13, FusedGemm (com.microsoft): α·A'·B' + β·C, with C broadcast to the result; C is optional from 11 on.
 //!
 //! Float matrices. FusedGemm applies an activation to the result.
 
@@ -12,6 +12,9 @@ use crate::{
 pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let (alpha, beta) = (node.float("alpha", 1.0)?, node.float("beta", 1.0)?);
     let (ta, tb) = (node.flag("transA", false)?, node.flag("transB", false)?);
+    if node.opset() < 7 {
+        node.ignore(&["broadcast"]);
+    }
     let activation = if node.node().domain.is_empty() { None } else { fused::gemm_activation(node)? };
     one(move |cx, inputs| {
         let (a, b) = (inputs.float(0)?, inputs.float(1)?);

@@ -1,8 +1,8 @@
-//! BatchNormalization-7/9/14/15: (x − mean)/√(var + ε)·scale + bias per channel (axis 1), of floats.
+//! BatchNormalization-6/7/9/14/15: (x − mean)/√(var + ε)·scale + bias per channel (axis 1), of floats.
 //!
-//! The training flag of a node is its five outputs in 7 and 9, `training_mode` in 14 and 15. Whether it is obeyed is the caller's
+//! The training flag of a node is `is_test` in 6, its five outputs in 7 and 9, `training_mode` in 14 and 15. Whether it is obeyed is the caller's
 //! choice ([`Statistics`]): by default the running statistics are used and passed on unchanged, so that
-//! unlearning never moves them. Running statistics are inputs without a gradient. `spatial = 0` (7) is refused.
+//! unlearning never moves them. Running statistics are inputs without a gradient. `spatial = 0` (6, 7) is refused.
 
 use crate::{
     engine::{Context, Float, Tensor, Value},
@@ -48,10 +48,13 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     })
 }
 
-/// Versions 7 and 9: five outputs say training; 7's `spatial` must be 1.
+/// Version 6 trains unless `is_test`; in 7 and 9 five outputs say so. `spatial` (6, 7) must be 1.
 fn trains_9(node: &NodeContext<'_>) -> Result<bool> {
     if node.opset() < 9 && !node.flag("spatial", true)? {
         return Err(problem("spatial = 0 is not supported"));
+    }
+    if node.opset() < 7 {
+        return Ok(!node.flag("is_test", false)?);
     }
     Ok(node.node().outputs.len() > 1)
 }

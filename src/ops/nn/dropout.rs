@@ -1,6 +1,6 @@
-//! Dropout-7/10/12/13/22: drops elements with probability `ratio` and scales the others by 1/(1 − ratio), or nothing.
+//! Dropout-6/7/10/12/13/22: drops elements with probability `ratio` and scales the others by 1/(1 − ratio), or nothing.
 //!
-//! Versions 7 and 10 have the ratio as an attribute and never train; from 12 on ratio and training mode are inputs. Whether it
+//! Up to 10 the ratio is an attribute, and only version 6 trains, unless `is_test`; from 12 on ratio and training mode are inputs. Whether it
 //! drops is the caller's choice ([`DropoutMode`]): by default it never does, as in inference. The mask is drawn from the step's
 //! seed, the node's place and its own seed, so a run can be repeated; it is not onnxruntime's mask.
 
@@ -18,11 +18,12 @@ use rand_chacha::ChaCha8Rng;
 pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let attribute = if node.opset() < 12 { Some(node.float("ratio", 0.5)?) } else { None };
     let own = if node.opset() < 12 { 0 } else { node.int("seed")?.unwrap_or(0) };
+    let trains_6 = node.opset() < 7 && !node.flag("is_test", false)?;
     let place = node.node().outputs.iter().flatten().next().map_or(0, |v| v.0 as u64);
     let mask_wanted = node.wants(1);
     many(move |cx, inputs| {
         let x = inputs.float(0)?;
-        let trains = inputs.opt_scalar(2)?.is_some_and(|t| t != 0.0);
+        let trains = trains_6 || inputs.opt_scalar(2)?.is_some_and(|t| t != 0.0);
         let seed = match inputs.mode().dropout {
             DropoutMode::Off => None,
             DropoutMode::On(seed) => Some(seed),
