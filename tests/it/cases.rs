@@ -5,12 +5,13 @@ use dfdx::prelude::Cpu;
 use half::{bf16, f16};
 use onnx_forget::{
     Result,
-    engine::KernelChoice,
+    engine::{Float, KernelChoice},
     graph,
+    kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
     ops::{DropoutMode, Mode, Statistics},
-    tensor::HostTensor,
+    tensor::{DType, HostTensor},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::{collections::BTreeMap, fs::File, path::Path};
@@ -121,12 +122,21 @@ pub fn difference(ours: &HostTensor, theirs: &HostTensor, level: Level) -> Optio
 }
 
 /// Runs the model of `case` and says what is wrong with its outputs.
+///
+/// What is stored in f64 is computed in f64, which only definitions do.
 pub fn check(case: &Case, kernels: KernelChoice, level: Level, folder: &Path) -> Result<Vec<String>> {
+    fn run<E: Float>(graph: &graph::Graph, case: &Case, kernels: KernelChoice) -> Result<Vec<(String, HostTensor)>>
+    where
+        Cpu: Backend<E>,
+    {
+        let mode = Mode { statistics: Statistics::File, dropout: DropoutMode::File(0) };
+        let options = ModelOptions { kernels, ..ModelOptions::default() };
+        Model::<E, Cpu>::inference(graph, options, Cpu::default())?.outputs_in(&case.inputs, mode)
+    }
     let graph = graph_of(case, folder)?;
-    let mode = Mode { statistics: Statistics::File, dropout: DropoutMode::File(0) };
-    let options = ModelOptions { kernels, ..ModelOptions::default() };
-    let model = Model::<f32, Cpu>::inference(&graph, options, Cpu::default())?;
-    let outputs: BTreeMap<_, _> = model.outputs_in(&case.inputs, mode)?.into_iter().collect();
+    let double = case.inputs.values().chain(case.outputs.values()).any(|t| t.dtype() == DType::F64);
+    let outputs = if double { run::<f64>(&graph, case, kernels) } else { run::<f32>(&graph, case, kernels) };
+    let outputs: BTreeMap<_, _> = outputs?.into_iter().collect();
     let mut wrong = Vec::new();
     for (name, expected) in &case.outputs {
         let problem = outputs.get(name).map_or(Some("missing".into()), |ours| difference(ours, expected, level));

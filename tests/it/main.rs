@@ -15,6 +15,7 @@ mod mutation;
 mod onnx_models;
 mod operators;
 mod parity;
+mod readme;
 mod rooms;
 mod suite;
 mod writeback;
