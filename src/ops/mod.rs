@@ -17,6 +17,7 @@ mod registry;
 mod shapes;
 pub mod support;
 
+mod attention;
 mod elementwise;
 mod logic;
 mod loss;
