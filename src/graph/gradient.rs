@@ -25,6 +25,7 @@ const NONE: &[&str] = &[
     "Floor",
     "Greater",
     "GreaterOrEqual",
+    "Hardmax",
     "If",
     "IsInf",
     "IsNaN",
@@ -59,6 +60,7 @@ const FIRST: &[&str] = &[
     "CenterCropPad",
     "Clip",
     "Compress",
+    "CumProd",
     "CumSum",
     "DFT",
     "Dropout",
@@ -102,11 +104,11 @@ pub fn carries(node: &Node, slot: usize) -> bool {
     if slot >= node.inputs.len() {
         return false;
     }
-    if !node.domain.is_empty() {
-        return node.domain != "ai.onnx.ml";
-    }
     let op = node.op_type.as_str();
     match op {
+        // Its tables of cosines and sines are made, not learnt.
+        "RotaryEmbedding" => slot == 0,
+        _ if !node.domain.is_empty() => node.domain != "ai.onnx.ml",
         "Cast" => match node.attrs.get("to") {
             Some(Attr::Int(code)) => i32::try_from(*code).ok().and_then(DType::from_onnx).is_some_and(DType::is_float),
             _ => true,
@@ -117,7 +119,6 @@ pub fn carries(node: &Node, slot: usize) -> bool {
         "LSTM" | "GRU" | "RNN" => slot != 4,
         "GridSample" => slot < 2,
         "Attention" => slot != 3,
-        "RotaryEmbedding" => slot == 0,
         "TensorScatter" => slot < 2,
         _ if NONE.contains(&op) => false,
         _ if FIRST.contains(&op) => slot == 0,

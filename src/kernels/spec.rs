@@ -65,6 +65,24 @@ pub enum Unary {
     Sin,
     /// cos x
     Cos,
+    /// tan x
+    Tan,
+    /// arccos x
+    Acos,
+    /// arcsin x
+    Asin,
+    /// arctan x
+    Atan,
+    /// cosh x
+    Cosh,
+    /// sinh x
+    Sinh,
+    /// arcosh x
+    Acosh,
+    /// arsinh x
+    Asinh,
+    /// artanh x
+    Atanh,
     /// x + c
     AddScalar(f64),
     /// x·c

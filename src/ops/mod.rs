@@ -18,6 +18,7 @@ mod registry;
 mod shapes;
 pub mod support;
 
+mod attention;
 mod elementwise;
 mod logic;
 mod loss;

@@ -1,8 +1,8 @@
 //! The operators, a line each.
 
 use super::{
-    Built, NodeContext, elementwise::*, legacy::aligned, logic::*, loss::*, math::*, nn::*, operator_name, problem,
-    reduce, shape::*,
+    Built, NodeContext, attention::*, elementwise::*, legacy::aligned, logic::*, loss::*, math::*, nn::*,
+    operator_name, problem, reduce, shape::*,
 };
 use crate::{
     engine::Float,
@@ -137,15 +137,25 @@ pub fn specs() -> Vec<Spec> {
 pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
     use Gradient::{All, Flat, None, Only};
     vec![
+        // attention
+        op("Attention", 23, (3, 7), 4, All, FAST, dot_product::build),
+        op("RotaryEmbedding", 23, (3, 4), 1, All, FAST, rotary::build),
         // elementwise
         op("Abs", 6, (1, 1), 1, All, FAST, unary::build),
+        op("Acos", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Acosh", 9, (1, 1), 1, All, FAST, unary::build),
         op("Add", 6, (2, 2), 1, All, FAST, |n| aligned(n, binary::build)),
+        op("Asin", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Asinh", 9, (1, 1), 1, All, FAST, unary::build),
+        op("Atan", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Atanh", 9, (1, 1), 1, All, FAST, unary::build),
         op("Cast", 6, (1, 1), 1, All, SLOW, cast::build),
         op("CastLike", 15, (2, 2), 1, All, SLOW, cast::like),
         op("Ceil", 6, (1, 1), 1, Flat, FAST, unary::build),
         op("Celu", 12, (1, 1), 1, All, FAST, activation::celu),
         op("Clip", 6, (1, 3), 1, Only(&[0]), FAST, clip::build),
         op("Cos", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Cosh", 9, (1, 1), 1, All, FAST, unary::build),
         op("Div", 6, (2, 2), 1, All, FAST, |n| aligned(n, binary::build)),
         op("Elu", 6, (1, 1), 1, All, FAST, activation::elu),
         op("Erf", 9, (1, 1), 1, All, FAST, unary::build),
@@ -174,12 +184,15 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Sigmoid", 6, (1, 1), 1, All, FAST, unary::build),
         op("Sign", 9, (1, 1), 1, Flat, FAST, unary::build),
         op("Sin", 7, (1, 1), 1, All, FAST, unary::build),
+        op("Sinh", 9, (1, 1), 1, All, FAST, unary::build),
         op("Softplus", 6, (1, 1), 1, All, FAST, unary::build),
         op("Softsign", 6, (1, 1), 1, All, FAST, unary::build),
         op("Sqrt", 6, (1, 1), 1, All, FAST, unary::build),
         op("Sub", 6, (2, 2), 1, All, FAST, |n| aligned(n, binary::build)),
         op("Sum", 6, (1, MANY), 1, All, FAST, variadic::sum),
+        op("SwiGLU", 28, (2, 2), 1, All, FAST, activation::swiglu),
         op("Swish", 24, (1, 1), 1, All, FAST, activation::swish),
+        op("Tan", 7, (1, 1), 1, All, FAST, unary::build),
         op("Tanh", 6, (1, 1), 1, All, FAST, unary::build),
         op("ThresholdedRelu", 10, (1, 1), 1, All, SLOW, activation::thresholded_relu),
         op("Where", 9, (3, 3), 1, All, FAST, select::build),
@@ -203,6 +216,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("NegativeLogLikelihoodLoss", 12, (2, 3), 1, Only(&[0]), SLOW, cross_entropy::build),
         op("SoftmaxCrossEntropyLoss", 12, (2, 3), 2, Only(&[0]), FAST, cross_entropy::build),
         // math
+        op("CumProd", 26, (2, 2), 1, All, FAST, cumsum::build),
         op("CumSum", 11, (2, 2), 1, All, FAST, cumsum::build),
         op("Einsum", 12, (1, MANY), 1, All, FAST, einsum::build),
         op("Gemm", 6, (2, 3), 1, All, FAST, gemm::build),
@@ -216,10 +230,14 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("GlobalAveragePool", 6, (1, 1), 1, All, FAST, pool::global),
         op("GlobalMaxPool", 6, (1, 1), 1, All, FAST, pool::global),
         op("GroupNormalization", 18, (3, 3), 1, All, FAST, group_norm::group),
+        op("Hardmax", 7, (1, 1), 1, Flat, SLOW, softmax::build),
         op("InstanceNormalization", 6, (3, 3), 1, All, FAST, group_norm::instance),
+        op("LRN", 7, (1, 1), 1, All, FAST, local_norm::local_response),
         op("LayerNormalization", 7, (2, 3), 3, All, FAST, layer_norm::layer),
         op("LogSoftmax", 6, (1, 1), 1, All, FAST, softmax::build),
+        op("LpNormalization", 7, (1, 1), 1, All, FAST, local_norm::by_norm),
         op("MaxPool", 6, (1, 1), 2, All, FAST, pool::max),
+        op("MeanVarianceNormalization", 9, (1, 1), 1, All, FAST, local_norm::mean_variance),
         op("RMSNormalization", 23, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
         op("SimplifiedLayerNormalization", 7, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
         op("Softmax", 6, (1, 1), 1, All, FAST, softmax::build),
@@ -264,13 +282,17 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         // what scikit-learn's exporter puts behind a network
         op("ArrayFeatureExtractor", 1, (2, 2), 1, All, FAST, gather::features).domain(LEARNERS),
         // onnxruntime's own
+        op("Attention", 1, (2, 7), 2, All, FAST, multi_head::packed).domain(MICROSOFT),
         op("BiasGelu", 1, (2, 2), 1, All, FAST, gelu::build).domain(MICROSOFT),
+        op("EmbedLayerNormalization", 1, (1, 9), 3, All, FAST, embed::build).domain(MICROSOFT),
         op("FastGelu", 1, (1, 2), 1, All, FAST, gelu::build).domain(MICROSOFT),
         op("FusedConv", 1, (2, 4), 1, All, FAST, conv::build).domain(MICROSOFT),
         op("FusedGemm", 1, (2, 3), 1, All, FAST, gemm::build).domain(MICROSOFT),
         op("FusedMatMul", 1, (2, 2), 1, All, FAST, matmul::fused).domain(MICROSOFT),
         op("Gelu", 1, (1, 1), 1, All, FAST, gelu::build).domain(MICROSOFT),
+        op("MultiHeadAttention", 1, (1, 10), 3, All, FAST, multi_head::build).domain(MICROSOFT),
         op("QuickGelu", 1, (1, 1), 1, All, FAST, activation::swish).domain(MICROSOFT),
+        op("RotaryEmbedding", 1, (4, 4), 1, All, FAST, rotary::fused).domain(MICROSOFT),
         op("SkipLayerNormalization", 1, (3, 5), 4, All, FAST, layer_norm::skip).domain(MICROSOFT),
         op("SkipSimplifiedLayerNormalization", 1, (3, 4), 4, All, FAST, layer_norm::skip).domain(MICROSOFT),
     ]

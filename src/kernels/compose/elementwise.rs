@@ -2,7 +2,8 @@
 
 use super::{
     layout::expand,
-    special::{erf, gelu, log_1p_exp},
+    special::{erf, gelu, given, log_1p_exp},
+    trigonometry::value_and_slope,
     view::{Of1, distinct, filled, spread},
 };
 use crate::{
@@ -34,7 +35,14 @@ pub fn unary<E: Float, D: Device<E>>(cx: &mut Context<E, D>, op: Unary, x: &Tens
         // Bounds in the wrong order: the upper one wins, as ONNX says.
         Unary::Clip { min, max } if min > max => filled(cx, x.dims(), max),
         Unary::Clip { min, max } if min.is_nan() || max.is_nan() => filled(cx, x.dims(), f64::NAN),
-        _ => cx.compose(&[x], x.dims().to_vec(), |x| apply(op, x)),
+        _ => match value_and_slope(op) {
+            None => cx.compose(&[x], x.dims().to_vec(), |x| apply(op, x)),
+            Some([value, _]) if !cx.records(&[x]) => host(value),
+            Some([value, slope]) => {
+                let (value, by_x) = (host(value)?, host(slope)?);
+                cx.compose(&[x], x.dims().to_vec(), |x| given(x, value.flat().clone(), by_x.flat().clone()))
+            }
+        },
     }
 }
 
@@ -91,7 +99,10 @@ fn apply<E: Float, D: Device<E>>(op: Unary, x: Taped<E, D>) -> Result<Taped<E, D
             let divisor = x.with_empty_tape().try_abs()?.try_add(E::ONE)?;
             x.try_div(divisor)
         }
-        Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sign => x.try_mul(zero),
+        // Not here: [`unary`] has them from the host.
+        Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sign | Unary::Tan => x.try_mul(zero),
+        Unary::Acos | Unary::Asin | Unary::Atan | Unary::Cosh | Unary::Sinh => x.try_mul(zero),
+        Unary::Acosh | Unary::Asinh | Unary::Atanh => x.try_mul(zero),
     }
 }
 

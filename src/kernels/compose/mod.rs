@@ -19,6 +19,7 @@ mod softmax;
 mod special;
 #[cfg(test)]
 mod tests;
+mod trigonometry;
 mod view;
 
 pub use conv::conv;

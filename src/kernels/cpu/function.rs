@@ -99,6 +99,16 @@ functions! {
         |x| { let d = 1.0 / (1.0 + x.abs()); d * d };
     Sin {} keeps Argument: |_me, x| x.sin(), |x| x.cos();
     Cos {} keeps Argument: |_me, x| x.cos(), |x| -x.sin();
+    Tan {} keeps Argument: |_me, x| x.tan(), |x| { let y = x.tan(); 1.0 + y * y };
+    Acos {} keeps Argument: |_me, x| x.acos(), |x| -1.0 / ((1.0 - x) * (1.0 + x)).sqrt();
+    Asin {} keeps Argument: |_me, x| x.asin(), |x| 1.0 / ((1.0 - x) * (1.0 + x)).sqrt();
+    Atan {} keeps Argument: |_me, x| x.atan(), |x| 1.0 / (1.0 + x * x);
+    Cosh {} keeps Argument: |_me, x| x.cosh(), |x| x.sinh();
+    Sinh {} keeps Argument: |_me, x| x.sinh(), |x| x.cosh();
+    Acosh {} keeps Argument: |_me, x| { let t = x - 1.0; (t + t.sqrt() * (t + 2.0).sqrt()).ln_1p() },
+        |x| 1.0 / ((x - 1.0).sqrt() * (x + 1.0).sqrt());
+    Asinh {} keeps Argument: |_me, x| x.asinh(), |x| 1.0 / x.hypot(1.0);
+    Atanh {} keeps Argument: |_me, x| x.atanh(), |x| 1.0 / ((1.0 - x) * (1.0 + x));
     AddScalar { c } keeps Nothing: |me, x| x + me.c, |_k| 1.0;
     MulScalar { c } keeps Nothing: |me, x| x * me.c, |_k| me.c;
     Square {} keeps Argument: |_me, x| x * x, |x| 2.0 * x;
@@ -162,6 +172,15 @@ macro_rules! with_function {
             Unary::Softsign => run!(f::Softsign {}),
             Unary::Sin => run!(f::Sin {}),
             Unary::Cos => run!(f::Cos {}),
+            Unary::Tan => run!(f::Tan {}),
+            Unary::Acos => run!(f::Acos {}),
+            Unary::Asin => run!(f::Asin {}),
+            Unary::Atan => run!(f::Atan {}),
+            Unary::Cosh => run!(f::Cosh {}),
+            Unary::Sinh => run!(f::Sinh {}),
+            Unary::Acosh => run!(f::Acosh {}),
+            Unary::Asinh => run!(f::Asinh {}),
+            Unary::Atanh => run!(f::Atanh {}),
             Unary::AddScalar(c) => run!(f::AddScalar { c: c as f32 }),
             Unary::MulScalar(c) => run!(f::MulScalar { c: c as f32 }),
             Unary::PowScalar(c) if c == 2.0 => run!(f::Square {}),

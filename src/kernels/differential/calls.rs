@@ -51,6 +51,10 @@ pub(super) enum Domain {
     Distinct,
     /// Of both signs, never near 0.
     NotZero,
+    /// From −0.9 to 0.9.
+    Inner,
+    /// From 1.2 to 4.
+    AboveOne,
 }
 
 impl Call {
@@ -146,6 +150,8 @@ impl Call {
             Self::Unary(op) => match op {
                 Unary::Sqrt | Unary::Log => Positive,
                 Unary::Reciprocal => NotZero,
+                Unary::Tan | Unary::Acos | Unary::Asin | Unary::Atanh => Inner,
+                Unary::Acosh => AboveOne,
                 Unary::PowScalar(c) if c.fract() != 0. || *c < 0. => Positive,
                 Unary::Abs | Unary::Relu | Unary::LeakyRelu { .. } | Unary::Elu { .. } | Unary::Softsign => {
                     Except(vec![0.])

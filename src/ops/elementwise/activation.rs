@@ -1,6 +1,6 @@
 //! Activations with attributes, each a formula of one float element:
 //! LeakyRelu-6/16, Elu-6/22, Selu-6/22, Celu-12/28, HardSigmoid-6/22, ThresholdedRelu-10/22, Mish-18/22, Swish-24, Shrink-9,
-//! QuickGelu (com.microsoft).
+//! SwiGLU-28, QuickGelu (com.microsoft).
 //!
 //! At a kink the gradient is PyTorch's: that of the lower branch.
 
@@ -101,10 +101,24 @@ pub fn mish<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
 /// x·sigmoid(αx): Swish with α = 1, QuickGelu with α = 1.702.
 pub fn swish<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let alpha = node.float("alpha", if node.node().op_type == "QuickGelu" { 1.702 } else { 1.0 })?;
+    one(move |cx, inputs| gated(cx, inputs.float(0)?, alpha))
+}
+
+fn gated<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, alpha: f64) -> Result<Tensor<E, D>> {
+    let inner = scaled(cx, x, alpha)?;
+    let gate = D::unary(cx, Unary::Sigmoid, &inner)?;
+    D::binary(cx, Binary::Mul, x, &gate)
+}
+
+/// SwiGLU: a·sigmoid(αa)·b, of equal shapes.
+pub fn swiglu<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
+    let alpha = node.float("alpha", 1.0)?;
     one(move |cx, inputs| {
-        let x = inputs.float(0)?;
-        let inner = scaled(cx, x, alpha)?;
-        let gate = D::unary(cx, Unary::Sigmoid, &inner)?;
-        D::binary(cx, Binary::Mul, x, &gate)
+        let (a, b) = (inputs.float(0)?, inputs.float(1)?);
+        if a.dims() != b.dims() {
+            return Err(problem(format!("shapes {:?} and {:?} are not equal", a.dims(), b.dims())));
+        }
+        let gate = gated(cx, a, alpha)?;
+        D::binary(cx, Binary::Mul, &gate, b)
     })
 }

@@ -19,8 +19,15 @@ use ndarray::ArrayD;
 /// One kernel each.
 const KERNELS: &[(&str, Unary)] = &[
     ("Abs", Unary::Abs),
+    ("Acos", Unary::Acos),
+    ("Acosh", Unary::Acosh),
+    ("Asin", Unary::Asin),
+    ("Asinh", Unary::Asinh),
+    ("Atan", Unary::Atan),
+    ("Atanh", Unary::Atanh),
     ("Ceil", Unary::Ceil),
     ("Cos", Unary::Cos),
+    ("Cosh", Unary::Cosh),
     ("Erf", Unary::Erf),
     ("Exp", Unary::Exp),
     ("Floor", Unary::Floor),
@@ -33,9 +40,11 @@ const KERNELS: &[(&str, Unary)] = &[
     ("Sigmoid", Unary::Sigmoid),
     ("Sign", Unary::Sign),
     ("Sin", Unary::Sin),
+    ("Sinh", Unary::Sinh),
     ("Softplus", Unary::Softplus),
     ("Softsign", Unary::Softsign),
     ("Sqrt", Unary::Sqrt),
+    ("Tan", Unary::Tan),
     ("Tanh", Unary::Tanh),
 ];
 

@@ -36,7 +36,7 @@ pub fn layer<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     })
 }
 
-fn normalized<E: Float, D: Backend<E>>(
+pub(in crate::ops) fn normalized<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     scale: &Tensor<E, D>,

@@ -2,7 +2,7 @@
 //! its uses. No index is ever printed: it may be a row's value.
 
 use crate::{
-    engine::{Context, Float, Value},
+    engine::{Context, Float, Tensor, Value},
     error::Result,
     kernels::Backend,
     ops::{Built, NodeContext, common::reshaped, host, one, problem, shapes},
@@ -44,6 +44,23 @@ fn slices<E: Float, D: Backend<E>>(
             picked.reshaped(&dims).map(Value::Host).ok_or_else(|| problem("the indices do not fit"))
         }
     }
+}
+
+/// The rows of a table (rows, width) at `indices`, which have `dims`.
+pub fn rows<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    table: &Tensor<E, D>,
+    indices: &[i64],
+    dims: &[usize],
+) -> Result<Tensor<E, D>> {
+    let &[extent, width] = table.dims() else {
+        return Err(problem(format!("a table of shape {:?}, not (rows, width)", table.dims())));
+    };
+    let indices = wrapped(indices, extent)?;
+    if indices.is_empty() || width == 0 {
+        return cx.upload([dims, &[width]].concat(), Vec::new());
+    }
+    D::gather(cx, table, 0, &indices, dims)
 }
 
 /// Indices of an axis of `extent`, those below 0 counted from the end.

@@ -1,0 +1,7 @@
+//! Attention, and what exporters and optimizers put around it.
+
+pub mod dot_product;
+pub mod embed;
+pub mod multi_head;
+pub mod rotary;
+mod scores;
