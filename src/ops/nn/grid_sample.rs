@@ -3,8 +3,8 @@
 //!
 //! −1 and 1 are the outer elements' centres with `align_corners`, else their edges; the first coordinate is along the last
 //! axis. Every result is a sum of gathered elements by weights that are polynomials of the grid, so gradients flow to both
-//! inputs; what the nearest element is does not change with the grid. A place outside is first brought inside (padding
-//! border, reflection), then each element that it touches is, as in onnxruntime.
+//! inputs; what the nearest element is does not change with the grid. Padding is a matter of the elements: one outside is
+//! 0, or the nearest or the mirrored one inside, which is the same as bringing the place inside.
 
 use crate::{
     engine::{Context, Float, Tensor},
@@ -12,7 +12,7 @@ use crate::{
     kernels::{Backend, Reduce},
     ops::{
         Built, NodeContext,
-        common::{add, mul, take_or},
+        common::{add, mul, scaled, take_or},
         one, problem, shapes,
     },
 };
@@ -75,7 +75,7 @@ struct Lane<E> {
     /// Distance f from the element before.
     distance: Vec<E>,
     /// Derivative of f by the grid.
-    slope: Vec<E>,
+    slope: E,
 }
 
 impl Sampling {
@@ -131,11 +131,10 @@ impl Sampling {
         let dims = vec![lane.distance.len(), 1];
         let f = if grid.tracked() {
             let g = D::gather(cx, grid, grid.rank() - 1, &[coordinate], &[1])?.reshaped(dims.clone())?;
-            // f = slope·g + offset, of which the slope is constant between two elements.
-            let rest = g.to_vec().into_iter().zip(&lane.slope).zip(&lane.distance);
-            let offset = cx.upload(dims.clone(), rest.map(|((g, &s), &f)| f - s * g).collect())?;
-            let slope = cx.upload(dims.clone(), lane.slope)?;
-            let moved = mul(cx, &g, &slope)?;
+            // f = slope·g + offset, which is constant between two elements.
+            let offset = g.to_vec().into_iter().zip(&lane.distance).map(|(g, &f)| f - lane.slope * g).collect();
+            let offset = cx.upload(dims.clone(), offset)?;
+            let moved = scaled(cx, &g, lane.slope.f64())?;
             add(cx, &moved, &offset)?
         } else {
             cx.upload(dims.clone(), lane.distance)?
@@ -154,83 +153,40 @@ impl Sampling {
 
     fn lane<E: Float>(&self, grid: impl Iterator<Item = E>, extent: usize) -> Lane<E> {
         let taps = self.taps.powers.first().map_or(1, |row| row.len() as i64);
-        let (mut sources, mut distance, mut slope) = (Vec::new(), Vec::new(), Vec::new());
+        let (d, unit, half) = (E::of(extent as f64), E::of(1.0), E::of(0.5));
+        let slope = if self.corners { (d - unit) * half } else { d * half };
+        let (mut sources, mut distance) = (Vec::new(), Vec::new());
         for g in grid {
-            let (place, by) = self.place(g, extent);
+            let mut place = if self.corners { (g + unit) * slope } else { ((g + unit) * d - unit) * half };
+            if self.nearest {
+                place = E::of(place.f64().round_ties_even());
+            }
             let before = place.floor();
-            let base = before.f64() as i64;
-            let tap = |t: i64| self.element(base.saturating_add(self.taps.first + t), extent);
-            sources.push((0..taps).map(tap).collect());
+            let base = (before.f64() as i64).saturating_add(self.taps.first);
+            sources
+                .push((0..taps).map(|t| self.padding.element(base.saturating_add(t), extent, self.corners)).collect());
             distance.push(place - before);
-            slope.push(by);
         }
         Lane { sources, distance, slope }
     }
+}
 
-    /// The lowest and highest place inside.
-    fn bounds<E: Float>(&self, extent: usize) -> (E, E) {
-        let (d, half) = (E::of(extent as f64), E::of(0.5));
-        if self.corners { (E::of(0.0), d - E::of(1.0)) } else { (-half, d - half) }
-    }
-
-    /// The place in elements, inside where the padding says so, and its derivative by the grid.
-    fn place<E: Float>(&self, g: E, extent: usize) -> (E, E) {
-        let (d, unit, half) = (E::of(extent as f64), E::of(1.0), E::of(0.5));
-        let (mut place, slope) = if self.corners {
-            ((g + unit) * half * (d - unit), (d - unit) * half)
-        } else {
-            (((g + unit) * d - unit) * half, d * half)
-        };
-        if self.nearest {
-            // The tie goes to the even one.
-            place = E::of(place.f64().round_ties_even());
-        }
-        let (low, high) = self.bounds(extent);
-        if place >= low && place <= high {
-            return (place, slope);
-        }
-        match self.padding {
-            Padding::Zeros => (place, slope),
-            Padding::Border => (place.max(E::of(0.0)).min(d - unit), E::of(0.0)),
-            Padding::Reflection => {
-                let (place, sign) = reflected(place, low, high);
-                (place, slope * sign)
-            }
-        }
-    }
-
-    /// The element at `index`, if it is not padding.
-    fn element(&self, index: i64, extent: usize) -> Option<usize> {
-        let last = extent.checked_sub(1)? as i64;
-        let inside = match self.padding {
-            Padding::Zeros => index,
-            Padding::Border => index.clamp(0, last),
-            Padding::Reflection => {
-                let (low, high) = self.bounds::<f64>(extent);
-                (reflected(index as f64, low, high).0 as i64).clamp(0, last)
+impl Padding {
+    /// The element at `index` of an axis of `extent`, if it is not 0. Mirrors stand on the outer elements with
+    /// `corners`, else behind them.
+    fn element(self, index: i64, extent: usize, corners: bool) -> Option<usize> {
+        let (d, last) = (extent as i64, extent as i64 - 1);
+        let inside = match self {
+            Self::Zeros => index,
+            Self::Border => index.clamp(0, last.max(0)),
+            Self::Reflection => {
+                let beyond = i64::from(!corners);
+                let there = index.checked_rem_euclid(2 * (last + beyond)).unwrap_or(0);
+                if there < d { there } else { 2 * last + beyond - there }
             }
         };
         usize::try_from(inside).ok().filter(|&i| i < extent)
     }
-}
-
-/// `x`, mirrored at both bounds as often as it takes, and the derivative of that.
-fn reflected<E: Float>(x: E, low: E, high: E) -> (E, E) {
-    let (zero, span) = (E::of(0.0), high - low);
-    let beyond = if x < low { low - x } else { x - high };
-    if !(beyond > zero) {
-        return (x, E::of(1.0));
-    }
-    if span <= zero {
-        return (low, zero);
-    }
-    let times = (beyond / span).floor();
-    let rest = beyond - times * span;
-    let even = (times / E::of(2.0)).fract().is_zero();
-    let below = x < low;
-    // An even number of further mirrors leaves it at the bound that it went over, moving back.
-    let place = if even == below { low + rest } else { high - rest };
-    (place, if even { -E::of(1.0) } else { E::of(1.0) })
 }
 
 /// Row-major elements of x (n, c, input) that each place touches, (n, c, places, elements); one beyond x for padding.
@@ -262,14 +218,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_mirrored_at_both_bounds() {
-        let at = |x: f64| reflected(x, -0.5, 2.5);
-        assert_eq!(at(1.0), (1.0, 1.0));
-        assert_eq!(at(-1.0), (0.0, -1.0));
-        assert_eq!(at(3.0), (2.0, -1.0));
-        assert_eq!(at(-4.0), (2.0, 1.0));
-        assert_eq!(at(6.0), (0.0, 1.0));
-        assert_eq!(reflected(7.0, 0.0, 0.0), (0.0, 0.0));
+    fn elements_outside_are_mirrored_at_both_edges() {
+        let all = |corners| (-4..7).map(|i| Padding::Reflection.element(i, 3, corners)).collect::<Option<Vec<_>>>();
+        assert_eq!(all(true).unwrap(), [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]);
+        assert_eq!(all(false).unwrap(), [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]);
+        assert_eq!(Padding::Reflection.element(7, 1, true), Some(0));
     }
 
     #[test]

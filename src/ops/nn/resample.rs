@@ -95,7 +95,9 @@ impl Sampler {
         Some(match self.placement {
             Placement::HalfPixel => half_pixel,
             Placement::PytorchHalfPixel => half_pixel * f32::from(u8::from(axis.output > 1)),
-            Placement::HalfPixelSymmetric => n / 2.0 * (1.0 - axis.output as f32 / width) + (x + 0.5) / scale - 0.5,
+            Placement::HalfPixelSymmetric => {
+                n / 2.0 * (1.0 - axis.output as f32 / (scale * n)) + (x + 0.5) / scale - 0.5
+            }
             Placement::AlignCorners if width == 1.0 => 0.0,
             Placement::AlignCorners => x * (n - 1.0) / (width - 1.0),
             Placement::Asymmetric => x / scale,
