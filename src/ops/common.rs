@@ -57,6 +57,34 @@ pub fn add<E: Float, D: Backend<E>>(
     D::binary(cx, Binary::Add, a, b)
 }
 
+/// The elements at `indices` of each of the `outer` rows of `x`, as a tensor of `dims`; the index one beyond a row
+/// stands for `fill`.
+pub fn take_or<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    outer: usize,
+    indices: &[usize],
+    dims: &[usize],
+    fill: f64,
+) -> Result<Tensor<E, D>> {
+    if outer == 0 || indices.is_empty() {
+        return cx.upload(dims.to_vec(), Vec::new());
+    }
+    let n = x.len() / outer;
+    let mut rows = x.reshaped(vec![outer, n])?;
+    if indices.contains(&n) {
+        let fill = cx.upload(vec![outer, 1], vec![E::of(fill); outer])?;
+        rows = D::concat(cx, &[&rows, &fill], 1)?;
+    }
+    D::gather(cx, &rows, 1, indices, &[indices.len()])?.reshaped(dims.to_vec())
+}
+
+/// A constant tensor of zeros.
+pub fn zeros<E: Float, D: Backend<E>>(cx: &Context<E, D>, dims: Vec<usize>) -> Result<Tensor<E, D>> {
+    let n = super::shapes::count(&dims)?;
+    cx.upload(dims, vec![E::of(0.0); n])
+}
+
 /// The tensor with other dimensions, which its number of elements must fit.
 pub fn reshaped<E: Float, D: Backend<E>>(x: &Value<E, D>, dims: Vec<usize>) -> Result<Value<E, D>> {
     let misfit = || problem(format!("a tensor of shape {:?} does not fit {dims:?}", x.dims()));

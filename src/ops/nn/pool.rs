@@ -65,7 +65,8 @@ fn place<E: Float, D: Backend<E>>(
     Ok((x, spec))
 }
 
-fn spatial<E: Float, D: Backend<E>>(x: &Tensor<E, D>) -> Result<&[usize]> {
+/// The spatial extents of x (N, C, …), at least one.
+pub fn spatial<E: Float, D: Backend<E>>(x: &Tensor<E, D>) -> Result<&[usize]> {
     match x.dims() {
         [_, _, spatial @ ..] if !spatial.is_empty() => Ok(spatial),
         dims => Err(problem(format!("x has shape {dims:?}, not (N, C, …)"))),

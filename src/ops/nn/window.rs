@@ -18,6 +18,19 @@ pub enum AutoPad {
     SameLower,
 }
 
+impl AutoPad {
+    /// Reads the attribute.
+    pub fn read(node: &NodeContext<'_>) -> Result<Self> {
+        match node.string("auto_pad", "NOTSET")? {
+            "NOTSET" => Ok(Self::Explicit),
+            "VALID" => Ok(Self::Valid),
+            "SAME_UPPER" => Ok(Self::SameUpper),
+            "SAME_LOWER" => Ok(Self::SameLower),
+            other => Err(problem(format!("auto_pad is {other:?}, which is not known"))),
+        }
+    }
+}
+
 /// A window's attributes; lists left out have their defaults once the number of spatial axes is known.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -47,19 +60,12 @@ pub struct Placed {
 impl Window {
     /// Reads `kernel_shape`, `strides`, `pads`, `auto_pad`, and, where the version has them, `dilations` and `ceil_mode`.
     pub fn read(node: &NodeContext<'_>, dilations: bool, ceil: bool) -> Result<Self> {
-        let auto_pad = match node.string("auto_pad", "NOTSET")? {
-            "NOTSET" => AutoPad::Explicit,
-            "VALID" => AutoPad::Valid,
-            "SAME_UPPER" => AutoPad::SameUpper,
-            "SAME_LOWER" => AutoPad::SameLower,
-            other => return Err(problem(format!("auto_pad is {other:?}, which is not known"))),
-        };
         Ok(Self {
             kernel: node.sizes("kernel_shape", 1)?,
             strides: node.sizes("strides", 1)?,
             dilations: if dilations { node.sizes("dilations", 1)? } else { None },
             pads: node.ints("pads")?,
-            auto_pad,
+            auto_pad: AutoPad::read(node)?,
             ceil: ceil && node.flag("ceil_mode", false)?,
         })
     }

@@ -115,7 +115,7 @@ fn float<E: Float, D: Backend<E>>(
         Kind::SumSquare => sum_square(cx, x, axes, keep),
         Kind::L2 => {
             let sum = sum_square(cx, x, axes, keep)?;
-            root(cx, &sum)
+            root(cx, Unary::Sqrt, &sum)
         }
         Kind::LogSum => {
             let sum = D::reduce(cx, Reduce::Sum, x, axes, keep)?;
@@ -135,15 +135,15 @@ fn sum_square<E: Float, D: Backend<E>>(
     D::reduce(cx, Reduce::Sum, &squares, axes, keep)
 }
 
-/// √x, whose gradient is 0 (not infinite) where x is 0.
-fn root<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+/// The root `op` of x, whose gradient is 0 (not infinite) where x is 0.
+pub fn root<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, op: Unary, x: &Tensor<E, D>) -> Result<Tensor<E, D>> {
     let zero = to_array(x)?.mapv(|x| x.is_zero());
     if !zero.iter().any(|&z| z) {
-        return D::unary(cx, Unary::Sqrt, x);
+        return D::unary(cx, op, x);
     }
     let (nought, unit) = (scalar(cx, 0.0)?, scalar(cx, 1.0)?);
     let safe = D::select(cx, &zero, &unit, x)?;
-    let root = D::unary(cx, Unary::Sqrt, &safe)?;
+    let root = D::unary(cx, op, &safe)?;
     D::select(cx, &zero, &nought, &root)
 }
 

@@ -1,5 +1,6 @@
 //! Operators that move elements without computing with them.
 
+pub mod center_crop_pad;
 pub mod concat;
 pub mod constant;
 pub mod expand;
@@ -9,9 +10,11 @@ pub mod identity;
 pub mod one_hot;
 pub mod pad;
 pub mod reshape;
+pub mod reverse_sequence;
 pub mod scatter;
 pub mod shape_of;
 pub mod slice;
+pub mod space_depth;
 pub mod split;
 pub mod squeeze;
 pub mod transpose;

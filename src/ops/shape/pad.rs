@@ -66,7 +66,8 @@ fn per_axis(pads: &[i64], axes: Option<&[i64]>, rank: usize) -> Result<Vec<[isiz
     Ok(result)
 }
 
-fn pad<E: Float, D: Backend<E>>(
+/// `x` with `pads[a]` = [before, after] elements added to axis `a`; an integer tensor's constant is `fill`, or 0.
+pub fn pad<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     x: &Value<E, D>,
     pads: &[[isize; 2]],

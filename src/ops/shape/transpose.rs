@@ -1,7 +1,8 @@
 //! Transpose-1/13 on: permutes axes, of any type; without `perm` it reverses them.
 
 use crate::{
-    engine::{Float, Value},
+    engine::{Context, Float, Value},
+    error::Result,
     kernels::Backend,
     ops::{Built, NodeContext, host, one, problem, shapes},
 };
@@ -17,9 +18,18 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         if perm.len() != rank || shapes::axes(&listed, rank).is_err() {
             return Err(problem(format!("{perm:?} is not a permutation of {rank} axes")));
         }
-        match x {
-            Value::Float(t) => D::permute(cx, t, &perm).map(Value::Float),
-            Value::Host(t) => host::rearrange(t, |i| Ok(i.permuted_axes(perm))).map(Value::Host),
-        }
+        permuted(cx, x, &perm)
     })
+}
+
+/// Axis `i` of the result is axis `perm[i]` of `x`; `perm` is a permutation of its axes.
+pub fn permuted<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Value<E, D>,
+    perm: &[usize],
+) -> Result<Value<E, D>> {
+    match x {
+        Value::Float(t) => D::permute(cx, t, perm).map(Value::Float),
+        Value::Host(t) => host::rearrange(t, |i| Ok(i.permuted_axes(perm))).map(Value::Host),
+    }
 }
