@@ -58,6 +58,7 @@ const FIRST: &[&str] = &[
     "CastLike",
     "CenterCropPad",
     "Clip",
+    "Col2Im",
     "Compress",
     "CumSum",
     "DFT",
