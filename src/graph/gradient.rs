@@ -59,6 +59,7 @@ const FIRST: &[&str] = &[
     "CastLike",
     "CenterCropPad",
     "Clip",
+    "Col2Im",
     "Compress",
     "CumProd",
     "CumSum",
