@@ -236,6 +236,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("ReduceSum", 7, (1, 2), 1, All, FAST, reduce::reduction::build),
         op("ReduceSumSquare", 7, (1, 2), 1, All, FAST, reduce::reduction::build),
         // shape
+        op("Compress", 9, (2, 2), 1, All, FAST, compress::build),
         op("Concat", 7, (1, MANY), 1, All, FAST, concat::build),
         op("Constant", 7, (0, 0), 1, All, SLOW, constant::constant),
         op("ConstantOfShape", 9, (1, 1), 1, Flat, SLOW, constant::of_shape),
@@ -245,6 +246,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Gather", 7, (2, 2), 1, All, FAST, gather::build),
         op("GatherElements", 11, (2, 2), 1, All, FAST, gather_elements::elements),
         op("GatherND", 11, (2, 2), 1, All, FAST, gather_elements::tuples),
+        op("NonZero", 9, (1, 1), 1, Flat, SLOW, non_zero::build),
         op("OneHot", 9, (3, 3), 1, Only(&[0]), SLOW, one_hot::build),
         op("Pad", 7, (1, 4), 1, Only(&[0]), FAST, pad::build),
         op("Reshape", 7, (2, 2), 1, All, FAST, reshape::reshape),
@@ -257,6 +259,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Split", 7, (1, 2), MANY, All, FAST, split::build),
         op("Squeeze", 7, (1, 2), 1, All, FAST, squeeze::squeeze),
         op("Tile", 7, (2, 2), 1, All, FAST, expand::tile),
+        op("TopK", 7, (1, 2), 2, All, FAST, top_k::build),
         op("Transpose", 7, (1, 1), 1, All, FAST, transpose::build),
         op("Trilu", 14, (1, 2), 1, All, FAST, trilu::build),
         op("Unsqueeze", 7, (1, 2), 1, All, FAST, squeeze::unsqueeze),

@@ -1,11 +1,13 @@
 //! Operators that move elements without computing with them.
 
+pub mod compress;
 pub mod concat;
 pub mod constant;
 pub mod expand;
 pub mod gather;
 pub mod gather_elements;
 pub mod identity;
+pub mod non_zero;
 pub mod one_hot;
 pub mod pad;
 pub mod reshape;
@@ -14,5 +16,6 @@ pub mod shape_of;
 pub mod slice;
 pub mod split;
 pub mod squeeze;
+pub mod top_k;
 pub mod transpose;
 pub mod trilu;
