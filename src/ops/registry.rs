@@ -1,7 +1,8 @@
 //! The operators, a line each.
 
 use super::{
-    Built, NodeContext, elementwise::*, logic::*, loss::*, math::*, nn::*, operator_name, problem, reduce, shape::*,
+    Built, NodeContext, elementwise::*, logic::*, loss::*, math::*, nn::*, operator_name, problem, recurrent::*,
+    reduce, shape::*,
 };
 use crate::{
     engine::Float,
@@ -222,6 +223,10 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("RMSNormalization", 23, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
         op("SimplifiedLayerNormalization", 7, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
         op("Softmax", 7, (1, 1), 1, All, FAST, softmax::build),
+        // recurrent
+        op("GRU", 7, (3, 6), 2, All, FAST, gru::build),
+        op("LSTM", 7, (3, 8), 3, All, FAST, lstm::build),
+        op("RNN", 7, (3, 6), 2, All, FAST, rnn::build),
         // reduce
         op("ArgMax", 7, (1, 1), 1, Flat, SLOW, reduce::arg::build),
         op("ArgMin", 7, (1, 1), 1, Flat, SLOW, reduce::arg::build),
