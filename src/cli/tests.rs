@@ -2,14 +2,17 @@
 
 use super::{args::Cli, config::ConfigFile, inspect::operators};
 use clap::CommandFactory;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
-const README: &str = include_str!("../../README.md");
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
 
-/// The first block of README.md in this language.
-fn block(language: &str) -> &'static str {
-    let (_, rest) = README.split_once(&format!("```{language}\n")).unwrap();
-    rest.split_once("```").unwrap().0
+/// What stands between two marks of the README.
+fn between(start: &str, end: &str) -> String {
+    let readme = readme();
+    let (_, rest) = readme.split_once(start).unwrap();
+    rest.split_once(end).unwrap().0.to_string()
 }
 
 /// Long flags of a command and its subcommands.
@@ -21,7 +24,8 @@ fn flags(command: &clap::Command) -> BTreeSet<String> {
 #[test]
 fn every_flag_of_the_readme_exists() {
     let known = flags(&Cli::command());
-    let words = README.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let readme = readme();
+    let words = readme.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     let named: BTreeSet<&str> = words
         .filter_map(|w| w.strip_prefix("--"))
         .filter(|w| w.starts_with(|c: char| c.is_ascii_lowercase()))
@@ -36,8 +40,8 @@ fn every_flag_of_the_readme_exists() {
 
 #[test]
 fn the_configuration_of_the_readme_is_one() {
-    let block = block("toml");
-    toml::from_str::<ConfigFile>(block).unwrap();
+    let block = between("```toml\n", "```");
+    toml::from_str::<ConfigFile>(&block).unwrap();
     // Keys that are shown as comments, `# key = value`, are keys, too.
     let shown: String = block
         .lines()
@@ -49,7 +53,6 @@ fn the_configuration_of_the_readme_is_one() {
 
 #[test]
 fn the_table_of_operators_is_what_the_program_prints() {
-    let (_, rest) = README.split_once("<!-- onnx-forget inspect --operators -->\n\n").unwrap();
-    let table = rest.split_once("\n</details>").unwrap().0;
+    let table = between("<!-- onnx-forget inspect --operators -->\n\n", "\n</details>");
     assert_eq!(table, operators(), "put what `onnx-forget inspect --operators` prints into README.md");
 }

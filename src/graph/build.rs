@@ -4,7 +4,7 @@ mod convert;
 mod function;
 mod scope;
 
-use super::{Attr, Graph, Initializer, Node, ValueId, order};
+use super::{Attr, Graph, Initializer, Node, ValueId, order, unroll};
 use crate::{
     error::{Error, Result},
     onnx::{
@@ -32,8 +32,8 @@ const MAX_INLINED: usize = 500_000;
 /// Elements of attributes that inlining may copy.
 const MAX_COPIED: usize = 1 << 24;
 
-/// The model of `file` as a graph: functions inlined, nodes in order of execution, each with the version of its operator
-/// set, `Constant` nodes among the initializers.
+/// The model of `file` as a graph: functions inlined, control flow that is decided written out, nodes in order of
+/// execution, each with the version of its operator set, `Constant` nodes among the initializers.
 ///
 /// # Errors
 /// [`Error::Malformed`] and [`Error::Node`] name the place: undefined or doubly defined values, cycles, unknown or too
@@ -71,6 +71,7 @@ pub(crate) fn build_model(
     graph.trained_names = trained_names(model);
     let mut scope = Scope::main(&opsets);
     builder.graph(&mut graph, proto, &mut scope)?;
+    unroll::control_flow(&mut graph)?;
     Ok(graph)
 }
 

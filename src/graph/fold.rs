@@ -12,19 +12,34 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Results larger than this are not computed here: shapes and bounds are small, weights stay what they are.
 const MAX_ELEMENTS: usize = 1 << 16;
 
+/// Values with their tensors.
+pub type Known = BTreeMap<ValueId, Arc<HostTensor>>;
+
 /// The stored tensors, and what Identity, Cast, Unsqueeze, Squeeze, Reshape and Concat make of them.
-pub fn constants(graph: &Graph) -> BTreeMap<ValueId, Arc<HostTensor>> {
-    let mut known: BTreeMap<ValueId, Arc<HostTensor>> =
-        graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))).collect();
-    for node in graph.nodes.iter().filter(|node| node.domain.is_empty()) {
-        let inputs: Option<Vec<Arc<HostTensor>>> =
-            node.inputs.iter().map(|input| known.get(input.as_ref()?).cloned()).collect();
-        let (Some(inputs), [Some(output)]) = (inputs, node.outputs.as_slice()) else { continue };
-        if let Some(result) = evaluate(node, &inputs) {
-            known.insert(*output, result);
-        }
+pub fn constants(graph: &Graph) -> Known {
+    constants_given(graph, Known::new())
+}
+
+/// The same where some inputs are known.
+pub(super) fn constants_given(graph: &Graph, mut known: Known) -> Known {
+    known.extend(graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))));
+    for node in &graph.nodes {
+        learn(node, &mut known);
     }
     known
+}
+
+/// Adds the node's result, if its inputs are known; hands back how many elements were made.
+pub(super) fn learn(node: &Node, known: &mut Known) -> usize {
+    let inputs: Option<Vec<Arc<HostTensor>>> =
+        node.inputs.iter().map(|input| known.get(input.as_ref()?).cloned()).collect();
+    let (true, Some(inputs), [Some(output)]) = (node.domain.is_empty(), inputs, node.outputs.as_slice()) else {
+        return 0;
+    };
+    let Some(result) = evaluate(node, &inputs) else { return 0 };
+    let made = if inputs.iter().any(|input| Arc::ptr_eq(input, &result)) { 0 } else { result.len() };
+    known.insert(*output, result);
+    made
 }
 
 /// The node's result, if it is one of the operators above and its inputs make sense; mistakes are for the operator

@@ -16,6 +16,7 @@ pub mod scale;
 mod testing;
 pub mod trainable;
 pub mod training;
+mod unroll;
 
 pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};
 pub use links::Links;

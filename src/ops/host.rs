@@ -8,6 +8,7 @@ use crate::{
 };
 use ndarray::{ArrayD, IxDyn};
 use num_traits::{AsPrimitive, PrimInt, WrappingAdd, WrappingMul, WrappingSub};
+use std::cmp::Ordering;
 
 /// An integer element type.
 pub trait Integer:
@@ -64,6 +65,12 @@ pub fn map<T: Element, U: Element>(a: &ArrayD<T>, f: impl Fn(T) -> U) -> HostTen
 /// Two tensors of the same element type: the second as an array of the first's type.
 pub fn same<T: Element>(b: &HostTensor) -> Result<&ArrayD<T>> {
     T::array(b).ok_or_else(|| problem(format!("inputs of types {} and {}", T::DTYPE, b.dtype())))
+}
+
+/// The order of two numbers; NaN counts as larger than any other.
+pub fn order<T: PartialOrd>(a: &T, b: &T) -> Ordering {
+    let nan = |x: &T| x.partial_cmp(x).is_none();
+    a.partial_cmp(b).unwrap_or_else(|| nan(a).cmp(&nan(b)))
 }
 
 /// An arithmetic function of two integers.

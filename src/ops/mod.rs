@@ -24,6 +24,7 @@ mod logic;
 mod loss;
 mod math;
 mod nn;
+mod recurrent;
 mod reduce;
 mod shape;
 

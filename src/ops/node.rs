@@ -108,6 +108,11 @@ impl<'a> NodeContext<'a> {
         Ok(value.unwrap_or(default))
     }
 
+    /// A `STRINGS` attribute.
+    pub fn strings(&self, name: &'static str) -> Result<Option<&'a [String]>> {
+        self.attr(name, "a list of strings", |a| if let Attr::Strings(x) = a { Some(x.as_slice()) } else { None })
+    }
+
     /// An `INTS` attribute.
     pub fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>> {
         self.attr(name, "a list of integers", |a| if let Attr::Ints(x) = a { Some(x.clone()) } else { None })

@@ -2,7 +2,7 @@
 
 use super::{
     Built, NodeContext, attention::*, elementwise::*, legacy::aligned, logic::*, loss::*, math::*, nn::*,
-    operator_name, problem, reduce, shape::*,
+    operator_name, problem, recurrent::*, reduce, shape::*,
 };
 use crate::{
     engine::Float,
@@ -209,7 +209,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("IsNaN", 9, (1, 1), 1, Flat, SLOW, special::is_nan),
         op("Less", 6, (2, 2), 1, Flat, SLOW, |n| aligned(n, compare::build)),
         op("LessOrEqual", 12, (2, 2), 1, Flat, SLOW, compare::build),
-        op("Not", 6, (1, 1), 1, Flat, SLOW, boolean::not),
+        op("Not", 1, (1, 1), 1, Flat, SLOW, boolean::not),
         op("Or", 6, (2, 2), 1, Flat, SLOW, |n| aligned(n, boolean::pair)),
         op("Xor", 6, (2, 2), 1, Flat, SLOW, |n| aligned(n, boolean::pair)),
         // loss
@@ -228,7 +228,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("BatchNormalization", 6, (5, 5), 5, Only(&[0, 1, 2]), FAST, batch_norm::build),
         op("Col2Im", 18, (3, 3), 1, All, FAST, col2im::build),
         op("Conv", 6, (2, 3), 1, All, FAST, conv::build),
-        op("ConvTranspose", 7, (2, 3), 1, All, FAST, conv_transpose::build),
+        op("ConvTranspose", 6, (2, 3), 1, All, FAST, conv_transpose::build),
         op("Dropout", 6, (1, 3), 2, Only(&[0]), FAST, dropout::build),
         op("GlobalAveragePool", 6, (1, 1), 1, All, FAST, pool::global),
         op("GlobalLpPool", 7, (1, 1), 1, All, FAST, lp_pool::global),
@@ -250,6 +250,10 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("SimplifiedLayerNormalization", 7, (2, 2), 1, All, FAST, layer_norm::root_mean_square),
         op("Softmax", 6, (1, 1), 1, All, FAST, softmax::build),
         op("Upsample", 7, (1, 2), 1, Only(&[0]), FAST, resize::upsample).until(9),
+        // recurrent
+        op("GRU", 7, (3, 6), 2, All, FAST, gru::build),
+        op("LSTM", 7, (3, 8), 3, All, FAST, lstm::build),
+        op("RNN", 7, (3, 6), 2, All, FAST, rnn::build),
         // reduce
         op("ArgMax", 6, (1, 1), 1, Flat, SLOW, reduce::arg::build),
         op("ArgMin", 6, (1, 1), 1, Flat, SLOW, reduce::arg::build),
@@ -264,6 +268,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("ReduceSum", 6, (1, 2), 1, All, FAST, reduce::reduction::build),
         op("ReduceSumSquare", 6, (1, 2), 1, All, FAST, reduce::reduction::build),
         // shape
+        op("Compress", 9, (2, 2), 1, All, FAST, compress::build),
         op("CenterCropPad", 18, (2, 2), 1, All, FAST, center_crop_pad::build),
         op("Concat", 6, (1, MANY), 1, All, FAST, concat::build),
         op("Constant", 6, (0, 0), 1, All, SLOW, constant::constant),
@@ -275,6 +280,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Gather", 6, (2, 2), 1, All, FAST, gather::build),
         op("GatherElements", 11, (2, 2), 1, All, FAST, gather_elements::elements),
         op("GatherND", 11, (2, 2), 1, All, FAST, gather_elements::tuples),
+        op("NonZero", 9, (1, 1), 1, Flat, SLOW, non_zero::build),
         op("OneHot", 9, (3, 3), 1, Only(&[0]), SLOW, one_hot::build),
         op("Pad", 6, (1, 4), 1, Only(&[0]), FAST, pad::build),
         op("Reshape", 6, (2, 2), 1, All, FAST, reshape::reshape),
@@ -289,6 +295,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Split", 6, (1, 2), MANY, All, FAST, split::build),
         op("Squeeze", 6, (1, 2), 1, All, FAST, squeeze::squeeze),
         op("Tile", 6, (2, 2), 1, All, FAST, expand::tile),
+        op("TopK", 7, (1, 2), 2, All, FAST, top_k::build),
         op("Transpose", 6, (1, 1), 1, All, FAST, transpose::build),
         op("Trilu", 14, (1, 2), 1, All, FAST, trilu::build),
         op("Unsqueeze", 6, (1, 2), 1, All, FAST, squeeze::unsqueeze),

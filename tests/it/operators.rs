@@ -16,7 +16,7 @@ fn stored() -> Vec<Case> {
 fn agree_with_onnxruntime(kernels: KernelChoice) {
     let folder = tempfile::tempdir().unwrap();
     let (cases, mut failures) = (stored(), Vec::new());
-    assert!(cases.len() > 2900, "{} cases", cases.len());
+    assert!(cases.len() > 3300, "{} cases", cases.len());
     for case in &cases {
         match check(case, kernels, F32, folder.path()) {
             Err(e) => failures.push(format!("{}: {e}", case.name)),

@@ -1,7 +1,7 @@
-//! Add-7/13/14, Sub-7/13/14, Mul-7/13/14, Div-7/13/14, Mod-10/13, PRelu-7/9/16: a formula of two elements, broadcast.
+//! Add-7/13/14, Sub-7/13/14, Mul-7/13/14, Div-7/13/14, Mod-10/13/28, PRelu-7/9/16: a formula of two elements, broadcast.
 //!
 //! Floats or integers, both of one type. Integers wrap; an integer divided by zero is an error. Mod has no gradient; on floats it asks
-//! for `fmod = 1`, as the specification does. PRelu's slope broadcasts to x only.
+//! for `fmod = 1` until version 28, as the specification does. PRelu's slope broadcasts to x only.
 
 use crate::{
     engine::{Context, Float, Tensor, Value},
@@ -14,9 +14,6 @@ use crate::{
         one, problem, shapes,
     },
 };
-
-/// From this version on, Mod without `fmod` also takes floats.
-const FLOAT_MOD: i64 = 28;
 
 /// Kernel and integer form of each operator.
 const TABLE: &[(&str, Binary, IntBinary)] = &[
@@ -93,25 +90,41 @@ pub fn prelu<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
 /// Mod: the remainder.
 pub fn modulo<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let fmod = node.flag("fmod", false)?;
-    let floored = node.opset() >= FLOAT_MOD;
     let integer = if fmod { IntBinary::Fmod } else { IntBinary::Mod };
+    let floored = node.opset() >= 28;
     one(move |cx, inputs: &Inputs<'_, E, D>| match (inputs.value(0)?, inputs.value(1)?) {
         (Value::Float(a), Value::Float(b)) if fmod || floored => {
-            let rest = |&a: &E, &b: &E| {
-                let rest = a % b;
-                // The divisor's sign, as NumPy's `mod`; a remainder of 0 has it, too.
-                let zero = E::of(0.0);
-                Ok(match () {
-                    () if fmod || rest.is_nan() => rest,
-                    () if rest == zero => zero.copysign(b),
-                    () if (rest < zero) != (b < zero) => rest + b,
-                    () => rest,
-                })
-            };
+            let rest = |&a: &E, &b: &E| Ok(if fmod { a % b } else { E::of(modulus(a.f64(), b.f64())) });
             value(cx, E::wrap(host::zip(&to_array(a)?, &to_array(b)?, rest)?))
         }
         (Value::Float(_), Value::Float(_)) => Err(problem("floats need fmod = 1")),
         (Value::Host(a), Value::Host(b)) => Ok(host::arithmetic(integer, a, b)?.into()),
         _ => Err(problem("inputs of a float and an integer type")),
     })
+}
+
+/// The remainder with the sign of the divisor, zeros included.
+fn modulus(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    match rest {
+        0.0 => rest.copysign(b),
+        _ if (rest < 0.0) != (b < 0.0) => rest + b,
+        _ => rest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::modulus;
+
+    #[test]
+    fn remainders_of_floats_take_the_divisors_sign() {
+        let inf = f64::INFINITY;
+        let cases = [(7.0, -3.0, -2.0), (-7.0, 3.0, 2.0), (5.0, 8.0, 5.0), (-3.0, inf, inf), (-1.0, -inf, -1.0)];
+        for (a, b, rest) in cases {
+            assert_eq!(modulus(a, b), rest, "{a} mod {b}");
+        }
+        assert!(modulus(0.0, -2.0).is_sign_negative() && modulus(-0.0, 2.0).is_sign_positive());
+        assert!(modulus(1.0, 0.0).is_nan() && modulus(inf, 2.0).is_nan() && modulus(1.0, f64::NAN).is_nan());
+    }
 }

@@ -1,18 +1,30 @@
-//! MatMul-1/9/13, FusedMatMul (com.microsoft): the matrix product as NumPy's `matmul`, of floats.
+//! MatMul-1/9/13, FusedMatMul (com.microsoft): the matrix product as NumPy's `matmul`, of floats; MatMul also of integers,
+//! which wrap.
 //!
 //! FusedMatMul scales by `alpha` and transposes the last two axes (`transA`, `transB`); `transBatchA` and `transBatchB`
-//! are refused. Integer matrices are refused.
+//! are refused.
 
 use crate::{
-    engine::{Context, Float, Tensor},
+    engine::{Context, Float, Tensor, Value},
     error::Result,
     kernels::Backend,
-    ops::{Built, NodeContext, common::scaled, one, problem, shapes},
+    ops::{
+        Built, NodeContext,
+        common::scaled,
+        host::{self, Integer, each_int},
+        one, problem, shapes,
+    },
+    tensor::HostTensor,
 };
+use ndarray::{ArrayD, Axis, IxDyn};
 
 /// MatMul.
 pub fn build<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
-    one(|cx, x| matmul(cx, x.float(0)?, x.float(1)?, false, false))
+    one(|cx, x| match (x.value(0)?, x.value(1)?) {
+        (Value::Float(a), Value::Float(b)) => matmul(cx, a, b, false, false).map(Value::Float),
+        (Value::Host(a), Value::Host(b)) => integer(a, b).map(Value::Host),
+        _ => Err(problem("matrices of a float and an integer type")),
+    })
 }
 
 /// FusedMatMul.
@@ -55,4 +67,45 @@ pub fn matmul<E: Float, D: Backend<E>>(
         dims.remove(dims.len() - if column { 1 } else { 2 });
     }
     product.reshaped(dims)
+}
+
+/// The product of integer matrices: rows of A and columns of B stand against each other, as in broadcasting, and what they
+/// share is the last axis.
+fn integer(a: &HostTensor, b: &HostTensor) -> Result<HostTensor> {
+    fn go<T: Integer>(a: &ArrayD<T>, b: &HostTensor) -> Result<HostTensor> {
+        let b = host::same::<T>(b)?;
+        let (row, column) = (a.ndim() == 1, b.ndim() == 1);
+        let misfit = || problem(format!("matrices of shapes {:?} and {:?} do not fit", a.shape(), b.shape()));
+        if a.ndim() == 0 || b.ndim() == 0 {
+            return Err(misfit());
+        }
+        // (…, rows, 1, shared) and (…, 1, columns, shared)
+        let mut x = if row { a.view().insert_axis(Axis(0)) } else { a.view() };
+        x = x.clone().insert_axis(Axis(x.ndim() - 1));
+        let mut y = if column { b.view().insert_axis(Axis(1)) } else { b.view() };
+        let last = y.ndim() - 1;
+        y.swap_axes(last - 1, last);
+        y = y.insert_axis(Axis(last - 1));
+        let shared = x.shape().last().copied().unwrap_or_default();
+        if y.shape().last() != Some(&shared) {
+            return Err(misfit());
+        }
+        let dims = shapes::broadcast(x.shape(), y.shape())?;
+        let (Some(x), Some(y)) = (x.broadcast(IxDyn(&dims)), y.broadcast(IxDyn(&dims))) else { return Err(misfit()) };
+        let sum = |(x, y): (ndarray::ArrayView1<'_, T>, ndarray::ArrayView1<'_, T>)| {
+            x.iter().zip(y).fold(T::zero(), |sum, (x, y)| sum.wrapping_add(&x.wrapping_mul(y)))
+        };
+        let axis = Axis(dims.len() - 1);
+        let values: Vec<T> = x.lanes(axis).into_iter().zip(y.lanes(axis)).map(sum).collect();
+        let mut dims = dims;
+        dims.pop();
+        if column {
+            dims.pop();
+        }
+        if row {
+            dims.remove(dims.len() - if column { 1 } else { 2 });
+        }
+        host::array(&dims, values).map(T::wrap)
+    }
+    each_int!(a, a => go(a, b), other => Err(problem(format!("a product of {} matrices", other.dtype()))))
 }

@@ -57,7 +57,7 @@ impl Layer {
     ) -> Result<Tensor<E, D>> {
         let g = self.groups;
         let misfit = || problem(format!("x of shape {:?} does not fit w of {:?} in {g} groups", x.dims(), w.dims()));
-        let (input, kernel) = (spatial(x)?, spatial(w)?);
+        let (input, kernel) = (spatial(x.dims())?, spatial(w.dims())?);
         let (&[n, c, ..], &[depth, per_group, ..]) = (x.dims(), w.dims()) else { return Err(misfit()) };
         if input.len() != kernel.len() || c != depth || c % g != 0 || kernel.contains(&0) {
             return Err(misfit());

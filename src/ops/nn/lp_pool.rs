@@ -34,7 +34,7 @@ pub fn global<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let p = exponent(node)?;
     one(move |cx, inputs| {
         let x = inputs.float(0)?;
-        spatial(x)?;
+        spatial(x.dims())?;
         let axes: Vec<usize> = (2..x.rank()).collect();
         let powers = power(cx, x, p)?;
         let sums = D::reduce(cx, Reduce::Sum, &powers, &axes, true)?;
@@ -62,10 +62,10 @@ fn window_sums<E: Float, D: Backend<E>>(
     x: &Tensor<E, D>,
     window: &Window,
 ) -> Result<Tensor<E, D>> {
-    let placed = window.place(spatial(x)?, None)?;
+    let placed = window.place(spatial(x.dims())?, None)?;
     let axes = placed.kernel.iter().zip(&placed.dilations).zip(placed.strides.iter().zip(&placed.output));
     let mut pads = vec![[0, 0]; 2];
-    for ((((&k, &dilation), (&stride, &output)), &[before, _]), &n) in axes.zip(&placed.pads).zip(spatial(x)?) {
+    for ((((&k, &dilation), (&stride, &output)), &[before, _]), &n) in axes.zip(&placed.pads).zip(spatial(x.dims())?) {
         let reach = output.checked_sub(1).and_then(|o| o.checked_mul(stride));
         let reach = reach.and_then(|r| r.checked_add((k - 1).checked_mul(dilation)?)?.checked_add(1));
         let reach = reach.and_then(|r| isize::try_from(r).ok()).ok_or_else(|| problem("the window is too large"))?;

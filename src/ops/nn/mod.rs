@@ -12,6 +12,7 @@ pub mod group_norm;
 pub mod layer_norm;
 pub mod local_norm;
 pub mod lp_pool;
+pub mod max_pool;
 pub mod max_unpool;
 pub mod pool;
 pub mod resample;

@@ -1,29 +1,41 @@
-//! MaxPool-1/8/10/11/12/22, AveragePool-7/10/11/19/22, GlobalAveragePool-1/22, GlobalMaxPool-1/22, of floats (N, C, …).
+//! MaxPool-1/8/10/11/12/22, AveragePool-7/10/11/19/22, GlobalAveragePool-1/22, GlobalMaxPool-1/22, of floats (N, C, …);
+//! MaxPool also of integers (12 on).
 //!
 //! `ceil_mode` from 10 on (a window that would start in the padding is dropped, as in onnxruntime); dilations in MaxPool from 10, in AveragePool from 19 on.
-//! MaxPool's Indices output and `storage_order` are refused. Where several elements are largest, the first gets the gradient.
+//! Where several elements are largest, the first gets the gradient and its place is in Indices; a window of padding alone has −1 there.
+//! Indices beside negative pads are refused.
 
-use super::window::Window;
+use super::{max_pool, window::Window};
 use crate::{
-    engine::{Context, Float, Tensor},
+    engine::{Context, Float, Tensor, Value},
     error::Result,
     kernels::{Backend, PadMode, PoolSpec, Reduce},
-    ops::{Built, NodeContext, one, problem},
+    ops::{Built, NodeContext, common::to_array, host::each_int, many, one, problem},
 };
 
 /// MaxPool.
 pub fn max<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
-    if node.wants(1) {
-        return Err(problem("the Indices output is not supported"));
-    }
-    // Only the Indices depend on it.
-    node.ignore(&["storage_order"]);
     let (dilations, ceil) = (node.opset() >= 10, node.opset() >= 10);
+    let columns_first = node.flag("storage_order", false)?;
     let window = Window::read(node, dilations, ceil)?;
     window.kernel()?;
-    one(move |cx, inputs| {
-        let (x, spec) = place(cx, inputs.float(0)?, &window, false, f64::NEG_INFINITY)?;
-        D::max_pool(cx, &x, &spec)
+    let indices = node.wants(1);
+    many(move |cx, inputs| match inputs.value(0)? {
+        Value::Float(x) => {
+            let (cut, spec) = place(cx, x, &window, false, f64::NEG_INFINITY)?;
+            let mut outputs = vec![D::max_pool(cx, &cut, &spec)?.into()];
+            if indices {
+                let places = max_pool::places(&to_array(x)?, &window)?;
+                outputs.push(max_pool::indices(&places, x.dims(), columns_first).into());
+            }
+            Ok(outputs)
+        }
+        Value::Host(x) => {
+            let places =
+                each_int!(x, a => max_pool::places(a, &window)?, _other => return Err(problem("not a number")));
+            let y = max_pool::pick(x, &places)?;
+            Ok(vec![y.into(), max_pool::indices(&places, x.dims(), columns_first).into()])
+        }
     })
 }
 
@@ -45,7 +57,7 @@ fn place<E: Float, D: Backend<E>>(
     count_include_pad: bool,
     fill: f64,
 ) -> Result<(Tensor<E, D>, PoolSpec)> {
-    let placed = window.place(spatial(x)?, None)?;
+    let placed = window.place(spatial(x.dims())?, None)?;
     let (pads, cut) = placed.split_pads();
     let x = match cut {
         None => x.clone(),
@@ -65,9 +77,9 @@ fn place<E: Float, D: Backend<E>>(
     Ok((x, spec))
 }
 
-/// The spatial extents of x (N, C, …), at least one.
-pub fn spatial<E: Float, D: Backend<E>>(x: &Tensor<E, D>) -> Result<&[usize]> {
-    match x.dims() {
+/// The extents behind N and C.
+pub fn spatial(dims: &[usize]) -> Result<&[usize]> {
+    match dims {
         [_, _, spatial @ ..] if !spatial.is_empty() => Ok(spatial),
         dims => Err(problem(format!("x has shape {dims:?}, not (N, C, …)"))),
     }
@@ -78,7 +90,7 @@ pub fn global<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let op = if node.node().op_type == "GlobalMaxPool" { Reduce::Max } else { Reduce::Mean };
     one(move |cx, inputs| {
         let x = inputs.float(0)?;
-        spatial(x)?;
+        spatial(x.dims())?;
         let axes: Vec<usize> = (2..x.rank()).collect();
         D::reduce(cx, op, x, &axes, true)
     })

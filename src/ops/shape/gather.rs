@@ -24,7 +24,8 @@ pub fn features<E: Float, D: Backend<E>>(_: &NodeContext<'_>) -> Built<E, D> {
     })
 }
 
-fn slices<E: Float, D: Backend<E>>(
+/// The slices of `axis` at `indices`, which have `index_dims`.
+pub fn slices<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     x: &Value<E, D>,
     axis: i64,

@@ -1,0 +1,187 @@
+//! Nodes, values and stored tensors that stand for a node of control flow.
+
+use super::Unroller;
+use crate::{
+    error::{Error, Result},
+    graph::{Attr, Graph, Initializer, Node, ValueId, ValueInfo},
+    tensor::HostTensor,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Nodes, values and elements that may be made, so that a small file cannot fill the memory.
+const MOST: usize = 1 << 18;
+
+/// What a copy of `node` counts for.
+fn weight(node: &Node) -> usize {
+    let attr = |attr: &Attr| match attr {
+        Attr::Ints(list) => list.len(),
+        Attr::Floats(list) => list.len(),
+        Attr::String(text) => text.len() / 64,
+        Attr::Strings(list) => list.iter().map(|text| 1 + text.len() / 64).sum(),
+        Attr::Graph(body) => {
+            let values = body.values.iter().map(|info| 1 + info.name.len() / 32 + info.metadata.len());
+            body.nodes.iter().map(weight).chain(values).sum()
+        }
+        _ => 1,
+    };
+    1 + node.name.len() / 64 + node.inputs.len() + node.outputs.len() + node.attrs.values().map(attr).sum::<usize>()
+}
+
+impl Unroller<'_> {
+    /// Counts what `node` makes.
+    pub(super) fn spend(&mut self, node: &Node, made: usize) -> Result<()> {
+        self.spent = self.spent.saturating_add(made);
+        match self.spent > MOST {
+            true => Err(node.error(format!(
+                "writing out the steps of loops makes more than {MOST} nodes and values; export the model with fewer steps"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// A value of this name, or one like it.
+    pub(super) fn value(&mut self, mut name: String, like: Option<&ValueInfo>) -> ValueId {
+        let id = ValueId(self.graph.values.len());
+        while self.graph.by_name.contains_key(&name) {
+            name += &format!("'{}", id.0);
+        }
+        self.graph.by_name.insert(name.clone(), id);
+        let ty = like.and_then(|info| info.ty.clone());
+        self.graph.values.push(ValueInfo { name, ty, metadata: BTreeMap::new() });
+        id
+    }
+
+    /// A stored tensor that no file holds.
+    pub(super) fn constant(&mut self, name: String, tensor: HostTensor) -> ValueId {
+        let value = self.value(name, None);
+        self.hold(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+        value
+    }
+
+    fn hold(&mut self, value: ValueId, stored: Initializer) {
+        self.known.insert(value, Arc::clone(&stored.tensor));
+        self.graph.initializers.insert(value, stored);
+    }
+
+    /// Adds a node of the default domain with one attribute at most.
+    pub(super) fn node(
+        &mut self,
+        of: &Node,
+        op: &str,
+        inputs: Vec<ValueId>,
+        outputs: Vec<ValueId>,
+        attr: Option<(&str, Attr)>,
+    ) -> Result<()> {
+        self.spend(of, 2 + inputs.len() + outputs.len())?;
+        self.made.push(Node {
+            name: format!("{}/{op} {}", of.name, self.made.len()),
+            domain: String::new(),
+            op_type: op.into(),
+            opset: of.opset,
+            inputs: inputs.into_iter().map(Some).collect(),
+            outputs: outputs.into_iter().map(Some).collect(),
+            attrs: attr.into_iter().map(|(name, attr)| (name.to_string(), attr)).collect(),
+        });
+        Ok(())
+    }
+
+    /// Makes `results` the outputs of `node`.
+    pub(super) fn bind(&mut self, node: &Node, results: &[ValueId]) -> Result<()> {
+        for (&output, &result) in node.outputs.iter().zip(results) {
+            if let Some(output) = output {
+                self.node(node, "Identity", vec![result], vec![output], None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `x` with `axis` put in or taken out by `op`.
+    pub(super) fn with_axis(&mut self, node: &Node, op: &str, x: ValueId, axis: i64) -> Result<ValueId> {
+        let y = self.value(format!("{}/{op}", node.name), None);
+        if node.opset < 13 {
+            self.node(node, op, vec![x], vec![y], Some(("axes", Attr::Ints(vec![axis]))))?;
+        } else {
+            let axes = self.constant(format!("{}/axes", node.name), HostTensor::vector(vec![axis]));
+            self.node(node, op, vec![x, axes], vec![y], None)?;
+        }
+        Ok(y)
+    }
+
+    /// The tensors in a row along a new axis.
+    pub(super) fn stack(&mut self, node: &Node, parts: &[ValueId], axis: i64) -> Result<ValueId> {
+        let rows =
+            parts.iter().map(|&part| self.with_axis(node, "Unsqueeze", part, axis)).collect::<Result<Vec<_>>>()?;
+        let all = self.value(format!("{}/Concat", node.name), None);
+        self.node(node, "Concat", rows, vec![all], Some(("axis", Attr::Int(axis))))?;
+        Ok(all)
+    }
+
+    /// Moves the tensors that `body` stores into the graph: one of each, however often the body runs.
+    pub(super) fn stored(&mut self, node: &Node, body: &Graph) -> Result<HashMap<ValueId, ValueId>> {
+        let mut moved = HashMap::new();
+        for &inner in body.initializers.keys().chain(body.opaque.keys()) {
+            self.spend(node, 1 + (node.name.len() + body.name(inner).len()) / 64)?;
+            let value = self.value(format!("{}/{}", node.name, body.name(inner)), body.values.get(inner.0));
+            moved.insert(inner, value);
+            if let Some(stored) = body.initializers.get(&inner) {
+                self.hold(value, stored.clone());
+            }
+            if let Some(kind) = body.opaque.get(&inner) {
+                self.graph.opaque.insert(value, kind.clone());
+            }
+            if body.constant_nodes.contains(&inner) {
+                self.graph.constant_nodes.insert(value);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Adds the nodes of `body`, whose inputs are `given`, and hands back its outputs. `prefix` stands before all names.
+    pub(super) fn copy(
+        &mut self,
+        node: &Node,
+        body: &Graph,
+        stored: &HashMap<ValueId, ValueId>,
+        prefix: &str,
+        given: &[ValueId],
+    ) -> Result<Vec<ValueId>> {
+        let outside = given.iter().chain(&body.captured).copied();
+        let mut moved: HashMap<ValueId, ValueId> = body.inputs.iter().copied().zip(outside).collect();
+        for inner in &body.nodes {
+            let names = (prefix.len() + inner.name.len()) / 64;
+            self.spend(node, 1 + weight(inner) + names)?;
+            for &output in inner.outputs.iter().flatten() {
+                let like = body.values.get(output.0);
+                let extents = like.and_then(|info| info.ty.as_ref()?.dims.as_ref()).map_or(0, Vec::len);
+                let name = body.name(output);
+                self.spend(node, 1 + extents + (prefix.len() + name.len()) / 64)?;
+                let value = self.value(format!("{prefix}/{name}"), like);
+                moved.insert(output, value);
+            }
+            let outer = |value: ValueId| {
+                let found = moved.get(&value).or_else(|| stored.get(&value)).copied();
+                found.ok_or_else(|| Error::Internal(format!("{}: `{}` has no origin", inner.name, body.name(value))))
+            };
+            let list =
+                |values: &[Option<ValueId>]| values.iter().map(|v| v.map(outer).transpose()).collect::<Result<_>>();
+            let mut copy = inner.clone();
+            copy.name = format!("{prefix}/{}", inner.name);
+            copy.inputs = list(&inner.inputs)?;
+            copy.outputs = list(&inner.outputs)?;
+            for attr in copy.attrs.values_mut() {
+                if let Attr::Graph(nested) = attr {
+                    let mut own = Graph::clone(nested);
+                    own.captured = nested.captured.iter().map(|&v| outer(v)).collect::<Result<_>>()?;
+                    *nested = Arc::new(own);
+                }
+            }
+            self.made.push(copy);
+        }
+        let output = |value: &ValueId| moved.get(value).or_else(|| stored.get(value)).copied();
+        let outputs: Option<Vec<ValueId>> = body.outputs.iter().map(output).collect();
+        outputs.ok_or_else(|| node.error("an output of its body is not defined"))
+    }
+}
