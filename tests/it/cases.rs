@@ -22,6 +22,8 @@ pub struct Case {
     pub model: Vec<u8>,
     pub inputs: BTreeMap<String, HostTensor>,
     pub outputs: BTreeMap<String, HostTensor>,
+    /// The gradient that comes into an output, and what has to arrive at inputs.
+    pub gradients: BTreeMap<String, HostTensor>,
     /// Kinds of values among inputs and outputs that are no tensors of numbers or booleans.
     pub foreign: Vec<String>,
 }
@@ -72,13 +74,18 @@ pub fn cases(path: &str) -> Vec<Case> {
                     model: data.value(row).to_vec(),
                     inputs: BTreeMap::new(),
                     outputs: BTreeMap::new(),
+                    gradients: BTreeMap::new(),
                     foreign: Vec::new(),
                 });
                 continue;
             }
             let last = cases.last_mut().unwrap();
             assert_eq!(last.name, case.value(row));
-            let tensors = if kind.value(row) == "input" { &mut last.inputs } else { &mut last.outputs };
+            let tensors = match kind.value(row) {
+                "input" => &mut last.inputs,
+                "output" => &mut last.outputs,
+                _ => &mut last.gradients,
+            };
             match tensor(dtype.value(row), dims.value(row), data.value(row)) {
                 Some(tensor) => _ = tensors.insert(name.value(row).into(), tensor),
                 None => last.foreign.push(dtype.value(row).into()),

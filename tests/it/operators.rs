@@ -1,6 +1,7 @@
 //! Every operator against onnxruntime, over its versions and attributes: `fixtures/operators` says how the cases are made.
 
 mod gradients;
+mod kinks;
 
 use crate::cases::{Case, Level, cases, check, graph_of};
 use onnx_forget::{engine::KernelChoice, ops};

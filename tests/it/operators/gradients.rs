@@ -69,7 +69,7 @@ fn value(graph: &mut Graph, name: &str) -> ValueId {
 }
 
 /// Makes the float inputs initializers and flattens output `o0` to one row; `None` if nothing is differentiable.
-fn trainable(case: &Case, folder: &Path) -> Option<(Graph, Vec<Decision>, LossPlan)> {
+pub fn trainable(case: &Case, folder: &Path) -> Option<(Graph, Vec<Decision>, LossPlan)> {
     let mut graph = graph_of(case, folder).unwrap();
     let output = case.outputs.get("o0").filter(|o| o.dtype().is_float() && !o.is_empty())?;
     if graph.nodes.is_empty() || output.to_f64().iter().any(|x| !x.is_finite()) {
