@@ -69,6 +69,7 @@ fn inspect_takes_the_checkpoint_beside_the_model() {
     // Here four tensors are frozen, though they are weights by their role.
     let found = inspect("mse/eval_model.onnx");
     assert_eq!((trained(&found), &found["loss"]["kind"]), (vec!["out.bias", "out.weight"], &"mse".into()));
+    assert_eq!(inspect("bce/eval_model.onnx")["loss"]["kind"], "bce");
 }
 
 #[test]
@@ -92,6 +93,7 @@ fn outputs_and_gradients_are_onnxruntime_s() {
         "cnn/eval_model.onnx",
         "cnn/training_model.onnx",
         "mse/eval_model.onnx",
+        "bce/eval_model.onnx",
     ] {
         let mut command = program();
         command.arg("verify").arg(fixture(model)).args(["--dim", "batch=8", "--format", "json"]);
