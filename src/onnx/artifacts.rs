@@ -65,7 +65,8 @@ fn is_training(graph: &GraphProto) -> bool {
     graph.input.iter().any(|input| input.name().ends_with(BUFFER))
 }
 
-/// Inputs of fixed shape, without a stored value, that stand where only parameters do.
+/// Inputs of fixed shape, without a stored value, that stand where only parameters do: the first operand is then not
+/// a stored one.
 fn parameter_inputs(graph: &GraphProto) -> BTreeSet<&str> {
     let stored: BTreeSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
     let fixed = graph.input.iter().filter(|input| {
@@ -74,7 +75,8 @@ fn parameter_inputs(graph: &GraphProto) -> BTreeSet<&str> {
     });
     let fixed: BTreeSet<&str> = fixed.map(ValueInfoProto::name).collect();
     let slot = |node: &NodeProto| SLOTS.iter().find(|(op, _)| *op == node.op_type()).map(|(_, slot)| *slot);
-    let taken = graph.node.iter().filter_map(|node| node.input.get(slot(node)?));
+    let data = |node: &&NodeProto| node.input.first().is_some_and(|name| !stored.contains(name.as_str()));
+    let taken = graph.node.iter().filter(data).filter_map(|node| node.input.get(slot(node)?));
     taken.filter_map(|name| fixed.get(name.as_str()).copied()).collect()
 }
 
@@ -97,6 +99,9 @@ fn tensor_type(input: &ValueInfoProto) -> Option<&type_proto::Tensor> {
 /// The model of `file` with the tensors of `checkpoint` as initializers, and without a backward pass.
 pub(super) fn bound(file: &OnnxFile, checkpoint: &Checkpoint) -> Result<ModelProto> {
     let mut model = file.proto().clone();
+    if model.graph.as_ref().is_some_and(is_training) {
+        forward_alone(&mut model);
+    }
     let Some(graph) = &mut model.graph else { return Ok(model) };
     let stored: BTreeSet<String> = graph.initializer.iter().map(|t| t.name().to_string()).collect();
     let from = checkpoint.path().display();
@@ -122,9 +127,6 @@ pub(super) fn bound(file: &OnnxFile, checkpoint: &Checkpoint) -> Result<ModelPro
     if let Some(missing) = parameter_inputs(graph).first() {
         let place = format!("input `{missing}`");
         return Err(file.malformed(place, format!("it is a parameter, but the checkpoint {from} has no tensor for it")));
-    }
-    if is_training(graph) {
-        forward_alone(&mut model);
     }
     Ok(model)
 }

@@ -264,25 +264,29 @@ fn a_checkpoint_is_bound_where_names_and_shapes_agree() {
     assert!(cnn.bind(mse()).unwrap_err().to_string().contains("another model"));
 
     let folder = tempfile::tempdir().unwrap();
-    let changed = |name: &str, change: &dyn Fn(&mut ModelProto)| {
-        let mut model = ModelProto::decode(fs::read(fixture("mlp/eval_model.onnx")).unwrap().as_slice()).unwrap();
+    let bind = |from: &str, change: &dyn Fn(&mut ModelProto)| {
+        let mut model = ModelProto::decode(fs::read(fixture(from)).unwrap().as_slice()).unwrap();
         change(&mut model);
-        let path = folder.path().join(name);
+        let path = folder.path().join("changed.onnx");
         fs::write(&path, model.encode_to_vec()).unwrap();
-        OnnxFile::open(&path, &options).unwrap().bind(mse()).unwrap_err().to_string()
+        OnnxFile::open(&path, &options).unwrap().bind(mse())
     };
-    let shape = |model: &mut ModelProto| {
-        let input = model.graph.as_mut().unwrap().input.iter_mut().find(|input| input.name() == "fc2.bias").unwrap();
+    let extent = |model: &mut ModelProto, name: &str, extent: i64| {
+        let input = model.graph.as_mut().unwrap().input.iter_mut().find(|input| input.name() == name).unwrap();
         let Some(type_proto::Value::TensorType(tensor)) = &mut input.r#type.as_mut().unwrap().value else { panic!() };
-        tensor.shape.as_mut().unwrap().dim[0].value = Some(dimension::Value::DimValue(65));
+        tensor.shape.as_mut().unwrap().dim[0].value = Some(dimension::Value::DimValue(extent));
     };
-    assert!(changed("shape.onnx", &shape).contains("`fc2.bias`: its declared shape is [65], but it is [64]"));
-    let name = |model: &mut ModelProto| {
+    // In the backward pass, rows stand where weights do in the forward pass.
+    bind("mlp/training_model.onnx", &|model| extent(model, "features", 8)).unwrap();
+    let changed = |change: &dyn Fn(&mut ModelProto)| bind("mlp/eval_model.onnx", change).unwrap_err().to_string();
+    let shape = changed(&|model| extent(model, "fc2.bias", 65));
+    assert!(shape.contains("`fc2.bias`: its declared shape is [65], but it is [64]"));
+    let name = changed(&|model| {
         let graph = model.graph.as_mut().unwrap();
         let input = graph.input.iter_mut().find(|input| input.name() == "fc2.weight").unwrap();
         input.name = Some("other.weight".into());
         let taken = graph.node.iter_mut().flat_map(|node| &mut node.input).find(|input| *input == "fc2.weight");
         *taken.unwrap() = "other.weight".into();
-    };
-    assert!(changed("name.onnx", &name).contains("`other.weight`: it is a parameter, but the checkpoint"));
+    });
+    assert!(name.contains("`other.weight`: it is a parameter, but the checkpoint"));
 }
