@@ -318,7 +318,7 @@ impl Scored {
 fn checkpoint_note(checkpoint: &Checkpoint) -> String {
     let momentums = match checkpoint.momentums().len() {
         0 => String::new(),
-        n => format!("; its {n} optimizer momentums hold gradients of the rows and are set to zero"),
+        n => format!("; its {n} optimizer momentums hold gradients of the rows, and are zero in a new checkpoint"),
     };
     format!("{}{momentums}", checkpoint.path().display())
 }
