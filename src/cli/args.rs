@@ -126,6 +126,9 @@ pub struct SourceArgs {
     /// Configuration; MODEL's neighbour <stem>.forget.toml if not given
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub config: Option<PathBuf>,
+    /// onnxruntime training checkpoint that fills the model's inputs; the file `checkpoint` beside MODEL if not given
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub checkpoint: Option<PathBuf>,
     /// Task loss; from the label's type and the output's shape if not given
     #[arg(long, value_enum, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<LossKind>,

@@ -19,7 +19,7 @@ pub fn run(args: AuditArgs) -> Result<()> {
         return Err(Error::Usage("audit runs on the CPU; leave out --device".into()));
     }
     let mut stages = Stages::new(config.format);
-    let job = Job::prepare(config, &mut stages, |_| Ok(()))?;
+    let job = Job::prepare(config, &mut stages, |_, _| Ok(()))?;
     let model = job.model(Cpu::default(), job.model_options())?;
     let (audit, _) = stages.run("audit", || job.audit(&model))?;
     match job.config.format {

@@ -45,6 +45,7 @@ struct ModelTable {
     freeze: Vec<String>,
     bn: Option<BatchNorm>,
     dropout: bool,
+    checkpoint: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -83,6 +84,8 @@ impl ParitySettings {
 pub struct RunConfig {
     /// The trained model.
     pub model: PathBuf,
+    /// The checkpoint that the model's parameters are from.
+    pub checkpoint: Option<PathBuf>,
     /// The configuration file that was read.
     pub config: Option<PathBuf>,
     /// The list of ids.
@@ -162,6 +165,7 @@ impl RunConfig {
         let or = |flag: &[String], file: Vec<String>| if flag.is_empty() { file } else { flag.to_vec() };
         let config = Self {
             model: model.to_path_buf(),
+            checkpoint: args.checkpoint.clone().or(file.model.checkpoint.map(|c| base.join(c))),
             config: path,
             forget: args.forget.clone(),
             forget_class: args.forget_class,
@@ -226,19 +230,34 @@ impl RunConfig {
         Ok(())
     }
 
-    /// Where the new model goes.
+    /// Where the new model goes, or the new checkpoint.
     pub fn out(&self, asked: Option<&Path>) -> PathBuf {
-        asked.map_or_else(|| sibling(&self.model, ".forgotten.onnx"), Path::to_path_buf)
+        let own = || match &self.checkpoint {
+            Some(checkpoint) => longer(checkpoint, ".forgotten"),
+            None => sibling(&self.model, ".forgotten.onnx"),
+        };
+        asked.map_or_else(own, Path::to_path_buf)
     }
 
     /// Where the report goes.
     pub fn report_folder(&self, out: &Path) -> PathBuf {
-        self.report.clone().unwrap_or_else(|| sibling(out, ".report"))
+        let own = || match &self.checkpoint {
+            Some(_) => longer(out, ".report"),
+            None => sibling(out, ".report"),
+        };
+        self.report.clone().unwrap_or_else(own)
     }
 }
 
 fn sibling(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// The path with `ending` after its whole name, as names of checkpoints have no extension.
+fn longer(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(ending);
     path.with_file_name(name)
 }
@@ -296,5 +315,10 @@ mod tests {
         let out = config.out(None);
         assert_eq!(out, Path::new("d/m.forgotten.onnx"));
         assert_eq!(config.report_folder(&out), Path::new("d/m.forgotten.report"));
+        let args = SourceArgs { checkpoint: Some("c/checkpoint".into()), ..SourceArgs::default() };
+        let config = RunConfig::new(Path::new("d/eval_model.onnx"), &args).unwrap();
+        let out = config.out(None);
+        assert_eq!(out, Path::new("c/checkpoint.forgotten"));
+        assert_eq!(config.report_folder(&out), Path::new("c/checkpoint.forgotten.report"));
     }
 }

@@ -23,9 +23,12 @@ use tempfile::NamedTempFile;
 pub fn run(args: ForgetArgs) -> Result<()> {
     let model = args.model.as_deref().ok_or_else(|| Error::Usage("which MODEL?".into()))?;
     let config = RunConfig::for_forgetting(model, &args)?;
-    let out = config.out(args.out.as_deref());
     let mut stages = Stages::new(config.format);
-    let job = Job::prepare(config, &mut stages, |file| writeback::check_destination(file, &out, args.force))?;
+    let destination = |config: &RunConfig| config.out(args.out.as_deref());
+    let job = Job::prepare(config, &mut stages, |config, file| {
+        writeback::check_destination(file, &destination(config), args.force)
+    })?;
+    let out = destination(&job.config);
     if args.dry_run {
         return job.describe();
     }
@@ -53,7 +56,8 @@ fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path,
     match flow(device, job, &mut stages, &mut report, &Destination { out, folder: &folder, force }) {
         Ok(()) => {
             show(&report, &stages, job.config.format);
-            stages.say(&format!("new model  {}\nreport     {}", out.display(), folder.join("report.html").display()));
+            let what = if job.file.checkpoint().is_some() { "checkpoint" } else { "model " };
+            stages.say(&format!("new {what} {}\nreport     {}", out.display(), folder.join("report.html").display()));
             Ok(())
         }
         Err(e) => {

@@ -15,7 +15,7 @@ use crate::{
         training,
         training::{LabelKind, LossKind},
     },
-    onnx::{OnnxFile, ReadOptions},
+    onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint},
     ops,
 };
 use clap::Args;
@@ -32,6 +32,9 @@ pub struct InspectArgs {
     /// The model
     #[arg(required_unless_present = "operators", value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// onnxruntime training checkpoint that fills the model's inputs; the file `checkpoint` beside MODEL if not given
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
     /// Task loss; from the output's form if not given
     #[arg(long, value_enum, value_name = "LOSS")]
     pub loss: Option<LossKind>,
@@ -79,10 +82,35 @@ struct Loss {
 }
 
 #[derive(Debug, Serialize)]
+struct CheckpointFile {
+    path: String,
+    sha256: String,
+    trained: usize,
+    frozen: usize,
+    momentums: usize,
+}
+
+impl CheckpointFile {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let trained = checkpoint.parameters().values().filter(|parameter| parameter.trained).count();
+        Self {
+            path: checkpoint.path().display().to_string(),
+            sha256: checkpoint.sha256().to_string(),
+            trained,
+            frozen: checkpoint.parameters().len() - trained,
+            momentums: checkpoint.momentums().len(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
 struct Inspection {
     path: String,
     sha256: String,
     bytes: usize,
+    /// The file that the parameters are from, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<CheckpointFile>,
     producer: String,
     ir_version: i64,
     opsets: BTreeMap<String, i64>,
@@ -111,7 +139,8 @@ pub fn run(args: InspectArgs) -> Result<()> {
         })?;
     }
     let Some(path) = &args.model else { return Ok(()) };
-    let file = OnnxFile::open(path, &ReadOptions { allow_symlink_inside: args.allow_symlink_inside })?;
+    let options = ReadOptions { allow_symlink_inside: args.allow_symlink_inside };
+    let file = artifacts::open(path, args.checkpoint.as_deref(), &options)?;
     let graph = build::build(&file)?;
     let (inspection, outcome) = inspect(&file, &graph, &args)?;
     let shown = match args.format {
@@ -164,6 +193,7 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
         path: file.path().display().to_string(),
         sha256: file.sha256().to_string(),
         bytes: file.bytes().len(),
+        checkpoint: file.checkpoint().map(CheckpointFile::of),
         producer: graph.producer.clone(),
         ir_version: graph.ir_version,
         opsets: graph.opsets.iter().map(|(domain, version)| (shown_domain(domain).to_string(), *version)).collect(),
@@ -223,6 +253,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
         let args = InspectArgs {
             model: Some(path.clone()),
+            checkpoint: None,
             loss: None,
             trainable: trainable.iter().map(ToString::to_string).collect(),
             freeze: Vec::new(),

@@ -10,13 +10,13 @@ use crate::{
     data::{self, Batch, Data, Dataset, InputSpec, MissingIds, Request, Rows, Signature, TargetKind, Targets},
     error::{Error, Result},
     graph::{
-        Dim, Graph, ValueId,
+        Dim, Graph, ValueId, forms,
         trainable::{self, Decision},
         training::{self, LabelKind, LossKind, LossPlan},
     },
     kernels::Backend,
     model::{BatchNorm, Model, ModelOptions, Scores},
-    onnx::{OnnxFile, ReadOptions},
+    onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint},
     ops,
     report::{AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status},
     unlearn::Schedule,
@@ -53,15 +53,16 @@ pub struct Job {
 impl Job {
     /// Opens everything; the model first, since its errors need no data. `check` sees the file before data are read.
     pub fn prepare(
-        config: RunConfig,
+        mut config: RunConfig,
         stages: &mut Stages,
-        check: impl FnOnce(&OnnxFile) -> Result<()>,
+        check: impl FnOnce(&RunConfig, &OnnxFile) -> Result<()>,
     ) -> Result<Self> {
         let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside };
         let (file, graph) = stages.run("reading the model", || {
-            let file = OnnxFile::open(&config.model, &options)?;
+            let file = artifacts::open(&config.model, config.checkpoint.as_deref(), &options)?;
             let graph = crate::graph::build::build(&file)?;
-            check(&file)?;
+            config.checkpoint = file.checkpoint().map(|found| found.path().to_path_buf());
+            check(&config, &file)?;
             Ok((file, graph))
         })?;
         let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
@@ -86,7 +87,9 @@ impl Job {
 
     fn introduction(&self) -> String {
         let (data, plan) = (&self.data, &self.plan);
-        let mut lines = vec![
+        let mut lines: Vec<String> =
+            self.file.checkpoint().map(|c| format!("checkpoint {}", checkpoint_note(c))).into_iter().collect();
+        lines.extend([
             format!("loss       {}", plan.why),
             format!("trainable  {} of {} parameters", self.parameters(true), self.parameters(false)),
             format!(
@@ -96,7 +99,7 @@ impl Job {
                 data.validation.len(),
                 data.test.len()
             ),
-        ];
+        ]);
         lines.extend(self.uncomputed().map(|w| format!("warning    {w}")));
         lines.extend(data.warnings.iter().map(|w| format!("warning    {w}")));
         lines.join("\n")
@@ -200,6 +203,7 @@ impl Job {
         let mut notes: Vec<String> = data.notes.iter().map(|n| format!("{}: {}", n.what, n.how)).collect();
         notes.extend(data.warnings.iter().cloned());
         notes.extend(self.uncomputed());
+        notes.extend(self.file.checkpoint().map(|c| format!("parameters: {}", checkpoint_note(c))));
         let counts = data.counts;
         Report {
             schema: SCHEMA,
@@ -208,6 +212,10 @@ impl Job {
             error: None,
             model: ModelSection {
                 input: ModelFile { path: config.model.clone(), sha256: self.file.sha256().to_string() },
+                checkpoint: self
+                    .file
+                    .checkpoint()
+                    .map(|c| ModelFile { path: c.path().to_path_buf(), sha256: c.sha256().to_string() }),
                 output: None,
                 parameters: self.parameters(false),
                 trainable_parameters: self.parameters(true),
@@ -306,6 +314,15 @@ impl Scored {
     }
 }
 
+/// Which checkpoint is taken, and what becomes of its momentums.
+fn checkpoint_note(checkpoint: &Checkpoint) -> String {
+    let momentums = match checkpoint.momentums().len() {
+        0 => String::new(),
+        n => format!("; its {n} optimizer momentums hold gradients of the rows, and are zero in a new checkpoint"),
+    };
+    format!("{}{momentums}", checkpoint.path().display())
+}
+
 /// What no figure in the report shows.
 fn limits() -> Vec<String> {
     [
@@ -330,6 +347,7 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
 
 /// The loss, where all that it needs is supported; what is not is said first.
 pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) -> Result<LossPlan> {
+    forms::require_parameters(graph)?;
     let plan = match training::plan(graph, loss, labels) {
         Ok(plan) => plan,
         Err(e) => return Err(ops::support::require(graph, None).err().unwrap_or(e)),

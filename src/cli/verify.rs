@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     graph::{build, trainable, training},
     model::ModelOptions,
-    onnx::{OnnxFile, ReadOptions},
+    onnx::{OnnxFile, ReadOptions, artifacts},
     parity::{
         self, GradientOptions, Runtimes, Tolerance,
         verify::{Candidate, RandomRows, Verification},
@@ -82,10 +82,10 @@ pub fn run(args: VerifyArgs) -> Result<()> {
 }
 
 fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
-    let file = OnnxFile::open(&args.model, options)?;
-    let graph = build::build(&file)?;
     // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
     let config = RunConfig::new(&args.model, &args.source)?;
+    let file = artifacts::open(&args.model, config.checkpoint.as_deref(), options)?;
+    let graph = build::build(&file)?;
     if config.device != DeviceChoice::Cpu {
         return Err(Error::Usage("verify runs on the CPU; leave out --device".into()));
     }
@@ -129,6 +129,9 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
 const RANDOM_ROWS: usize = 16;
 
 fn show(found: &Verification) {
+    if let Some(checkpoint) = &found.checkpoint {
+        println!("parameters from {}", checkpoint.display());
+    }
     if let Some(loss) = &found.loss {
         println!("loss      {loss}");
     }

@@ -39,7 +39,10 @@ const MAX_COPIED: usize = 1 << 24;
 /// [`Error::Malformed`] and [`Error::Node`] name the place: undefined or doubly defined values, cycles, unknown or too
 /// new operator sets, recursive functions, tensors that cannot be decoded.
 pub fn build(file: &OnnxFile) -> Result<Graph> {
-    build_model(file.path(), file.proto(), &|tensor| file.tensor(tensor))
+    let mut graph = build_model(file.path(), file.proto(), &|tensor| file.tensor(tensor))?;
+    let parameters = file.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.parameters());
+    graph.checkpoint = parameters.map(|(name, parameter)| (name.clone(), parameter.trained)).collect();
+    Ok(graph)
 }
 
 /// [`build`], with the decoding of stored tensors given as a function.

@@ -1,6 +1,7 @@
 //! Which tool made a graph, for what, and whether it can be unlearned as it is.
 
 use super::{Graph, training};
+use crate::error::{Error, Result};
 use serde::Serialize;
 
 /// A form that graphs come in.
@@ -39,25 +40,32 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     if graph.ir_version < 4 {
         found("initializers that are also inputs (IR version 3 or older)");
     }
+    if !graph.checkpoint.is_empty() {
+        found("onnxruntime training artifact, with the parameters of its checkpoint");
+    }
     if any(&|domain, _| MICROSOFT.contains(&domain)) {
         found("optimised by onnxruntime (com.microsoft operators)");
     }
     let mut refuse = |name: &'static str, hint: &str| forms.push(Form { name, refused: Some(hint.into()) });
     let optimizer = ["AdamWOptimizer", "SGDOptimizerV2", "AdamOptimizer", "SGDOptimizer", "LambOptimizer"];
     if any(&|_, op| optimizer.contains(&op)) {
-        refuse("onnxruntime optimizer model", "it holds no forward pass; give the inference model it belongs to");
+        refuse(
+            "onnxruntime optimizer model",
+            "it holds no forward pass; give eval_model.onnx, or the inference model it belongs to",
+        );
     } else if input("_grad.accumulation.buffer") || any(&|_, op| op == "InPlaceAccumulatorV2") {
         refuse(
             "onnxruntime training model",
-            "it holds the backward pass; export the inference model (Module.export_model_for_inferencing) and give that",
+            "its parameters are inputs that a checkpoint fills, and there is no file `checkpoint` beside it; give \
+             --checkpoint FILE",
         );
     } else if any(&|domain, op| domain == "com.microsoft" && op == "YieldOp") {
         refuse("ORTModule debug graph", "it holds forward and backward pass; export the module with torch.onnx.export");
     } else if parameters_are_inputs(graph) {
         refuse(
             "onnxruntime eval model",
-            "its parameters are inputs that a checkpoint fills; export the inference model \
-             (Module.export_model_for_inferencing) and give that",
+            "its parameters are inputs that a checkpoint fills, and there is no file `checkpoint` beside it; give \
+             --checkpoint FILE, or export the inference model (Module.export_model_for_inferencing) and give that",
         );
     }
     let quantized = |op: &str| op.contains("Quantize") || op.starts_with("QLinear") || op.ends_with("Integer");
@@ -73,6 +81,18 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
         refuse("ai.onnx.ml operators", "they have no gradient here; export the model as a neural network");
     }
     forms
+}
+
+/// Fails if `graph` is an artifact of onnxruntime's training that does not hold its parameters.
+///
+/// # Errors
+/// [`Error::Untrainable`] with what to give instead.
+pub fn require_parameters(graph: &Graph) -> Result<()> {
+    let artifact = |form: &Form| form.name.starts_with("onnxruntime") || form.name.starts_with("ORTModule");
+    match recognise(graph).into_iter().filter(artifact).find_map(|form| Some((form.name, form.refused?))) {
+        Some((name, hint)) => Err(Error::Untrainable(format!("{name}: {hint}"))),
+        None => Ok(()),
+    }
 }
 
 /// Operators of ai.onnx.ml that only name the classes after the scores are there.

@@ -124,4 +124,6 @@ pub struct Graph {
     pub metadata: BTreeMap<String, String>,
     /// Names that `TrainingInfoProto.update_binding` updates and the algorithm differentiates by; empty without it.
     pub trained_names: BTreeSet<String>,
+    /// Where the parameters are from a checkpoint: which of its tensors were trained. Nothing else can be rewritten.
+    pub checkpoint: BTreeMap<String, bool>,
 }

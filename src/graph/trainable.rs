@@ -1,5 +1,5 @@
 //! Which stored tensors are trained, and why. The first source that says something decides: `--trainable` and
-//! `--freeze`, the file's training information, the exporter's notes, gradient buffers, then the tensor's role.
+//! `--freeze`, the checkpoint, the file's training information, the exporter's notes, gradient buffers, then the tensor's role.
 
 mod elementwise;
 mod roles;
@@ -34,7 +34,7 @@ pub struct Decision {
     pub trainable: bool,
     /// Why, in one sentence that names node and role.
     pub reason: String,
-    /// What decided: `flag`, `training info`, `exporter`, `gradient buffer` or `role`.
+    /// What decided: `flag`, `checkpoint`, `training info`, `exporter`, `gradient buffer` or `role`.
     pub source: &'static str,
     /// Nodes that take it.
     pub uses: usize,
@@ -189,6 +189,9 @@ fn obstacle(graph: &Graph, plan: &LossPlan, value: ValueId, on_path: bool, uses:
     if stored.stored_as.is_none() {
         return Some("it lies inside a function, a body or an attribute, where it cannot be rewritten".into());
     }
+    if !graph.checkpoint.is_empty() && !graph.checkpoint.contains_key(graph.name(value)) {
+        return Some("it lies in the model, and only the checkpoint is rewritten".into());
+    }
     if stored.tensor.is_empty() {
         return Some("it has no elements".into());
     }
@@ -238,6 +241,13 @@ impl Facts {
     /// What is said of `value`, if anything is.
     fn decide(&self, graph: &Graph, value: ValueId, roles: &Roles<'_>) -> Option<(bool, String, &'static str)> {
         let name = graph.name(value);
+        if let Some(&trained) = graph.checkpoint.get(name) {
+            let kind = if trained { "trained" } else { "frozen" };
+            return Some((trained, format!("a {kind} parameter of the checkpoint"), "checkpoint"));
+        }
+        if !graph.checkpoint.is_empty() {
+            return Some((false, "a constant of the graph, not in the checkpoint".into(), "checkpoint"));
+        }
         if !self.updated.is_empty() {
             let yes = self.updated.contains(name);
             let reason = if yes { "updated by" } else { "not among what is updated by" };

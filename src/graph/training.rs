@@ -74,8 +74,8 @@ pub fn plan(graph: &Graph, asked: Option<LossKind>, label: LabelKind) -> Result<
             Some(plan) => plan,
             None if asked.is_some() => {
                 return Err(Error::Untrainable(
-                    "--loss graph: the graph holds no SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss or mean \
-                     squared error; give --loss cross-entropy, bce or mse"
+                    "--loss graph: the graph holds no SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss, mean squared \
+                     error or binary cross-entropy; give --loss cross-entropy, bce or mse"
                         .into(),
                 ));
             }

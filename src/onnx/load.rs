@@ -1,6 +1,8 @@
 //! Opening a model file.
 
 use super::{
+    artifacts,
+    checkpoint::Checkpoint,
     external_data::{self, ExternalFile},
     layout, open_beneath, proto, recognise, tensor,
 };
@@ -25,7 +27,7 @@ pub struct ReadOptions {
 }
 
 /// Protobuf's limit on a message, and so on a model file; larger models keep their tensors in external data.
-const MAX_FILE: u64 = i32::MAX as u64;
+pub(super) const MAX_FILE: u64 = i32::MAX as u64;
 
 /// Which file this is and whether it was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,17 @@ impl FileIdentity {
     }
 }
 
+/// A file of the input.
+#[derive(Clone, Copy, Debug)]
+pub struct Carrier<'a> {
+    /// The path as given.
+    pub path: &'a Path,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Which file it is.
+    pub identity: &'a FileIdentity,
+}
+
 /// An ONNX model file: its bytes, mapped into memory, and its decoded messages.
 ///
 /// Raw tensor data in [`proto`](OnnxFile::proto) are slices of the mapping, not copies; so are those of external files.
@@ -66,6 +79,7 @@ pub struct OnnxFile {
     bytes: Bytes,
     identity: FileIdentity,
     proto: proto::ModelProto,
+    checkpoint: Option<Checkpoint>,
     external: Mutex<HashMap<String, Arc<ExternalFile>>>,
     sha256: OnceLock<String>,
 }
@@ -76,7 +90,7 @@ impl OnnxFile {
     /// # Errors
     /// [`Error::ReadModel`] if the file cannot be opened, [`Error::Malformed`] if it is not a well-formed ONNX model.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
-        let (bytes, identity) = map_model(path)?;
+        let (bytes, identity) = map_file(path)?;
         let head = bytes.get(..bytes.len().min(512)).unwrap_or_default();
         let malformed = |place: &str, problem: String| Error::Malformed {
             path: path.to_path_buf(),
@@ -103,14 +117,51 @@ impl OnnxFile {
             bytes,
             identity,
             proto,
+            checkpoint: None,
             external: Mutex::default(),
             sha256: OnceLock::new(),
         })
     }
 
+    /// The same model with the tensors of `checkpoint` as initializers, in the place of inputs of their names. If it
+    /// has a backward pass, that is gone from [`proto`](Self::proto).
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if they do not belong together: no input has the name of a tensor, a type or shape is
+    /// another one, a parameter is not in the checkpoint.
+    pub fn bind(mut self, checkpoint: Checkpoint) -> Result<Self> {
+        self.proto = artifacts::bound(&self, &checkpoint)?;
+        self.checkpoint = Some(checkpoint);
+        Ok(self)
+    }
+
+    /// Opens the file at `path`, which was written in the place of this one's [`carrier`](Self::carrier).
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`bind`](Self::bind).
+    pub fn rewritten(&self, path: &Path, options: &ReadOptions) -> Result<Self> {
+        match self.checkpoint {
+            None => Self::open(path, options),
+            Some(_) => Self::open(&self.path, &self.options)?.bind(Checkpoint::open(path)?),
+        }
+    }
+
     /// The path as given.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The checkpoint that the parameters are from, if they are not in the model file.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// The file that write-back copies: the one that holds the parameters.
+    pub fn carrier(&self) -> Carrier<'_> {
+        match &self.checkpoint {
+            None => Carrier { path: &self.path, bytes: &self.bytes, identity: &self.identity },
+            Some(c) => Carrier { path: c.path(), bytes: c.bytes(), identity: c.identity() },
+        }
     }
 
     /// The folder that external data is looked for in; `.` for a bare file name.
@@ -178,9 +229,17 @@ impl OnnxFile {
     /// Fails if the model file or an external file that was opened is no longer what it was when it was opened.
     pub fn require_unchanged(&self) -> Result<()> {
         let changed = |what: &str| self.malformed(what, "the file was changed while it was being used; run again");
-        let now = fs::metadata(&self.path).map_err(|source| Error::ReadModel { path: self.path.clone(), source })?;
-        if FileIdentity::of(&now) != self.identity {
+        let same = |path: &Path, identity: &FileIdentity| {
+            let now = fs::metadata(path).map_err(|source| Error::ReadModel { path: path.into(), source })?;
+            Ok::<_, Error>(FileIdentity::of(&now) == *identity)
+        };
+        if !same(&self.path, &self.identity)? {
             return Err(changed("model"));
+        }
+        if let Some(checkpoint) = &self.checkpoint
+            && !same(checkpoint.path(), checkpoint.identity())?
+        {
+            return Err(changed("checkpoint"));
         }
         let open = self.external.lock().unwrap_or_else(PoisonError::into_inner);
         for (location, file) in open.iter() {
@@ -206,7 +265,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn map_model(path: &Path) -> Result<(Bytes, FileIdentity)> {
+/// The bytes of the file at `path`, mapped into memory.
+pub(super) fn map_file(path: &Path) -> Result<(Bytes, FileIdentity)> {
     let read_error = |source| Error::ReadModel { path: path.to_path_buf(), source };
     let refuse = |problem: &str| Error::Malformed {
         path: path.to_path_buf(),

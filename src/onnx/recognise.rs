@@ -3,7 +3,11 @@
 /// Start of a file, offset of the mark, the mark, and what to say.
 const MARKS: [(usize, &[u8], &str); 14] = [
     (4, b"ORTM", "this is an onnxruntime format (.ort) file; give the .onnx model that it was converted from"),
-    (4, b"ODTC", "this is an onnxruntime training checkpoint; give the training or eval model (.onnx) beside it"),
+    (
+        4,
+        b"ODTC",
+        "this is an onnxruntime training checkpoint; give the training or eval model (.onnx) beside it, and this file with --checkpoint",
+    ),
     (4, b"TFL3", "this is a TensorFlow Lite model; export the original model to ONNX"),
     (
         0,

@@ -74,6 +74,8 @@ pub enum Origin {
     Initializer,
     /// A `Constant` node of the main graph, known by its output.
     Constant,
+    /// A checkpoint.
+    Checkpoint,
 }
 
 /// A stored tensor.
@@ -145,13 +147,17 @@ pub struct Spans {
 
 impl Spans {
     /// Finds every initializer of the main graph, by name, and every tensor of a `Constant` node of the main graph, by
-    /// the node's first output; and every use of external data anywhere in the model.
+    /// the node's first output; and every use of external data anywhere in the model. Where the parameters are in a
+    /// checkpoint, its tensors and nothing else.
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed): a name that is given twice, elements stored in two places, a number of elements that is not
     /// the shape's, external data that break a rule.
     pub fn scan(file: &OnnxFile) -> Result<Self> {
-        scan::scan(file)
+        match file.checkpoint() {
+            Some(checkpoint) => Ok(checkpoint.spans()),
+            None => scan::scan(file),
+        }
     }
 
     /// The tensor that is stored under `name`.

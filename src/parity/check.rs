@@ -55,7 +55,7 @@ impl Parity<'_> {
     /// # Errors
     /// As [`before`](Parity::before), but [`Error::ParityAfter`], and those of opening `written`.
     pub fn after(&self, written: &Path, subject: &dyn Subject, batches: &[Batch]) -> Result<ParityReport> {
-        let file = OnnxFile::open(written, self.file.options())?;
+        let file = self.file.rewritten(written, self.file.options())?;
         self.outputs(&file, subject, batches, Error::ParityAfter)
     }
 

@@ -1,12 +1,12 @@
 //! The file that runtimes are given: the model itself where that serves, else a temporary copy in which dropout and
 //! batch normalization are set to inference (a runtime would draw masks and use batch statistics) and the scores are
-//! an output. Write-back never sees the copy.
+//! an output. A model whose parameters are in a checkpoint is given with these inside. Write-back never sees the copy.
 
 use crate::{
     error::{Error, Result},
     graph::{Graph, ValueId},
     onnx::{
-        OnnxFile,
+        OnnxFile, drop_unused_nodes,
         proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
     },
 };
@@ -40,6 +40,7 @@ impl Prepared {
         let mut proto = file.proto().clone();
         let mut changed = set_to_inference(&mut proto);
         changed |= drop_dead_outputs(&mut proto);
+        changed |= file.checkpoint().is_some();
         let dropped = drop_uncomputed_outputs(&mut proto, computed);
         let name = graph.values.get(scores.0).map(|v| v.name.clone()).unwrap_or_default();
         let mut outputs = output_names(&proto);
@@ -93,35 +94,6 @@ fn drop_uncomputed_outputs(proto: &mut ModelProto, computed: &[String]) -> bool 
     let before = graph.output.len();
     graph.output.retain(|o| computed.iter().any(|name| name == o.name()));
     graph.output.len() != before
-}
-
-/// Removes the nodes that no output depends on: a runtime may not know them either.
-fn drop_unused_nodes(proto: &mut ModelProto) {
-    fn taken(node: &NodeProto, all: &mut BTreeSet<String>) {
-        all.extend(node.input.iter().cloned());
-        for body in node.attribute.iter().flat_map(|a| a.g.iter().map(|g| &**g).chain(&a.graphs)) {
-            body.node.iter().for_each(|inner| taken(inner, all));
-            all.extend(body.output.iter().map(|o| o.name().to_string()));
-        }
-    }
-    let Some(graph) = &mut proto.graph else { return };
-    let mut needed: BTreeSet<String> = graph.output.iter().map(|o| o.name().to_string()).collect();
-    let mut kept = vec![false; graph.node.len()];
-    // Nodes need not be in order: turns go on until one finds nothing that is newly needed.
-    loop {
-        let before = needed.len();
-        for (node, kept) in graph.node.iter().zip(&mut kept) {
-            if !*kept && node.output.iter().any(|name| needed.contains(name)) {
-                *kept = true;
-                taken(node, &mut needed);
-            }
-        }
-        if needed.len() == before {
-            break;
-        }
-    }
-    let mut kept = kept.into_iter();
-    graph.node.retain(|_| kept.next().unwrap_or(false));
 }
 
 /// Sets every Dropout and BatchNormalization of the main graph and of local functions to inference; returns whether

@@ -10,7 +10,7 @@ use crate::{
     onnx::OnnxFile,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// What `verify` found.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +19,9 @@ pub struct Verification {
     pub supported: bool,
     /// If not, why.
     pub reasons: Vec<String>,
+    /// The checkpoint that the parameters are from, if they are not in the model file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<PathBuf>,
     /// Which loss, and why.
     pub loss: Option<String>,
     /// Trainable tensors.
@@ -37,6 +40,7 @@ impl Verification {
         Self {
             supported: false,
             reasons: error.to_string().lines().map(|l| l.trim().to_string()).collect(),
+            checkpoint: None,
             loss: None,
             trainable: 0,
             forward: None,
@@ -125,6 +129,7 @@ impl Candidate<'_> {
         Ok(Verification {
             supported: true,
             reasons: Vec::new(),
+            checkpoint: self.file.checkpoint().map(|c| c.path().to_path_buf()),
             loss: Some(self.plan.why.clone()),
             trainable: model.parameters().len(),
             passed: forward.passed && gradient.passed,

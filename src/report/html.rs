@@ -68,7 +68,8 @@ fn write_models(w: &mut String, r: &Report) -> std::fmt::Result {
     let file = |f: &super::ModelFile| {
         vec![format!("<code>{}</code>", escape(&f.path.display().to_string())), format!("<code>{}</code>", f.sha256)]
     };
-    let rows: Vec<_> = std::iter::once(&r.model.input).chain(&r.model.output).map(file).collect();
+    let rows: Vec<_> =
+        std::iter::once(&r.model.input).chain(&r.model.checkpoint).chain(&r.model.output).map(file).collect();
     write_table(w, &["file", "SHA-256"], &rows)?;
     write!(
         w,

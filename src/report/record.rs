@@ -71,6 +71,9 @@ pub struct ModelFile {
 pub struct ModelSection {
     /// The trained model.
     pub input: ModelFile,
+    /// The checkpoint that its parameters are from, of which the output is then a copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<ModelFile>,
     /// The new model; null unless it was published.
     pub output: Option<ModelFile>,
     /// Elements of all float initializers.

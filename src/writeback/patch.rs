@@ -18,6 +18,8 @@ pub enum Why {
     Location,
     /// The checksum of an external file.
     Checksum,
+    /// A momentum of the optimizer.
+    Momentum,
     /// The length of a field around another patch.
     Length,
 }

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     onnx::{
         OnnxFile,
+        checkpoint::Checkpoint,
         span::{Span, Spans, Storage},
     },
 };
@@ -46,10 +47,22 @@ pub fn plan(file: &OnnxFile, spans: &Spans, changes: &[Change]) -> Result<Plan> 
         }
     }
     plan.changed.sort();
+    forget_momentums(file, &mut plan);
     for group in &plan.groups {
         group.require_agreement(file, spans)?;
     }
     Ok(plan)
+}
+
+/// Sets the optimizer's momentums to zero: they are sums of gradients, also of the rows to be forgotten.
+fn forget_momentums(file: &OnnxFile, plan: &mut Plan) {
+    for range in file.checkpoint().into_iter().flat_map(Checkpoint::momentums) {
+        let old = file.carrier().bytes.get(range.clone()).unwrap_or_default();
+        if old.iter().any(|&byte| byte != 0) {
+            let bytes = vec![0; old.len()];
+            plan.patches.push(Patch { range: range.clone(), bytes, frame: None, why: Why::Momentum });
+        }
+    }
 }
 
 fn defect(name: &str, problem: &str) -> Error {
@@ -85,7 +98,7 @@ fn add(file: &OnnxFile, spans: &Spans, plan: &mut Plan, change: &Change, span: &
     }
     let mut first = 0;
     for chunk in span.chunks() {
-        let old = file.bytes().get(chunk.bytes()).unwrap_or_default();
+        let old = file.carrier().bytes.get(chunk.bytes()).unwrap_or_default();
         let values = change.values.get(first..first + chunk.count());
         let values = values.ok_or_else(|| defect(&change.name, "its runs hold more than its shape"))?;
         let new = match span.storage {

@@ -65,8 +65,8 @@ pub fn stage(file: &OnnxFile, spans: &Spans, plan: &Plan, layout: &Layout<'_>, s
     let patches = patch::complete(spans.frames(), patches)?;
     let path = layout.folder.join(layout.model);
     let write = || {
-        let mut out = BufWriter::with_capacity(1 << 20, create(&path, file.identity().mode)?);
-        patch::write(file.bytes(), &patches, &mut out)?;
+        let mut out = BufWriter::with_capacity(1 << 20, create(&path, file.carrier().identity.mode)?);
+        patch::write(file.carrier().bytes, &patches, &mut out)?;
         out.flush()?;
         finish(out.get_ref(), speed)
     };

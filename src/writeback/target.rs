@@ -108,7 +108,9 @@ impl Target {
             return refuse("this is not a regular file");
         }
         let identity = FileIdentity::of(&meta);
-        if is(&identity, &self.path(), file.identity(), file.path()) {
+        let carrier = file.carrier();
+        let inputs = [(file.identity(), file.path()), (carrier.identity, carrier.path)];
+        if inputs.into_iter().any(|(other, path)| is(&identity, &self.path(), other, path)) {
             return refuse("this is the input, which is never touched; choose another name");
         }
         for used in spans.external() {

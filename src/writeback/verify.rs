@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     onnx::{
         OnnxFile, ReadOptions,
+        checkpoint::Checkpoint,
         proto::{ModelProto, TensorProto},
         span::{Spans, Storage},
     },
@@ -45,10 +46,10 @@ pub fn verify(pending: &Pending<'_>) -> Result<Proof> {
     pending.file.require_unchanged()?;
     let out = pending.out.path();
     let fail = |problem: String| Error::ParityAfter(format!("{}: {problem}; nothing is published", out.display()));
-    let options = ReadOptions::default();
-    let written = OnnxFile::open(&pending.model_path(), &options).map_err(|e| fail(e.to_string()))?;
+    let written =
+        pending.file.rewritten(&pending.model_path(), &ReadOptions::default()).map_err(|e| fail(e.to_string()))?;
     let spans = Spans::scan(&written).map_err(|e| fail(e.to_string()))?;
-    let mut compared = model_bytes(pending, written.bytes()).map_err(fail)?;
+    let mut compared = model_bytes(pending, written.carrier().bytes).map_err(fail)?;
     same_tensors(&pending.spans, &spans).map_err(fail)?;
     for (index, group) in pending.plan.groups.iter().enumerate() {
         compared += external_bytes(pending, &spans, &written, index, group).map_err(fail)?;
@@ -60,7 +61,7 @@ pub fn verify(pending: &Pending<'_>) -> Result<Proof> {
         rewritten: rewritten(&pending.patches),
         bytes_compared: compared,
         elements_compared: elements,
-        sha256: written.sha256().to_string(),
+        sha256: written.checkpoint().map_or_else(|| written.sha256(), Checkpoint::sha256).to_string(),
     })
 }
 
@@ -88,6 +89,9 @@ fn allowed(pending: &Pending<'_>) -> BTreeMap<(usize, usize), Why> {
             }
         }
     }
+    for range in pending.file.checkpoint().into_iter().flat_map(Checkpoint::momentums) {
+        allowed.insert((range.start, range.end), Why::Momentum);
+    }
     for frame in frames.into_iter().filter_map(|f| pending.spans.frames().get(f)) {
         allowed.insert((frame.prefix.start, frame.prefix.end), Why::Length);
     }
@@ -96,7 +100,7 @@ fn allowed(pending: &Pending<'_>) -> BTreeMap<(usize, usize), Why> {
 
 /// Holds the new model file against the old one; how many bytes were held.
 fn model_bytes(pending: &Pending<'_>, new: &[u8]) -> Result<u64, String> {
-    let (old, allowed) = (pending.file.bytes(), allowed(pending));
+    let (old, allowed) = (pending.file.carrier().bytes, allowed(pending));
     let (mut at, mut new_at) = (0, 0);
     for patch in &pending.patches {
         let Patch { range, bytes, why, .. } = patch;
@@ -244,6 +248,7 @@ fn rewritten(patches: &[Patch]) -> Vec<String> {
         (Why::Length, "lengths of fields around changed bytes"),
         (Why::Location, "locations of external data"),
         (Why::Checksum, "checksums of external data"),
+        (Why::Momentum, "momentums of the optimizer, set to zero"),
     ] {
         let count = patches.iter().filter(|p| p.why == why).count();
         if count > 0 {

@@ -67,7 +67,7 @@ fn number(value: &Value, pointer: &str) -> f64 {
     value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer}"))
 }
 
-fn follows_schema(report: &Value) {
+pub fn follows_schema(report: &Value) {
     let schema = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("report.schema.json"));
     let validator = jsonschema::validator_for(&schema).unwrap();
     let problems: Vec<_> = validator.iter_errors(report).map(|e| format!("{}: {e}", e.instance_path())).collect();

@@ -1,6 +1,7 @@
 //! Tests of the whole program and across rooms, in one binary: linking the runtimes once is slow enough.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod artifacts;
 mod audit;
 mod cases;
 mod commands;

@@ -16,6 +16,10 @@ fn write(out: &mut String, it: &Inspection) -> std::fmt::Result {
     let producer = if it.producer.is_empty() { "unknown" } else { &it.producer };
     let opsets: Vec<String> = it.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect();
     writeln!(out, "producer  {producer}; IR version {}; operator sets {}", it.ir_version, opsets.join(", "))?;
+    if let Some(c) = &it.checkpoint {
+        let counts = format!("{} trained and {} frozen tensors, {} momentums", c.trained, c.frozen, c.momentums);
+        writeln!(out, "checkpoint {} ({counts}, sha256 {})", c.path, c.sha256)?;
+    }
     for form in &it.forms {
         match &form.refused {
             None => writeln!(out, "form      {}", form.name)?,

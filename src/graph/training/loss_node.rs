@@ -17,7 +17,7 @@ pub(super) fn find(graph: &Graph, links: &Links) -> Result<Option<LossPlan>> {
     let losses: Vec<&Node> = graph.nodes.iter().enumerate().filter(|(n, _)| used.contains(n)).map(|(_, n)| n).collect();
     let losses: Vec<&Node> = losses.into_iter().filter(|node| is_loss(node)).collect();
     match losses.as_slice() {
-        [] => Ok(squared_error(graph, links)),
+        [] => Ok(squared_error(graph, links).or_else(|| binary_cross_entropy(graph, links))),
         [node] => classes(graph, links, node).map(Some),
         several => Err(Error::Untrainable(format!(
             "the graph holds {} losses ({}), and which of them to take is not known; give --loss to compute one on an \
@@ -176,23 +176,67 @@ fn squared_error(graph: &Graph, links: &Links) -> Option<LossPlan> {
             _ => continue,
         };
         let label_input = source(graph, links, labels);
-        return Some(LossPlan {
-            kind: LossKind::Mse,
-            scores,
-            output: Some(scores).filter(|scores| graph.outputs.contains(scores)),
-            scores_are_log_probs: false,
-            label_input: Some(label_input),
-            ignore_index: None,
-            class_weights: None,
-            seen_through: Vec::new(),
-            why: format!(
-                "the mean squared error in the graph ({}), computed for each row from `{}` and the labels given to input \
-                 `{}`",
-                mean.name,
-                graph.name(scores),
-                graph.name(label_input)
-            ),
-        });
+        return Some(written_out(graph, (LossKind::Mse, "mean squared error"), mean, scores, label_input));
     }
     None
+}
+
+/// `ReduceMean(Neg(Log(p)·t + Log(1 − p)·(1 − t)))` with `p = Sigmoid(logits)`, as training tools write a binary
+/// cross-entropy. Computed on the logits, it is exact where `p` is rounded to 0 or 1.
+fn binary_cross_entropy(graph: &Graph, links: &Links) -> Option<LossPlan> {
+    let constants = fold::constants(graph);
+    let node_of = |value: ValueId| links.producer(value).and_then(|(n, _)| graph.nodes.get(n));
+    let made_by = |value: ValueId, op: &str| node_of(value).filter(|node| node.is(op));
+    let is_one = |value| constants.get(&value).is_some_and(|ones| ones.to_f64().iter().all(|&x| x == 1.0));
+    // Of `1 − v` the `v`.
+    let complement = |value| {
+        let sub = made_by(value, "Sub")?;
+        sub.input(0).filter(|&value| is_one(value)).and(sub.input(1))
+    };
+    // Of `Log(v)·w` both, in whichever order.
+    let product = |value| {
+        let mul = made_by(value, "Mul")?;
+        let (a, b) = (mul.input(0)?, mul.input(1)?);
+        let log = |value| made_by(value, "Log")?.input(0);
+        log(a).map(|v| (v, b)).or_else(|| Some((log(b)?, a)))
+    };
+    let find = |output: ValueId| {
+        let mean = made_by(output, "ReduceMean")?;
+        let sum = made_by(made_by(mean.input(0)?, "Neg")?.input(0)?, "Add")?;
+        let (one, other) = (product(sum.input(0)?)?, product(sum.input(1)?)?);
+        let (yes, no) = if complement(other.0).is_some() { (one, other) } else { (other, one) };
+        let (probability, labels) = yes;
+        let scores = made_by(probability, "Sigmoid")?.input(0)?;
+        let label_input = source(graph, links, labels);
+        let fits = complement(no.0)? == probability && complement(no.1)? == labels;
+        let plan = || written_out(graph, (LossKind::Bce, "binary cross-entropy"), mean, scores, label_input);
+        (fits && graph.inputs.contains(&label_input)).then(plan)
+    };
+    graph.outputs.iter().find_map(|&output| find(output))
+}
+
+/// The plan for a loss that is written out in basic operators, of which `mean` is the last.
+fn written_out(
+    graph: &Graph,
+    (kind, what): (LossKind, &str),
+    mean: &Node,
+    scores: ValueId,
+    label_input: ValueId,
+) -> LossPlan {
+    LossPlan {
+        kind,
+        scores,
+        output: Some(scores).filter(|scores| graph.outputs.contains(scores)),
+        scores_are_log_probs: false,
+        label_input: Some(label_input),
+        ignore_index: None,
+        class_weights: None,
+        seen_through: Vec::new(),
+        why: format!(
+            "the {what} in the graph ({}), computed for each row from `{}` and the labels given to input `{}`",
+            mean.name,
+            graph.name(scores),
+            graph.name(label_input)
+        ),
+    }
 }

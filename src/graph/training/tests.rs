@@ -238,6 +238,36 @@ fn a_written_out_squared_error_is_a_loss_in_the_graph() {
 }
 
 #[test]
+fn a_written_out_binary_cross_entropy_is_a_loss_in_the_graph() {
+    let graph = |rest: &str| {
+        Model::new(17, &["x:f32[n,4]", "target:f32[n,1]"], &["loss:f32[]"])
+            .node("Gemm", "x w", "h", &[])
+            .node("Sigmoid", "h", "p", &[])
+            .node("Log", "p", "log_p", &[])
+            .node("Mul", "log_p target", "yes", &[])
+            .node("Sub", "one p", "q", &[])
+            .node("Log", "q", "log_q", &[])
+            .node("Sub", "one target", "rest", &[])
+            .node("Mul", rest, "no", &[])
+            .node("Add", "yes no", "sum", &[])
+            .node("Neg", "sum", "each", &[])
+            .node("ReduceMean", "each", "loss", &[])
+            .weight("w", &[4, 1])
+            .floats("one", &[1], vec![1.0])
+            .build()
+            .unwrap()
+    };
+    for order in ["log_q rest", "rest log_q"] {
+        let graph = graph(order);
+        let plan = planned(&graph, Unknown);
+        assert_eq!((plan.kind, plan.scores, plan.label_input), (Bce, graph.id("h"), Some(graph.id("target"))));
+    }
+    // The same form with the labels where their complement belongs is another loss.
+    let other = graph("log_q target");
+    assert!(plan(&other, Some(LossKind::Graph), Unknown).is_err());
+}
+
+#[test]
 fn training_mode_is_read_in_every_version() {
     let flag = |value: i32| {
         let tensor =
