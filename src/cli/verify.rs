@@ -54,6 +54,9 @@ pub struct VerifyArgs {
     /// Runtimes to compare with
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME")]
     pub parity: Runtimes,
+    /// Name the first node whose result is not onnxruntime's, also where the outputs agree
+    #[arg(long)]
+    pub locate: bool,
 }
 
 fn dimension(text: &str) -> Result<(String, usize), String> {
@@ -103,7 +106,14 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     };
     let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
     let model = ModelOptions { kernels: config.kernels, seed, ..ModelOptions::default() };
-    let candidate = Candidate { file: &file, graph: &graph, plan: &plan, decisions: &decisions, options: model };
+    let candidate = Candidate {
+        file: &file,
+        graph: &graph,
+        plan: &plan,
+        decisions: &decisions,
+        options: model,
+        locate: args.locate,
+    };
     let mut model = candidate.model(Cpu::default())?;
     let batches: Vec<Batch> = match given {
         Some(rows) => runtime_batches(&graph, &rows, args.samples, seed)?,
@@ -144,6 +154,9 @@ fn show(found: &Verification) {
     }
     if let Some(gradient) = &found.gradient {
         println!("gradient  {}", gradient.verdict());
+    }
+    if let Some(located) = &found.locate {
+        println!("nodes     {}", located.verdict());
     }
     println!("{}", if found.passed { "passed" } else { "FAILED" });
 }

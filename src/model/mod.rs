@@ -11,6 +11,7 @@ mod feed;
 mod forward;
 mod loss;
 mod program;
+mod section;
 
 pub use forward::{Forward, Scores};
 
@@ -148,11 +149,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     pub fn outputs_in(&self, inputs: &BTreeMap<String, HostTensor>, mode: Mode) -> Result<Vec<(String, HostTensor)>> {
         let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
         let values = self.run(&mut cx, &self.outputs, inputs, mode)?;
-        let host = |value| match value {
-            Value::Float(t) => t.to_host(),
-            Value::Host(t) => t,
-        };
-        Ok(self.output_names.iter().cloned().zip(values.into_iter().map(host)).collect())
+        Ok(self.output_names.iter().cloned().zip(values.into_iter().map(to_host)).collect())
     }
 
     /// A seed of its own for each recorded forward pass.
@@ -169,5 +166,12 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// Continues the dropout masks of a run that was interrupted after `calls` recorded forward passes.
     pub fn resume_at(&self, calls: u64) {
         self.calls.store(calls, Ordering::Relaxed);
+    }
+}
+
+fn to_host<E: Float, D: Backend<E>>(value: Value<E, D>) -> HostTensor {
+    match value {
+        Value::Float(t) => t.to_host(),
+        Value::Host(t) => t,
     }
 }

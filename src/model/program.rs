@@ -18,6 +18,9 @@ pub(super) struct Step<E: Float, D: Backend<E>> {
     pub operator: Box<dyn Operator<E, D>>,
 }
 
+/// What is computed so far, by [`ValueId`].
+pub(super) type Slots<E, D> = Vec<Option<Value<E, D>>>;
+
 /// The steps that some values depend on.
 pub(super) struct Program {
     /// Indices of steps, in order of execution, each with the values that are not needed after it.
@@ -67,15 +70,32 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         inputs: &BTreeMap<String, HostTensor>,
         mode: Mode,
     ) -> Result<Vec<Value<E, D>>> {
-        let mut slots: Vec<Option<Value<E, D>>> = vec![None; self.values];
+        let mut slots = self.slots(cx, program);
+        for input in self.inputs.iter().filter(|i| program.needed.contains(&i.id)) {
+            put(&mut slots, input.id, super::feed::feed(cx, input, inputs)?);
+        }
+        self.execute(cx, program, slots, mode)
+    }
+
+    /// Room for every value, with the parameters that `program` takes.
+    pub(super) fn slots(&self, cx: &Context<E, D>, program: &Program) -> Slots<E, D> {
+        let mut slots = vec![None; self.values];
         for parameter in self.parameters.iter().filter(|p| program.needed.contains(&p.value)) {
             // Without a tape nothing is recorded, and no gradient is asked for.
             let tensor = if cx.is_recording() { parameter.tensor.clone() } else { parameter.tensor.detached() };
             put(&mut slots, parameter.value, tensor.into());
         }
-        for input in self.inputs.iter().filter(|i| program.needed.contains(&i.id)) {
-            put(&mut slots, input.id, super::feed::feed(cx, input, inputs)?);
-        }
+        slots
+    }
+
+    /// Runs a program whose sources are in `slots`, and hands back what is wanted, in order.
+    pub(super) fn execute(
+        &self,
+        cx: &mut Context<E, D>,
+        program: &Program,
+        mut slots: Slots<E, D>,
+        mode: Mode,
+    ) -> Result<Vec<Value<E, D>>> {
         for (index, last) in &program.steps {
             let step = self.steps.get(*index).ok_or_else(|| Error::Internal("a step that does not exist".into()))?;
             let results = {
@@ -112,7 +132,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     }
 }
 
-fn put<E: Float, D: Backend<E>>(slots: &mut [Option<Value<E, D>>], id: ValueId, value: Value<E, D>) {
+pub(super) fn put<E: Float, D: Backend<E>>(slots: &mut [Option<Value<E, D>>], id: ValueId, value: Value<E, D>) {
     if let Some(slot) = slots.get_mut(id.0) {
         *slot = Some(value);
     }

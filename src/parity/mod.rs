@@ -2,6 +2,7 @@
 //!
 //! - [`Parity::before`]: our outputs against onnxruntime's and tract's on real rows, before anything is changed.
 //! - [`Parity::gradient`]: our gradient against differences of onnxruntime's loss.
+//! - [`Parity::locate`]: the first node that does not compute what onnxruntime computes from the same values.
 //! - [`Parity::after`]: the written file through onnxruntime against the model in memory.
 //!
 //! onnxruntime is found by [`ort_library`]; tract is part of the program. A runtime is given the model's own file, or
@@ -11,6 +12,7 @@ mod check;
 pub mod compare;
 pub mod gradient;
 pub mod inputs;
+mod locate;
 mod loss;
 mod ort;
 mod ort_fetch;
@@ -26,6 +28,7 @@ pub mod verify;
 pub use check::Parity;
 pub use compare::{Comparison, Outputs, ScoreOutput, Tolerance};
 pub use gradient::{GradientOptions, GradientReport, Movable};
+pub use locate::{Disagreement, Located};
 pub use ort::{Library, OrtRunner};
 pub use ort_library::Search;
 pub use ours::Subject;

@@ -67,20 +67,25 @@ impl<E: Float, D: Backend<E>> Subject for Model<E, D> {
 pub(super) fn as_declared(graph: &Graph, outputs: Outputs) -> Outputs {
     let declared = |name: &str| graph.values.get(graph.by_name.get(name)?.0)?.ty.as_ref()?.dtype;
     let convert = |(name, tensor): (String, HostTensor)| {
-        let (dims, to) = (tensor.dims().to_vec(), declared(&name).unwrap_or(tensor.dtype()));
-        if to == tensor.dtype() || !to.is_float() || !tensor.dtype().is_float() {
-            return (name, tensor);
-        }
-        let values = tensor.to_f64().into_iter();
-        let converted = match to {
-            DType::F16 => HostTensor::new(&dims, values.map(f16::from_f64).collect()),
-            DType::BF16 => HostTensor::new(&dims, values.map(bf16::from_f64).collect()),
-            DType::F64 => HostTensor::new(&dims, values.collect()),
-            _ => HostTensor::new(&dims, values.map(|x| x as f32).collect()),
-        };
-        (name, converted.unwrap_or(tensor))
+        let to = declared(&name).unwrap_or(tensor.dtype());
+        (name, as_float(tensor, to))
     };
     outputs.into_iter().map(convert).collect()
+}
+
+/// A float tensor in another float type; any other as it is.
+pub(super) fn as_float(tensor: HostTensor, to: DType) -> HostTensor {
+    if to == tensor.dtype() || !to.is_float() || !tensor.dtype().is_float() {
+        return tensor;
+    }
+    let (dims, values) = (tensor.dims(), tensor.to_f64().into_iter());
+    let converted = match to {
+        DType::F16 => HostTensor::new(dims, values.map(f16::from_f64).collect()),
+        DType::BF16 => HostTensor::new(dims, values.map(bf16::from_f64).collect()),
+        DType::F64 => HostTensor::new(dims, values.collect()),
+        _ => HostTensor::new(dims, values.map(|x| x as f32).collect()),
+    };
+    converted.unwrap_or(tensor)
 }
 
 /// What a runtime is fed for a batch: its inputs and, where the graph holds the loss, the labels.

@@ -65,6 +65,39 @@ impl Prepared {
     }
 }
 
+/// A model in inference, of which any values of the main graph can be made the outputs.
+pub struct Opened<'a> {
+    file: &'a OnnxFile,
+    proto: ModelProto,
+    /// Names of the values that the nodes of the main graph make.
+    pub visible: BTreeSet<String>,
+}
+
+impl<'a> Opened<'a> {
+    /// Opens up `file`.
+    pub fn new(file: &'a OnnxFile) -> Self {
+        let mut proto = file.proto().clone();
+        set_to_inference(&mut proto);
+        let nodes = proto.graph.iter().flat_map(|g| &g.node);
+        let visible = nodes.flat_map(|n| n.output.iter().cloned()).filter(|name| !name.is_empty()).collect();
+        Self { file, proto, visible }
+    }
+
+    /// A temporary copy that computes `shown` and nothing else; the folder goes with what is handed back.
+    ///
+    /// # Errors
+    /// If the copy cannot be written.
+    pub fn showing(&self, shown: &BTreeSet<String>) -> Result<(PathBuf, Option<TempDir>)> {
+        let mut proto = self.proto.clone();
+        if let Some(graph) = &mut proto.graph {
+            let value = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
+            graph.output = shown.iter().map(value).collect();
+        }
+        drop_unused_nodes(&mut proto);
+        write(self.file, &proto)
+    }
+}
+
 fn output_names(proto: &ModelProto) -> Vec<String> {
     proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name().to_string()).collect()
 }

@@ -1,6 +1,6 @@
 //! `verify`: the forward and the gradient check alone, on given rows or on seeded random ones.
 
-use super::{GradientReport, Parity, ParityReport, Settings, inputs};
+use super::{GradientReport, Located, Parity, ParityReport, Settings, inputs};
 use crate::{
     data::Batch,
     error::{Error, Result},
@@ -30,7 +30,9 @@ pub struct Verification {
     pub forward: Option<ParityReport>,
     /// Gradient beside differences of the runtime's loss.
     pub gradient: Option<GradientReport>,
-    /// Whether both agree.
+    /// The first node that differs, if it was asked for or outputs differ.
+    pub locate: Option<Located>,
+    /// Whether both checks agree.
     pub passed: bool,
 }
 
@@ -45,6 +47,7 @@ impl Verification {
             trainable: 0,
             forward: None,
             gradient: None,
+            locate: None,
             passed: false,
         }
     }
@@ -53,7 +56,8 @@ impl Verification {
     pub fn require(&self) -> Result<()> {
         let forward = self.forward.iter().filter(|f| !f.passed).map(|f| format!("outputs: {}", f.verdict));
         let gradient = self.gradient.iter().filter(|g| !g.passed).map(|g| format!("gradient: {}", g.verdict()));
-        let failed: Vec<String> = forward.chain(gradient).collect();
+        let node = self.locate.iter().filter(|l| l.first.is_some()).map(Located::verdict);
+        let failed: Vec<String> = forward.chain(gradient).chain(node).collect();
         if failed.is_empty() { Ok(()) } else { Err(Error::ParityBefore(failed.join("; "))) }
     }
 }
@@ -81,6 +85,8 @@ pub struct Candidate<'a> {
     pub decisions: &'a [Decision],
     /// How to compute.
     pub options: ModelOptions,
+    /// Whether to go through the nodes also where the outputs agree.
+    pub locate: bool,
 }
 
 impl Candidate<'_> {
@@ -113,10 +119,10 @@ impl Candidate<'_> {
         Ok(batches)
     }
 
-    /// Runs both checks on `batches`.
+    /// Runs both checks on `batches`, and goes through the nodes on the first if outputs differ or it is asked for.
     ///
     /// # Errors
-    /// Those of [`Parity::before`] and [`Parity::gradient_over`]; a check that ran and failed is in the result.
+    /// Those of [`Parity::before`], [`Parity::gradient_over`] and, if asked for, [`Parity::locate`]; a check that ran and failed is in the result.
     pub fn verify<D: Backend<f32>>(
         &self,
         model: &mut Model<f32, D>,
@@ -125,6 +131,12 @@ impl Candidate<'_> {
     ) -> Result<Verification> {
         let parity = Parity { file: self.file, graph: self.graph, plan: self.plan, settings };
         let forward = parity.before(model, batches)?;
+        let locate = match batches.first() {
+            Some(batch) if self.locate => Some(parity.locate(model, batch)?),
+            // The differing outputs are to be told, whatever keeps the runtime from showing where.
+            Some(batch) if !forward.passed => parity.locate(model, batch).ok(),
+            _ => None,
+        };
         let gradient = parity.gradient_over(model, batches)?;
         Ok(Verification {
             supported: true,
@@ -132,7 +144,8 @@ impl Candidate<'_> {
             checkpoint: self.file.checkpoint().map(|c| c.path().to_path_buf()),
             loss: Some(self.plan.why.clone()),
             trainable: model.parameters().len(),
-            passed: forward.passed && gradient.passed,
+            passed: forward.passed && gradient.passed && locate.iter().all(|l| l.first.is_none()),
+            locate,
             forward: Some(forward),
             gradient: Some(gradient),
         })

@@ -52,8 +52,29 @@ fn verify_fails_where_nothing_can_agree() {
     let fixture = Fixture::new("digits-cnn");
     let mut command = program();
     command.arg("verify").arg(fixture.path("model.onnx")).args(["--format", "json", "--atol", "0", "--rtol", "0"]);
-    let (code, found, _) = run(&mut command);
-    assert_eq!((code, &found.unwrap()["passed"]), (Some(5), &Value::Bool(false)));
+    let (code, found, said) = run(&mut command);
+    let found = found.unwrap();
+    assert_eq!((code, &found["passed"]), (Some(5), &Value::Bool(false)));
+    let first = &found["locate"]["first"];
+    assert!(first["max_abs_diff"].as_f64().unwrap() > 0.0, "{found}");
+    assert!(first["outputs"][0].as_array().unwrap().len() > 1, "{found}");
+    assert!(said.contains(first["node"].as_str().unwrap()), "{said}");
+}
+
+#[test]
+fn verify_goes_through_the_nodes() {
+    let fixtures = ["digits-cnn", "cancer-mlp", "notes-transformer"].map(Fixture::new);
+    for model in fixtures.iter().map(|f| f.path("model.onnx")).chain([edge("function.onnx"), edge("loss-in-graph.onnx"), edge("f16.onnx")]) {
+        let (code, found, said) = run(program().arg("verify").arg(&model).args(["--locate", "--format", "json"]));
+        let found = found.unwrap();
+        assert_eq!((code, &found["locate"]["first"]), (Some(0), &Value::Null), "{}: {said}", model.display());
+        assert!(found["locate"]["nodes"].as_u64().unwrap() > 0, "{}", model.display());
+    }
+    let said = program().arg("verify").arg(edge("function.onnx")).arg("--locate").output().unwrap().stdout;
+    assert!(String::from_utf8(said).unwrap().contains("every node agrees"));
+    let mut tract = program();
+    tract.arg("verify").arg(edge("function.onnx")).args(["--locate", "--parity", "tract"]);
+    assert_eq!(run(&mut tract).0, Some(2));
 }
 
 #[test]

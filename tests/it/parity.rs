@@ -52,6 +52,7 @@ impl Opened {
             plan: &plan,
             decisions: &decisions,
             options: ModelOptions::default(),
+            locate: false,
         };
         let model = candidate.model(Cpu::default()).unwrap();
         let dims: BTreeMap<String, usize> = dims
@@ -74,7 +75,8 @@ impl Opened {
 
     fn verify(&mut self) -> Verification {
         let Self { file, graph, plan, decisions, model, batches, settings } = self;
-        let candidate = Candidate { file, graph, plan, decisions, options: ModelOptions::default() };
+        let candidate =
+            Candidate { file, graph, plan, decisions, options: ModelOptions::default(), locate: false };
         candidate.verify(model, batches, settings).unwrap()
     }
 }
