@@ -50,7 +50,7 @@ pub enum Unary {
         /// Offset.
         beta: f64,
     },
-    /// min(max(x, min), max); gradient 1 inside and at the bounds, 0 outside
+    /// min(max(x, min), max); gradient 1 inside the bounds, 0 at them and outside
     Clip {
         /// Lower bound.
         min: f64,

@@ -76,7 +76,7 @@ fn apply<E: Float, D: Device<E>>(op: Unary, x: Taped<E, D>) -> Result<Taped<E, D
         Unary::PowScalar(2.) => x.try_square(),
         Unary::PowScalar(0.5) => x.try_sqrt(),
         Unary::PowScalar(c) => x.try_powf(c),
-        Unary::Clip { min, max } => x.try_clamp(min, max),
+        Unary::Clip { min, max } => clip(x, min, max),
         Unary::Erf => erf(x),
         Unary::Gelu { tanh: false } => gelu(x),
         Unary::Gelu { tanh: true } => x.try_fast_gelu(),
@@ -110,11 +110,14 @@ fn like<E: Float, D: Device<E>, T: Tape<E, D>>(x: &Of1<E, D, T>, value: f64) -> 
     x.retaped::<OwnedTape<E, D>>().try_mul(E::of(0.))?.try_nans_to(0.)?.try_add(E::of(value))
 }
 
-/// max(0, min(1, αx + β)) with gradient 0 at both bounds.
+/// max(min, min(max, x)) with gradient 0 at both bounds.
+fn clip<E: Float, D: Device<E>>(x: Taped<E, D>, min: f64, max: f64) -> Result<Taped<E, D>, D::Err> {
+    let x = x.try_ge(E::of(max))?.try_choose(like(&x, max)?, x)?;
+    x.try_le(E::of(min))?.try_choose(like(&x, min)?, x)
+}
+
 fn hard_sigmoid<E: Float, D: Device<E>>(x: Taped<E, D>, alpha: f64, beta: f64) -> Result<Taped<E, D>, D::Err> {
-    let line = x.try_mul(E::of(alpha))?.try_add(E::of(beta))?;
-    let line = line.try_ge(E::ONE)?.try_choose(like(&line, 1.)?, line)?;
-    line.try_le(E::of(0.))?.try_choose(like(&line, 0.)?, line)
+    clip(x.try_mul(E::of(alpha))?.try_add(E::of(beta))?, 0., 1.)
 }
 
 /// See [`crate::kernels::Backend::binary`].

@@ -93,7 +93,7 @@ functions! {
         |y| if y > 0.0 && y < 1.0 { me.alpha } else { 0.0 };
     Clip { min, max } keeps Argument:
         |me, x| { let x = if x < me.min { me.min } else { x }; if x > me.max { me.max } else { x } },
-        |x| if x >= me.min && x <= me.max { 1.0 } else { 0.0 };
+        |x| if x > me.min && x < me.max { 1.0 } else { 0.0 };
     Softplus {} keeps Argument: |_me, x| mathf::softplus::<I>(x), |x| mathf::sigmoid::<I>(x);
     Softsign {} keeps Argument: |_me, x| x / (1.0 + x.abs()),
         |x| { let d = 1.0 / (1.0 + x.abs()); d * d };

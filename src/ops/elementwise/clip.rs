@@ -1,5 +1,5 @@
 //! Clip-6/11/12/13: min(max(x, min), max). Bounds are attributes in version 6, inputs from 11 on. Integers from 12 on.
-//! The gradient is 1 inside and at the bounds, 0 outside, as in PyTorch; the bounds have none.
+//! The gradient is 1 inside the bounds, 0 at them and outside, as in PyTorch; the bounds have none.
 
 use crate::{
     engine::{Context, Float, Value},
