@@ -67,6 +67,9 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 
 /// Verifies one model, or compares two.
 pub fn run(args: VerifyArgs) -> Result<()> {
+    if args.locate && args.parity == Runtimes::Tract {
+        return Err(Error::Usage("--locate asks onnxruntime: leave out --parity tract".into()));
+    }
     let options = ReadOptions { allow_symlink_inside: args.source.allow_symlink_inside };
     if let Some(other) = &args.other {
         let diff = writeback::diff(&OnnxFile::open(&args.model, &options)?, &OnnxFile::open(other, &options)?)?;

@@ -1,7 +1,7 @@
 //! onnxruntime's training checkpoint: a model's parameters, and where in the file their elements lie.
 //!
 //! The file is a FlatBuffer (identifier `ODTC`, versions 1 and 2 of the schema `ort_training_checkpoint`), read by
-//! [`flat`], which trusts nothing that it says. Refused with a hint: checkpoints without elements (nominal ones), those
+//! `flat`, which trusts nothing that it says. Refused with a hint: checkpoints without elements (nominal ones), those
 //! with elements in another file, and the folders that onnxruntime 1.15 and older wrote.
 
 mod flat;

@@ -5,7 +5,7 @@
 //! judged by the next ones after.
 
 use super::{
-    Parity, Runner, Runtimes,
+    Parity, Runner,
     compare::{self, Comparison, Tolerance},
     ort::Library,
     ours,
@@ -183,11 +183,8 @@ impl Parity<'_> {
     ///
     /// # Errors
     /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if it cannot show the values between
-    /// the nodes; [`Error::Usage`] if it is not asked.
+    /// the nodes.
     pub fn locate<E: Float, D: Backend<E>>(&self, model: &Model<E, D>, batch: &Batch) -> Result<Located> {
-        if self.settings.runtimes == Runtimes::Tract {
-            return Err(Error::Usage("--locate asks onnxruntime: leave out --parity tract".into()));
-        }
         let library = Library::get(&self.settings.search)?;
         let opened = Opened::new(self.file);
         let fed = ours::feeds(self.graph, self.plan, batch)?;
