@@ -64,10 +64,9 @@ impl Located {
         let hidden = if self.hidden == 0 { String::new() } else { format!(", {} inside functions", self.hidden) };
         match &self.first {
             None => format!("every node agrees ({} compared{hidden})", self.nodes),
-            Some(d) => format!(
-                "node {} ({}-{}) {:?} → {:?}: {}",
-                d.node, d.operator, d.opset, d.inputs, d.outputs, d.why
-            ),
+            Some(d) => {
+                format!("node {} ({}-{}) {:?} → {:?}: {}", d.node, d.operator, d.opset, d.inputs, d.outputs, d.why)
+            }
         }
     }
 }
@@ -201,7 +200,8 @@ impl Parity<'_> {
             let runner = library.session(&path, self.settings.threads).map_err(cannot)?;
             let taken = runner.inputs();
             let inputs = fed.iter().filter(|(name, _)| taken.contains(name)).map(|(n, t)| (n.clone(), t.clone()));
-            let outputs: BTreeMap<String, HostTensor> = runner.run(&inputs.collect()).map_err(cannot)?.into_iter().collect();
+            let outputs: BTreeMap<String, HostTensor> =
+                runner.run(&inputs.collect()).map_err(cannot)?.into_iter().collect();
             let of = |&id: &ValueId| Some((id, outputs.get(name(id)).or_else(|| fed.get(name(id)))?.clone()));
             Ok(asked.iter().filter_map(of).collect())
         };

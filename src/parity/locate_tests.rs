@@ -111,7 +111,11 @@ fn a_node_that_cannot_run_is_the_one() {
             self.0.sources(wanted, given)
         }
         fn compute(&self, wanted: &[ValueId], given: &BTreeMap<ValueId, HostTensor>) -> Result<Vec<HostTensor>> {
-            if wanted == [ValueId(3)] { Err(self.0.nodes[2].error("no such shape")) } else { self.0.compute(wanted, given) }
+            if wanted == [ValueId(3)] {
+                Err(self.0.nodes[2].error("no such shape"))
+            } else {
+                self.0.compute(wanted, given)
+            }
         }
     }
     let chain = Broken(Chain::new(NODES, None));

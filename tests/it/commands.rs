@@ -64,7 +64,11 @@ fn verify_fails_where_nothing_can_agree() {
 #[test]
 fn verify_goes_through_the_nodes() {
     let fixtures = ["digits-cnn", "cancer-mlp", "notes-transformer"].map(Fixture::new);
-    for model in fixtures.iter().map(|f| f.path("model.onnx")).chain([edge("function.onnx"), edge("loss-in-graph.onnx"), edge("f16.onnx")]) {
+    for model in fixtures.iter().map(|f| f.path("model.onnx")).chain([
+        edge("function.onnx"),
+        edge("loss-in-graph.onnx"),
+        edge("f16.onnx"),
+    ]) {
         let (code, found, said) = run(program().arg("verify").arg(&model).args(["--locate", "--format", "json"]));
         let found = found.unwrap();
         assert_eq!((code, &found["locate"]["first"]), (Some(0), &Value::Null), "{}: {said}", model.display());

@@ -75,8 +75,7 @@ impl Opened {
 
     fn verify(&mut self) -> Verification {
         let Self { file, graph, plan, decisions, model, batches, settings } = self;
-        let candidate =
-            Candidate { file, graph, plan, decisions, options: ModelOptions::default(), locate: false };
+        let candidate = Candidate { file, graph, plan, decisions, options: ModelOptions::default(), locate: false };
         candidate.verify(model, batches, settings).unwrap()
     }
 }
