@@ -58,6 +58,13 @@ def reason(done, found):
     return "; ".join(parts) or " ".join(done.stderr.split("\n")[-3:]).strip()
 
 
+def noise(found):
+    """What to say of a gradient that passed though its error is above 1 %."""
+    checks = (found.get("gradient") or {}).get("checks", [])
+    loud = [c["noise"] / abs(c["numeric"]) for c in checks if c["rel_error"] > 0.01]
+    return f" (differences are uncertain by {max(loud):.1%})" if loud else ""
+
+
 def number(x):
     return "" if x is None else f"{x:.1e}"
 
@@ -81,7 +88,7 @@ def main():
             result = f"refused, exit code {code}" + ("" if sound else f", expected {REFUSED[name]}")
         else:
             sound = code == 0
-            result = "passed" if sound else f"exit code {code}: {why}"
+            result = f"passed{noise(found)}" if sound else f"exit code {code}: {why}"
         passed += sound
         if not sound:
             wrong.append(path.stem)
