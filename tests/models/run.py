@@ -61,7 +61,8 @@ def reason(done, found):
 def noise(found):
     """What to say of a gradient that passed though its error is above 1 %."""
     checks = (found.get("gradient") or {}).get("checks", [])
-    loud = [c["noise"] / abs(c["numeric"]) for c in checks if c["rel_error"] > 0.01]
+    # An error is relative to a typical derivative, since one alone may be next to zero; so is the uncertainty.
+    loud = [c["noise"] * c["rel_error"] / abs(c["ours"] - c["numeric"]) for c in checks if c["rel_error"] > 0.01]
     return f" (differences are uncertain by {max(loud):.1%})" if loud else ""
 
 
