@@ -353,6 +353,7 @@ pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) 
         Err(e) => return Err(ops::support::require(graph, None).err().unwrap_or(e)),
     };
     ops::support::require(graph, Some(plan.scores))?;
+    graph.require_input_sizes()?;
     Ok(plan)
 }
 

@@ -1,7 +1,13 @@
 //! Who makes a value, who takes it, and what it needs.
 
 use super::{Attr, Graph, Node, ValueId};
+use crate::error::{Error, Result};
 use std::collections::BTreeSet;
+
+/// Rows that inputs may be declared to have.
+const MOST_ROWS: usize = 1 << 16;
+/// Elements that an input may be declared to have.
+pub const MOST_ELEMENTS: usize = 1 << 28;
 
 /// Producer and users of every value of one graph.
 #[derive(Clone, Debug)]
@@ -42,6 +48,27 @@ impl Graph {
         };
         let fixed: Option<BTreeSet<usize>> = self.inputs.iter().map(rows).collect();
         fixed.filter(|all| all.len() == 1)?.pop_first().filter(|&rows| rows > 0)
+    }
+
+    /// Fails if an input is declared larger than could be fed: nothing else in the file stands for such an extent.
+    ///
+    /// # Errors
+    /// [`Error::Untrainable`] naming the input.
+    pub fn require_input_sizes(&self) -> Result<()> {
+        for &input in &self.inputs {
+            let extent = |dim: &super::Dim| if let super::Dim::Fixed(n) = dim { *n } else { 1 };
+            let extents: Vec<usize> = self.declared_dims(input).unwrap_or_default().iter().map(extent).collect();
+            let elements =
+                extents.iter().try_fold(1usize, |all, &n| all.checked_mul(n)).filter(|&n| n <= MOST_ELEMENTS);
+            if elements.is_none() || extents.first().is_some_and(|&rows| rows > MOST_ROWS) {
+                return Err(Error::Untrainable(format!(
+                    "input {} is declared as {extents:?}, more than {MOST_ROWS} rows or {MOST_ELEMENTS} elements at once; \
+                     export the model with a smaller batch or a free one",
+                    self.name(input)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Declared element type of a value, if the file tells it; that of the tensor for stored ones.

@@ -19,4 +19,4 @@ pub mod training;
 mod unroll;
 
 pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};
-pub use links::Links;
+pub use links::{Links, MOST_ELEMENTS};

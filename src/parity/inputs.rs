@@ -9,7 +9,7 @@ use crate::{
     data::Targets,
     error::{Error, Result},
     graph::{
-        Attr, Dim, Graph, Node, TypeInfo, ValueId,
+        Attr, Dim, Graph, MOST_ELEMENTS, Node, TypeInfo, ValueId,
         training::{LossKind, LossPlan},
     },
     tensor::{DType, HostTensor},
@@ -23,7 +23,7 @@ const OPEN: usize = 2;
 /// Shape of `value` with its symbols replaced by `dims`, open extents by 2.
 ///
 /// # Errors
-/// [`Error::Usage`] if the file does not tell the value's rank.
+/// [`Error::Usage`] if the file does not tell the value's rank, or if there were too many elements.
 pub fn shape(graph: &Graph, value: ValueId, dims: &BTreeMap<String, usize>) -> Result<Vec<usize>> {
     let info = graph.values.get(value.0);
     let name = info.map(|v| v.name.as_str()).unwrap_or_default();
@@ -36,7 +36,11 @@ pub fn shape(graph: &Graph, value: ValueId, dims: &BTreeMap<String, usize>) -> R
         Dim::Symbol(symbol) => dims.get(symbol).copied().unwrap_or(OPEN),
         Dim::Unknown => OPEN,
     };
-    Ok(declared.iter().map(extent).collect())
+    let shape: Vec<usize> = declared.iter().map(extent).collect();
+    match shape.iter().try_fold(1usize, |all, &n| all.checked_mul(n)).filter(|&n| n <= MOST_ELEMENTS) {
+        Some(_) => Ok(shape),
+        None => Err(Error::Usage(format!("input {name} would have shape {shape:?}; give smaller --dim"))),
+    }
 }
 
 /// Fails if `dims` names a symbol that no input has.

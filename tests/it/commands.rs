@@ -187,6 +187,27 @@ fn a_model_of_a_fixed_number_of_rows_forgets_like_a_free_one() {
 }
 
 #[test]
+fn extents_that_nobody_could_feed_are_refused() {
+    for (axis, extent) in [(0, 1 << 50), (2, i64::MAX), (0, 1 << 17)] {
+        let fixture = Fixture::new("digits-cnn");
+        rewrite(&fixture, |graph| {
+            let Some(type_proto::Value::TensorType(tensor)) = &mut graph.input[0].r#type.as_mut().unwrap().value else {
+                panic!()
+            };
+            tensor.shape.as_mut().unwrap().dim[axis].value = Some(dimension::Value::DimValue(extent));
+        });
+        let (code, _, said) = run(program().arg("verify").arg(fixture.path("model.onnx")));
+        assert!(code == Some(3) && said.contains("image"), "{code:?} {said}");
+        let output = fixture.command(&[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let fixture = Fixture::new("digits-cnn");
+    let mut command = program();
+    command.arg("verify").arg(fixture.path("model.onnx")).args(["--dim", "batch=1000000000000"]);
+    assert_eq!(run(&mut command).0, Some(2));
+}
+
+#[test]
 fn what_the_loss_does_not_need_may_be_anything() {
     let fixture = Fixture::new("cancer-mlp");
     rewrite(&fixture, |graph| {
