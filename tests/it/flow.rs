@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -67,11 +68,18 @@ fn number(value: &Value, pointer: &str) -> f64 {
     value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer}"))
 }
 
+/// Leaves a report where continuous integration holds all of them against the schema. (A validator among the
+/// dependencies would have most others compiled anew for the tests.)
 pub fn follows_schema(report: &Value) {
-    let schema = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("report.schema.json"));
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let problems: Vec<_> = validator.iter_errors(report).map(|e| format!("{}: {e}", e.instance_path())).collect();
-    assert!(problems.is_empty(), "{problems:#?}");
+    assert_eq!(report["schema"], "onnx-forget/report/v1");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reports");
+    fs::create_dir_all(&folder).unwrap();
+    tempfile::Builder::new()
+        .suffix(".json")
+        .disable_cleanup(true)
+        .tempfile_in(&folder)
+        .and_then(|mut file| file.write_all(report.to_string().as_bytes()))
+        .unwrap();
 }
 
 /// What the README promises of every fixture.
