@@ -1,6 +1,6 @@
 //! One step's tape, lent to one operation after the other. The only file that calls `add_backward_op`.
 
-use super::{Buffer, Flat, Float, Grads, Taped, Tensor};
+use super::{Flat, Float, GradSink, Grads, Taped, Tensor};
 use crate::{
     error::{Error, Result},
     tensor::HostTensor,
@@ -105,6 +105,9 @@ impl<E: Float, D: Device<E>> Context<E, D> {
         F: FnOnce(Taped<E, D>) -> Result<Taped<E, D>, D::Err>,
     {
         let tracked = self.records(inputs);
+        if tracked {
+            inputs.iter().for_each(|t| t.to_dfdx());
+        }
         let first = inputs.first().ok_or_else(|| Error::Internal("an operation without inputs".into()))?;
         let tape = if tracked { self.tape.take().unwrap_or_default() } else { OwnedTape::default() };
         let (flat, tape) = f(first.flat().clone().put_tape(tape)).map_err(device_error)?.split_tape();
@@ -126,6 +129,7 @@ impl<E: Float, D: Device<E>> Context<E, D> {
     /// If this context does not record, or `losses` depends on nothing that is tracked.
     pub fn backward(mut self, losses: &Tensor<E, D>, weights: Vec<E>, keep: &[&Tensor<E, D>]) -> Result<Grads<E, D>> {
         let weights = self.upload(losses.dims().to_vec(), weights)?;
+        losses.to_dfdx();
         let Some(tape) = self.tape.take().filter(|_| losses.tracked()) else {
             return Err(Error::Internal("backward pass without a recorded loss".into()));
         };
@@ -138,55 +142,12 @@ impl<E: Float, D: Device<E>> Context<E, D> {
     }
 }
 
-/// Where a CPU kernel's backward pass leaves its results.
-pub struct GradSink<'a, E: Float>(&'a mut Gradients<E, Cpu>);
-
-type FindGradient<E> = dyn for<'a> Fn(&'a mut Gradients<E, Cpu>) -> Result<&'a mut [E], dfdx::tensor::CpuError>;
-
-/// The place of a tensor's gradient: what a backward pass keeps of an input whose elements it does not need, so that
-/// they can be freed.
-pub struct Slot<E: Float>(Box<FindGradient<E>>);
-
-impl<E: Float> Tensor<E, Cpu>
-where
-    Cpu: Device<E>,
-{
-    /// The place of its gradient, if one is wanted.
-    pub fn slot(&self) -> Option<Slot<E>> {
-        if !self.tracked() {
-            return None;
-        }
-        let ghost = self.flat().ghost();
-        Some(Slot(Box::new(move |grads| Ok(host(grads.get_or_alloc_mut(&ghost)?).as_mut_slice()))))
-    }
-}
-
-impl<E: Float> GradSink<'_, E>
-where
-    Cpu: Device<E>,
-{
-    /// The gradient buffer of `tensor`, to be added to.
-    pub fn of(&mut self, tensor: &Tensor<E, Cpu>) -> Result<&mut [E], dfdx::tensor::CpuError> {
-        Ok(host(self.0.get_or_alloc_mut(tensor.flat())?).as_mut_slice())
-    }
-
-    /// The gradient buffer at `slot`, to be added to.
-    pub fn at(&mut self, slot: &Slot<E>) -> Result<&mut [E], dfdx::tensor::CpuError> {
-        (slot.0)(self.0)
-    }
-}
-
-/// A buffer of the CPU as what it is. (Where `Cpu: Device<E>` is assumed, the compiler does not look it up.)
-fn host<E: Float>(buffer: &mut Buffer<E, Cpu>) -> &mut Vec<E> {
-    buffer
-}
-
 impl<E: Float> Context<E, Cpu>
 where
     Cpu: Device<E>,
 {
-    /// Wraps the result of a CPU kernel and records `backward`, which is given the result's gradient and adds into
-    /// the gradients of `inputs`. It is neither called nor kept if none of `inputs` is tracked.
+    /// Wraps the result of a CPU kernel and records `backward`, which is given the result's gradient and adds to the
+    /// gradients of `inputs`. It is not kept if none of `inputs` is tracked, and not called if no gradient arrives.
     pub fn record<F>(
         &mut self,
         inputs: &[&Tensor<E, Cpu>],
@@ -195,7 +156,7 @@ where
         backward: F,
     ) -> Result<Tensor<E, Cpu>>
     where
-        F: 'static + FnOnce(&[E], &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
+        F: 'static + FnOnce(Vec<E>, &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
     {
         self.record_with(inputs, dims, values, |_| backward)
     }
@@ -210,23 +171,25 @@ where
         prepare: P,
     ) -> Result<Tensor<E, Cpu>>
     where
-        F: 'static + FnOnce(&[E], &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
+        F: 'static + FnOnce(Vec<E>, &mut GradSink<'_, E>) -> Result<(), dfdx::tensor::CpuError>,
         P: FnOnce(&Tensor<E, Cpu>) -> F,
     {
         let out = self.upload(dims, values)?;
         if !self.records(inputs) {
             return Ok(out);
         }
-        // A ghost holds the identity, not the elements.
-        let ghost = out.flat().ghost();
+        let out = out.recorded();
         let backward = prepare(&out);
-        if let Some(tape) = &mut self.tape {
+        if let (Some(tape), Some(slot)) = (&mut self.tape, out.slot()) {
             tape.add_backward_op(move |grads| {
-                // Taken, not borrowed: the buffer is freed as soon as its operation is through.
-                let gradient = std::mem::take(host(grads.get_or_alloc_mut(&ghost)?));
-                backward(&gradient, &mut GradSink(grads))
+                let mut sink = GradSink(grads);
+                // Taken, not borrowed: the buffer is reused, or freed as soon as its operation is through.
+                match sink.arrived(&slot)? {
+                    Some(gradient) => backward(gradient, &mut sink),
+                    None => Ok(()),
+                }
             });
         }
-        Ok(Tensor::new(out.flat().clone(), out.dims().to_vec(), true))
+        Ok(out)
     }
 }

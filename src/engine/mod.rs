@@ -4,10 +4,12 @@ mod context;
 mod float;
 mod grads;
 mod memory;
+mod sink;
 mod value;
 
-pub use context::{Context, GradSink, Indices, KernelChoice, Slot};
+pub use context::{Context, Indices, KernelChoice};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
 pub use memory::keep_freed;
+pub use sink::{GradSink, Slot};
 pub use value::{Flat, Taped, Tensor, Value};

@@ -1,11 +1,12 @@
 //! What flows along the edges of a graph at run time.
 
-use super::Float;
+use super::{Float, sink::Pending};
 use crate::{error::Error, tensor::HostTensor};
 use dfdx::{
     prelude::{Cpu, Device, Rank0, SumTo, UnusedTensors},
     tensor::{NoneTape, OwnedTape, UniqueId},
 };
+use std::sync::Arc;
 
 /// A dfdx tensor of one dimension: the row-major elements.
 pub type Flat<E, D> = dfdx::tensor::Tensor<(usize,), E, D, NoneTape>;
@@ -21,17 +22,35 @@ pub struct Tensor<E: Float, D: Device<E>> {
     flat: Flat<E, D>,
     dims: Vec<usize>,
     tracked: bool,
+    /// Of a CPU kernel's result: the gradient that arrives from other CPU kernels.
+    pending: Option<Arc<Pending<E>>>,
 }
 
 impl<E: Float, D: Device<E>> Tensor<E, D> {
     /// A constant: no gradient is wanted for it.
     pub fn constant(flat: Flat<E, D>, dims: Vec<usize>) -> Self {
-        Self { flat, dims, tracked: false }
+        Self { flat, dims, tracked: false, pending: None }
     }
 
     /// With `tracked` saying whether a gradient is wanted for it, or for something it was computed from.
     pub fn new(flat: Flat<E, D>, dims: Vec<usize>, tracked: bool) -> Self {
-        Self { flat, dims, tracked }
+        Self { flat, dims, tracked, pending: None }
+    }
+
+    /// The same tensor as the recorded result of a CPU kernel.
+    pub(super) fn recorded(self) -> Self {
+        Self { tracked: true, pending: Some(Pending::new()), ..self }
+    }
+
+    pub(super) fn pending(&self) -> Option<&Arc<Pending<E>>> {
+        self.pending.as_ref()
+    }
+
+    /// Says that an operation of dfdx takes this tensor.
+    pub(super) fn to_dfdx(&self) {
+        if let Some(pending) = &self.pending {
+            pending.to_dfdx();
+        }
     }
 
     /// Extent of each axis.
@@ -89,12 +108,12 @@ impl<E: Float, D: Device<E>> Tensor<E, D> {
         if dims.iter().product::<usize>() != self.len() {
             return Err(Error::Internal(format!("reshape of {:?} to {dims:?}", self.dims)));
         }
-        Ok(Self { flat: self.flat.clone(), dims, tracked: self.tracked })
+        Ok(Self { flat: self.flat.clone(), dims, tracked: self.tracked, pending: self.pending.clone() })
     }
 
     /// The same value, cut off from the tape.
     pub fn detached(&self) -> Self {
-        Self { flat: self.flat.clone(), dims: self.dims.clone(), tracked: false }
+        Self { flat: self.flat.clone(), dims: self.dims.clone(), tracked: false, pending: None }
     }
 
     /// Whether every element is finite.

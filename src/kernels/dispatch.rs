@@ -42,7 +42,20 @@ impl Backend<f32> for Cpu {
     }
 
     fn conv(cx: &mut Cx, x: &F32, w: &F32, bias: Option<&F32>, spec: &ConvSpec) -> Result<F32> {
-        choose!(cx, conv(x, w, bias, spec) if cpu::convolves(x))
+        Self::conv_fused(cx, x, w, bias, None, None, spec)
+    }
+
+    fn conv_fused(
+        cx: &mut Cx,
+        x: &F32,
+        w: &F32,
+        bias: Option<&F32>,
+        residual: Option<&F32>,
+        activation: Option<Unary>,
+        spec: &ConvSpec,
+    ) -> Result<F32> {
+        choose!(cx, conv_fused(x, w, bias, residual, activation, spec)
+            if cpu::convolves(x) && activation.is_none_or(cpu::fuses))
     }
 
     fn max_pool(cx: &mut Cx, x: &F32, spec: &PoolSpec) -> Result<F32> {

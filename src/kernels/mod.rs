@@ -78,6 +78,19 @@ pub trait Backend<E: Float>: Device<E> {
         compose::conv(cx, x, w, bias, spec)
     }
 
+    /// `activation` of [`Backend::conv`] plus a `residual` of its shape.
+    fn conv_fused(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        w: &Tensor<E, Self>,
+        bias: Option<&Tensor<E, Self>>,
+        residual: Option<&Tensor<E, Self>>,
+        activation: Option<Unary>,
+        spec: &ConvSpec,
+    ) -> Result<Tensor<E, Self>> {
+        compose::conv_fused(cx, x, w, bias, residual, activation, spec)
+    }
+
     /// Largest element of each window of `x` (N, C, spatial…); the gradient goes to the first of equal ones.
     fn max_pool(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, spec: &PoolSpec) -> Result<Tensor<E, Self>> {
         compose::max_pool(cx, x, spec)

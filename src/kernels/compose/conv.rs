@@ -8,7 +8,7 @@ use crate::{
     engine::{Context, Float, Tensor},
     error::{Error, Result},
     kernels::{
-        Binary, ConvSpec,
+        Binary, ConvSpec, Unary,
         shape::{Windows, require},
     },
 };
@@ -73,4 +73,21 @@ pub fn conv<E: Float, D: Device<E>>(
         }
         None => Ok(y),
     }
+}
+
+/// The activation of a convolution plus a residual of its shape.
+pub fn conv_fused<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    w: &Tensor<E, D>,
+    bias: Option<&Tensor<E, D>>,
+    residual: Option<&Tensor<E, D>>,
+    activation: Option<Unary>,
+    spec: &ConvSpec,
+) -> Result<Tensor<E, D>> {
+    let mut y = conv(cx, x, w, bias, spec)?;
+    if let Some(residual) = residual {
+        y = super::binary(cx, Binary::Add, &y, residual)?;
+    }
+    activation.map_or(Ok(y.clone()), |op| super::unary(cx, op, &y))
 }

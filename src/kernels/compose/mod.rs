@@ -22,7 +22,7 @@ mod tests;
 mod trigonometry;
 mod view;
 
-pub use conv::conv;
+pub use conv::{conv, conv_fused};
 pub use elementwise::{binary, unary};
 pub use layout::{concat, expand, gather, gather_flat, pad, permute, slice};
 pub use loss::{bce_with_logits, cross_entropy};

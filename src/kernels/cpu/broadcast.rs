@@ -18,8 +18,8 @@ use ndarray::ArrayD;
 
 /// An elementwise function of two arguments.
 trait Function: Copy + Send + Sync + 'static {
-    /// Whether the slopes are the same everywhere, so that nothing is kept.
-    const LINEAR: bool = false;
+    /// Whether it is a + b or a − b: slopes are the same everywhere, 1 on the left, and nothing is kept.
+    const LINEAR: bool;
     fn value<I: Isa>(self, a: f32, b: f32) -> f32;
     /// ∂/∂a
     fn left<I: Isa>(self, a: f32, b: f32) -> f32;
@@ -143,48 +143,40 @@ fn run<F: Function>(cx: &mut Context<f32, Cpu>, f: F, a: &F32, b: &F32) -> Resul
     let kept = (!F::LINEAR).then(|| (a.detached(), b.detached()));
     cx.record(&[a, b], dims, values, move |dy, sink| {
         // A linear function's slopes ignore what they are given.
-        let (a, b) = kept.as_ref().map_or((dy, dy), |(a, b)| (a.as_slice(), b.as_slice()));
-        let steps = kept.is_some().then_some(&walk);
-        let mut side = |slot: Option<Slot<f32>>, dims: &[usize], slopes: Slopes<F>| {
+        let (a, b) = kept.as_ref().map_or((&dy[..], &dy[..]), |(a, b)| (a.as_slice(), b.as_slice()));
+        let whole = |dims: &[usize]| dims.iter().product::<usize>() == dy.len();
+        let mut side = |slot: &Option<Slot<f32>>, dims: &[usize], slopes: Slopes<F>| {
             let Some(slot) = slot else { return Ok(()) };
-            if dims.iter().product::<usize>() == dy.len() {
-                through(f, slopes, steps, a, b, dy, sink.at(&slot)?);
-            } else if F::LINEAR {
-                let total = reduce::sum_to(dy, &out_dims, dims);
-                through(f, slopes, None, &total, &total, &total, sink.at(&slot)?);
-            } else {
-                let mut full = vec![0.0; dy.len()];
-                through(f, slopes, steps, a, b, dy, &mut full);
-                par::add(sink.at(&slot)?, &reduce::sum_to(&full, &out_dims, dims));
+            if F::LINEAR {
+                let total = if whole(dims) { None } else { Some(reduce::sum_to(&dy, &out_dims, dims)) };
+                let total = total.as_deref().unwrap_or(&dy);
+                return par::accumulate(sink, slot, 1, 1, |at, out| {
+                    let total = &total[at..at + out.len()];
+                    slopes(f, total, total, total, out);
+                });
             }
-            Ok(())
+            let piece = |start: usize, out: &mut [f32]| {
+                walk.each(start, out.len(), |at, [ia, ib], n| {
+                    let dy = &dy[start + at..start + at + n];
+                    slopes(f, stretch(a, ia, sa, n), stretch(b, ib, sb, n), dy, &mut out[at..at + n]);
+                });
+            };
+            if whole(dims) {
+                return par::accumulate(sink, slot, 1, 1, piece);
+            }
+            let full = par::generate(dy.len(), piece);
+            par::give(sink, slot, reduce::sum_to(&full, &out_dims, dims))
         };
-        side(left, &a_dims, lefts)?;
-        side(right, &b_dims, rights)
+        side(&right, &b_dims, rights)?;
+        match left {
+            // The gradient of a sum is handed on as it is.
+            Some(slot) if F::LINEAR && whole(&a_dims) => par::give(sink, &slot, dy),
+            left => side(&left, &a_dims, lefts),
+        }
     })
 }
 
 type Slopes<F> = fn(F, &[f32], &[f32], &[f32], &mut [f32]);
-
-/// out += dy·slope
-fn through<F: Function>(
-    f: F,
-    slopes: Slopes<F>,
-    walk: Option<&Walk<2>>,
-    a: &[f32],
-    b: &[f32],
-    dy: &[f32],
-    out: &mut [f32],
-) {
-    par::over(out, |start, out| {
-        let dy = &dy[start..start + out.len()];
-        let Some(walk) = walk else { return slopes(f, dy, dy, dy, out) };
-        let [sa, sb] = walk.steps();
-        walk.each(start, out.len(), |at, [ia, ib], n| {
-            slopes(f, stretch(a, ia, sa, n), stretch(b, ib, sb, n), &dy[at..at + n], &mut out[at..at + n]);
-        });
-    });
-}
 
 /// a where the mask is set, else b; all three broadcast against each other.
 pub(in crate::kernels) fn select(cx: &mut Context<f32, Cpu>, mask: &ArrayD<bool>, a: &F32, b: &F32) -> Result<F32> {
@@ -226,7 +218,8 @@ pub(in crate::kernels) fn select(cx: &mut Context<f32, Cpu>, mask: &ArrayD<bool>
                     }
                 });
             });
-            par::add(sink.at(&slot)?, &reduce::sum_to(&full, &out_dims, &dims));
+            let total = if dims == out_dims { full } else { reduce::sum_to(&full, &out_dims, &dims) };
+            par::give(sink, &slot, total)?;
         }
         Ok(())
     })

@@ -1,14 +1,23 @@
 //! Convolution over one or two spatial axes: windows are unrolled block by block into a small matrix that stays in the
-//! cache, and multiplied by faer. The blocks depend on the shapes alone.
+//! cache, and multiplied by faer. The blocks depend on the shapes alone. Some shapes have a quicker [`Way`].
 
 use super::{
-    F32, depthwise,
+    F32, depthwise, elementwise,
     par::{self, Shared},
     product::{Mat, Old, on_thread, small},
     reduce,
+    simd::simd,
     window::{Block, Geometry},
+    winograd,
 };
-use crate::{engine::Context, error::Result, kernels::spec::ConvSpec};
+use crate::{
+    engine::Context,
+    error::Result,
+    kernels::{
+        shape::require,
+        spec::{ConvSpec, Unary},
+    },
+};
 use dfdx::prelude::Cpu;
 
 /// Whether there is a fast version: for one and two spatial axes.
@@ -16,120 +25,204 @@ pub(in crate::kernels) fn supports(x: &F32) -> bool {
     matches!(x.rank(), 3 | 4)
 }
 
-/// What the output holds before the products are added.
-#[derive(Clone, Copy)]
-enum Start<'a> {
-    Zero,
-    Bias(&'a [f32]),
-    /// What is there.
-    Old,
+/// What is done to the products: y = f(product + bias + residual).
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tail<'a> {
+    pub bias: Option<&'a [f32]>,
+    pub residual: Option<&'a [f32]>,
+    pub activation: Option<Unary>,
 }
 
-/// Convolution of x (N, C, spatial…) by w (M, C/groups, kernel…), plus bias (M).
+impl Tail<'_> {
+    /// Finishes elements of channel `m` that start at `at` in the output.
+    pub(super) fn finish(&self, m: usize, at: usize, y: &mut [f32]) {
+        match (self.bias, self.residual) {
+            (Some(bias), Some(z)) => add_both(bias[m], &z[at..at + y.len()], y),
+            (Some(bias), None) => add_scalar(bias[m], y),
+            (None, Some(z)) => y.iter_mut().zip(&z[at..]).for_each(|(y, z)| *y += z),
+            (None, None) => {}
+        }
+        if let Some(op) = self.activation {
+            elementwise::in_place(op, y);
+        }
+    }
+}
+
+simd! {
+    fn add_scalar<I>(c: f32, y: &mut [f32]) {
+        y.iter_mut().for_each(|y| *y += c);
+    }
+}
+
+simd! {
+    fn add_both<I>(c: f32, z: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(z).for_each(|(y, z)| *y += c + z);
+    }
+}
+
+/// Convolution of x (N, C, spatial…) by w (M, C/groups, kernel…), plus bias (M), plus a residual of the output's shape;
+/// then the activation.
 pub(in crate::kernels) fn conv(
     cx: &mut Context<f32, Cpu>,
     x: &F32,
     w: &F32,
     bias: Option<&F32>,
+    residual: Option<&F32>,
+    activation: Option<Unary>,
     spec: &ConvSpec,
 ) -> Result<F32> {
     let geometry = Geometry::of(x.dims(), w.dims(), spec)?;
-    let depthwise = geometry.c == 1 && geometry.groups > 1;
     let [n, m, oh, ow] = geometry.output();
     let dims = if x.rank() == 3 { vec![n, m, ow] } else { vec![n, m, oh, ow] };
-    crate::kernels::shape::require(bias.is_none_or(|b| b.len() == m), || format!("bias for {m} channels"))?;
-    let mut values = vec![0.0; n * m * oh * ow];
-    if depthwise {
-        depthwise::forward(&geometry, x.as_slice(), w.as_slice(), bias.map(F32::as_slice), &mut values);
-    } else {
-        let start = bias.map_or(Start::Zero, |b| Start::Bias(b.as_slice()));
-        forward(&geometry, x.as_slice(), w.as_slice(), start, &mut values);
-    }
-    let (dx, dw, db) = (x.slot(), w.slot(), bias.and_then(F32::slot));
+    require(bias.is_none_or(|b| b.len() == m), || format!("bias for {m} channels"))?;
+    require(residual.is_none_or(|z| z.dims() == dims), || format!("a residual beside {dims:?}"))?;
+    let tail = Tail { bias: bias.map(F32::as_slice), residual: residual.map(F32::as_slice), activation };
+    let way = Way::of(&geometry);
+    let values = way.forward(&geometry, x.as_slice(), w.as_slice(), &tail);
+    let (dx, dw, db, dz) = (x.slot(), w.slot(), bias.and_then(F32::slot), residual.and_then(F32::slot));
     let (x_kept, w_kept) = (dw.is_some().then(|| x.detached()), dx.is_some().then(|| w.detached()));
     let mut inputs = vec![x, w];
     inputs.extend(bias);
-    cx.record(&inputs, dims, values, move |dy, sink| {
-        let g = &geometry;
-        if let Some(slot) = db {
-            par::add(sink.at(&slot)?, &reduce::sum_to(dy, &[n, m, oh * ow], &[1, m, 1]));
+    inputs.extend(residual);
+    cx.record_with(&inputs, dims, values, |y| {
+        let y_kept = activation.map(|op| (op, y.detached()));
+        move |mut dy, sink| {
+            let g = &geometry;
+            if let Some((op, y)) = y_kept {
+                elementwise::scale_by_slope(op, y.as_slice(), &mut dy);
+            }
+            if let Some(slot) = db {
+                par::give(sink, &slot, reduce::sum_to(&dy, &[n, m, oh * ow], &[1, m, 1]))?;
+            }
+            if let (Some(slot), Some(x)) = (dw, x_kept) {
+                par::change(sink, &slot, |dw| way.to_weights(g, x.as_slice(), &dy, dw))?;
+            }
+            if let (Some(slot), Some(w)) = (dx, w_kept) {
+                let arrived = sink.take(&slot)?;
+                let dx = way.to_input(g, w.as_slice(), &dy, arrived);
+                sink.put(&slot, dx)?;
+            }
+            match dz {
+                Some(slot) => par::give(sink, &slot, dy),
+                None => Ok(()),
+            }
         }
-        if let (Some(slot), Some(x)) = (dw, x_kept) {
-            let dw = sink.at(&slot)?;
-            if depthwise { depthwise::to_weights(g, x.as_slice(), dy, dw) } else { to_weights(g, x.as_slice(), dy, dw) }
-        }
-        if let (Some(slot), Some(w)) = (dx, w_kept) {
-            let dx = sink.at(&slot)?;
-            if depthwise { depthwise::to_input(g, w.as_slice(), dy, dx) } else { to_input(g, w.as_slice(), dy, dx) }
-        }
-        Ok(())
     })
 }
 
-/// y = start + w ∗ x
-fn forward(g: &Geometry, x: &[f32], w: &[f32], start: Start<'_>, y: &mut [f32]) {
-    let (blocks, ranges, depth) = (g.blocks(), g.channel_ranges(), g.c * g.taps());
-    let tallest = ranges.iter().map(|r| r.len()).max().unwrap_or(0) * g.taps();
-    let y = Shared::new(y);
-    par::tasks(blocks.len() * g.groups, |task| {
-        let (block, group) = (&blocks[task / g.groups], task % g.groups);
-        let one = block.rows.len() * g.ow;
-        let width = block.images.len() * one;
-        let weights = &w[group * g.m * depth..(group + 1) * g.m * depth];
-        // One image is written in place; several go through a buffer in which they lie side by side.
-        let direct = block.images.len() == 1;
-        let old = if matches!(start, Start::Zero) { Old::Replaced } else { Old::Kept };
-        par::scratch(tallest * width, |unrolled| {
-            par::scratch(if direct { 0 } else { g.m * width }, |buffer| {
-                let (to, stride) = if direct {
-                    let at = g.out_plane(block.images.start, group, 0) + block.rows.start * g.ow;
-                    (y.pointer(at, (g.m - 1) * g.positions() + width), g.positions())
-                } else {
-                    (buffer.as_mut_ptr(), width)
-                };
-                if let (Start::Bias(bias), true) = (start, direct) {
-                    for m in 0..g.m {
-                        // SAFETY: these rows of this image belong to this task.
-                        unsafe { y.slice(g.out_plane(block.images.start, group, m) + block.rows.start * g.ow, width) }
-                            .fill(bias[group * g.m + m]);
-                    }
-                }
-                for (i, channels) in ranges.iter().enumerate() {
-                    let taken =
-                        Mat::strided(&weights[channels.start * g.taps()..], g.m, channels.len() * g.taps(), depth);
-                    let columns = g.unroll(x, group, channels.clone(), block, unrolled);
-                    let old = if i > 0 || (direct && old == Old::Kept) { Old::Kept } else { Old::Replaced };
-                    // SAFETY: `to` reaches m rows of `width` elements, which belong to this task.
-                    unsafe { on_thread(to, stride, taken, columns, old) }
-                }
-                if !direct {
-                    for (i, n) in block.images.clone().enumerate() {
-                        for m in 0..g.m {
-                            let from = &buffer[m * width + i * one..][..one];
-                            // SAFETY: this image belongs to this task.
-                            let to = unsafe { y.slice(g.out_plane(n, group, m), one) };
-                            match start {
-                                Start::Zero => to.copy_from_slice(from),
-                                Start::Bias(b) => add_scalar(to, from, b[group * g.m + m]),
-                                Start::Old => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
-                            }
-                        }
-                    }
-                }
-            });
-        });
-    });
+/// How a convolution is computed: from its shape alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Plane by plane.
+    Depthwise,
+    Winograd,
+    /// As products of unrolled windows.
+    Unrolled,
 }
 
-fn add_scalar(to: &mut [f32], from: &[f32], c: f32) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = from + c);
+impl Way {
+    fn of(g: &Geometry) -> Self {
+        if g.c == 1 && g.groups > 1 {
+            Self::Depthwise
+        } else if winograd::suits(g) {
+            Self::Winograd
+        } else {
+            Self::Unrolled
+        }
+    }
+
+    fn forward(self, g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
+        match self {
+            Self::Depthwise => depthwise::forward(g, x, w, tail),
+            Self::Winograd => winograd::forward(g, x, w, false, tail),
+            Self::Unrolled => forward(g, x, w, tail),
+        }
+    }
+
+    /// dw += the gradient to the weights.
+    fn to_weights(self, g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+        match self {
+            Self::Depthwise => depthwise::to_weights(g, x, dy, dw),
+            Self::Winograd => winograd::to_weights(g, x, dy, dw),
+            Self::Unrolled => to_weights(g, x, dy, dw),
+        }
+    }
+
+    /// The gradient to the input, added to what has arrived.
+    fn to_input(self, g: &Geometry, w: &[f32], dy: &[f32], arrived: Option<Vec<f32>>) -> Vec<f32> {
+        let size = g.n * g.groups * g.c * g.h * g.w;
+        if self == Self::Depthwise {
+            let mut dx = arrived.unwrap_or_else(|| par::zeros(size));
+            depthwise::to_input(g, w, dy, &mut dx);
+            return dx;
+        }
+        let Some(reversed) = g.reversed() else {
+            let mut dx = arrived.unwrap_or_else(|| par::zeros(size));
+            to_input(g, w, dy, &mut dx);
+            return dx;
+        };
+        let tail = Tail { residual: arrived.as_deref(), ..Tail::default() };
+        if self == Self::Winograd && winograd::suits(&reversed) {
+            return winograd::forward(&reversed, dy, w, true, &tail);
+        }
+        forward(&reversed, dy, &flipped(g, w), &tail)
+    }
+}
+
+/// w ∗ x, finished by `tail`
+fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
+    let (blocks, ranges, depth) = (g.blocks(), g.channel_ranges(), g.c * g.taps());
+    let tallest = ranges.iter().map(|r| r.len()).max().unwrap_or(0) * g.taps();
+    let fill = |y: &Shared<'_>| {
+        par::tasks(blocks.len() * g.groups, |task| {
+            let (block, group) = (&blocks[task / g.groups], task % g.groups);
+            let one = block.rows.len() * g.ow;
+            let width = block.images.len() * one;
+            let weights = &w[group * g.m * depth..(group + 1) * g.m * depth];
+            let place = |image: usize, m: usize| g.out_plane(image, group, m) + block.rows.start * g.ow;
+            // One image is written in place; several go through a buffer in which they lie side by side.
+            let direct = block.images.len() == 1;
+            par::scratch(tallest * width, |unrolled| {
+                par::scratch(if direct { 0 } else { g.m * width }, |buffer| {
+                    let (to, stride) = if direct {
+                        let reach = (g.m - 1) * g.positions() + width;
+                        (y.pointer(place(block.images.start, 0), reach), g.positions())
+                    } else {
+                        (buffer.as_mut_ptr(), width)
+                    };
+                    for (i, channels) in ranges.iter().enumerate() {
+                        let taken =
+                            Mat::strided(&weights[channels.start * g.taps()..], g.m, channels.len() * g.taps(), depth);
+                        let columns = g.unroll(x, group, channels.clone(), block, unrolled);
+                        let old = if i > 0 { Old::Kept } else { Old::Replaced };
+                        // SAFETY: `to` reaches m rows of `width` elements, which belong to this task.
+                        unsafe { on_thread(to, stride, taken, columns, old) }
+                    }
+                    for (i, image) in block.images.clone().enumerate() {
+                        for m in 0..g.m {
+                            let at = place(image, m);
+                            let rows = if direct {
+                                // SAFETY: written above; these rows of this image belong to this task.
+                                unsafe { y.slice(at, one) }
+                            } else {
+                                // SAFETY: this image belongs to this task.
+                                let rows = unsafe { y.fresh(at, one) };
+                                rows.copy_from_slice(&buffer[m * width + i * one..][..one]);
+                                rows
+                            };
+                            tail.finish(group * g.m + m, at, rows);
+                        }
+                    }
+                });
+            });
+        });
+    };
+    // SAFETY: the blocks cover all positions, and a task writes all channels of its group.
+    unsafe { par::assemble(g.n * g.groups * g.m * g.positions(), fill) }
 }
 
 /// dx += the gradient to the input.
 fn to_input(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
-    if let Some(reversed) = g.reversed() {
-        return forward(&reversed, dy, &flipped(g, w), Start::Old, dx);
-    }
     // Each task owns some channels of some images, whose windows overlap only with each other.
     let (blocks, ranges, depth) = (g.blocks(), g.channel_ranges(), g.c * g.taps());
     let owners: Vec<&[Block]> = blocks.chunk_by(|a, b| a.images == b.images).collect();

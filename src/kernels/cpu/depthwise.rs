@@ -1,6 +1,6 @@
 //! Convolutions in which every output channel reads one input channel: plane by plane, row by row, without a matrix.
 
-use super::{par, par::Shared, simd::simd, window::Geometry};
+use super::{conv::Tail, par, par::Shared, simd::simd, window::Geometry};
 use std::ops::Range;
 
 /// For every row of output and every window element that meets the input: the output row, the range of it, and where
@@ -22,9 +22,8 @@ fn each_row(g: &Geometry, mut f: impl FnMut(usize, usize, Range<usize>, usize)) 
 }
 
 simd! {
-    /// y = bias + w ∗ x for one plane
-    fn plane<I>(g: &Geometry, x: &[f32], w: &[f32], bias: f32, y: &mut [f32]) {
-        y.fill(bias);
+    /// y += w ∗ x for one plane
+    fn plane<I>(g: &Geometry, x: &[f32], w: &[f32], y: &mut [f32]) {
         each_row(g, #[inline(always)] |tap, row, xs, at| {
             let (to, from, w) = (&mut y[row * g.ow..][xs.clone()], &x[at..], w[tap]);
             match g.sw {
@@ -102,16 +101,18 @@ simd! {
     }
 }
 
-/// y = bias + w ∗ x
-pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+/// w ∗ x, finished by `tail`
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
     let channels = g.groups * g.m;
-    par::weighted_rows(y, g.positions(), g.positions() * g.taps(), |first, y| {
-        for (i, y) in y.chunks_mut(g.positions()).enumerate() {
-            let (n, channel) = ((first + i) / channels, (first + i) % channels);
+    let size = g.positions();
+    par::generate_rows(g.n * channels * size, size, size * g.taps(), |first, y| {
+        for (i, y) in (first..).zip(y.chunks_mut(size)) {
+            let (n, channel) = (i / channels, i % channels);
             let x = &x[g.plane(n, channel / g.m, 0)..][..g.h * g.w];
-            plane(g, x, &w[channel * g.taps()..][..g.taps()], bias.map_or(0.0, |b| b[channel]), y);
+            plane(g, x, &w[channel * g.taps()..][..g.taps()], y);
+            tail.finish(channel, i * size, y);
         }
-    });
+    })
 }
 
 /// dx += the gradient to the input.

@@ -18,11 +18,18 @@ simd! {
 }
 
 simd! {
-    /// dx += dy·f′
-    fn slopes<I, F: Function>(f: F, kept: &[f32], dy: &[f32], dx: &mut [f32]) {
-        for ((dx, &dy), &k) in dx.iter_mut().zip(dy).zip(kept) {
-            *dx = I::fma(dy, f.slope::<I>(k), *dx);
+    /// dy ·= f′
+    fn scale<I, F: Function>(f: F, kept: &[f32], dy: &mut [f32]) {
+        for (dy, &k) in dy.iter_mut().zip(kept) {
+            *dy *= f.slope::<I>(k);
         }
+    }
+}
+
+simd! {
+    /// dy ·= f′, which is the same everywhere
+    fn scale_by_constant<I, F: Function>(f: F, dy: &mut [f32]) {
+        dy.iter_mut().for_each(|dy| *dy *= f.slope::<I>(0.0));
     }
 }
 
@@ -50,12 +57,42 @@ fn run<F: Function>(cx: &mut Context<f32, Cpu>, op: Unary, f: F, x: &F32) -> Res
             Keeps::Value => Some(y.detached()),
         };
         move |dy, sink| {
-            let kept = kept.as_ref().map_or(dy, |t| t.as_slice());
-            par::over(sink.at(&slot)?, |at, dx| {
-                let span = at..at + dx.len();
-                slopes(f, &kept[span.clone()], &dy[span], dx);
+            let mut dy = dy;
+            par::over(&mut dy, |at, dy| match &kept {
+                Some(kept) => scale(f, &kept.as_slice()[at..at + dy.len()], dy),
+                None => scale_by_constant(f, dy),
             });
-            Ok(())
+            par::give(sink, &slot, dy)
         }
     })
+}
+
+/// y := f(y)
+pub(super) fn in_place(op: Unary, y: &mut [f32]) {
+    with_function!(op, f => change(f, y))
+}
+
+/// dy ·= f′, from y = f(x), for the functions of [`fuses`].
+pub(super) fn scale_by_slope(op: Unary, y: &[f32], dy: &mut [f32]) {
+    with_function!(op, f => par::over(dy, |at, dy| scale(f, &y[at..at + dy.len()], dy)))
+}
+
+/// Whether the slope follows from the value as it does from the argument.
+pub(in crate::kernels) fn fuses(op: Unary) -> bool {
+    match op {
+        // Of these the slope asks on which side of a bound the argument is, and the value is on the same.
+        Unary::Clip { min, max } => min < max,
+        Unary::LeakyRelu { alpha } => alpha > 0.0,
+        _ => with_function!(op, f => keeps(f) == Keeps::Value),
+    }
+}
+
+fn keeps<F: Function>(_: F) -> Keeps {
+    F::KEEPS
+}
+
+simd! {
+    fn change<I, F: Function>(f: F, y: &mut [f32]) {
+        y.iter_mut().for_each(|y| *y = f.value::<I>(*y));
+    }
 }

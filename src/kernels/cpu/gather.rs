@@ -46,8 +46,7 @@ fn rows(
     require(dims.iter().product::<usize>() == outer * n * inner, || format!("{n} indices into {:?}", x.dims()))?;
     require(indices.iter().all(|&i| i < d), || format!("an index beyond axis of {d}"))?;
     let source = x.as_slice();
-    let mut values = vec![0.0; outer * n * inner];
-    par::rows(&mut values, inner, |first, out| {
+    let values = par::generate_rows(outer * n * inner, inner, inner, |first, out| {
         if inner == 1 {
             for (row, out) in (first..).zip(out) {
                 *out = source[row / n * d + indices[row % n]];
@@ -63,8 +62,7 @@ fn rows(
     };
     let indices = indices.to_vec();
     cx.record(&[x], dims, values, move |dy, sink| {
-        scatter(sink.at(&slot)?, (outer, d, inner), &indices, dy);
-        Ok(())
+        par::change(sink, &slot, |dx| scatter(dx, (outer, d, inner), &indices, &dy))
     })
 }
 
@@ -107,17 +105,15 @@ pub(in crate::kernels) fn cumsum(
     let (_, n, inner) = around(x.dims(), axis)?;
     let values = running(x.as_slice(), n, inner, exclusive, reverse);
     let slot = x.slot();
-    cx.record(&[x], x.dims().to_vec(), values, move |dy, sink| {
-        if let Some(slot) = slot {
-            par::add(sink.at(&slot)?, &running(dy, n, inner, exclusive, !reverse));
-        }
-        Ok(())
+    cx.record(&[x], x.dims().to_vec(), values, move |dy, sink| match slot {
+        Some(slot) => par::give(sink, &slot, running(&dy, n, inner, exclusive, !reverse)),
+        None => Ok(()),
     })
 }
 
 /// Running sums along the middle axis of (…, n, inner).
 fn running(x: &[f32], n: usize, inner: usize, exclusive: bool, reverse: bool) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+    let mut out = par::zeros(x.len());
     par::rows(&mut out, n * inner, |first, out| {
         for (block, out) in (first..).zip(out.chunks_mut(n * inner)) {
             let x = &x[block * n * inner..][..n * inner];

@@ -99,7 +99,7 @@ impl Plan {
 
     fn forward(&self, a: &[f32], b: &[f32]) -> Vec<f32> {
         let count = self.a.index.len();
-        let mut c = vec![0.0; count * self.m * self.n];
+        let mut c = par::zeros(count * self.m * self.n);
         let all = Side { index: (0..count).collect(), count };
         Self::run(&mut c, self.m * self.n, self.work(), &all, Old::Replaced, |i| (self.left(a, i), self.right(b, i)));
         c
@@ -121,17 +121,17 @@ impl Plan {
         Mat::new(&c[product * self.m * self.n..], self.m, self.n)
     }
 
-    /// dA += dC·Bᵀ, in the form in which A is stored.
-    fn backward_left(&self, dc: &[f32], b: &[f32], da: &mut [f32]) {
-        Self::run(da, self.m * self.k, self.work(), &self.a, Old::Kept, |i| {
+    /// dA = dC·Bᵀ or dA += dC·Bᵀ, in the form in which A is stored.
+    fn backward_left(&self, dc: &[f32], b: &[f32], da: &mut [f32], old: Old) {
+        Self::run(da, self.m * self.k, self.work(), &self.a, old, |i| {
             let (dc, b) = (self.result(dc, i), self.right(b, i));
             if self.ta { (b, dc.t()) } else { (dc, b.t()) }
         });
     }
 
-    /// dB += Aᵀ·dC, in the form in which B is stored.
-    fn backward_right(&self, dc: &[f32], a: &[f32], db: &mut [f32]) {
-        Self::run(db, self.k * self.n, self.work(), &self.b, Old::Kept, |i| {
+    /// dB = Aᵀ·dC or dB += Aᵀ·dC, in the form in which B is stored.
+    fn backward_right(&self, dc: &[f32], a: &[f32], db: &mut [f32], old: Old) {
+        Self::run(db, self.k * self.n, self.work(), &self.b, old, |i| {
             let (dc, a) = (self.result(dc, i), self.left(a, i));
             if self.tb { (dc.t(), a) } else { (a.t(), dc) }
         });
@@ -149,10 +149,10 @@ pub(in crate::kernels) fn matmul(cx: &mut Context<f32, Cpu>, a: &F32, b: &F32, t
     let (a_kept, b_kept) = (db.is_some().then(|| a.detached()), da.is_some().then(|| b.detached()));
     cx.record(&[a, b], dims, values, move |dc, sink| {
         if let (Some(slot), Some(b)) = (da, b_kept) {
-            plan.backward_left(dc, b.as_slice(), sink.at(&slot)?);
+            par::write(sink, &slot, |da, old| plan.backward_left(&dc, b.as_slice(), da, old))?;
         }
         if let (Some(slot), Some(a)) = (db, a_kept) {
-            plan.backward_right(dc, a.as_slice(), sink.at(&slot)?);
+            par::write(sink, &slot, |db, old| plan.backward_right(&dc, a.as_slice(), db, old))?;
         }
         Ok(())
     })

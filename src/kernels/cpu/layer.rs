@@ -79,8 +79,7 @@ pub(super) fn layer_norm(
             (out[0], out[1]) = statistics(x, epsilon);
         }
     });
-    let mut values = vec![0.0; x.len()];
-    par::rows(&mut values, d, |first, y| {
+    let values = par::generate_rows(x.len(), d, d, |first, y| {
         for (row, (y, x)) in (first..).zip(y.chunks_mut(d).zip(source[first * d..].chunks(d))) {
             let (mean, inverse) = (statistics_of[2 * row], statistics_of[2 * row + 1]);
             normalise(x, mean, inverse, scale.map(F32::as_slice), bias.map(F32::as_slice), y);
@@ -110,22 +109,22 @@ pub(super) fn layer_norm(
             });
             let total = reduce::middle(reduce::Sum, &parts, 1, blocks, 2 * d);
             if let Some(slot) = ds {
-                par::add(sink.at(&slot)?, &total[..d]);
+                par::give(sink, &slot, total[..d].to_vec())?;
             }
             if let Some(slot) = db {
-                par::add(sink.at(&slot)?, &total[d..]);
+                par::give(sink, &slot, total[d..].to_vec())?;
             }
         }
         if let Some(slot) = dx {
             let scale = scale_kept.as_ref().map(F32::as_slice);
-            par::weighted_rows(sink.at(&slot)?, d, 2 * d, |first, dx| {
+            par::accumulate(sink, &slot, d, 2 * d, |first, dx| {
                 par::scratch(d, |g| {
                     for (i, dx) in (first..).zip(dx.chunks_mut(d)) {
                         let (mean, inverse) = (statistics_of[2 * i], statistics_of[2 * i + 1]);
                         to_input(&x[row(i)], &dy[row(i)], scale, mean, inverse, g, dx);
                     }
                 });
-            });
+            })?;
         }
         Ok(())
     })

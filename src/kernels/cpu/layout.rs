@@ -87,7 +87,7 @@ fn permuted(x: &[f32], dims: &[usize], perm: &[usize]) -> Option<Vec<f32>> {
     if last == 0 && steps[0][0] <= 1 {
         return None;
     }
-    let mut y = vec![0.0; x.len()];
+    let mut y = par::zeros(x.len());
     let Some(near) = steps.iter().position(|s| s[0] == 1).filter(|&near| near != last) else {
         Transfer::new(&out, &from, &to, [0, 0]).copy(x, &mut y);
         return Some(y);
@@ -138,14 +138,9 @@ pub(in crate::kernels) fn permute(cx: &mut Context<f32, Cpu>, x: &F32, perm: &[u
         return x.reshaped(dims);
     };
     let (slot, from) = (x.slot(), dims.clone());
-    cx.record(&[x], dims, values, move |dy, sink| {
-        if let Some(slot) = slot {
-            match permuted(dy, &from, &inverse) {
-                Some(back) => par::add(sink.at(&slot)?, &back),
-                None => par::add(sink.at(&slot)?, dy),
-            }
-        }
-        Ok(())
+    cx.record(&[x], dims, values, move |dy, sink| match slot {
+        Some(slot) => par::give(sink, &slot, permuted(&dy, &from, &inverse).unwrap_or(dy)),
+        None => Ok(()),
     })
 }
 
@@ -158,14 +153,12 @@ pub(in crate::kernels) fn expand(cx: &mut Context<f32, Cpu>, x: &F32, dims: &[us
     if count == x.len() {
         return x.reshaped(dims.to_vec());
     }
-    let mut values = vec![0.0; count];
+    let mut values = par::zeros(count);
     Transfer::new(dims, &broadcast_strides(x.dims(), dims), &signed(dims), [0, 0]).copy(x.as_slice(), &mut values);
     let (slot, from, to) = (x.slot(), dims.to_vec(), x.dims().to_vec());
-    cx.record(&[x], dims.to_vec(), values, move |dy, sink| {
-        if let Some(slot) = slot {
-            par::add(sink.at(&slot)?, &reduce::sum_to(dy, &from, &to));
-        }
-        Ok(())
+    cx.record(&[x], dims.to_vec(), values, move |dy, sink| match slot {
+        Some(slot) => par::give(sink, &slot, reduce::sum_to(&dy, &from, &to)),
+        None => Ok(()),
     })
 }
 
@@ -181,7 +174,7 @@ pub(in crate::kernels) fn concat(cx: &mut Context<f32, Cpu>, xs: &[&F32], axis: 
         dims[axis] += x.dims()[axis];
     }
     let to = signed(&dims);
-    let mut values = vec![0.0; dims.iter().product()];
+    let mut values = par::zeros(dims.iter().product());
     let mut at = 0;
     let mut parts = Vec::new();
     for x in xs {
@@ -193,7 +186,7 @@ pub(in crate::kernels) fn concat(cx: &mut Context<f32, Cpu>, xs: &[&F32], axis: 
     cx.record(xs, dims, values, move |dy, sink| {
         for (slot, transfer) in parts {
             if let Some(slot) = slot {
-                transfer.add(dy, sink.at(&slot)?);
+                par::change(sink, &slot, |dx| transfer.add(&dy, dx))?;
             }
         }
         Ok(())
@@ -220,14 +213,12 @@ pub(in crate::kernels) fn slice(
     let from: Vec<isize> = own.iter().zip(steps).map(|(s, step)| s * step).collect();
     let base = own.iter().zip(starts).map(|(s, &start)| s * start as isize).sum();
     let transfer = Transfer::new(out, &from, &signed(out), [base, 0]);
-    let mut values = vec![0.0; transfer.count];
+    let mut values = par::zeros(transfer.count);
     transfer.copy(x.as_slice(), &mut values);
     let (slot, back) = (x.slot(), transfer.back());
-    cx.record(&[x], out.to_vec(), values, move |dy, sink| {
-        if let Some(slot) = slot {
-            back.add(dy, sink.at(&slot)?);
-        }
-        Ok(())
+    cx.record(&[x], out.to_vec(), values, move |dy, sink| match slot {
+        Some(slot) => par::change(sink, &slot, |dx| back.add(&dy, dx)),
+        None => Ok(()),
     })
 }
 
@@ -251,11 +242,9 @@ pub(in crate::kernels) fn pad(cx: &mut Context<f32, Cpu>, x: &F32, pads: &[[isiz
     let mut values = vec![value as f32; dims.iter().product()];
     transfer.copy(x.as_slice(), &mut values);
     let (slot, back) = (x.slot(), transfer.back());
-    cx.record(&[x], dims, values, move |dy, sink| {
-        if let Some(slot) = slot {
-            back.add(dy, sink.at(&slot)?);
-        }
-        Ok(())
+    cx.record(&[x], dims, values, move |dy, sink| match slot {
+        Some(slot) => par::change(sink, &slot, |dx| back.add(&dy, dx)),
+        None => Ok(()),
     })
 }
 

@@ -25,12 +25,14 @@ mod simd;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod walk;
 mod window;
+mod winograd;
 
 pub(super) use broadcast::{binary, select};
-pub(super) use conv::{conv, supports as convolves};
-pub(super) use elementwise::unary;
+pub(super) use conv::{conv as conv_fused, supports as convolves};
+pub(super) use elementwise::{fuses, unary};
 pub(super) use gather::{cumsum, gather, gather_flat};
 pub(super) use gemm::matmul;
 pub(super) use layout::{concat, expand, pad, permute, slice};

@@ -36,11 +36,9 @@ simd! {
 }
 
 simd! {
-    /// dx += dy·a
-    fn add_scaled<I>(dy: &[f32], a: f32, dx: &mut [f32]) {
-        for (dx, &dy) in dx.iter_mut().zip(dy) {
-            *dx = I::fma(dy, a, *dx);
-        }
+    /// dy ·= a
+    fn scale<I>(a: f32, dy: &mut [f32]) {
+        dy.iter_mut().for_each(|dy| *dy *= a);
     }
 }
 
@@ -101,19 +99,16 @@ fn sum_images<const N: usize>(n: usize, f: impl Fn(usize) -> [f32; N]) -> [f32; 
 /// y = (x − m)·a + b with m, a and b of each channel. (One product and one sum would do, and lose all digits to a large
 /// mean.)
 fn apply(x: &[f32], (_, c, p): (usize, usize, usize), m: &[f32], a: &[f32], b: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
     if p == 1 {
-        par::rows(&mut y, c, |first, y| {
+        return par::generate_rows(x.len(), c, c, |first, y| {
             y.chunks_mut(c).zip(x[first * c..].chunks(c)).for_each(|(y, x)| scale_shift_each(x, m, a, b, y));
         });
-    } else {
-        par::rows(&mut y, p, |first, y| {
-            for (plane, (y, x)) in (first..).zip(y.chunks_mut(p).zip(x[first * p..].chunks(p))) {
-                scale_shift(x, m[plane % c], a[plane % c], b[plane % c], y);
-            }
-        });
     }
-    y
+    par::generate_rows(x.len(), p, p, |first, y| {
+        for (plane, (y, x)) in (first..).zip(y.chunks_mut(p).zip(x[first * p..].chunks(p))) {
+            scale_shift(x, m[plane % c], a[plane % c], b[plane % c], y);
+        }
+    })
 }
 
 /// Σ dy and Σ (x − mean)·dy of each channel.
@@ -132,11 +127,6 @@ fn gradient_sums(x: &[f32], dy: &[f32], mean: &[f32], shape: (usize, usize, usiz
     });
     let column = |v: &[f32]| reduce::sum_to(v, &[n, c], &[1, c]);
     column(dy).into_iter().zip(column(&products)).map(|(a, b)| [a, b]).collect()
-}
-
-/// Adds one number a channel to a gradient.
-fn add_channels(gradient: &mut [f32], values: impl Iterator<Item = f32>) {
-    gradient.iter_mut().zip(values).for_each(|(g, v)| *g += v);
 }
 
 /// (x − mean)/√(var + ε)·scale + bias with given statistics, which get no gradient.
@@ -160,35 +150,29 @@ pub(in crate::kernels) fn batch_norm(
     let kept = ds.is_some().then(|| x.detached());
     cx.record(&[x, scale, bias], x.dims().to_vec(), values, move |dy, sink| {
         if let (Some(x), Some(slot)) = (&kept, &ds) {
-            let sums = gradient_sums(x.as_slice(), dy, &mean, shape);
-            add_channels(sink.at(slot)?, sums.iter().zip(&inverse).map(|(s, i)| s[1] * i));
+            let sums = gradient_sums(x.as_slice(), &dy, &mean, shape);
+            par::give(sink, slot, sums.iter().zip(&inverse).map(|(s, i)| s[1] * i).collect())?;
             if let Some(slot) = &db {
-                add_channels(sink.at(slot)?, sums.iter().map(|s| s[0]));
+                par::give(sink, slot, sums.iter().map(|s| s[0]).collect())?;
             }
         } else if let Some(slot) = &db {
-            add_channels(sink.at(slot)?, reduce::sum_to(dy, &[shape.0, c, shape.2], &[1, c, 1]).into_iter());
+            par::give(sink, slot, reduce::sum_to(&dy, &[shape.0, c, shape.2], &[1, c, 1]))?;
         }
-        if let Some(slot) = dx {
-            add_scaled_channels(sink.at(&slot)?, dy, shape, &a);
-        }
-        Ok(())
+        let Some(slot) = dx else { return Ok(()) };
+        let mut dy = dy;
+        scale_channels(&mut dy, shape, &a);
+        par::give(sink, &slot, dy)
     })
 }
 
-/// dx += dy·a with a of each channel
-fn add_scaled_channels(dx: &mut [f32], dy: &[f32], (_, c, p): (usize, usize, usize), a: &[f32]) {
+/// dy ·= a with a of each channel
+fn scale_channels(dy: &mut [f32], (_, c, p): (usize, usize, usize), a: &[f32]) {
     if p == 1 {
-        return par::rows(dx, c, |first, dx| {
-            for (dx, dy) in dx.chunks_mut(c).zip(dy[first * c..].chunks(c)) {
-                dx.iter_mut().zip(dy).zip(a).for_each(|((dx, dy), a)| *dx += dy * a);
-            }
+        return par::rows(dy, c, |_, dy| {
+            dy.chunks_mut(c).for_each(|dy| dy.iter_mut().zip(a).for_each(|(dy, a)| *dy *= a));
         });
     }
-    par::rows(dx, p, |first, dx| {
-        for (plane, (dx, dy)) in (first..).zip(dx.chunks_mut(p).zip(dy[first * p..].chunks(p))) {
-            add_scaled(dy, a[plane % c], dx);
-        }
-    });
+    par::rows(dy, p, |first, dy| (first..).zip(dy.chunks_mut(p)).for_each(|(plane, dy)| scale(a[plane % c], dy)));
 }
 
 /// The same with the batch's own mean and population variance, through which gradients flow.
@@ -215,22 +199,22 @@ pub(in crate::kernels) fn batch_norm_train(
     let (dx, ds, db, kept) = (x.slot(), scale.slot(), bias.slot(), x.detached());
     cx.record(&[x, scale, bias], x.dims().to_vec(), values, move |dy, sink| {
         let x = kept.as_slice();
-        let sums = gradient_sums(x, dy, &mean, shape);
+        let sums = gradient_sums(x, &dy, &mean, shape);
         if let Some(slot) = ds {
-            add_channels(sink.at(&slot)?, sums.iter().zip(&inverse).map(|(s, i)| s[1] * i));
+            par::give(sink, &slot, sums.iter().zip(&inverse).map(|(s, i)| s[1] * i).collect())?;
         }
         if let Some(slot) = db {
-            add_channels(sink.at(&slot)?, sums.iter().map(|s| s[0]));
+            par::give(sink, &slot, sums.iter().map(|s| s[0]).collect())?;
         }
         if let Some(slot) = dx {
             // dx = a·(dy − Σdy/N − (x − mean)·inverse²·Σ(x − mean)·dy/N)
-            par::rows(sink.at(&slot)?, p, |first, dx| {
+            par::accumulate(sink, &slot, p, p, |first, dx| {
                 for (plane, dx) in (first..).zip(dx.chunks_mut(p)) {
                     let (k, span) = (plane % c, plane * p..(plane + 1) * p);
                     let (first, second) = (sums[k][0] / count, inverse[k] * inverse[k] * sums[k][1] / count);
                     add_centred(&dy[span.clone()], &x[span], mean[k], first, second, a[k], dx);
                 }
-            });
+            })?;
         }
         Ok(())
     })

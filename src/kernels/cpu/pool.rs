@@ -96,7 +96,7 @@ pub(in crate::kernels) fn max_pool(cx: &mut Context<f32, Cpu>, x: &F32, spec: &P
     let planes = g.n * g.groups;
     let group = (par::CHUNK / (out * g.taps()).max(1)).max(1);
     let tasks = planes.div_ceil(group);
-    let mut values = vec![0.0; planes * out];
+    let mut values = par::zeros(planes * out);
     let slot = x.slot().filter(|_| cx.records(&[x]));
     let wanted = slot.is_some();
     let places = {
@@ -115,20 +115,17 @@ pub(in crate::kernels) fn max_pool(cx: &mut Context<f32, Cpu>, x: &F32, spec: &P
     };
     cx.record(&[x], dims, values, move |dy, sink| {
         let Some(slot) = slot else { return Ok(()) };
-        let dx = par::Shared::new(sink.at(&slot)?);
-        par::tasks(places.len(), |task| {
-            for (i, places) in places[task].chunks(out).enumerate() {
-                let plane = task * group + i;
-                // SAFETY: each task has planes of its own.
-                let dx = unsafe { dx.slice(plane * size, size) };
-                for (&place, dy) in places.iter().zip(&dy[plane * out..]) {
+        // One piece is one task's planes.
+        par::accumulate(sink, &slot, size * group, par::CHUNK, |task, dx| {
+            let Some(places) = places.get(task) else { return };
+            for (i, (dx, places)) in dx.chunks_mut(size).zip(places.chunks(out)).enumerate() {
+                for (&place, dy) in places.iter().zip(&dy[(task * group + i) * out..]) {
                     if place != NOWHERE {
                         dx[place as usize] += dy;
                     }
                 }
             }
-        });
-        Ok(())
+        })
     })
 }
 
@@ -153,20 +150,17 @@ pub(in crate::kernels) fn avg_pool(cx: &mut Context<f32, Cpu>, x: &F32, spec: &P
     let (g, padded, dims) = geometry(x, spec)?;
     let (size, out) = (g.h * g.w, g.positions());
     let shares = shares(&g, padded, spec.count_include_pad);
-    let mut values = vec![0.0; g.n * g.groups * out];
-    {
-        let x = x.as_slice();
-        par::weighted_rows(&mut values, out, out * g.taps(), |first, y| {
-            for (i, y) in y.chunks_mut(out).enumerate() {
-                sums(&g, &x[(first + i) * size..][..size], y);
-                y.iter_mut().zip(&shares).for_each(|(y, share)| *y *= share);
-            }
-        });
-    }
+    let source = x.as_slice();
+    let values = par::generate_rows(g.n * g.groups * out, out, out * g.taps(), |first, y| {
+        for (i, y) in y.chunks_mut(out).enumerate() {
+            sums(&g, &source[(first + i) * size..][..size], y);
+            y.iter_mut().zip(&shares).for_each(|(y, share)| *y *= share);
+        }
+    });
     let slot = x.slot();
     cx.record(&[x], dims, values, move |dy, sink| {
         let Some(slot) = slot else { return Ok(()) };
-        par::weighted_rows(sink.at(&slot)?, size, out * g.taps(), |first, dx| {
+        par::accumulate(sink, &slot, size, out * g.taps(), |first, dx| {
             for (i, dx) in dx.chunks_mut(size).enumerate() {
                 let dy = &dy[(first + i) * out..][..out];
                 each_row(
@@ -179,7 +173,6 @@ pub(in crate::kernels) fn avg_pool(cx: &mut Context<f32, Cpu>, x: &F32, spec: &P
                     },
                 );
             }
-        });
-        Ok(())
+        })
     })
 }

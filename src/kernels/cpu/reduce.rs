@@ -3,11 +3,11 @@
 
 use super::{F32, lanes, par, simd::simd, walk::Walk};
 use crate::{
-    engine::Context,
+    engine::{Context, Slot},
     error::{Error, Result},
     kernels::{shape::broadcast_strides, spec::Reduce},
 };
-use dfdx::prelude::Cpu;
+use dfdx::{prelude::Cpu, tensor::CpuError};
 
 /// How two elements become one.
 pub(super) trait Fold: Copy + Send + Sync + 'static {
@@ -159,16 +159,23 @@ pub(super) fn sum_to(x: &[f32], from: &[usize], to: &[usize]) -> Vec<f32> {
     fold(Sum, x, from, &axes)
 }
 
-/// dx += c·v, with v of shape `dims` repeated to shape `full`.
-pub(super) fn add_repeated(dx: &mut [f32], full: &[usize], v: &[f32], dims: &[usize], c: f32) {
+/// Adds c·v, with v of shape `dims` repeated to shape `full`.
+fn add_repeated(
+    sink: &mut par::Sink<'_>,
+    slot: &Slot<f32>,
+    full: &[usize],
+    v: &[f32],
+    dims: &[usize],
+    c: f32,
+) -> Result<(), CpuError> {
     let walk = Walk::new(full, [&broadcast_strides(dims, full)]);
     let [step] = walk.steps();
-    par::over(dx, |start, dx| {
+    par::accumulate(sink, slot, 1, 1, |start, dx| {
         walk.each(start, dx.len(), |at, [i], n| {
             let (i, dx) = (i as usize, &mut dx[at..at + n]);
             if step == 0 { add_scalar(c * v[i], dx) } else { add_scaled(c, &v[i..i + n], dx) }
         });
-    });
+    })
 }
 
 /// Whether there is a fast version.
@@ -200,11 +207,9 @@ pub(in crate::kernels) fn reduce(
             if op == Reduce::Mean {
                 values.iter_mut().for_each(|v| *v /= count as f32);
             }
-            cx.record(&[x], dims, values, move |dy, sink| {
-                if let Some(slot) = slot {
-                    add_repeated(sink.at(&slot)?, &full, dy, &kept, scale);
-                }
-                Ok(())
+            cx.record(&[x], dims, values, move |dy, sink| match slot {
+                Some(slot) => add_repeated(sink, &slot, &full, &dy, &kept, scale),
+                None => Ok(()),
             })
         }
         Reduce::Max | Reduce::Min => {
@@ -216,10 +221,8 @@ pub(in crate::kernels) fn reduce(
             cx.record_with(&[x], dims, values, |y| {
                 let (x, y) = (x.detached(), y.detached());
                 move |dy, sink| {
-                    if let Some(slot) = slot {
-                        share(sink.at(&slot)?, x.as_slice(), &full, y.as_slice(), &kept, &axes, dy);
-                    }
-                    Ok(())
+                    let Some(slot) = slot else { return Ok(()) };
+                    par::change(sink, &slot, |dx| share(dx, x.as_slice(), &full, y.as_slice(), &kept, &axes, &dy))
                 }
             })
         }

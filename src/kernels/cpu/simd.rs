@@ -66,38 +66,38 @@ pub(super) type Base = Fused;
 pub(super) type Base = Plain;
 
 /// `simd!(fn name<I>(args) -> Out { body })`: a function whose body, generic over [`Isa`], is compiled for each
-/// [`Level`].
+/// [`Level`]. Extents that are known when it is compiled may follow: `fn name<I, F: Trait<N>>[N](…)`.
 macro_rules! simd {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident<$isa:ident $(, $g:ident: $bound:path)*>
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$isa:ident $(, $g:ident: $bound:path)*> $([$($n:ident),*])?
      ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name<$($g: $bound),*>($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name<$($g: $bound,)* $($(const $n: usize),*)?>($($arg: $ty),*) $(-> $ret)? {
             #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
             #[inline(always)]
-            fn body<$isa: $crate::kernels::cpu::simd::Isa, $($g: $bound),*>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<$isa: $crate::kernels::cpu::simd::Isa, $($g: $bound,)* $($(const $n: usize),*)?>($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::kernels::cpu::simd::{Fused, Level, level};
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                fn avx512<$($g: $bound),*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<Fused, $($g),*>($($arg),*)
+                fn avx512<$($g: $bound,)* $($(const $n: usize),*)?>($($arg: $ty),*) $(-> $ret)? {
+                    body::<Fused, $($g,)* $($($n),*)?>($($arg),*)
                 }
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2<$($g: $bound),*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<Fused, $($g),*>($($arg),*)
+                fn avx2<$($g: $bound,)* $($(const $n: usize),*)?>($($arg: $ty),*) $(-> $ret)? {
+                    body::<Fused, $($g,)* $($($n),*)?>($($arg),*)
                 }
                 match level() {
                     // SAFETY: `level` found these features on this machine.
-                    Level::Avx512 => return unsafe { avx512::<$($g),*>($($arg),*) },
+                    Level::Avx512 => return unsafe { avx512::<$($g,)* $($($n),*)?>($($arg),*) },
                     // SAFETY: likewise.
-                    Level::Avx2 => return unsafe { avx2::<$($g),*>($($arg),*) },
+                    Level::Avx2 => return unsafe { avx2::<$($g,)* $($($n),*)?>($($arg),*) },
                     Level::Base => {}
                 }
             }
-            body::<$crate::kernels::cpu::simd::Base, $($g),*>($($arg),*)
+            body::<$crate::kernels::cpu::simd::Base, $($g,)* $($($n),*)?>($($arg),*)
         }
     };
 }

@@ -21,11 +21,10 @@ simd! {
 }
 
 simd! {
-    fn softmax_row_backward<I>(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    /// dy := y·(dy − Σ y·dy)
+    fn softmax_row_backward<I>(y: &[f32], dy: &mut [f32]) {
         let mean = lanes::sum2(y, dy, |y, dy| y * dy);
-        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-            *dx = I::fma(y, dy - mean, *dx);
-        }
+        dy.iter_mut().zip(y).for_each(|(dy, &y)| *dy = y * (*dy - mean));
     }
 }
 
@@ -55,11 +54,11 @@ simd! {
 }
 
 simd! {
-    /// dx += dy − eʸ·Σdy
-    fn log_softmax_row_backward<I>(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    /// dy := dy − eʸ·Σdy
+    fn log_softmax_row_backward<I>(y: &[f32], dy: &mut [f32]) {
         let total = lanes::sum(dy, |dy| dy);
-        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-            *dx += dy - total * mathf::exp::<I>(y);
+        for (dy, &y) in dy.iter_mut().zip(y) {
+            *dy -= total * mathf::exp::<I>(y);
         }
     }
 }
@@ -77,7 +76,7 @@ simd! {
 const COST: usize = 4;
 
 type Row = fn(&[f32], &mut [f32]);
-type RowBackward = fn(&[f32], &[f32], &mut [f32]);
+type RowBackward = fn(&[f32], &mut [f32]);
 
 /// eˣ/Σeˣ along `axis`.
 pub(in crate::kernels) fn softmax(cx: &mut Context<f32, Cpu>, x: &F32, axis: usize) -> Result<F32> {
@@ -96,9 +95,8 @@ fn along(cx: &mut Context<f32, Cpu>, x: &F32, axis: usize, row: Row, backward: R
         let y = along(cx, &turned, 2, row, backward)?;
         return layout::permute(cx, &y, &[0, 2, 1])?.reshaped(x.dims().to_vec());
     }
-    let mut values = vec![0.0; x.len()];
     let source = x.as_slice();
-    par::weighted_rows(&mut values, n, n * COST, |first, y| {
+    let values = par::generate_rows(x.len(), n, n * COST, |first, y| {
         y.chunks_mut(n).zip(source[first * n..].chunks(n)).for_each(|(y, x)| row(x, y));
     });
     let slot = x.slot();
@@ -107,11 +105,11 @@ fn along(cx: &mut Context<f32, Cpu>, x: &F32, axis: usize, row: Row, backward: R
         move |dy, sink| {
             let Some(slot) = slot else { return Ok(()) };
             let y = y.as_slice();
-            par::weighted_rows(sink.at(&slot)?, n, n * COST, |first, dx| {
-                let rows = y[first * n..].chunks(n).zip(dy[first * n..].chunks(n));
-                dx.chunks_mut(n).zip(rows).for_each(|(dx, (y, dy))| backward(y, dy, dx));
+            let mut dy = dy;
+            par::weighted_rows(&mut dy, n, n * COST, |first, dy| {
+                dy.chunks_mut(n).zip(y[first * n..].chunks(n)).for_each(|(dy, y)| backward(y, dy));
             });
-            Ok(())
+            par::give(sink, &slot, dy)
         }
     })
 }
@@ -134,13 +132,12 @@ pub(in crate::kernels) fn cross_entropy(cx: &mut Context<f32, Cpu>, logits: &F32
     cx.record(&[logits], vec![n], losses, move |dy, sink| {
         let Some(slot) = slot else { return Ok(()) };
         let x = kept.as_slice();
-        par::weighted_rows(sink.at(&slot)?, c, c * COST, |first, dx| {
+        par::accumulate(sink, &slot, c, c * COST, |first, dx| {
             for (i, dx) in (first..).zip(dx.chunks_mut(c)) {
                 add_exp(&x[i * c..(i + 1) * c], sums[2 * i], dy[i] / sums[2 * i + 1], dx);
                 dx[classes[i]] -= dy[i];
             }
-        });
-        Ok(())
+        })
     })
 }
 
@@ -174,16 +171,16 @@ pub(in crate::kernels) fn bce_with_logits(cx: &mut Context<f32, Cpu>, logits: &F
     cx.record(&[logits, targets], logits.dims().to_vec(), values, move |dy, sink| {
         let (x, t) = (x.as_slice(), t.as_slice());
         if let Some(slot) = dx {
-            par::over(sink.at(&slot)?, |at, dx| {
+            par::accumulate(sink, &slot, 1, 1, |at, dx| {
                 let span = at..at + dx.len();
                 bce_backward(&x[span.clone()], &t[span.clone()], &dy[span], dx);
-            });
+            })?;
         }
         if let Some(slot) = dt {
-            par::over(sink.at(&slot)?, |at, dt| {
+            par::accumulate(sink, &slot, 1, 1, |at, dt| {
                 let rows = x[at..].iter().zip(&dy[at..]);
                 dt.iter_mut().zip(rows).for_each(|(dt, (x, dy))| *dt -= dy * x);
-            });
+            })?;
         }
         Ok(())
     })

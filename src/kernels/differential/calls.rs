@@ -16,6 +16,7 @@ pub(super) enum Call {
     Select(ArrayD<bool>),
     Matmul { ta: bool, tb: bool },
     Conv(ConvSpec),
+    ConvFused(Unary, ConvSpec),
     MaxPool(PoolSpec),
     AvgPool(PoolSpec),
     Reduce(Reduce, Vec<usize>, bool),
@@ -66,6 +67,7 @@ impl Call {
             Self::Select(mask) => D::select(cx, mask, &x[0], &x[1]),
             Self::Matmul { ta, tb } => D::matmul(cx, &x[0], &x[1], *ta, *tb),
             Self::Conv(spec) => D::conv(cx, &x[0], &x[1], x.get(2), spec),
+            Self::ConvFused(op, spec) => D::conv_fused(cx, &x[0], &x[1], Some(&x[2]), x.get(3), Some(*op), spec),
             Self::MaxPool(spec) => D::max_pool(cx, &x[0], spec),
             Self::AvgPool(spec) => D::avg_pool(cx, &x[0], spec),
             Self::Reduce(op, axes, keep) => D::reduce(cx, *op, &x[0], axes, *keep),
@@ -95,6 +97,7 @@ impl Call {
             Self::Select(_) => "select",
             Self::Matmul { .. } => "matmul",
             Self::Conv(_) => "conv",
+            Self::ConvFused(..) => "conv_fused",
             Self::MaxPool(_) => "max_pool",
             Self::AvgPool(_) => "avg_pool",
             Self::Reduce(..) => "reduce",
@@ -129,9 +132,8 @@ impl Call {
                 Tolerance::Exact
             }
             Self::Slice { .. } | Self::Pad(..) | Self::Gather { .. } | Self::GatherFlat { .. } => Tolerance::Exact,
-            Self::Matmul { .. } | Self::Conv(_) | Self::AvgPool(_) | Self::Reduce(..) | Self::Cumsum { .. } => {
-                Tolerance::Sums
-            }
+            Self::Matmul { .. } | Self::AvgPool(_) | Self::Reduce(..) | Self::Cumsum { .. } => Tolerance::Sums,
+            Self::Conv(_) | Self::ConvFused(..) => Tolerance::Transformed,
             Self::Softmax(_) | Self::LogSoftmax(_) | Self::CrossEntropy(_) | Self::BceWithLogits => Tolerance::Sums,
             Self::BatchNorm(_) => Tolerance::Elementwise,
             Self::BatchNormTrain(_) | Self::LayerNorm { .. } => Tolerance::Statistics,

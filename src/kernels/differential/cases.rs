@@ -4,7 +4,7 @@ use super::{
     calls::{Call, Domain},
     variants::{binaries, pad_modes, reductions, unaries},
 };
-use crate::kernels::{ConvSpec, PadMode, PoolSpec, Reduce};
+use crate::kernels::{ConvSpec, PadMode, PoolSpec, Reduce, Unary};
 use ndarray::{ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -226,6 +226,24 @@ impl Table {
         self.add(Call::Conv(same(0, 1)), &[&[2, 5, 6, 7], &[4, 5, 1, 1], &[4]]);
         self.add(Call::Conv(same(1, 20)), &[&[2, 20, 9, 11], &[20, 1, 3, 3], &[20]]);
         self.add(Call::Conv(same(1, 1)), &[&[0, 2, 4, 4], &[3, 2, 3, 3]]);
+        // Shapes of Winograd's algorithm: tiles that are cut off, channels that do not fill the lanes, windows of two.
+        self.add(Call::Conv(same(1, 1)), &[&[2, 40, 9, 5], &[17, 40, 3, 3], &[17]]);
+        self.add(Call::Conv(same(2, 1)), &[&[1, 16, 4, 6], &[33, 16, 3, 3]]);
+        self.add(Call::Conv(same(0, 1)), &[&[1, 18, 5, 8], &[16, 18, 3, 3], &[16]]);
+        self.add(Call::Conv(same(1, 1)), &[&[5, 20, 2, 2], &[16, 20, 3, 3], &[16]]);
+        for (op, x, w, groups) in [
+            (Unary::Sigmoid, [2, 16, 6, 7], [20, 16, 3, 3], 1),
+            (Unary::Tanh, [2, 6, 5, 4], [6, 1, 3, 3], 6),
+            (Unary::Relu, [2, 3, 5, 4], [4, 3, 3, 3], 1),
+            (Unary::Clip { min: 0., max: 2. }, [1, 3, 4, 4], [2, 3, 3, 3], 1),
+            (Unary::LeakyRelu { alpha: 0.1 }, [1, 4, 4, 4], [2, 2, 3, 3], 2),
+            (Unary::HardSwish, [1, 2, 4, 4], [3, 2, 3, 3], 1),
+        ] {
+            let y = [x[0], w[0], x[2], x[3]];
+            let inputs: [&[usize]; 4] = [&x, &w, &w[..1], &y];
+            self.add(Call::ConvFused(op, same(1, groups)), &inputs);
+            self.add(Call::ConvFused(op, same(1, groups)), &inputs[..3]);
+        }
         let strided = ConvSpec { strides: vec![2, 2], dilations: vec![1, 1], pads: vec![[3, 3], [3, 3]], groups: 1 };
         self.add(Call::Conv(strided), &[&[1, 3, 18, 18], &[8, 3, 7, 7]]);
         for _ in 0..10 {

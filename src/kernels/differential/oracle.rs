@@ -1,7 +1,7 @@
 //! What each kernel computes, by loops over multi-indices, from its contract and not from its definition.
 
 use super::{calls::Call, cases::Case};
-use crate::kernels::{Binary, PadMode, PoolSpec, Reduce, Unary};
+use crate::kernels::{Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
 use ndarray::{ArrayD, Axis, Dimension, IxDyn, indices};
 
 type A = ArrayD<f64>;
@@ -21,28 +21,11 @@ pub(super) fn expected(case: &Case, inputs: &[Vec<f64>]) -> A {
             zip(&a, &b, |a, b| a + b)
         }
         Call::Matmul { ta, tb } => matmul(&turned(&x[0], *ta), &turned(&x[1], *tb)),
-        Call::Conv(s) => {
-            let (x, w, bias) = (&x[0], &x[1], x.get(2));
-            let out: Vec<usize> = (2..x.ndim())
-                .map(|a| {
-                    let (d, k, p) = (x.shape()[a], w.shape()[a], s.pads[a - 2]);
-                    (d + p[0] + p[1] - s.dilations[a - 2] * (k - 1) - 1) / s.strides[a - 2] + 1
-                })
-                .collect();
-            let shape = [&[x.shape()[0], w.shape()[0]], &*out].concat();
-            A::from_shape_fn(IxDyn(&shape), |o| {
-                let group = o[1] * s.groups / w.shape()[0];
-                let mut sum = bias.map_or(0., |b| b[[o[1]].as_slice()]);
-                for k in indices(IxDyn(&w.shape()[1..])) {
-                    let mut at = vec![o[0], group * w.shape()[1] + k[0]];
-                    for a in 0..out.len() {
-                        at.push((o[a + 2] * s.strides[a] + k[a + 1] * s.dilations[a]).wrapping_sub(s.pads[a][0]));
-                    }
-                    let tap = [&[o[1]], k.slice()].concat();
-                    sum += x.get(&*at).unwrap_or(&0.) * w[&*tap];
-                }
-                sum
-            })
+        Call::Conv(s) => convolved(&x, s),
+        Call::ConvFused(op, s) => {
+            let y = convolved(&x, s);
+            let y = x.get(3).map_or(y.clone(), |z| y + z);
+            y.mapv(|y| unary(*op, y))
         }
         Call::MaxPool(s) => pool(&x[0], s, |window, _| window.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
         Call::AvgPool(s) => pool(&x[0], s, |window, padded| {
@@ -342,5 +325,29 @@ fn pad(x: &A, pads: &[[isize; 2]], mode: PadMode) -> A {
             at.push((i + (-pads[a][0]).max(0)) as usize);
         }
         x[&*at]
+    })
+}
+
+fn convolved(x: &[A], s: &ConvSpec) -> A {
+    let (x, w, bias) = (&x[0], &x[1], x.get(2));
+    let out: Vec<usize> = (2..x.ndim())
+        .map(|a| {
+            let (d, k, p) = (x.shape()[a], w.shape()[a], s.pads[a - 2]);
+            (d + p[0] + p[1] - s.dilations[a - 2] * (k - 1) - 1) / s.strides[a - 2] + 1
+        })
+        .collect();
+    let shape = [&[x.shape()[0], w.shape()[0]], &*out].concat();
+    A::from_shape_fn(IxDyn(&shape), |o| {
+        let group = o[1] * s.groups / w.shape()[0];
+        let mut sum = bias.map_or(0., |b| b[[o[1]].as_slice()]);
+        for k in indices(IxDyn(&w.shape()[1..])) {
+            let mut at = vec![o[0], group * w.shape()[1] + k[0]];
+            for a in 0..out.len() {
+                at.push((o[a + 2] * s.strides[a] + k[a + 1] * s.dilations[a]).wrapping_sub(s.pads[a][0]));
+            }
+            let tap = [&[o[1]], k.slice()].concat();
+            sum += x.get(&*at).unwrap_or(&0.) * w[&*tap];
+        }
+        sum
     })
 }
