@@ -157,7 +157,7 @@ impl Job {
     /// How the model is to run.
     pub fn model_options(&self) -> ModelOptions {
         let c = &self.config;
-        ModelOptions { kernels: c.kernels, bn: c.bn, dropout: c.dropout, seed: c.seed }
+        ModelOptions { kernels: c.kernels, bn: c.bn, dropout: c.dropout, seed: c.seed, ..ModelOptions::default() }
     }
 
     /// How the model is to run where it is compared with runtimes: at inference.

@@ -19,12 +19,6 @@ impl<E: Float, D: Device<E>> Grads<E, D> {
         self.0.get_or_alloc_mut(tensor.flat()).map_err(super::context::device_error)
     }
 
-    /// Whether every element of the gradient of `tensor` is finite.
-    pub fn is_finite(&mut self, tensor: &Tensor<E, D>) -> Result<bool> {
-        self.buffer(tensor)?;
-        super::value::all_finite(self.0.get(tensor.flat()))
-    }
-
     /// Copies the gradient of `tensor` to the host, row-major.
     pub fn to_vec(&mut self, tensor: &Tensor<E, D>) -> Result<Vec<E>> {
         self.buffer(tensor)?;

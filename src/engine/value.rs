@@ -151,6 +151,18 @@ where
     }
 }
 
+impl Tensor<f32, Cpu> {
+    /// The elements in host memory, to be changed in place; copied first if another tensor shares them.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        let n = self.len();
+        if n == 0 {
+            return &mut [];
+        }
+        // SAFETY: as in `as_slice`; indexing makes the buffer this tensor's own.
+        unsafe { std::slice::from_raw_parts_mut(&mut self.flat[[0]], n) }
+    }
+}
+
 /// Whether every element is finite: then so is their sum, unless it overflows, which no useful tensor's does.
 pub(super) fn all_finite<E: Float, D: Device<E>>(flat: Flat<E, D>) -> Result<bool, Error> {
     let sum = flat.try_sum::<Rank0, _>().map_err(super::context::device_error)?;

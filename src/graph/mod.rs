@@ -7,6 +7,7 @@ mod attr;
 pub mod build;
 pub mod fold;
 pub mod forms;
+pub mod fuse;
 mod gradient;
 mod ir;
 mod links;

@@ -1,8 +1,8 @@
 //! Which device runs which kernel: the one place that chooses between a fast kernel and a definition.
 
-use super::{Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu};
+use super::{AdamStep, Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu};
 use crate::{
-    engine::{Context, KernelChoice, Tensor},
+    engine::{Buffer, Context, KernelChoice, Tensor},
     error::Result,
 };
 use dfdx::prelude::Cpu;
@@ -128,6 +128,17 @@ impl Backend<f32> for Cpu {
 
     fn bce_with_logits(cx: &mut Cx, logits: &F32, targets: &F32) -> Result<F32> {
         choose!(cx, bce_with_logits(logits, targets))
+    }
+
+    fn adamw(
+        cx: &mut Cx,
+        step: &AdamStep,
+        parameter: &mut F32,
+        moments: [&mut Buffer<f32, Cpu>; 2],
+        gradient: &Buffer<f32, Cpu>,
+        share: Option<&F32>,
+    ) -> Result<bool> {
+        choose!(cx, adamw(step, parameter, moments, gradient, share))
     }
 }
 

@@ -16,10 +16,10 @@ mod differential;
 mod dispatch;
 pub(crate) mod shape;
 
-pub use spec::{Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
+pub use spec::{AdamStep, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
 
 use crate::{
-    engine::{Context, Float, Tensor},
+    engine::{Buffer, Context, Float, Tensor},
     error::Result,
 };
 use dfdx::prelude::Device;
@@ -243,5 +243,19 @@ pub trait Backend<E: Float>: Device<E> {
         targets: &Tensor<E, Self>,
     ) -> Result<Tensor<E, Self>> {
         compose::bce_with_logits(cx, logits, targets)
+    }
+
+    /// A step against `gradient`, in place: `parameter` and its `moments` change. `share`, which broadcasts to the
+    /// parameter along one axis, is how much of the step is taken. Records nothing. Whether the parameter stays
+    /// finite, as it does unless the gradient is not.
+    fn adamw(
+        cx: &mut Context<E, Self>,
+        step: &AdamStep,
+        parameter: &mut Tensor<E, Self>,
+        moments: [&mut Buffer<E, Self>; 2],
+        gradient: &Buffer<E, Self>,
+        share: Option<&Tensor<E, Self>>,
+    ) -> Result<bool> {
+        compose::adamw(cx, step, parameter, moments, gradient, share)
     }
 }

@@ -148,6 +148,21 @@ pub struct ConvSpec {
     pub groups: usize,
 }
 
+/// A step of AdamW (arXiv 1711.05101).
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamStep {
+    /// Counted from 1.
+    pub number: i32,
+    /// Learning rate.
+    pub rate: f64,
+    /// Decay of the two moments.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay.
+    pub decay: f64,
+}
+
 impl ConvSpec {
     /// Output extents for spatial extents `input` and a window of `kernel`.
     ///

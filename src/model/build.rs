@@ -1,13 +1,13 @@
 //! From a graph to a model.
 
 use super::{
-    Input, Model, ModelOptions, Parameter,
+    BatchNorm, Input, Model, ModelOptions, Parameter,
     program::{Program, Step},
 };
 use crate::{
-    engine::{Context, Float, Tensor, Value},
+    engine::{Context, Float, KernelChoice, Tensor, Value},
     error::{Error, Result},
-    graph::{Graph, Node, ValueId, fold, scale, trainable::Decision, training::LossPlan},
+    graph::{Graph, Node, ValueId, fold, fuse, scale, trainable::Decision, training::LossPlan},
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},
     tensor::HostTensor,
@@ -63,7 +63,22 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let cx: Context<E, D> = Context::inference(dev.clone(), options.kernels);
         let parameters = parameters(&cx, graph, trainable)?;
         let trained: BTreeSet<ValueId> = parameters.iter().map(|p| p.value).collect();
-        let known = known(graph, &trained);
+        let mut known = known(graph, &trained);
+        let fused = (options.kernels == KernelChoice::Fast && !options.node_by_node).then(|| {
+            let wanted: Vec<ValueId> = graph.outputs.iter().copied().chain(plan.map(|plan| plan.scores)).collect();
+            fuse::fuse(graph, &known, &wanted, options.bn == BatchNorm::Frozen)
+        });
+        let graph = fused.as_ref().unwrap_or(graph);
+        known.extend(
+            graph
+                .initializers
+                .iter()
+                .filter_map(|(id, held)| {
+                    let new = !trained.contains(id) && !known.contains_key(id);
+                    new.then(|| (*id, Arc::clone(&held.tensor)))
+                })
+                .collect::<Vec<_>>(),
+        );
         let nodes = || graph.nodes.iter().enumerate();
         let is_known = |id: ValueId| known.contains_key(&id) || trained.contains(&id);
         let outputs = Program::new(nodes(), graph.outputs.clone(), is_known);

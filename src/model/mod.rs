@@ -51,6 +51,8 @@ pub struct ModelOptions {
     pub dropout: bool,
     /// Seed of the dropout masks.
     pub seed: u64,
+    /// Whether every node is computed by itself, so that its result can be looked at; else some are computed as one.
+    pub node_by_node: bool,
 }
 
 /// A trainable tensor.
@@ -127,6 +129,11 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// Names of the outputs that [`Model::outputs`] gives: those of the graph that can be computed.
     pub fn output_names(&self) -> &[String] {
         &self.output_names
+    }
+
+    /// Which kernels it runs on.
+    pub fn kernels(&self) -> KernelChoice {
+        self.options.kernels
     }
 
     /// The device.

@@ -98,6 +98,12 @@ impl Candidate<'_> {
         Model::build(self.graph, self.plan, self.decisions, self.options, device)
     }
 
+    /// The same model with every node by itself.
+    fn node_by_node<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<Model<f32, D>> {
+        let options = ModelOptions { node_by_node: true, ..self.options };
+        Model::build(self.graph, self.plan, self.decisions, options, model.device().clone())
+    }
+
     /// Seeded random batches for `model`, as many as it takes for the rows that are asked for.
     ///
     /// # Errors
@@ -132,9 +138,11 @@ impl Candidate<'_> {
         let parity = Parity { file: self.file, graph: self.graph, plan: self.plan, settings };
         let forward = parity.before(model, batches)?;
         let locate = match batches.first() {
-            Some(batch) if self.locate => Some(parity.locate(model, batch)?),
+            Some(batch) if self.locate => Some(parity.locate(&self.node_by_node(model)?, batch)?),
             // The differing outputs are to be told, whatever keeps the runtime from showing where.
-            Some(batch) if !forward.passed => parity.locate(model, batch).ok(),
+            Some(batch) if !forward.passed => {
+                self.node_by_node(model).and_then(|model| parity.locate(&model, batch)).ok()
+            }
             _ => None,
         };
         let gradient = parity.gradient_over(model, batches)?;

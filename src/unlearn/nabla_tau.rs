@@ -77,7 +77,6 @@ pub fn run<E: Float, D: Backend<E>>(
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
         }
-        require_finite_weights(model, trajectory.steps.len())?;
         let done = trajectory.steps.get(first..).unwrap_or_default();
         let Some(record) = summarise(done, epoch, schedule.epochs, trajectory.steps.len()) else {
             return Err(Error::Data("the forget set is empty".into()));
@@ -116,8 +115,9 @@ fn step<E: Float, D: Backend<E>>(
     let forward = model.forward(retain, grads)?;
     let retain_loss = finite(forward.mean, "the loss of a retain batch", at.step)?;
     let mut grads = forward.backward(1.0 - at.alpha)?;
-    require_finite_gradients(model, &mut grads, at.step)?;
-    optimizer.step(model, &mut grads, at.lr)?;
+    if let Some(name) = optimizer.step(model, &mut grads, at.lr)? {
+        return Err(diverged(&format!("the gradient of {name}"), at.step));
+    }
     Ok(StepRecord { step: at.step, alpha: at.alpha, lr: at.lr, forget_loss, retain_loss, tau: at.tau })
 }
 
@@ -145,28 +145,6 @@ fn diverged(what: &str, step: usize) -> Error {
     Error::Unlearning(format!(
         "{what} is not finite at step {step}; nothing was written. Try a smaller learning rate (--learning-rate)"
     ))
-}
-
-fn require_finite_gradients<E: Float, D: Backend<E>>(
-    model: &Model<E, D>,
-    grads: &mut Grads<E, D>,
-    step: usize,
-) -> Result<()> {
-    for parameter in model.parameters() {
-        if !grads.is_finite(&parameter.tensor)? {
-            return Err(diverged(&format!("the gradient of {}", parameter.name), step));
-        }
-    }
-    Ok(())
-}
-
-fn require_finite_weights<E: Float, D: Backend<E>>(model: &Model<E, D>, step: usize) -> Result<()> {
-    for parameter in model.parameters() {
-        if !parameter.tensor.is_finite()? {
-            return Err(diverged(&format!("parameter {}", parameter.name), step));
-        }
-    }
-    Ok(())
 }
 
 fn summarise(steps: &[StepRecord], epoch: usize, epochs: usize, done: usize) -> Option<EpochRecord> {

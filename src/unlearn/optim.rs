@@ -1,16 +1,13 @@
-//! AdamW over a model's parameters, by dfdx's optimizer kernel on any device.
+//! AdamW over a model's parameters.
 
 use super::schedule::StepSize;
 use crate::{
     engine::{Buffer, Context, Float, Grads, KernelChoice, Tensor},
     error::{Error, Result},
-    kernels::{Backend, Binary},
+    kernels::{AdamStep, Backend},
     model::{Model, Parameter},
 };
-use dfdx::{
-    tensor::Storage,
-    tensor_ops::{AdamConfig, WeightDecay},
-};
+use dfdx::tensor::Storage;
 
 /// AdamW (arXiv 1711.05101) with betas 0.9 and 0.999 and ε 1e-8: the reference's optimizer.
 pub struct AdamW<E: Float, D: Backend<E>> {
@@ -44,29 +41,20 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
         Ok(Self { states, weight_decay, steps: 0 })
     }
 
-    /// One step of size `rate` against the gradients.
-    pub fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<()> {
+    /// One step of size `rate` against the gradients. The name of a parameter whose gradient is not finite, if one is: then
+    /// the parameters are of no use.
+    pub fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<Option<String>> {
         self.steps += 1;
-        let adam = AdamConfig {
-            lr: rate,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            weight_decay: Some(WeightDecay::Decoupled(self.weight_decay)),
-        };
-        let mut cx = Context::inference(model.device().clone(), KernelChoice::default());
+        let step = AdamStep { number: self.steps, rate, betas: [0.9, 0.999], epsilon: 1e-8, decay: self.weight_decay };
+        let mut cx = Context::inference(model.device().clone(), model.kernels());
         for (parameter, state) in model.parameters_mut().iter_mut().zip(&mut self.states) {
-            let before = state.share.as_ref().map(|share| (parameter.tensor.clone(), share));
             let gradient = grads.buffer(&parameter.tensor)?;
-            adam.try_update(self.steps, parameter.tensor.flat_mut(), &mut state.first, &mut state.second, gradient)
-                .map_err(device_error)?;
-            if let Some((before, share)) = before {
-                let step = D::binary(&mut cx, Binary::Sub, &parameter.tensor, &before)?;
-                let step = D::binary(&mut cx, Binary::Mul, &step, share)?;
-                let after = D::binary(&mut cx, Binary::Add, &before, &step)?;
-                *parameter.tensor.flat_mut() = after.flat().clone();
+            let moments = [&mut state.first, &mut state.second];
+            if !D::adamw(&mut cx, &step, &mut parameter.tensor, moments, gradient, state.share.as_ref())? {
+                return Ok(Some(parameter.name.clone()));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -5,6 +5,7 @@
 //! joins a tape only if it brings one: what is not the first input comes with an empty one, or its gradient is lost
 //! wherever its elements are copied.
 
+mod adamw;
 mod conv;
 mod elementwise;
 mod layout;
@@ -22,6 +23,7 @@ mod tests;
 mod trigonometry;
 mod view;
 
+pub use adamw::adamw;
 pub use conv::{conv, conv_fused};
 pub use elementwise::{binary, unary};
 pub use layout::{concat, expand, gather, gather_flat, pad, permute, slice};

@@ -5,6 +5,7 @@
 // Offsets follow from shapes that the callers prove; a bounds check that fails is a defect of this program.
 #![allow(clippy::indexing_slicing)]
 
+mod adamw;
 mod broadcast;
 mod conv;
 mod depthwise;
@@ -30,6 +31,7 @@ mod walk;
 mod window;
 mod winograd;
 
+pub(super) use adamw::adamw;
 pub(super) use broadcast::{binary, select};
 pub(super) use conv::{conv as conv_fused, supports as convolves};
 pub(super) use elementwise::{fuses, unary};

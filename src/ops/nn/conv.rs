@@ -24,20 +24,29 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         let placed = window.place(x.dims().get(2..).unwrap_or_default(), w.dims().get(2..))?;
         let (pads, cut) = placed.split_pads();
         let spec = ConvSpec { strides: placed.strides, dilations: placed.dilations, pads, groups };
-        let y = match cut {
-            None => D::conv(cx, x, w, bias, &spec)?,
-            Some(cut) => {
-                let pads: Vec<_> = [[0, 0]; 2].into_iter().chain(cut).collect();
-                let x = D::pad(cx, x, &pads, PadMode::Constant(0.0))?;
-                D::conv(cx, &x, w, bias, &spec)?
-            }
-        };
-        let y = match inputs.opt_float(3)? {
-            Some(z) => add(cx, &y, z)?,
-            None => y,
-        };
+        let cut = cut.map(|cut| {
+            let pads: Vec<_> = [[0, 0]; 2].into_iter().chain(cut).collect();
+            D::pad(cx, x, &pads, PadMode::Constant(0.0))
+        });
+        let cut = cut.transpose()?;
+        let x = cut.as_ref().unwrap_or(x);
+        let residual = inputs.opt_float(3)?;
+        if residual.is_none_or(|z| is_result(z, x, w, &spec)) {
+            return D::conv_fused(cx, x, w, bias, residual, activation, &spec);
+        }
+        let mut y = D::conv(cx, x, w, bias, &spec)?;
+        if let Some(z) = residual {
+            y = add(cx, &y, z)?;
+        }
         fused::activate(cx, activation, y)
     })
+}
+
+/// Whether `z` has the shape of the convolution's result.
+fn is_result<E: Float, D: Backend<E>>(z: &Tensor<E, D>, x: &Tensor<E, D>, w: &Tensor<E, D>, spec: &ConvSpec) -> bool {
+    let space = |t: &Tensor<E, D>| t.dims().get(2..).unwrap_or_default().to_vec();
+    let same = [z.dims().first(), z.dims().get(1)] == [x.dims().first(), w.dims().first()];
+    same && spec.output(&space(x), &space(w)).is_ok_and(|out| out == space(z))
 }
 
 fn check<E: Float, D: Backend<E>>(

@@ -1,0 +1,39 @@
+//! AdamW's step.
+
+use crate::{
+    engine::{Buffer, Context, Float, Tensor},
+    error::{Error, Result},
+    kernels::{Binary, spec::AdamStep},
+};
+use dfdx::{
+    prelude::Device,
+    tensor_ops::{AdamConfig, WeightDecay},
+};
+
+/// See [`crate::kernels::Backend::adamw`]. By dfdx's optimizer; a share of the step is what is left of the step times the
+/// share.
+pub fn adamw<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    step: &AdamStep,
+    parameter: &mut Tensor<E, D>,
+    [first, second]: [&mut Buffer<E, D>; 2],
+    gradient: &Buffer<E, D>,
+    share: Option<&Tensor<E, D>>,
+) -> Result<bool> {
+    let adam = AdamConfig {
+        lr: step.rate,
+        betas: step.betas,
+        eps: step.epsilon,
+        weight_decay: Some(WeightDecay::Decoupled(step.decay)),
+    };
+    let before = share.map(|share| (parameter.clone(), share));
+    adam.try_update(step.number, parameter.flat_mut(), first, second, gradient)
+        .map_err(|e| Error::Internal(format!("device: {e:?}")))?;
+    if let Some((before, share)) = before {
+        let moved = super::binary(cx, Binary::Sub, &parameter.detached(), &before.detached())?;
+        let moved = super::binary(cx, Binary::Mul, &moved, share)?;
+        let after = super::binary(cx, Binary::Add, &before.detached(), &moved)?;
+        *parameter.flat_mut() = after.flat().clone();
+    }
+    parameter.is_finite()
+}
