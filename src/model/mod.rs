@@ -51,6 +51,11 @@ pub struct ModelOptions {
     pub dropout: bool,
     /// Seed of the dropout masks.
     pub seed: u64,
+    /// Rows of a batch that run at once, if not all: memory is then that of so many rows.
+    ///
+    /// Losses and gradients are the whole batch's to rounding; dropout draws other masks, and batch statistics
+    /// ([`BatchNorm::Batch`]) would be those of the parts.
+    pub micro_batch: Option<usize>,
 }
 
 /// A trainable tensor.
