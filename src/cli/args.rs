@@ -199,6 +199,9 @@ pub struct SettingArgs {
     /// Rows in a batch
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub batch_size: Option<NonZeroUsize>,
+    /// Rows of a batch that run at once, for models that do not fit in memory: the same steps to rounding, but slower
+    #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
+    pub micro_batch: Option<NonZeroUsize>,
     /// Passes over the forget set
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub epochs: Option<NonZeroUsize>,

@@ -197,6 +197,7 @@ impl RunConfig {
         let mut config = Self::new(model, &args.source)?;
         let (s, flags) = (&mut config.unlearn, &args.settings);
         s.batch_size = flags.batch_size.map(Into::into).or(s.batch_size);
+        s.micro_batch = flags.micro_batch.map(Into::into).or(s.micro_batch);
         s.epochs = flags.epochs.map(Into::into).or(s.epochs);
         s.alpha = flags.alpha.or(s.alpha);
         s.learning_rate = flags.learning_rate.or(s.learning_rate);
@@ -224,8 +225,12 @@ impl RunConfig {
         range("weight decay", s.weight_decay, 0.0, 1e3)?;
         range("parity.atol", Some(self.parity.atol), 0.0, 1e3)?;
         range("parity.rtol", Some(self.parity.rtol), 0.0, 1e3)?;
-        if s.batch_size == Some(0) || s.epochs == Some(0) || self.parity.samples == 0 {
-            return Err(Error::Usage("batch_size, epochs and parity.samples must be at least 1".into()));
+        if [s.batch_size, s.micro_batch, s.epochs, Some(self.parity.samples)].contains(&Some(0)) {
+            return Err(Error::Usage("batch_size, micro_batch, epochs and parity.samples must be at least 1".into()));
+        }
+        if s.micro_batch.is_some() && self.bn == BatchNorm::Batch {
+            let problem = "BatchNormalization would take the statistics of each micro-batch in place of the batch's";
+            return Err(Error::Usage(format!("--micro-batch and --bn batch exclude each other: {problem}. Leave one out")));
         }
         Ok(())
     }

@@ -157,7 +157,8 @@ impl Job {
     /// How the model is to run.
     pub fn model_options(&self) -> ModelOptions {
         let c = &self.config;
-        ModelOptions { kernels: c.kernels, bn: c.bn, dropout: c.dropout, seed: c.seed, ..ModelOptions::default() }
+        let micro_batch = self.schedule.micro_batch;
+        ModelOptions { kernels: c.kernels, bn: c.bn, dropout: c.dropout, seed: c.seed, micro_batch, ..ModelOptions::default() }
     }
 
     /// How the model is to run where it is compared with runtimes: at inference.
@@ -167,7 +168,8 @@ impl Job {
 
     /// Seeded training rows for the parity checks, in batches that runtimes take.
     pub fn parity_rows(&self) -> Result<Vec<Batch>> {
-        runtime_batches(&self.graph, &self.data.train, self.config.parity.samples, self.config.seed)
+        let (samples, micro_batch) = (self.config.parity.samples, self.schedule.micro_batch);
+        runtime_batches(&self.graph, micro_batch, &self.data.train, samples, self.config.seed)
     }
 
     /// Losses, accuracies and membership inference of the model as it is now.

@@ -17,11 +17,22 @@ pub fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpo
 }
 
 /// At most `count` rows of `set`, chosen by the seed, in batches that a runtime takes: of the graph's number of rows, if
-/// that is fixed, then perhaps with some rows twice.
-pub fn runtime_batches(graph: &Graph, set: &Dataset, count: usize, seed: u64) -> Result<Vec<Batch>> {
+/// that is fixed, then perhaps with some rows twice; else of at most `micro_batch` rows.
+pub fn runtime_batches(
+    graph: &Graph,
+    micro_batch: Option<usize>,
+    set: &Dataset,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<Batch>> {
     let rows = sample(set.len(), None, count.max(1), seed, "parity");
     let batch = set.batch(&rows.to_vec())?;
-    let Some(pieces) = graph.fixed_rows().and_then(|size| batch.pieces(size)) else { return Ok(vec![batch]) };
+    let cut = match (graph.fixed_rows(), micro_batch) {
+        (Some(size), _) => batch.pieces(size),
+        (None, Some(size)) => batch.parts(size),
+        (None, None) => None,
+    };
+    let Some(pieces) = cut else { return Ok(vec![batch]) };
     Ok(pieces.into_iter().map(|(piece, _)| piece).collect())
 }
 

@@ -119,7 +119,7 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     };
     let mut model = candidate.model(Cpu::default())?;
     let batches: Vec<Batch> = match given {
-        Some(rows) => runtime_batches(&graph, &rows, args.samples, seed)?,
+        Some(rows) => runtime_batches(&graph, None, &rows, args.samples, seed)?,
         None => {
             let dims: BTreeMap<String, usize> = args.dim.iter().cloned().collect();
             candidate.random_batches(&model, &RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed })?

@@ -76,11 +76,18 @@ impl Batch {
     /// All rows in batches of `size`, the last one filled up by repeating its last row, and how many rows of each count.
     /// `None` as for [`Batch::select`].
     pub fn pieces(&self, size: usize) -> Option<Vec<(Self, usize)>> {
-        let rows = self.rows();
-        let piece = |start: usize| {
-            let chosen: Vec<usize> = (start..start + size).map(|row| row.min(rows - 1)).collect();
-            Some((self.select(&chosen)?, size.min(rows - start)))
-        };
-        (0..rows).step_by(size.max(1)).map(piece).collect()
+        let last = self.rows().saturating_sub(1);
+        self.cut(size, |start| (start..start + size).map(|row| row.min(last)).collect())
+    }
+
+    /// All rows in batches of `size`, the last one possibly smaller, and how many rows each has. `None` as for
+    /// [`Batch::select`].
+    pub fn parts(&self, size: usize) -> Option<Vec<(Self, usize)>> {
+        self.cut(size, |start| (start..self.rows().min(start + size)).collect())
+    }
+
+    fn cut(&self, size: usize, chosen: impl Fn(usize) -> Vec<usize>) -> Option<Vec<(Self, usize)>> {
+        let part = |start: usize| Some((self.select(&chosen(start))?, size.min(self.rows() - start)));
+        (0..self.rows()).step_by(size.max(1)).map(part).collect()
     }
 }

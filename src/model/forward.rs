@@ -34,43 +34,58 @@ pub struct Scores {
 }
 
 /// A recorded forward pass: losses to look at, and the gradient to be had from them.
-pub struct Forward<E: Float, D: Backend<E>> {
+pub struct Forward<'m, E: Float, D: Backend<E>> {
     /// Mean loss, Σ wᵢ·lᵢ / Σ wᵢ.
     pub mean: f64,
     /// Loss of each row.
     pub losses: Vec<E>,
     /// What each row counts for in the mean.
     pub weights: Vec<f64>,
-    pieces: Vec<Piece<E, D>>,
-    keep: Vec<Tensor<E, D>>,
+    model: &'m Model<E, D>,
+    pieces: Vec<Piece<'m, E, D>>,
     grads: Option<Grads<E, D>>,
 }
 
-/// The recorded pass over some rows.
-struct Piece<E: Float, D: Backend<E>> {
-    cx: Context<E, D>,
-    losses: Tensor<E, D>,
+/// The pass over some rows.
+struct Piece<'m, E: Float, D: Backend<E>> {
+    batch: Cow<'m, Batch>,
     /// Rows that count; those behind them fill the piece up.
     rows: usize,
+    mode: Mode,
+    /// Unless it was dropped to save memory; then the pass is run again.
+    recorded: Option<Recorded<E, D>>,
 }
 
-impl<E: Float, D: Backend<E>> Forward<E, D> {
+/// A tape, and the losses (n) at its end.
+struct Recorded<E: Float, D: Backend<E>> {
+    cx: Context<E, D>,
+    losses: Tensor<E, D>,
+}
+
+impl<E: Float, D: Backend<E>> Forward<'_, E, D> {
     /// The gradient of `coefficient · mean`, added to the gradients that the pass was given.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn backward(mut self, coefficient: f64) -> Result<Grads<E, D>> {
+    pub fn backward(self, coefficient: f64) -> Result<Grads<E, D>> {
         let total: f64 = self.weights.iter().sum();
         let share = |&w: &f64| E::of(if total > 0.0 { coefficient * w / total } else { 0.0 });
-        let keep: Vec<&Tensor<E, D>> = self.keep.iter().collect();
-        let (mut grads, mut weights) = (self.grads.take(), self.weights.iter());
-        for mut piece in self.pieces {
+        let parameters: Vec<Tensor<E, D>> = self.model.parameters.iter().map(|p| p.tensor.clone()).collect();
+        let keep: Vec<&Tensor<E, D>> = parameters.iter().collect();
+        let (mut grads, mut weights) = (self.grads, self.weights.iter().rev());
+        // The last piece first: its tape may be the only one there is.
+        for piece in self.pieces.into_iter().rev() {
             let mut shares: Vec<E> = weights.by_ref().take(piece.rows).map(share).collect();
-            shares.resize(piece.losses.len(), E::of(0.0));
+            shares.reverse();
+            let Recorded { mut cx, losses } = match piece.recorded {
+                Some(recorded) => recorded,
+                None => self.model.record(&piece.batch, piece.mode)?.0,
+            };
+            shares.resize(losses.len(), E::of(0.0));
             if let Some(grads) = grads.take() {
-                piece.cx.accumulate(grads)?;
+                cx.accumulate(grads)?;
             }
-            grads = Some(piece.cx.backward(&piece.losses, shares, &keep)?);
+            grads = Some(cx.backward(&losses, shares, &keep)?);
         }
         grads.ok_or_else(|| Error::Internal("a pass over no rows".into()))
     }
@@ -118,13 +133,29 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         Ok(all)
     }
 
-    /// The batch, or, where the graph computes a fixed number of rows, batches of so many; and how many rows of each count.
+    /// The batch, or parts of it, and how many rows of each count: of as many rows as the graph computes where that is fixed,
+    /// else of at most a micro-batch.
     fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
-        let size = self.rows_at_once.filter(|&size| size != batch.rows());
-        match size.and_then(|size| batch.pieces(size)) {
+        let rows = batch.rows();
+        let pieces = match (self.rows_at_once, self.options.micro_batch) {
+            (Some(size), _) if size != rows => batch.pieces(size),
+            (None, Some(size)) if size < rows => batch.parts(size),
+            _ => None,
+        };
+        match pieces {
             Some(pieces) => pieces.into_iter().map(|(piece, rows)| (Cow::Owned(piece), rows)).collect(),
-            None => vec![(Cow::Borrowed(batch), batch.rows())],
+            None => vec![(Cow::Borrowed(batch), rows)],
         }
+    }
+
+    /// A recorded pass over rows that run at once, and what each counts for.
+    fn record(&self, batch: &Batch, mode: Mode) -> Result<(Recorded<E, D>, Vec<f64>)> {
+        let mut cx = Context::recording(self.dev.clone(), self.options.kernels);
+        let (_, RowLosses { losses, weights }) = self.score(&mut cx, batch, mode)?;
+        if !losses.tracked() {
+            return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
+        }
+        Ok((Recorded { cx, losses }, weights))
     }
 
     /// Finds out, on the rows of `sample`, whether a graph whose inputs have a fixed number of rows also computes other
@@ -164,26 +195,35 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
 
     /// A recorded forward pass over `batch`, whose gradient will be added to `grads`.
     ///
+    /// With micro-batches, the tape of the last one alone is kept; the backward pass records those of the others anew, one
+    /// after the other.
+    ///
     /// # Errors
     /// [`Error::Data`] if the batch does not fit the model, [`Error::Untrainable`] if its loss depends on no parameter.
-    pub fn forward(&self, batch: &Batch, grads: Option<Grads<E, D>>) -> Result<Forward<E, D>> {
+    pub fn forward<'m>(&'m self, batch: &'m Batch, grads: Option<Grads<E, D>>) -> Result<Forward<'m, E, D>> {
         let statistics = match self.options.bn {
             BatchNorm::Frozen => Statistics::Running,
             BatchNorm::Batch => Statistics::Batch,
         };
         let seed = self.next_seed();
         let (mut losses, mut weights, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
-        for (n, (piece, count)) in self.pieces(batch).into_iter().enumerate() {
-            let mut cx = Context::recording(self.dev.clone(), self.options.kernels);
+        let cut = self.pieces(batch);
+        let dropped = if self.options.micro_batch.is_some() { cut.len().saturating_sub(1) } else { 0 };
+        for (n, (batch, rows)) in cut.into_iter().enumerate() {
             let seed = seed.wrapping_add(n as u64);
             let dropout = if self.options.dropout { DropoutMode::On(seed) } else { DropoutMode::Off };
-            let (_, rows) = self.score(&mut cx, &piece, Mode { statistics, dropout })?;
-            if !rows.losses.tracked() {
-                return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
-            }
-            losses.extend(rows.losses.to_vec().into_iter().take(count));
-            weights.extend(rows.weights.into_iter().take(count));
-            pieces.push(Piece { cx, losses: rows.losses, rows: count });
+            let mode = Mode { statistics, dropout };
+            let (each, counts, recorded) = if n < dropped {
+                let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
+                let found = self.score(&mut cx, &batch, mode)?.1;
+                (found.losses.to_vec(), found.weights, None)
+            } else {
+                let (recorded, counts) = self.record(&batch, mode)?;
+                (recorded.losses.to_vec(), counts, Some(recorded))
+            };
+            losses.extend(each.into_iter().take(rows));
+            weights.extend(counts.into_iter().take(rows));
+            pieces.push(Piece { batch, rows, mode, recorded });
         }
         let total: f64 = weights.iter().sum();
         let sum: f64 = losses.iter().zip(&weights).map(|(l, w)| l.f64() * w).sum();
@@ -191,8 +231,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             mean: if total > 0.0 { sum / total } else { 0.0 },
             losses,
             weights,
+            model: self,
             pieces,
-            keep: self.parameters.iter().map(|p| p.tensor.clone()).collect(),
             grads,
         })
     }

@@ -53,6 +53,11 @@ pub struct ModelOptions {
     pub seed: u64,
     /// Whether every node is computed by itself, so that its result can be looked at; else some are computed as one.
     pub node_by_node: bool,
+    /// Rows of a batch that run at once, if not all: memory is then that of so many rows.
+    ///
+    /// Losses and gradients are the whole batch's to rounding; dropout draws other masks, and batch statistics
+    /// ([`BatchNorm::Batch`]) would be those of the parts.
+    pub micro_batch: Option<usize>,
 }
 
 /// A trainable tensor.

@@ -150,6 +150,9 @@ pub struct UnlearnSection {
     pub step_size: StepSize,
     /// Rows in a batch.
     pub batch_size: usize,
+    /// Rows of a batch that ran at once, if not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Passes over the forget set.
     pub epochs: usize,
     /// Steps done.
@@ -179,6 +182,7 @@ impl UnlearnSection {
             weight_decay: schedule.weight_decay,
             step_size: schedule.step_size,
             batch_size: schedule.batch_size,
+            micro_batch: schedule.micro_batch,
             epochs: schedule.epochs,
             steps,
             active_steps: trajectory.active_steps(),

@@ -35,6 +35,8 @@ pub enum StepSize {
 pub struct Settings {
     /// Rows in a batch.
     pub batch_size: Option<usize>,
+    /// Rows of a batch that run at once.
+    pub micro_batch: Option<usize>,
     /// Passes over the forget set.
     pub epochs: Option<usize>,
     /// Weight of the forget term at the start, in [0, 1].
@@ -54,6 +56,8 @@ pub struct Settings {
 pub struct Schedule {
     /// Rows in a batch.
     pub batch_size: usize,
+    /// Rows of a batch that run at once, if not all: memory is then that of so many rows, the steps the same to rounding.
+    pub micro_batch: Option<usize>,
     /// Passes over the forget set.
     pub epochs: usize,
     /// Batches in a pass over the forget set: steps in an epoch.
@@ -86,6 +90,7 @@ impl Schedule {
         let share = forget as f64 / (forget + retain).max(1) as f64;
         Self {
             batch_size,
+            micro_batch: settings.micro_batch,
             epochs: settings.epochs.unwrap_or(rule.clamp(1, MAX_EPOCHS)),
             forget_batches,
             retain_batches,

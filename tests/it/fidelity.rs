@@ -81,7 +81,7 @@ fn agree(ours: f64, reference: &Value, what: &str, step: usize, allowed: f64) ->
     drift
 }
 
-fn follows_the_reference<E: Float>(name: &str)
+fn follows_the_reference<E: Float>(name: &str, options: ModelOptions)
 where
     Cpu: Backend<E>,
 {
@@ -106,7 +106,7 @@ where
     let kind = onnx_forget::cli::label_kind(data.target);
     let plan = training::plan(&graph, None, kind).unwrap();
     let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
-    let mut model = Model::<E, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default()).unwrap();
+    let mut model = Model::<E, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).unwrap();
 
     let hyper = &expected["hyperparameters"];
     let whole = |settings| Schedule::new(&settings, data.forget.len(), data.retain.len());
@@ -158,20 +158,31 @@ where
     assert!(weights <= if exact { WEIGHTS } else { DRIFTED_WEIGHTS }, "weights differ by {weights}");
 }
 
+fn both_follow_the_reference(name: &str) {
+    follows_the_reference::<f64>(name, ModelOptions::default());
+    follows_the_reference::<f32>(name, ModelOptions::default());
+}
+
 #[test]
 fn images_follow_the_reference() {
-    follows_the_reference::<f64>("digits-cnn");
-    follows_the_reference::<f32>("digits-cnn");
+    both_follow_the_reference("digits-cnn");
 }
 
 #[test]
 fn tables_follow_the_reference() {
-    follows_the_reference::<f64>("cancer-mlp");
-    follows_the_reference::<f32>("cancer-mlp");
+    both_follow_the_reference("cancer-mlp");
 }
 
 #[test]
 fn texts_follow_the_reference() {
-    follows_the_reference::<f64>("notes-transformer");
-    follows_the_reference::<f32>("notes-transformer");
+    both_follow_the_reference("notes-transformer");
+}
+
+#[test]
+fn micro_batches_follow_the_reference() {
+    let options = ModelOptions { micro_batch: Some(5), ..ModelOptions::default() };
+    for name in ["digits-cnn", "cancer-mlp", "notes-transformer"] {
+        follows_the_reference::<f64>(name, options);
+        follows_the_reference::<f32>(name, options);
+    }
 }

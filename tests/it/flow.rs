@@ -154,6 +154,32 @@ fn same_bytes_for_any_number_of_threads() {
     assert!(one == bytes("3"), "another model with 3 threads");
 }
 
+#[test]
+fn micro_batches_are_taken_from_the_flag_and_the_file() {
+    let run = |fixture: &Fixture, more: &[&str]| {
+        let output = fixture.command(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let report = fixture.report();
+        holds(&report);
+        report["unlearn"].clone()
+    };
+    let plain = Fixture::new("cancer-mlp");
+    let whole = run(&plain, &[]);
+    assert!(whole["micro_batch"].is_null());
+    let configured = Fixture::new("cancer-mlp");
+    let config = configured.path("model.forget.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "\n[unlearn]\nmicro_batch = 3\n").unwrap();
+    for (more, size) in [(&[][..], 3), (&["--micro-batch", "2", "--force"], 2)] {
+        let parts = run(&configured, more);
+        assert_eq!(parts["micro_batch"], size);
+        assert_eq!(parts["steps"], whole["steps"]);
+        for key in ["forget_loss", "retain_loss", "tau"] {
+            let of = |run: &Value| number(run, &format!("/trajectory/30/{key}"));
+            assert!((of(&parts) - of(&whole)).abs() <= 1e-4 * of(&whole), "{key}: {} and {}", of(&parts), of(&whole));
+        }
+    }
+}
+
 /// Runs with wrong arguments: the exit code, a word of the message, and nothing left behind.
 fn refuses(fixture: &Fixture, command: &mut Command, code: i32, word: &str) {
     let before = fixture.state();
@@ -173,6 +199,8 @@ fn refuses_what_cannot_be_right() {
     refuses(&f, program().arg(f.path("none.onnx")).args(["--forget-class", "1"]), 3, "none.onnx");
     refuses(&f, &mut f.command(&["--no-such-flag"]), 2, "--no-such-flag");
     refuses(&f, &mut f.command(&["--alpha", "1.5"]), 2, "alpha");
+    refuses(&f, &mut f.command(&["--micro-batch", "0"]), 2, "--micro-batch");
+    refuses(&f, &mut f.command(&["--micro-batch", "2", "--bn", "batch"]), 2, "--bn batch");
     refuses(&f, &mut f.command(&["--data", "nowhere.parquet"]), 4, "nowhere.parquet");
     refuses(&f, &mut f.command(&["--target", "nothing"]), 4, "nothing");
     refuses(&f, &mut f.command(&["--freeze", "*"]), 3, "trainable");

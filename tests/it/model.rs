@@ -1,6 +1,7 @@
 //! The model against PyTorch, on the fixtures: logits, losses and gradients of real rows.
 
 mod edge;
+mod micro;
 mod small;
 
 use dfdx::prelude::Cpu;

@@ -1,0 +1,171 @@
+//! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
+//!
+//! `steps FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before) through
+//! the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS` measures
+//! what the machine can do. Both print JSON lines.
+
+#![allow(clippy::indexing_slicing)]
+
+use dfdx::tensor::Cpu;
+use faer::{
+    Accum, Mat, Par,
+    linalg::matmul::matmul,
+};
+use onnx_forget::{
+    Error, Result, cli,
+    data::{self, Data, DataConfig, Dataset, Request, Rows},
+    engine::keep_freed,
+    graph::{build, trainable, training},
+    model::{Model, ModelOptions},
+    onnx::{OnnxFile, ReadOptions},
+    unlearn::{self, Batches, Observer, Schedule, StepRecord, StepSize, nabla_tau::BatchIter},
+};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The file's rows in the file's order, again and again, so that the peer can take the same.
+struct InOrder<'a> {
+    data: &'a Data,
+    batch: usize,
+    steps: usize,
+    /// τ is high, such that the forget term is active.
+    active: bool,
+}
+
+impl InOrder<'_> {
+    fn passes(&self, rows: &Rows) -> BatchIter {
+        let (set, rows, batch) = (self.data.train.clone(), rows.clone(), self.batch);
+        Box::new(std::iter::repeat_with(move || set.in_order(&rows, batch)).flatten().take(self.steps))
+    }
+}
+
+impl Batches for InOrder<'_> {
+    fn forget(&mut self, _: usize) -> Result<BatchIter> {
+        Ok(self.passes(&self.data.forget))
+    }
+    fn retain(&mut self, _: usize) -> Result<BatchIter> {
+        Ok(self.passes(&self.data.retain))
+    }
+    fn validation(&mut self) -> Result<BatchIter> {
+        let set: &Arc<Dataset> = if self.active { &self.data.validation } else { &self.data.test };
+        Ok(Box::new(set.in_order(&Rows::all(set.len()), self.batch)))
+    }
+}
+
+/// When each step ended.
+#[derive(Default)]
+struct Clock(Vec<Instant>);
+
+impl Observer for Clock {
+    fn step(&mut self, record: &StepRecord, _: usize) -> Result<()> {
+        self.0.push(Instant::now());
+        if self.0.len() == 1 && record.active() {
+            println!("{}", json!({ "event": "first_step" }));
+        }
+        Ok(())
+    }
+}
+
+fn steps(folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let about: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("workload.json"))?)?;
+    let batch = about["batch"].as_u64().ok_or("no batch size")? as usize;
+    let table: toml::Table = std::fs::read_to_string(folder.join("model.forget.toml"))?.parse()?;
+    let mut config = DataConfig {
+        data: table["data"].clone().try_into()?,
+        inputs: table["inputs"].clone().try_into()?,
+        target: table["target"].clone().try_into()?,
+    };
+    config.resolve(folder);
+    let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default())?;
+    let graph = build::build(&file)?;
+    let plan = training::plan(&graph, None, training::LabelKind::Class)?;
+    let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
+    let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
+    let decisions = trainable::decide(&graph, &plan, &[], &[])?;
+    let mut model = Model::<f32, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default())?;
+    let all = steps + 1;
+    let schedule = Schedule {
+        batch_size: batch,
+        micro_batch: None,
+        epochs: 1,
+        forget_batches: all,
+        retain_batches: all,
+        alpha0: 0.25,
+        // Small, such that losses stay on their side of τ.
+        learning_rate: 1e-5,
+        weight_decay: 0.01,
+        step_size: StepSize::Published,
+        retain_restart: 1,
+    };
+    for active in [true, false] {
+        let mut clock = Clock::default();
+        let mut batches = InOrder { data: &data, batch, steps: all, active };
+        let run = unlearn::run(&mut model, &mut batches, &schedule, &mut clock)?;
+        let (Some(first), Some(last)) = (clock.0.first(), clock.0.last()) else {
+            return Err(Error::Internal("no steps".into()).into());
+        };
+        let losses: Vec<_> = run.steps.iter().map(|s| [s.forget_loss, s.retain_loss]).collect();
+        let line = json!({
+            "event": if active { "active" } else { "inactive" },
+            "steps": losses.len(),
+            "steps_with_forget_term": run.active_steps(),
+            "batch": batch,
+            "trained": model.parameters().iter().map(|p| p.tensor.len()).sum::<usize>(),
+            "tau": run.tau,
+            "losses": losses,
+            "steps_per_second": steps as f64 / (*last - *first).as_secs_f64(),
+        });
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// The best rate of `work`, which does `amount`, within a second.
+fn best(amount: f64, mut work: impl FnMut()) -> f64 {
+    let (mut least, begin) = (f64::MAX, Instant::now());
+    while begin.elapsed() < Duration::from_secs(1) {
+        let start = Instant::now();
+        work();
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    amount / least / 1e9
+}
+
+/// GFLOP/s of a product of matrices in the cache's reach, GB/s of `a = b + 3c` far outside of it.
+fn limits(threads: usize) {
+    const N: usize = 2048;
+    let matrix = |k: usize| Mat::<f32>::from_fn(N, N, |i, j| ((i * 31 + j * 17 + k) % 101) as f32 / 101.0);
+    let (a, b, mut c) = (matrix(1), matrix(2), matrix(3));
+    let par = if threads == 1 { Par::Seq } else { Par::rayon(threads) };
+    let gemm = best(2.0 * (N as f64).powi(3), || matmul(c.as_mut(), Accum::Replace, a.as_ref(), b.as_ref(), 1.0, par));
+    const LONG: usize = 1 << 26;
+    let (mut to, x, y) = (vec![0f32; LONG], vec![1f32; LONG], vec![2f32; LONG]);
+    let triad = best((3 * 4 * LONG) as f64, || {
+        let chunk = LONG / threads;
+        to.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).zip(y.par_chunks(chunk)).for_each(|((to, x), y)| {
+            for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
+                *to = x + 3.0 * y;
+            }
+        });
+    });
+    println!("{}", json!({ "gemm_gflops": gemm, "triad_gbytes": triad }));
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    keep_freed();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let threads: usize = words.last().ok_or("how many threads?")?.parse()?;
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    match words.as_slice() {
+        ["limits", _] => limits(threads),
+        [folder, count, _] => steps(Path::new(folder), count.parse()?)?,
+        _ => return Err("steps FOLDER STEPS THREADS, or limits THREADS".into()),
+    }
+    Ok(())
+}
