@@ -158,7 +158,14 @@ impl Job {
     pub fn model_options(&self) -> ModelOptions {
         let c = &self.config;
         let micro_batch = self.schedule.micro_batch;
-        ModelOptions { kernels: c.kernels, bn: c.bn, dropout: c.dropout, seed: c.seed, micro_batch, ..ModelOptions::default() }
+        ModelOptions {
+            kernels: c.kernels,
+            bn: c.bn,
+            dropout: c.dropout,
+            seed: c.seed,
+            micro_batch,
+            ..ModelOptions::default()
+        }
     }
 
     /// How the model is to run where it is compared with runtimes: at inference.

@@ -2,7 +2,7 @@
 
 use super::{
     F32,
-    function::{Function, Keeps, with_function},
+    function::{self, Function, Keeps, with_function},
     par,
     simd::simd,
 };
@@ -67,28 +67,40 @@ fn run<F: Function>(cx: &mut Context<f32, Cpu>, op: Unary, f: F, x: &F32) -> Res
     })
 }
 
-/// y := f(y)
+/// `with_fused!(op, f => body)`: `body` with `f` the function that `op` names, one of those that a convolution may end in.
+macro_rules! with_fused {
+    ($op:expr, $f:ident => $body:expr, else $none:expr) => {{
+        macro_rules! run {
+            ($function:expr) => {{
+                let $f = $function;
+                $body
+            }};
+        }
+        match $op {
+            Unary::Relu => run!(function::Relu {}),
+            // The slopes of these ask on which side of a bound the argument is, and the value is on the same.
+            Unary::Clip { min, max } if min < max => run!(function::Clip { min: min as f32, max: max as f32 }),
+            Unary::LeakyRelu { alpha } if alpha > 0.0 => run!(function::LeakyRelu { alpha: alpha as f32 }),
+            Unary::Sigmoid => run!(function::Sigmoid {}),
+            Unary::Tanh => run!(function::Tanh {}),
+            _ => $none,
+        }
+    }};
+}
+
+/// Whether a convolution may end in this function: its slope follows from its value.
+pub(in crate::kernels) fn fuses(op: Unary) -> bool {
+    with_fused!(op, _f => true, else false)
+}
+
+/// y := f(y), for the functions of [`fuses`].
 pub(super) fn in_place(op: Unary, y: &mut [f32]) {
-    with_function!(op, f => change(f, y))
+    with_fused!(op, f => change(f, y), else ());
 }
 
 /// dy ·= f′, from y = f(x), for the functions of [`fuses`].
 pub(super) fn scale_by_slope(op: Unary, y: &[f32], dy: &mut [f32]) {
-    with_function!(op, f => par::over(dy, |at, dy| scale(f, &y[at..at + dy.len()], dy)))
-}
-
-/// Whether the slope follows from the value as it does from the argument.
-pub(in crate::kernels) fn fuses(op: Unary) -> bool {
-    match op {
-        // Of these the slope asks on which side of a bound the argument is, and the value is on the same.
-        Unary::Clip { min, max } => min < max,
-        Unary::LeakyRelu { alpha } => alpha > 0.0,
-        _ => with_function!(op, f => keeps(f) == Keeps::Value),
-    }
-}
-
-fn keeps<F: Function>(_: F) -> Keeps {
-    F::KEEPS
+    with_fused!(op, f => par::over(dy, |at, dy| scale(f, &y[at..at + dy.len()], dy)), else ());
 }
 
 simd! {

@@ -1,4 +1,4 @@
-//! The transforms of Winograd's minimal filtering F(m×m, 3×3), on sixteen channels at a time. The interpolation points
+//! The transforms of Winograd's minimal filtering F(m×m, 3×3), on sixteen channels side by side. The interpolation points
 //! are 0, ±1, ±2 and ∞ for m = 4, and 0, ±1 and ∞ for m = 2.
 
 use super::{
@@ -16,58 +16,6 @@ pub(super) struct Lanes(pub [f32; LANES]);
 
 impl Lanes {
     pub(super) const ZERO: Self = Self([0.0; LANES]);
-
-    #[inline(always)]
-    fn load(from: &[f32], n: usize) -> Self {
-        let mut lanes = Self::ZERO;
-        lanes.0[..n].copy_from_slice(&from[..n]);
-        lanes
-    }
-
-    #[inline(always)]
-    fn each(mut self, o: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        for i in 0..LANES {
-            self.0[i] = f(self.0[i], o.0[i]);
-        }
-        self
-    }
-
-    #[inline(always)]
-    fn add(self, o: Self) -> Self {
-        self.each(
-            o,
-            #[inline(always)]
-            |a, b| a + b,
-        )
-    }
-
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self.each(
-            o,
-            #[inline(always)]
-            |a, b| a - b,
-        )
-    }
-
-    #[inline(always)]
-    fn times(self, c: f32) -> Self {
-        self.each(
-            self,
-            #[inline(always)]
-            |a, _| a * c,
-        )
-    }
-
-    /// self + c·o
-    #[inline(always)]
-    fn plus<I: Isa>(self, c: f32, o: Self) -> Self {
-        self.each(
-            o,
-            #[inline(always)]
-            |a, b| I::fma(c, b, a),
-        )
-    }
 }
 
 /// Outputs along a side of a tile.
@@ -77,191 +25,100 @@ pub(super) enum Tile {
     Four,
 }
 
-/// The one-dimensional transforms; N = m + 2.
-trait Filter<const M: usize, const N: usize> {
-    /// Bᵀd
-    fn input<I: Isa>(d: [Lanes; N]) -> [Lanes; N];
-    /// Aᵀp
-    fn output<I: Isa>(p: [Lanes; N]) -> [Lanes; M];
-    /// A·y
-    fn output_gradient<I: Isa>(y: [Lanes; M]) -> [Lanes; N];
-    /// G·g
-    fn kernel<I: Isa>(g: [Lanes; 3]) -> [Lanes; N];
-    /// Gᵀu
-    fn kernel_gradient<I: Isa>(u: [Lanes; N]) -> [Lanes; 3];
+/// A one-dimensional transform of A elements to B.
+trait Transform<const A: usize, const B: usize>: Copy {
+    fn apply<I: Isa>(x: [f32; A]) -> [f32; B];
 }
 
-#[derive(Clone, Copy)]
-struct F4;
-#[derive(Clone, Copy)]
-struct F2;
-
-impl Filter<4, 6> for F4 {
-    #[inline(always)]
-    fn input<I: Isa>([a, b, c, d, e, f]: [Lanes; 6]) -> [Lanes; 6] {
-        let (p, q) = (d.plus::<I>(-4.0, b), e.plus::<I>(-4.0, c));
-        let (r, s) = (d.sub(b).times(2.0), e.sub(c));
-        [
-            e.plus::<I>(4.0, a).plus::<I>(-5.0, c),
-            q.add(p),
-            q.sub(p),
-            s.add(r),
-            s.sub(r),
-            f.plus::<I>(4.0, b).plus::<I>(-5.0, d),
-        ]
-    }
-
-    #[inline(always)]
-    fn output<I: Isa>([a, b, c, d, e, f]: [Lanes; 6]) -> [Lanes; 4] {
-        let (p, q, r, s) = (b.add(c), b.sub(c), d.add(e), d.sub(e));
-        [a.add(p).add(r), q.plus::<I>(2.0, s), p.plus::<I>(4.0, r), q.plus::<I>(8.0, s).add(f)]
-    }
-
-    #[inline(always)]
-    fn output_gradient<I: Isa>([a, b, c, d]: [Lanes; 4]) -> [Lanes; 6] {
-        let (p, q) = (a.add(c), b.add(d));
-        let (r, s) = (a.plus::<I>(4.0, c), b.times(2.0).plus::<I>(8.0, d));
-        [a, p.add(q), p.sub(q), r.add(s), r.sub(s), d]
-    }
-
-    #[inline(always)]
-    fn kernel<I: Isa>([a, b, c]: [Lanes; 3]) -> [Lanes; 6] {
-        let p = a.add(c).times(-1.0 / 6.0);
-        let q = a.times(1.0 / 24.0).plus::<I>(1.0 / 6.0, c);
-        [
-            a.times(0.25),
-            p.plus::<I>(-1.0 / 6.0, b),
-            p.plus::<I>(1.0 / 6.0, b),
-            q.plus::<I>(1.0 / 12.0, b),
-            q.plus::<I>(-1.0 / 12.0, b),
-            c,
-        ]
-    }
-
-    #[inline(always)]
-    fn kernel_gradient<I: Isa>([a, b, c, d, e, f]: [Lanes; 6]) -> [Lanes; 3] {
-        let (p, q) = (b.add(c), d.add(e));
-        let rest = p.times(-1.0 / 6.0);
-        [
-            rest.plus::<I>(0.25, a).plus::<I>(1.0 / 24.0, q),
-            c.sub(b).times(1.0 / 6.0).plus::<I>(1.0 / 12.0, d.sub(e)),
-            rest.plus::<I>(1.0 / 6.0, q).add(f),
-        ]
-    }
-}
-
-impl Filter<2, 4> for F2 {
-    #[inline(always)]
-    fn input<I: Isa>([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
-        [a.sub(c), b.add(c), c.sub(b), d.sub(b)]
-    }
-
-    #[inline(always)]
-    fn output<I: Isa>([a, b, c, d]: [Lanes; 4]) -> [Lanes; 2] {
-        [a.add(b).add(c), b.sub(c).add(d)]
-    }
-
-    #[inline(always)]
-    fn output_gradient<I: Isa>([a, b]: [Lanes; 2]) -> [Lanes; 4] {
-        [a, a.add(b), a.sub(b), b]
-    }
-
-    #[inline(always)]
-    fn kernel<I: Isa>([a, b, c]: [Lanes; 3]) -> [Lanes; 4] {
-        let (p, q) = (a.add(c).times(0.5), b.times(0.5));
-        [a, p.add(q), p.sub(q), c]
-    }
-
-    #[inline(always)]
-    fn kernel_gradient<I: Isa>([a, b, c, d]: [Lanes; 4]) -> [Lanes; 3] {
-        let p = b.add(c).times(0.5);
-        [a.add(p), b.sub(c).times(0.5), p.add(d)]
-    }
-}
-
-/// f on the columns of what `read(y, x)` gives, then on the rows; a row at a time to `write`.
-#[inline(always)]
-fn both_ways<const A: usize, const B: usize, const C: usize, const D: usize>(
-    read: impl Fn(usize, usize) -> Lanes,
-    f: impl Fn([Lanes; A]) -> [Lanes; B],
-    g: impl Fn([Lanes; C]) -> [Lanes; D],
-    mut write: impl FnMut(usize, [Lanes; D]),
-) {
-    let mut columns = [[Lanes::ZERO; C]; B];
-    for x in 0..C {
-        let mut column = [Lanes::ZERO; A];
-        for y in 0..A {
-            column[y] = read(y, x);
+macro_rules! transforms {
+    ($($(#[$meta:meta])* $name:ident<$isa:ident>: |[$($x:ident),*]: $a:literal| $b:literal { $($body:tt)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Transform<$a, $b> for $name {
+            #[inline(always)]
+            fn apply<$isa: Isa>([$($x),*]: [f32; $a]) -> [f32; $b] { $($body)* }
         }
-        let column = f(column);
-        for y in 0..B {
-            columns[y][x] = column[y];
-        }
+    )*};
+}
+
+transforms! {
+    /// Bᵀ of F(4, 3)
+    Input4<I>: |[a, b, c, d, e, f]: 6| 6 {
+        let (p, q, r, s) = (I::fma(-4.0, b, d), I::fma(-4.0, c, e), 2.0 * (d - b), e - c);
+        [
+            I::fma(-5.0, c, I::fma(4.0, a, e)), q + p, q - p, s + r, s - r,
+            I::fma(-5.0, d, I::fma(4.0, b, f)),
+        ]
     }
-    for y in 0..B {
-        write(y, g(columns[y]));
+    /// Aᵀ of F(4, 3)
+    Output4<I>: |[a, b, c, d, e, f]: 6| 4 {
+        let (p, q, r, s) = (b + c, b - c, d + e, d - e);
+        [a + p + r, I::fma(2.0, s, q), I::fma(4.0, r, p), I::fma(8.0, s, q) + f]
     }
+    /// A of F(4, 3)
+    OutputGradient4<I>: |[a, b, c, d]: 4| 6 {
+        let (p, q, r, s) = (a + c, b + d, I::fma(4.0, c, a), I::fma(8.0, d, 2.0 * b));
+        [a, p + q, p - q, r + s, r - s, d]
+    }
+    /// G of F(4, 3)
+    Kernel4<I>: |[a, b, c]: 3| 6 {
+        let (p, q) = ((a + c) / -6.0, I::fma(4.0, c, a) / 24.0);
+        [a / 4.0, p - b / 6.0, p + b / 6.0, q + b / 12.0, q - b / 12.0, c]
+    }
+    /// Gᵀ of F(4, 3)
+    KernelGradient4<I>: |[a, b, c, d, e, f]: 6| 3 {
+        let (p, q) = ((b + c) / 6.0, d + e);
+        [I::fma(0.25, a, q / 24.0) - p, (c - b) / 6.0 + (d - e) / 12.0, q / 6.0 - p + f]
+    }
+    /// Bᵀ of F(2, 3)
+    Input2<I>: |[a, b, c, d]: 4| 4 { [a - c, b + c, c - b, d - b] }
+    /// Aᵀ of F(2, 3)
+    Output2<I>: |[a, b, c, d]: 4| 2 { [a + b + c, b - c + d] }
+    /// A of F(2, 3)
+    OutputGradient2<I>: |[a, b]: 2| 4 { [a, a + b, a - b, b] }
+    /// G of F(2, 3)
+    Kernel2<I>: |[a, b, c]: 3| 4 { [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c] }
+    /// Gᵀ of F(2, 3)
+    KernelGradient2<I>: |[a, b, c, d]: 4| 3 { [I::fma(0.5, b + c, a), 0.5 * (b - c), I::fma(0.5, b + c, d)] }
 }
 
 simd! {
-    fn input<I, F: Filter<M, N>>[M, N](_f: F, from: &[Lanes], row: usize, to: &mut Stretches) {
-        both_ways::<N, N, N, N>(
-            #[inline(always)] |y, x| from[y * row + x],
-            F::input::<I>,
-            F::input::<I>,
-            #[inline(always)] |y, line| (0..N).for_each(|x| to.write(y * N + x, &line[x].0)),
-        );
-    }
-}
-
-simd! {
-    fn output_gradient<I, F: Filter<M, N>>[M, N](_f: F, from: &[Lanes], row: usize, to: &mut Stretches) {
-        both_ways::<M, N, M, N>(
-            #[inline(always)] |y, x| from[y * row + x],
-            F::output_gradient::<I>,
-            F::output_gradient::<I>,
-            #[inline(always)] |y, line| (0..N).for_each(|x| to.write(y * N + x, &line[x].0)),
-        );
-    }
-}
-
-simd! {
-    fn output<I, F: Filter<M, N>>[M, N](_f: F, from: &[f32], stride: usize, to: &mut [Lanes], row: usize) {
-        both_ways::<N, M, N, M>(
-            #[inline(always)] |y, x| Lanes::load(&from[(y * N + x) * stride..], LANES),
-            F::output::<I>,
-            F::output::<I>,
-            #[inline(always)] |y, line| to[y * row..][..M].copy_from_slice(&line),
-        );
-    }
-}
-
-simd! {
-    fn kernel<I, F: Filter<M, N>>[M, N](_f: F, taps: &[Lanes; 9], n: usize, to: &mut Stretches) {
-        both_ways::<3, N, 3, N>(
-            #[inline(always)] |y, x| taps[3 * y + x],
-            F::kernel::<I>,
-            F::kernel::<I>,
-            #[inline(always)] |y, line| (0..N).for_each(|x| to.write(y * N + x, &line[x].0[..n])),
-        );
-    }
-}
-
-simd! {
-    fn kernel_gradient<I, F: Filter<M, N>>[M, N](_f: F, from: &[f32], stride: usize, n: usize, to: &mut [f32]) {
-        both_ways::<N, 3, N, 3>(
-            #[inline(always)] |y, x| Lanes::load(&from[(y * N + x) * stride..], n),
-            F::kernel_gradient::<I>,
-            F::kernel_gradient::<I>,
-            #[inline(always)] |y, line| {
-                for (x, lanes) in line.iter().enumerate() {
-                    for (to, v) in to.chunks_mut(9).zip(&lanes.0[..n]) {
-                        to[3 * y + x] += v;
-                    }
+    /// t·X·tᵀ for each lane of the square X of A×A, to B×B.
+    fn both_ways<I, T: Transform<A, B>>[A, B](_t: T, x: &[Lanes], y: &mut [Lanes]) {
+        let (x, y) = (&x[..A * A], &mut y[..B * B]);
+        for lane in 0..LANES {
+            let mut columns = [[0.0; A]; B];
+            for j in 0..A {
+                let mut column = [0.0; A];
+                for i in 0..A {
+                    column[i] = x[i * A + j].0[lane];
                 }
-            },
-        );
+                let column = T::apply::<I>(column);
+                for i in 0..B {
+                    columns[i][j] = column[i];
+                }
+            }
+            for i in 0..B {
+                let line = T::apply::<I>(columns[i]);
+                for j in 0..B {
+                    y[i * B + j].0[lane] = line[j];
+                }
+            }
+        }
     }
+}
+
+/// The largest square.
+type Square = [Lanes; 36];
+
+/// A square of `side` from rows that are `row` apart.
+fn read(from: &[Lanes], row: usize, side: usize) -> Square {
+    let mut square = [Lanes::ZERO; 36];
+    for (i, line) in square.chunks_mut(side).take(side).enumerate() {
+        line.copy_from_slice(&from[i * row..][..side]);
+    }
+    square
 }
 
 impl Tile {
@@ -278,43 +135,71 @@ impl Tile {
         (self.out() + 2) * (self.out() + 2)
     }
 
-    /// Bᵀ·d·B of the tile at the start of `from`, whose rows are `row` apart, to `to`: a stretch a position.
-    pub(super) fn input(self) -> fn(&[Lanes], usize, &mut Stretches) {
+    fn write(self, square: &Square, n: usize, to: &mut Stretches) {
+        square[..self.positions()].iter().enumerate().for_each(|(i, lanes)| to.write(i, &lanes.0[..n]));
+    }
+
+    /// Bᵀ·d·B of the tile at the start of `from`, whose rows are `row` apart: a stretch a position.
+    pub(super) fn input(self, from: &[Lanes], row: usize, to: &mut Stretches) {
+        let (square, mut done) = (read(from, row, self.out() + 2), [Lanes::ZERO; 36]);
         match self {
-            Self::Two => |from, row, to| input::<F2, 2, 4>(F2, from, row, to),
-            Self::Four => |from, row, to| input::<F4, 4, 6>(F4, from, row, to),
+            Self::Two => both_ways::<Input2, 4, 4>(Input2, &square, &mut done),
+            Self::Four => both_ways::<Input4, 6, 6>(Input4, &square, &mut done),
         }
+        self.write(&done, LANES, to);
     }
 
     /// A·dy·Aᵀ, likewise.
-    pub(super) fn output_gradient(self) -> fn(&[Lanes], usize, &mut Stretches) {
+    pub(super) fn output_gradient(self, from: &[Lanes], row: usize, to: &mut Stretches) {
+        let (square, mut done) = (read(from, row, self.out()), [Lanes::ZERO; 36]);
         match self {
-            Self::Two => |from, row, to| output_gradient::<F2, 2, 4>(F2, from, row, to),
-            Self::Four => |from, row, to| output_gradient::<F4, 4, 6>(F4, from, row, to),
+            Self::Two => both_ways::<OutputGradient2, 2, 4>(OutputGradient2, &square, &mut done),
+            Self::Four => both_ways::<OutputGradient4, 4, 6>(OutputGradient4, &square, &mut done),
         }
+        self.write(&done, LANES, to);
     }
 
     /// Aᵀ·p·A of the products that lie `stride` apart, to the tile at the start of `to`.
     pub(super) fn output(self, from: &[f32], stride: usize, to: &mut [Lanes], row: usize) {
+        let (square, mut done) = (self.gathered(from, stride, LANES), [Lanes::ZERO; 36]);
         match self {
-            Self::Two => output::<F2, 2, 4>(F2, from, stride, to, row),
-            Self::Four => output::<F4, 4, 6>(F4, from, stride, to, row),
+            Self::Two => both_ways::<Output2, 4, 2>(Output2, &square, &mut done),
+            Self::Four => both_ways::<Output4, 6, 4>(Output4, &square, &mut done),
         }
+        let side = self.out();
+        for (i, line) in done.chunks(side).take(side).enumerate() {
+            to[i * row..][..side].copy_from_slice(line);
+        }
+    }
+
+    /// `n` channels of a matrix for each position.
+    fn gathered(self, from: &[f32], stride: usize, n: usize) -> Square {
+        let mut square = [Lanes::ZERO; 36];
+        for (i, lanes) in square[..self.positions()].iter_mut().enumerate() {
+            lanes.0[..n].copy_from_slice(&from[i * stride..][..n]);
+        }
+        square
     }
 
     /// G·g·Gᵀ of `n` channels' taps.
     pub(super) fn kernel(self, taps: &[Lanes; 9], n: usize, to: &mut Stretches) {
+        let mut done = [Lanes::ZERO; 36];
         match self {
-            Self::Two => kernel::<F2, 2, 4>(F2, taps, n, to),
-            Self::Four => kernel::<F4, 4, 6>(F4, taps, n, to),
+            Self::Two => both_ways::<Kernel2, 3, 4>(Kernel2, taps, &mut done),
+            Self::Four => both_ways::<Kernel4, 3, 6>(Kernel4, taps, &mut done),
         }
+        self.write(&done, n, to);
     }
 
     /// to += Gᵀ·u·G of `n` channels, nine taps each.
     pub(super) fn kernel_gradient(self, from: &[f32], stride: usize, n: usize, to: &mut [f32]) {
+        let (square, mut done) = (self.gathered(from, stride, n), [Lanes::ZERO; 9]);
         match self {
-            Self::Two => kernel_gradient::<F2, 2, 4>(F2, from, stride, n, to),
-            Self::Four => kernel_gradient::<F4, 4, 6>(F4, from, stride, n, to),
+            Self::Two => both_ways::<KernelGradient2, 4, 3>(KernelGradient2, &square, &mut done),
+            Self::Four => both_ways::<KernelGradient4, 6, 3>(KernelGradient4, &square, &mut done),
+        }
+        for (c, to) in to.chunks_mut(9).take(n).enumerate() {
+            to.iter_mut().zip(&done).for_each(|(to, lanes)| *to += lanes.0[c]);
         }
     }
 }

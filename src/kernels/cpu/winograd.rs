@@ -76,7 +76,7 @@ struct Planes<'a> {
 }
 
 /// How the elements of a tile are transformed, for a tile of a buffer of rows of `Lanes`.
-type Transform = fn(&[Lanes], usize, &mut Stretches);
+type Transform = fn(Tile, &[Lanes], usize, &mut Stretches);
 
 impl Planes<'_> {
     /// Writes the transformed tiles of some images: for each position of a tile a matrix (tiles × padded channels).
@@ -94,7 +94,7 @@ impl Planes<'_> {
                     let at = (image * plan.down * plan.across + tile) * width + block * LANES;
                     // SAFETY: of the rows of its tiles a task writes the lanes of its block alone.
                     let mut to = unsafe { to.stretches(at, tiles * width) };
-                    transform(&buffer[y * row + x..], row, &mut to);
+                    transform(plan.tile, &buffer[y * row + x..], row, &mut to);
                 }
             });
         });
@@ -145,7 +145,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], flipped: bool, tail: &
             par::scratch(most * to, |products| {
                 for images in plan.chunks(g) {
                     let tiles = plan.tiles(images.len());
-                    planes.transform(&plan, images.clone(), v, tile.input());
+                    planes.transform(&plan, images.clone(), v, Tile::input);
                     let shared = Shared::new(products);
                     par::tasks(tile.positions(), |p| {
                         let v = Mat::strided(&v[p * tiles * from..], tiles, g.c, from);
@@ -203,8 +203,8 @@ pub(super) fn to_weights(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         par::scratch(most * high, |t| {
             for images in plan.chunks(g) {
                 let tiles = plan.tiles(images.len());
-                inputs.transform(&plan, images.clone(), v, tile.input());
-                outputs.transform(&plan, images.clone(), t, tile.output_gradient());
+                inputs.transform(&plan, images.clone(), v, Tile::input);
+                outputs.transform(&plan, images.clone(), t, Tile::output_gradient);
                 let shared = Shared::new(&mut du);
                 par::tasks(tile.positions(), |p| {
                     let v = Mat::strided(&v[p * tiles * wide..], tiles, g.c, wide);
