@@ -7,10 +7,7 @@
 #![allow(clippy::indexing_slicing)]
 
 use dfdx::tensor::Cpu;
-use faer::{
-    Accum, Mat, Par,
-    linalg::matmul::matmul,
-};
+use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use onnx_forget::{
     Error, Result, cli,
     data::{self, Data, DataConfig, Dataset, Request, Rows},

@@ -230,7 +230,9 @@ impl RunConfig {
         }
         if s.micro_batch.is_some() && self.bn == BatchNorm::Batch {
             let problem = "BatchNormalization would take the statistics of each micro-batch in place of the batch's";
-            return Err(Error::Usage(format!("--micro-batch and --bn batch exclude each other: {problem}. Leave one out")));
+            return Err(Error::Usage(format!(
+                "--micro-batch and --bn batch exclude each other: {problem}. Leave one out"
+            )));
         }
         Ok(())
     }

@@ -227,14 +227,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         }
         let total: f64 = weights.iter().sum();
         let sum: f64 = losses.iter().zip(&weights).map(|(l, w)| l.f64() * w).sum();
-        Ok(Forward {
-            mean: if total > 0.0 { sum / total } else { 0.0 },
-            losses,
-            weights,
-            model: self,
-            pieces,
-            grads,
-        })
+        Ok(Forward { mean: if total > 0.0 { sum / total } else { 0.0 }, losses, weights, model: self, pieces, grads })
     }
 
     /// Mean loss of `batch` and its gradient, one row-major vector a parameter. BatchNormalization and Dropout are as in [`Model::forward`].
