@@ -86,7 +86,7 @@ def plot(results, svg):
                 at.set_xscale("log")
                 at.set_yscale("log")
             else:
-                at.set_ylim(bottom=0)
+                at.set_ylim(0, 1.1 * at.get_ylim()[1])
             at.set_xlabel(panel["x"])
             at.set_ylabel(label)
             at.grid(alpha=0.3)

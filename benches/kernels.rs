@@ -233,7 +233,7 @@ fn adamw(n: usize) -> Result<f64> {
         uses: 1,
         on_path: true,
     };
-    let mut model = Model::build(&graph, &plan, &[decision], ModelOptions::default(), Cpu::default())?;
+    let mut model = Model::<f32, Cpu>::build(&graph, &plan, &[decision], ModelOptions::default(), Cpu::default())?;
     let x = host(&[1, side], vec![1.0; side])?;
     let targets = Targets::Values { width: side, values: vec![0.0; side] };
     let batch = Batch { inputs: BTreeMap::from([("x".to_string(), x)]), targets };

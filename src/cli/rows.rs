@@ -2,18 +2,19 @@
 
 use super::job::{EVALUATION_BATCH, Job};
 use crate::{
-    data::{Batch, Dataset, Rows, epoch_seed, permuted},
+    data::{Batch, Dataset, Rows, epoch_seed},
     error::Result,
     graph::Graph,
     unlearn::{Batches, nabla_tau::BatchIter},
 };
+use rand::{SeedableRng, seq::IteratorRandom};
+use rand_chacha::ChaCha8Rng;
 
-/// At most `count` rows of `among` (of all `total` if not given), chosen by the seed.
+/// At most `count` rows of `among` (of all `total` if not given), chosen by the seed, in memory that depends on `count` alone.
 pub fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpose: &str) -> Rows {
     let all = Rows::all(total);
-    let mut rows = permuted(among.unwrap_or(&all), epoch_seed(seed, purpose, 0));
-    rows.truncate(count);
-    Rows::listed(total, rows)
+    let mut rng = ChaCha8Rng::seed_from_u64(epoch_seed(seed, purpose, 0));
+    Rows::listed(total, among.unwrap_or(&all).iter().sample(&mut rng, count))
 }
 
 /// At most `count` rows of `set`, chosen by the seed, in batches that a runtime takes: of the graph's number of rows, if

@@ -142,7 +142,11 @@ impl Dataset {
     /// Decodes the chosen rows, in ascending order.
     pub(super) fn load(&self, rows: &Rows) -> Result<Decoded> {
         let mut out = self.plan.empty();
-        self.visit(&self.plan, rows, |decoded| out.append(decoded))?;
+        self.visit(&self.plan, rows, |decoded| {
+            out.append(decoded)?;
+            out.reserve(rows.len());
+            Ok(())
+        })?;
         Ok(out)
     }
 

@@ -31,4 +31,4 @@ pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
 pub use rows::Rows;
 pub use signature::{InputSpec, Signature};
 pub use source::{Piece, Source};
-pub use stream::{Batches, epoch_seed, permuted, stream};
+pub use stream::{Batches, epoch_seed, stream};

@@ -32,7 +32,7 @@ pub fn epoch_seed(seed: u64, subset: &str, epoch: usize) -> u64 {
 }
 
 /// `rows` in the uniformly random order that `seed` decides.
-pub fn permuted(rows: &Rows, seed: u64) -> Vec<usize> {
+pub(super) fn permuted(rows: &Rows, seed: u64) -> Vec<usize> {
     let mut rows = rows.to_vec();
     rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     rows

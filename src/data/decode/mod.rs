@@ -17,6 +17,9 @@ use crate::{Error, Result};
 use arrow_array::{ArrayRef, RecordBatch};
 use std::collections::BTreeMap;
 
+/// Decoded bytes that are read at once: a pass over a table holds some of these beside the rows that it keeps.
+const CHUNK: usize = 4 << 20;
+
 /// How one model input is made.
 #[derive(Clone, Debug)]
 pub enum Feed {
@@ -71,7 +74,7 @@ impl Plan {
     /// Rows that are read at once: fewer where they are large.
     pub fn chunk(&self) -> usize {
         let bytes = self.row_bytes(|_| 64.0).max(1.0);
-        ((32 << 20) as f64 / bytes).clamp(64.0, 65536.0) as usize
+        (CHUNK as f64 / bytes).clamp(64.0, 65536.0) as usize
     }
 
     /// Decodes rows. An error says the column and the number of rows, never a value.
@@ -146,6 +149,11 @@ impl Decoded {
             Targets::Values { values, .. } => values.len() * 4,
         };
         self.stores.iter().map(Store::bytes).sum::<usize>() + targets
+    }
+
+    /// Makes room for `rows` rows in all.
+    pub fn reserve(&mut self, rows: usize) {
+        self.stores.iter_mut().for_each(|store| store.reserve(rows));
     }
 
     /// Puts `other`'s rows behind these.

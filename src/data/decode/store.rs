@@ -50,6 +50,22 @@ impl Store {
         }
     }
 
+    /// Makes room for `rows` rows in all, so that more of them are not moved again and again.
+    pub fn reserve(&mut self, rows: usize) {
+        fn room<T>(values: &mut Vec<T>, wanted: usize) {
+            values.reserve_exact(wanted.saturating_sub(values.len()));
+        }
+        match self {
+            Store::None => {}
+            Store::U8(n, v) => room(v, rows.saturating_mul(*n)),
+            Store::F32(n, v) => room(v, rows.saturating_mul(*n)),
+            Store::F64(n, v) => room(v, rows.saturating_mul(*n)),
+            Store::I64(n, v) => room(v, rows.saturating_mul(*n)),
+            // How long the lists are is not known.
+            Store::Lists { ends, .. } => room(ends, rows.saturating_add(1)),
+        }
+    }
+
     /// Puts `other`'s rows behind these; `None` if they are of another kind or width.
     pub fn append(&mut self, other: Store) -> Option<()> {
         match (self, other) {

@@ -128,7 +128,8 @@ fn class_weights_and_ignored_labels_give_the_mean_of_onnx() {
     (plan.class_weights, plan.ignore_index) = (Some(vec![0.5, 2.0, 1.0]), Some(-100));
     let rows = [[1.0, 2.0, 0.0], [0.5, -1.0, 3.0], [0.0, 0.0, 1.0]];
     let x = floats(&[3, 3], &rows.concat().iter().map(|&v| v as f32).collect::<Vec<_>>());
-    let forward = build(&graph, &plan).forward(&batch(x, Targets::Classes(vec![1, -100, 0])), None).unwrap();
+    let (model, batch) = (build(&graph, &plan), batch(x, Targets::Classes(vec![1, -100, 0])));
+    let forward = model.forward(&batch, None).unwrap();
     let (first, last) = (entropy(&rows[0], 1), entropy(&rows[2], 0));
     assert!(close(forward.losses[0], first) && forward.losses[1] == 0.0 && close(forward.losses[2], last));
     assert_eq!(forward.weights, [2.0, 0.0, 0.5]);
@@ -161,7 +162,8 @@ fn one_logit_is_binary_and_labels_are_averaged() {
             let scores = build(&one, &plan).scores(&batch(floats(&[2], &[0.7, -3.0]), targets)).unwrap();
             assert!(close(scores.losses[0].into(), logit(0.7, 1.0)));
         } else {
-            let forward = build(&one, &plan).forward(&batch(floats(&[2], &[0.7, -3.0]), targets), None).unwrap();
+            let (model, batch) = (build(&one, &plan), batch(floats(&[2], &[0.7, -3.0]), targets));
+            let forward = model.forward(&batch, None).unwrap();
             assert!(close(forward.mean, (logit(0.7, 1.0) + logit(-3.0, 0.0)) / 2.0));
         }
     }
@@ -253,9 +255,8 @@ fn a_step_is_fitted_to_convolutions_that_nothing_normalises() {
     let moved = |step_size| {
         let mut model = build(&graph, &plan);
         let x = floats(&[1, 2, 2], &[1.0, -2.0, 0.5, 0.25]);
-        let forward =
-            model.forward(&batch(x, Targets::Values { width: 3, values: vec![7.0, 8.0, 9.0] }), None).unwrap();
-        let mut grads = forward.backward(1.0).unwrap();
+        let batch = batch(x, Targets::Values { width: 3, values: vec![7.0, 8.0, 9.0] });
+        let mut grads = model.forward(&batch, None).unwrap().backward(1.0).unwrap();
         AdamW::new(&model, 0.0, step_size).unwrap().step(&mut model, &mut grads, 1e-3).unwrap();
         model.parameters()[0].tensor.to_vec()
     };
