@@ -119,7 +119,7 @@ pub fn carries(node: &Node, slot: usize) -> bool {
         "BatchNormalization" => slot < 3,
         "LSTM" | "GRU" | "RNN" => slot != 4,
         "GridSample" => slot < 2,
-        "Attention" => slot != 3,
+        "Attention" => slot < 6,
         "TensorScatter" => slot < 2,
         _ if NONE.contains(&op) => false,
         _ if FIRST.contains(&op) => slot == 0,

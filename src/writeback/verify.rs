@@ -11,8 +11,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     onnx::{
-        OnnxFile, ReadOptions,
-        checkpoint::Checkpoint,
+        Carrier, OnnxFile, ReadOptions,
+        checkpoint::{Checkpoint, Part},
         proto::{ModelProto, TensorProto},
         span::{Spans, Storage},
     },
@@ -51,6 +51,9 @@ pub fn verify(pending: &Pending<'_>) -> Result<Proof> {
     let spans = Spans::scan(&written).map_err(|e| fail(e.to_string()))?;
     let mut compared = model_bytes(pending, written.carrier().bytes).map_err(fail)?;
     same_tensors(&pending.spans, &spans).map_err(fail)?;
+    if !same_parts(&pending.file.carrier(), &written.carrier()) {
+        return Err(fail("the files of the checkpoint are others".to_string()));
+    }
     for (index, group) in pending.plan.groups.iter().enumerate() {
         compared += external_bytes(pending, &spans, &written, index, group).map_err(fail)?;
     }
@@ -135,6 +138,12 @@ fn same_tensors(old: &Spans, new: &Spans) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether both are one file, or folders of the same files.
+fn same_parts(old: &Carrier<'_>, new: &Carrier<'_>) -> bool {
+    let same = |(a, b): (&Part, &Part)| a.name == b.name && a.range == b.range;
+    old.parts.len() == new.parts.len() && old.parts.iter().zip(new.parts).all(same)
 }
 
 /// Holds an external file against the old one; how many bytes were held.
