@@ -9,7 +9,7 @@ use super::{
     fold::{self, Known},
 };
 use crate::{error::Result, tensor::HostTensor};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// Writes out, in place, all control flow of `graph` that is decided.
 ///
@@ -23,7 +23,7 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     let mut pending: Vec<(Node, bool)> =
         std::mem::take(&mut graph.nodes).into_iter().rev().map(|n| (n, false)).collect();
     let mut done = Vec::with_capacity(pending.len());
-    let mut unroller = Unroller { graph, known, made: Vec::new(), spent: 0 };
+    let mut unroller = Unroller { graph, known, made: Vec::new(), placed: HashMap::new(), spent: 0 };
     while let Some((node, inner)) = pending.pop() {
         let written_out = match node.op_type.as_str() {
             "If" if node.is("If") => unroller.branch(&node)?,
@@ -50,6 +50,8 @@ struct Unroller<'a> {
     known: Known,
     /// Nodes that stand for the one that is being written out.
     made: Vec<Node>,
+    /// Values of the tensors of bodies, by the place in the file.
+    placed: HashMap<String, ValueId>,
     spent: usize,
 }
 

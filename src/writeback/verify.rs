@@ -13,7 +13,7 @@ use crate::{
     onnx::{
         Carrier, OnnxFile, ReadOptions,
         checkpoint::{Checkpoint, Part},
-        proto::{ModelProto, TensorProto},
+        proto::{GraphProto, ModelProto, TensorProto},
         span::{Spans, Storage},
     },
 };
@@ -92,7 +92,10 @@ fn allowed(pending: &Pending<'_>) -> BTreeMap<(usize, usize), Why> {
             }
         }
     }
-    for range in pending.file.checkpoint().into_iter().flat_map(Checkpoint::momentums) {
+    let states = pending.spans.optimizer_states(pending.file);
+    let states = states.iter().flat_map(|(_, span)| span.chunks()).map(|chunk| chunk.bytes());
+    let momentums = pending.file.checkpoint().into_iter().flat_map(Checkpoint::momentums).cloned();
+    for range in momentums.chain(states) {
         allowed.insert((range.start, range.end), Why::Momentum);
     }
     for frame in frames.into_iter().filter_map(|f| pending.spans.frames().get(f)) {
@@ -230,25 +233,35 @@ pub enum Stored<'a> {
     Floats(&'a [f32]),
 }
 
-/// The tensors of the main graph under the names that [`Spans`] gives them, found through the decoded messages.
-pub fn stored_floats(model: &ModelProto) -> BTreeMap<&str, Stored<'_>> {
+/// The tensors of the main graph and its bodies under the names that [`Spans`] gives them, found through the decoded
+/// messages.
+pub fn stored_floats(model: &ModelProto) -> BTreeMap<String, Stored<'_>> {
     let mut stored = BTreeMap::new();
-    let Some(graph) = &model.graph else { return stored };
-    stored.extend(graph.initializer.iter().map(|t| (t.name(), Stored::Tensor(t))));
-    let constants = graph.node.iter().filter(|n| n.op_type() == "Constant" && matches!(n.domain(), "" | "ai.onnx"));
-    for node in constants {
-        let Some(name) = node.output.first().filter(|name| !name.is_empty()) else { continue };
+    if let Some(graph) = &model.graph {
+        stored_in(graph, "", &mut stored);
+    }
+    stored
+}
+
+fn stored_in<'a>(graph: &'a GraphProto, within: &str, stored: &mut BTreeMap<String, Stored<'a>>) {
+    stored.extend(graph.initializer.iter().map(|t| (format!("{within}{}", t.name()), Stored::Tensor(t))));
+    for node in &graph.node {
+        let constant = node.op_type() == "Constant" && matches!(node.domain(), "" | "ai.onnx");
+        let Some(output) = node.output.iter().find(|name| !name.is_empty()) else { continue };
         for attribute in &node.attribute {
+            if let Some(body) = &attribute.g {
+                stored_in(body, &format!("{within}{output}/{}/", attribute.name()), stored);
+            }
             let value = match (attribute.name(), &attribute.t, &attribute.f) {
+                _ if !constant => continue,
                 ("value", Some(t), _) => Stored::Tensor(t),
                 ("value_floats", None, _) => Stored::Floats(&attribute.floats),
                 ("value_float", None, Some(f)) => Stored::Floats(std::slice::from_ref(f)),
                 _ => continue,
             };
-            stored.insert(name.as_str(), value);
+            stored.insert(format!("{within}{output}"), value);
         }
     }
-    stored
 }
 
 fn rewritten(patches: &[Patch]) -> Vec<String> {

@@ -58,7 +58,7 @@ fn a_known_condition_chooses_its_branch() {
     assert_eq!(ops(&graph), ["Mul", "Add", "Identity"]);
     assert_eq!(graph.nodes[0].inputs, [Some(graph.id("x")), Some(graph.id("n_y/w"))]);
     assert_eq!(graph.nodes[1].inputs[1], Some(graph.id("v")), "a captured weight is the main graph's");
-    assert_eq!(graph.initializers[&graph.id("n_y/w")].stored_as, None);
+    assert_eq!(graph.initializers[&graph.id("n_y/w")].stored_as.as_deref(), Some("y/then_branch/w"));
     assert_eq!(graph.initializers[&graph.id("v")].stored_as.as_deref(), Some("v"));
     assert_eq!(origin(&graph, graph.id("y")), "n_y/t");
 
