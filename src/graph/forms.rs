@@ -116,7 +116,9 @@ pub fn require_parameters(graph: &Graph) -> Result<()> {
 /// Adds to `error`, which says that the graph cannot be used, what to give instead where its form tells.
 pub fn explained(graph: &Graph, error: Error) -> Error {
     let hints = recognise(graph).into_iter().filter_map(|form| Some(format!("{}: {}", form.name, form.refused?)));
-    let with_hints = |said: String| hints.filter(|hint| !said.contains(hint.as_str())).fold(said.clone(), |all, hint| format!("{all}\n{hint}"));
+    let with_hints = |said: String| {
+        hints.filter(|hint| !said.contains(hint.as_str())).fold(said.clone(), |all, hint| format!("{all}\n{hint}"))
+    };
     match error {
         Error::Unsupported(said) => Error::Unsupported(with_hints(said)),
         Error::Untrainable(said) => Error::Untrainable(with_hints(said)),

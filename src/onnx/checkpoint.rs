@@ -231,7 +231,11 @@ fn keep(
         let dtype = DType::from_onnx(code).ok_or_else(|| format!("{} is not supported", type_name(code)))?;
         let (count, dims) = element_count(dims)?;
         if range.len() != count * dtype.size() {
-            return Err(format!("it has {} bytes, but {dims:?} of {dtype} takes {}", range.len(), count * dtype.size()));
+            return Err(format!(
+                "it has {} bytes, but {dims:?} of {dtype} takes {}",
+                range.len(),
+                count * dtype.size()
+            ));
         }
         Ok(Parameter { dims, dtype, range, trained })
     };

@@ -86,10 +86,12 @@ impl Reference {
             let slot = found.iter_mut().find(|(key, _)| *key == entry.key());
             let Some((key, value)) = slot else {
                 if entry.key().starts_with("prepacked") {
-                    return Err("beside it lie packed copies of the weights, which onnxruntime would go on using; give the \
+                    return Err(
+                        "beside it lie packed copies of the weights, which onnxruntime would go on using; give the \
                                 model that this one was saved from, or save it without \
                                 session.save_external_prepacked_constant_initializers"
-                        .into());
+                            .into(),
+                    );
                 }
                 return Err(format!("the external data entry {:?} is not one of the format's", entry.key()));
             };

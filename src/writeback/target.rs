@@ -43,7 +43,9 @@ pub fn model(file: &OnnxFile, spans: &Spans, out: &Path, force: bool) -> Result<
     }
     let carrier = file.carrier();
     if !carrier.parts.is_empty() && same_folder(&target.folder, carrier.path) {
-        return Err(target.failed("this lies in the checkpoint's folder, which is never touched; choose another name".into()));
+        return Err(
+            target.failed("this lies in the checkpoint's folder, which is never touched; choose another name".into())
+        );
     }
     target.require_free(file, spans, force)?;
     Ok(target)

@@ -291,7 +291,9 @@ fn feeds_softmax(roles: &Roles<'_>, node: &Node) -> bool {
         if roles.graph.outputs.contains(&at) {
             return false;
         }
-        for (node, slot) in roles.links.users(at).iter().filter_map(|(n, slot)| Some((roles.graph.nodes.get(*n)?, *slot))) {
+        for (node, slot) in
+            roles.links.users(at).iter().filter_map(|(n, slot)| Some((roles.graph.nodes.get(*n)?, *slot)))
+        {
             if node.is("Softmax") || is_added_to_scores(node, slot) {
                 return true;
             }

@@ -169,13 +169,13 @@ impl<'a> Reader<'a> {
     fn unknown(&self, output: ValueId) -> Option<String> {
         let graph = self.graph;
         let is_single = |value: ValueId| graph.declared_dims(value).is_some_and(|dims| dims.is_empty());
-        let said = graph.values.get(output.0)?.metadata.iter().any(|(key, value)| {
-            key == "pkg.torch.export.graph_signature.OutputSpec.kind" && value.contains("LOSS")
-        });
+        let said =
+            graph.values.get(output.0)?.metadata.iter().any(|(key, value)| {
+                key == "pkg.torch.export.graph_signature.OutputSpec.kind" && value.contains("LOSS")
+            });
         let scores: BTreeSet<ValueId> =
             graph.outputs.iter().filter(|&&other| !is_single(other)).flat_map(|&other| self.inputs_of(other)).collect();
-        let labels: Vec<&str> =
-            self.inputs_of(output).difference(&scores).map(|&label| graph.name(label)).collect();
+        let labels: Vec<&str> = self.inputs_of(output).difference(&scores).map(|&label| graph.name(label)).collect();
         if !(said || is_single(output) && !labels.is_empty() && self.node(output).is_some()) {
             return None;
         }

@@ -13,13 +13,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use prost::bytes::Bytes;
-use std::{
-    collections::BTreeMap,
-    fs,
-    ops::Range,
-    path::Path,
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, fs, ops::Range, path::Path, sync::OnceLock};
 
 /// What a file of the folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +60,8 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
     for name in names {
         let own = path.join(&name);
         let malformed = |problem: String| Error::Malformed { path: own.clone(), place: "checkpoint".into(), problem };
-        let unknown = "this is none of the files that onnxruntime writes into the folder of a checkpoint; move it elsewhere";
+        let unknown =
+            "this is none of the files that onnxruntime writes into the folder of a checkpoint; move it elsewhere";
         let content = Content::of(&name).ok_or_else(|| malformed(unknown.into()))?;
         if fs::symlink_metadata(&own).is_ok_and(|meta| meta.is_symlink()) {
             return Err(malformed("this is a symbolic link; copy the file into the folder".into()));
