@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     tensor::DType,
 };
-use flat::{Reader, Table};
+use flat::Reader;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::{

@@ -74,7 +74,7 @@ const TAKEN: [(&str, &[&str], &[&str], &[&str]); 40] = [
     ("weights-in-constants", &[], &[], &MLP),
     ("weights-in-branch", &[], &["cannot be rewritten"], &["b1", "if/b2", "if/w2", "w1"]),
     ("weights-in-loop", &[], &["cannot be rewritten"], &["b1", "b2", "loop/0/if/v", "loop/w", "w1", "w2"]),
-    ("scan8", &[], &["cannot be rewritten"], &["b1", "b2", "scan/w", "w1", "w2"]),
+    ("scan8", &[], &["cannot be rewritten"], &["b0", "b1", "b2", "scan/w", "w0", "w1", "w2"]),
     ("sklearn-scaled-mlp", &["Scaler"], &["UNSUPPORTED"], &["coefficient", "coefficient1", "intercepts", "intercepts1"]),
 ];
 
@@ -130,11 +130,11 @@ fn what_is_taken_computes_what_onnxruntime_computes() {
     for (name, ..) in TAKEN {
         let path = fixture(&format!("{name}.onnx"));
         let old = name.contains('6') && !name.contains("16");
-        let (code, shown, said) = run(program().arg("verify").arg(&path).args(["--dim", "N=8"]));
+        let (code, shown, said) = run(program().arg("verify").arg(&path).args(["--samples", "8"]));
         if old {
             assert_eq!(code, 5, "{name}: {shown}{said}");
             says(name, &said, &["onnxruntime takes opset 7 and newer", "onnx.version_converter", "--parity tract"]);
-            let (code, shown, said) = run(program().arg("verify").arg(&path).args(["--dim", "N=8", "--parity", "tract"]));
+            let (code, shown, said) = run(program().arg("verify").arg(&path).args(["--parity", "tract"]));
             assert_eq!(code, 0, "{name}: {shown}{said}");
         } else {
             assert_eq!(code, 0, "{name}: {shown}{said}");
@@ -199,7 +199,7 @@ fn new_weights_go_where_the_old_ones_lay() {
         ("weights-in-constants", "x", &MLP),
         ("weights-in-branch", "x", &["b1", "logits/then_branch/b2", "logits/then_branch/w2", "w1"]),
         ("weights-in-loop", "x", &["b1", "b2", "m/body/c/then_branch/v", "m/body/w", "w1", "w2"]),
-        ("scan8", "x", &["b1", "b2", "m/body/w", "w1", "w2"]),
+        ("scan8", "x", &["b0", "b1", "b2", "m/body/w", "w0", "w1", "w2"]),
         ("bn14-training", "x", &NORMED),
         ("dropout13-constants", "x", &MLP),
         ("sklearn-scaled-mlp", "X", &network),

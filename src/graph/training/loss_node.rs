@@ -101,7 +101,9 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
     if !loss.is_some_and(is_output) {
         why += "; what the graph adds to this loss afterwards is left out";
     }
-    let output = graph.outputs.iter().copied().find(|&output| Some(source(graph, links, output)) != loss);
+    let shows = |value: Option<ValueId>| move |output: &ValueId| Some(source(graph, links, *output)) == value;
+    let shown = graph.outputs.iter().copied().find(shows(Some(source(graph, links, scores))));
+    let output = shown.or_else(|| graph.outputs.iter().copied().find(|output| !shows(loss)(output)));
     Ok(LossPlan {
         kind: LossKind::Graph,
         scores,

@@ -24,6 +24,6 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
             let numbers = cx.upload(vec![list.len()], list.iter().map(|&x| E::of(x)).collect())?;
             y = D::binary(cx, *operation, &y, &numbers)?;
         }
-        Ok(y.into())
+        Ok(Value::Float(y))
     })
 }
