@@ -145,7 +145,8 @@ impl Unroller<'_> {
         let mut given: Known =
             captured.filter_map(|(inner, outer)| Some((*inner, Arc::clone(self.known.get(outer)?)))).collect();
         given.insert(*body.inputs.get(1)?, Arc::new(HostTensor::scalar(true)));
-        let goes_on = |known: &Known| known.get(body.outputs.first()?).and_then(|tensor| single(tensor)).map(|x| x != 0);
+        let goes_on =
+            |known: &Known| known.get(body.outputs.first()?).and_then(|tensor| single(tensor)).map(|x| x != 0);
         match goes_on(&fold::constants_given(body, given.clone())) {
             Some(true) => return Some(most),
             Some(false) => return Some(most.min(1)),
@@ -232,7 +233,8 @@ impl Unroller<'_> {
         let stored = self.stored(node, body)?;
         let mut results = vec![Vec::new(); body.outputs.len()];
         for row in 0..rows {
-            let of_row = |all: &[Vec<ValueId>]| all.iter().filter_map(|rows| rows.get(row).copied()).collect::<Vec<_>>();
+            let of_row =
+                |all: &[Vec<ValueId>]| all.iter().filter_map(|rows| rows.get(row).copied()).collect::<Vec<_>>();
             let mut steps = Vec::new();
             for (sequence, backwards) in of_row(&sequences).into_iter().zip(&backwards) {
                 let mut parts = self.parts(node, sequence, 0, length)?;

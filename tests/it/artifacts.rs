@@ -267,8 +267,8 @@ fn damaged_folders_are_errors() {
         let mut bytes = files[name].clone();
         for _ in 0..random.random_range(1..4) {
             // Lengths and shapes stand at the start of the file and of each tensor.
-            let at = random.random_range(0..if random.random_bool(0.7) { 32 } else { bytes.len() });
-            bytes[at] = random.random();
+            let end = if random.random_bool(0.7) { 32 } else { bytes.len() };
+            bytes[random.random_range(0..end)] = random.random();
         }
         if random.random_bool(0.1) {
             bytes.truncate(random.random_range(0..bytes.len()));

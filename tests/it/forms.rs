@@ -75,7 +75,12 @@ const TAKEN: [(&str, &[&str], &[&str], &[&str]); 40] = [
     ("weights-in-branch", &[], &["cannot be rewritten"], &["b1", "if/b2", "if/w2", "w1"]),
     ("weights-in-loop", &[], &["cannot be rewritten"], &["b1", "b2", "loop/0/if/v", "loop/w", "w1", "w2"]),
     ("scan8", &[], &["cannot be rewritten"], &["b0", "b1", "b2", "scan/w", "w0", "w1", "w2"]),
-    ("sklearn-scaled-mlp", &["Scaler"], &["UNSUPPORTED"], &["coefficient", "coefficient1", "intercepts", "intercepts1"]),
+    (
+        "sklearn-scaled-mlp",
+        &["Scaler"],
+        &["UNSUPPORTED"],
+        &["coefficient", "coefficient1", "intercepts", "intercepts1"],
+    ),
 ];
 
 /// Files that are refused: the whole name and what is said, which tells what to give instead.
@@ -178,7 +183,11 @@ fn forget(rows: &Fixture, model: &str, input: &str, more: &[&str]) -> PathBuf {
     let (code, _, said) = run(&mut command);
     assert_eq!(code, 0, "{model}: {said}");
     let report = json(&report.join("report.json"));
-    assert_eq!((&report["status"], &report["parity"]["after"]["passed"]), (&"published".into(), &true.into()), "{model}");
+    assert_eq!(
+        (&report["status"], &report["parity"]["after"]["passed"]),
+        (&"published".into(), &true.into()),
+        "{model}"
+    );
     assert_eq!(report["parity"]["after"]["runtimes"][0]["name"], "onnxruntime", "{model}");
     out
 }

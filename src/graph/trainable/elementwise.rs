@@ -89,7 +89,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
         return Role::Never(format!("the mean of a normalization that is written out ({place})"));
     }
     if let (Origin::Product, true) = (&origin, feeds_softmax(roles, at.node)) {
-        return score_bias(at, &place);
+        return score_bias(at, place);
     }
     Role::Weight(match origin {
         Origin::Linear(name, _) => format!("bias that {place} adds to the output of {name}"),

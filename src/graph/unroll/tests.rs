@@ -144,11 +144,7 @@ fn a_loop_may_stop_by_its_counter() {
         assert_eq!(adds(&until(last)), steps, "until {last}");
     }
     // A counter of its own, which ends at 4, as a while loop is exported.
-    let nodes = vec![
-        node("Add", "n one", "n1", &[]),
-        node("Less", "n1 last", "d", &[]),
-        node("Mul", "h w", "g", &[]),
-    ];
+    let nodes = vec![node("Add", "n one", "n1", &[]), node("Less", "n1 last", "d", &[]), node("Mul", "h w", "g", &[])];
     let steps = part(&["i:i64[]", "c:bool[]", "n:i64[]", "h:f32[2]"], nodes, &["d:bool[]", "n1:i64[]", "g:f32[2]"]);
     let model = Model::new(17, &["x:f32[2]"], &["y:f32[2]"]).weight("w", &[2]).node(
         "Loop",
