@@ -46,8 +46,8 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Steps of a loop that decides after each whether it goes on, at most.
-const MOST_DECIDED: usize = 1 << 12;
+/// Nodes that are looked at, at most, to find out when a loop ends that decides after each step whether it goes on.
+const MOST_DECIDED: usize = 1 << 20;
 
 struct Unroller<'a> {
     graph: &'a mut Graph,
@@ -153,7 +153,8 @@ impl Unroller<'_> {
             None => {}
         }
         let mut states: Vec<_> = states.iter().map(|state| self.known.get(state).cloned()).collect();
-        for step in 0..most.min(MOST_DECIDED + 1) {
+        let at_most = MOST_DECIDED / (1 + body.nodes.len());
+        for step in 0..most.min(at_most + 1) {
             let count = Arc::new(HostTensor::scalar(i64::try_from(step).ok()?));
             let inner = body.inputs.iter().skip(2).zip(&states);
             let mut known = given.clone();
@@ -165,7 +166,7 @@ impl Unroller<'_> {
             }
             states = body.outputs.iter().skip(1).take(states.len()).map(|state| known.get(state).cloned()).collect();
         }
-        (most <= MOST_DECIDED).then_some(most)
+        (most <= at_most).then_some(most)
     }
 
     /// Scan from version 9 on: the nodes of its body once a step, if an extent along a scanned axis is known.
