@@ -8,8 +8,8 @@ use super::args::Format;
 use crate::{
     error::{Error, Result},
     graph::{
-        Dim, Graph, TypeInfo, ValueId, build, forms,
-        forms::Form,
+        Dim, Graph, TypeInfo, ValueId, build,
+        forms::{self, Form},
         trainable,
         trainable::{Decision, Totals},
         training,
@@ -167,11 +167,7 @@ fn print(text: &str) -> Result<()> {
 
 /// All that is to be shown, and whether the model can be used.
 fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspection, Result<()>)> {
-    let forms = forms::recognise(graph);
-    let mut outcome = match forms.iter().find_map(|form| Some((form.name, form.refused.as_ref()?))) {
-        Some((name, hint)) => Err(Error::Untrainable(format!("{name}: {hint}"))),
-        None => Ok(()),
-    };
+    let mut outcome = forms::require_parameters(graph);
     let (mut loss, mut initializers) = (None, Vec::new());
     match training::plan(graph, args.loss, LabelKind::Unknown) {
         Ok(plan) => {
@@ -188,6 +184,7 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
         }
         Err(e) => outcome = outcome.and_then(|()| ops::support::require(graph, None)).and(Err(e)),
     }
+    let outcome = outcome.map_err(|e| forms::explained(graph, e));
     let totals = Totals::of(&initializers);
     let inspection = Inspection {
         path: file.path().display().to_string(),
@@ -197,7 +194,7 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
         producer: graph.producer.clone(),
         ir_version: graph.ir_version,
         opsets: graph.opsets.iter().map(|(domain, version)| (shown_domain(domain).to_string(), *version)).collect(),
-        forms,
+        forms: forms::recognise(graph),
         inputs: ports(graph, &graph.inputs),
         outputs: ports(graph, &graph.outputs),
         operators: operator_counts(graph),

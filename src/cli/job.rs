@@ -67,6 +67,7 @@ impl Job {
         })?;
         let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
         let first = supported_plan(&graph, config.loss, known)?;
+        let graph = training::narrowed(graph, &first);
         trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
         let salt: [u8; 16] = rand::random();
         let salt: String = salt.iter().map(|b| format!("{b:02x}")).collect();
@@ -358,10 +359,10 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
 pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) -> Result<LossPlan> {
     forms::require_parameters(graph)?;
     let plan = match training::plan(graph, loss, labels) {
-        Ok(plan) => plan,
-        Err(e) => return Err(ops::support::require(graph, None).err().unwrap_or(e)),
+        Ok(plan) => ops::support::require(graph, Some(plan.scores)).map(|()| plan),
+        Err(e) => Err(ops::support::require(graph, None).err().unwrap_or(e)),
     };
-    ops::support::require(graph, Some(plan.scores))?;
+    let plan = plan.map_err(|e| forms::explained(graph, e))?;
     graph.require_input_sizes()?;
     Ok(plan)
 }

@@ -98,6 +98,7 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     let seed = config.seed;
     let mut kind = config.data.target.kind.map_or(training::LabelKind::Unknown, label_kind);
     let mut plan = supported_plan(&graph, config.loss, kind)?;
+    let graph = training::narrowed(graph, &plan);
     let given = match &args.source.data {
         None => None,
         Some(path) => {

@@ -260,6 +260,7 @@ impl<'a> Builder<'a> {
         if domain.is_empty() && proto.op_type() == "Constant" {
             return self.constant(graph, proto, scope, &place);
         }
+        scope.output = proto.output.iter().map(String::as_str).find(|name| !name.is_empty()).unwrap_or_default();
         let mut attrs = BTreeMap::new();
         for attribute in &proto.attribute {
             if let Some(value) = self.attribute(graph, attribute, scope, &place)?
@@ -305,6 +306,8 @@ impl<'a> Builder<'a> {
         if let (Some(tensor), "") = (&attribute.t, attribute.ref_attr_name()) {
             return self.store(graph, value, tensor, scope.stored_name(output)).map_err(|e| self.within(e, place));
         }
+        // What is not the caller's can be written back, if it is floats.
+        let own = attribute.ref_attr_name().is_empty() && matches!(attribute.name(), "value_float" | "value_floats");
         let tensor = if let Some(sparse) = &attribute.sparse_tensor {
             Some(self.dense(sparse, place)?)
         } else {
@@ -326,7 +329,8 @@ impl<'a> Builder<'a> {
             }
         };
         if let Some(tensor) = tensor {
-            graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+            let stored_as = scope.stored_name(output).filter(|_| own);
+            graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as });
         }
         Ok(())
     }

@@ -15,7 +15,8 @@ const MAX_ELEMENTS: usize = 1 << 16;
 /// Values with their tensors.
 pub type Known = BTreeMap<ValueId, Arc<HostTensor>>;
 
-/// The stored tensors, and what Identity, Cast, Unsqueeze, Squeeze, Reshape and Concat make of them.
+/// The stored tensors, and what Identity, Cast, Unsqueeze, Squeeze, Reshape and Concat make of them; of integers and
+/// booleans also what arithmetic, comparison and logic do.
 pub fn constants(graph: &Graph) -> Known {
     constants_given(graph, Known::new())
 }
@@ -95,9 +96,45 @@ fn evaluate(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<Arc<HostTensor>> 
             let Attr::Int(axis) = node.attrs.get("axis")? else { return None };
             join(inputs, *normalised(&[*axis], first.dims().len())?.first()?)?
         }
-        _ => return None,
+        "Not" => {
+            let flags = Some(first).filter(|flags| flags.dtype() == DType::Bool)?.to_i64()?;
+            HostTensor::new(first.dims(), flags.into_iter().map(|flag| flag == 0).collect())?
+        }
+        op => integers(op, first, inputs.get(1)?)?,
     };
     Some(Arc::new(result))
+}
+
+/// Arithmetic, comparison and logic of integers and booleans, where one operand has the shape of the result.
+fn integers(op: &str, a: &HostTensor, b: &HostTensor) -> Option<HostTensor> {
+    let (x, y) = (a.to_i64()?, b.to_i64()?);
+    let fits = |t: &HostTensor, other: &HostTensor| t.len() == 1 && t.dims().len() <= other.dims().len();
+    let dims = match (fits(a, b), fits(b, a)) {
+        _ if a.dims() == b.dims() => a.dims(),
+        (true, _) => b.dims(),
+        (_, true) => a.dims(),
+        _ => return None,
+    };
+    let count = dims.iter().product();
+    let pairs = || x.iter().copied().cycle().zip(y.iter().copied().cycle()).take(count);
+    let numbers = |f: fn(i64, i64) -> Option<i64>| {
+        let numbers = pairs().map(|(x, y)| f(x, y)).collect::<Option<Vec<i64>>>()?;
+        cast(&HostTensor::new(dims, numbers)?, a.dtype()).filter(|_| a.dtype() == b.dtype())
+    };
+    let flags = |f: fn(&i64, &i64) -> bool| HostTensor::new(dims, pairs().map(|(x, y)| f(&x, &y)).collect());
+    match op {
+        "Add" => numbers(i64::checked_add),
+        "Sub" => numbers(i64::checked_sub),
+        "Mul" => numbers(i64::checked_mul),
+        "Equal" => flags(i64::eq),
+        "Less" => flags(i64::lt),
+        "LessOrEqual" => flags(i64::le),
+        "Greater" => flags(i64::gt),
+        "GreaterOrEqual" => flags(i64::ge),
+        "And" => flags(|x, y| *x != 0 && *y != 0),
+        "Or" => flags(|x, y| *x != 0 || *y != 0),
+        _ => None,
+    }
 }
 
 fn normalised(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
@@ -220,6 +257,36 @@ mod tests {
         assert_eq!(*known[&ValueId(9)], HostTensor::vector(vec![5f32, 7.0, -1.0]));
         assert!(!known.contains_key(&ValueId(10)), "an input is not known");
         assert!(!known.contains_key(&ValueId(11)), "a wrong axis is left to the operator to report");
+    }
+
+    #[test]
+    fn conditions_on_integers_are_known() {
+        let graph = graph(
+            &[
+                ("Add", &[0, 1], 2, None),
+                ("Less", &[2, 3], 4, None),
+                ("Not", &[4], 5, None),
+                ("Or", &[5, 4], 6, None),
+                ("Mul", &[3, 3], 7, None),
+                ("Add", &[0, 8], 9, None),
+                ("Less", &[10, 10], 11, None),
+            ],
+            &[
+                (0, HostTensor::scalar(5i64)),
+                (1, HostTensor::scalar(-2i64)),
+                (3, HostTensor::vector(vec![3i64, 4])),
+                (8, HostTensor::scalar(1i32)),
+                (10, HostTensor::scalar(1f32)),
+            ],
+        );
+        let known = constants(&graph);
+        assert_eq!(*known[&ValueId(2)], HostTensor::scalar(3i64));
+        assert_eq!(*known[&ValueId(4)], HostTensor::vector(vec![false, true]));
+        assert_eq!(*known[&ValueId(5)], HostTensor::vector(vec![true, false]));
+        assert_eq!(*known[&ValueId(6)], HostTensor::vector(vec![true, true]));
+        assert_eq!(*known[&ValueId(7)], HostTensor::vector(vec![9i64, 16]));
+        assert!(!known.contains_key(&ValueId(9)), "types that differ are left to the operator to report");
+        assert!(!known.contains_key(&ValueId(11)), "floats are not computed here");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Form {
 
 /// Domains of onnxruntime's own operators.
 const MICROSOFT: [&str; 3] = ["com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"];
+/// Those among them whose tensors have an order of their own.
+const LAYOUTS: [&str; 2] = ["com.microsoft.nchwc", "com.ms.internal.nhwc"];
 
 /// The forms that `graph` has; several may apply.
 pub fn recognise(graph: &Graph) -> Vec<Form> {
@@ -31,11 +33,11 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     if graph.nodes.iter().any(|node| training::is_training_mode(graph, node)) {
         found("training mode (BatchNormalization or Dropout); computed as inference unless --bn batch or --dropout");
     }
-    if any(&|domain, op| domain.is_empty() && (op == "SoftmaxCrossEntropyLoss" || op == "NegativeLogLikelihoodLoss")) {
+    if training::holds_loss(graph) {
         found("loss in the graph");
     }
     if !graph.trained_names.is_empty() {
-        found("training information (TrainingInfoProto)");
+        found("training information (TrainingInfoProto), whose optimizer states are zero in a new model");
     }
     if graph.ir_version < 4 {
         found("initializers that are also inputs (IR version 3 or older)");
@@ -68,6 +70,19 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
              --checkpoint FILE, or export the inference model (Module.export_model_for_inferencing) and give that",
         );
     }
+    if any(&|domain, _| LAYOUTS.contains(&domain)) {
+        refuse(
+            "laid out by onnxruntime for one kind of machine",
+            "give the model that it was optimised from, or optimise that at level extended at most",
+        );
+    }
+    if any(&|domain, op| domain.is_empty() && DRAWN.contains(&op)) {
+        refuse(
+            "random numbers in the graph",
+            "they are a dropout that was written out, if the model was exported in training mode; export it after \
+             model.eval(), or with torch.onnx.export(training=TRAINING, dynamo=False), which keeps Dropout",
+        );
+    }
     let quantized = |op: &str| op.contains("Quantize") || op.starts_with("QLinear") || op.ends_with("Integer");
     if any(&|_, op| quantized(op) || op == "MatMulNBits" || op == "QAttention") {
         refuse(
@@ -77,8 +92,11 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     }
     if any(&|domain, op| domain == "ai.onnx.ml" && op.starts_with("Tree")) {
         refuse("decision trees (ai.onnx.ml)", "trees have no gradient; train them again without the rows");
-    } else if any(&|domain, op| domain == "ai.onnx.ml" && !LABELLING.contains(&op)) {
-        refuse("ai.onnx.ml operators", "they have no gradient here; export the model as a neural network");
+    } else if any(&|domain, op| domain == "ai.onnx.ml" && !AROUND.contains(&op)) {
+        refuse(
+            "classical learner (ai.onnx.ml)",
+            "its weights are not in tensors; train it again without the rows, or export a neural network in its place",
+        );
     }
     forms
 }
@@ -95,8 +113,25 @@ pub fn require_parameters(graph: &Graph) -> Result<()> {
     }
 }
 
-/// Operators of ai.onnx.ml that only name the classes after the scores are there.
-const LABELLING: [&str; 4] = ["ArrayFeatureExtractor", "ZipMap", "LabelEncoder", "Binarizer"];
+/// Adds to `error`, which says that the graph cannot be used, what to give instead where its form tells.
+pub fn explained(graph: &Graph, error: Error) -> Error {
+    let hints = recognise(graph).into_iter().filter_map(|form| Some(format!("{}: {}", form.name, form.refused?)));
+    let with_hints = |said: String| {
+        hints.filter(|hint| !said.contains(hint.as_str())).fold(said.clone(), |all, hint| format!("{all}\n{hint}"))
+    };
+    match error {
+        Error::Unsupported(said) => Error::Unsupported(with_hints(said)),
+        Error::Untrainable(said) => Error::Untrainable(with_hints(said)),
+        other => other,
+    }
+}
+
+/// Operators of ai.onnx.ml that scale the inputs, or name the classes after the scores are there.
+const AROUND: [&str; 5] = ["ArrayFeatureExtractor", "Binarizer", "LabelEncoder", "Scaler", "ZipMap"];
+
+/// Operators that draw numbers.
+const DRAWN: [&str; 6] =
+    ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
 
 /// Whether float inputs sit where only parameters do, beside labels: what onnxruntime's training tools write.
 fn parameters_are_inputs(graph: &Graph) -> bool {
@@ -139,12 +174,14 @@ mod tests {
             ("com.microsoft", "MatMulNBits", "quantized"),
             ("ai.onnx.ml", "TreeEnsembleClassifier", "trees"),
             ("ai.onnx.ml", "SVMClassifier", "ai.onnx.ml"),
+            ("com.microsoft.nchwc", "Conv", "laid out"),
+            ("", "RandomUniformLike", "random numbers"),
         ];
         for (domain, op, name) in cases {
             let (found, hint) = refused(&with(domain, op)).unwrap_or_else(|| panic!("{op} is not refused"));
             assert!(found.contains(name) && !hint.is_empty(), "{op}: {found}: {hint}");
         }
-        for (domain, op) in [("", "Relu"), ("com.microsoft", "FusedMatMul"), ("ai.onnx.ml", "ArrayFeatureExtractor")] {
+        for (domain, op) in [("", "Relu"), ("com.microsoft", "FusedMatMul"), ("ai.onnx.ml", "Scaler")] {
             assert_eq!(refused(&with(domain, op)), None, "{op}");
         }
         let eval = Model::new(17, &["x:f32[n,4]", "fc.weight:f32[3,4]", "labels:i64[n]"], &["loss:f32[]"])

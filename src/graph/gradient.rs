@@ -109,6 +109,7 @@ pub fn carries(node: &Node, slot: usize) -> bool {
     match op {
         // Its tables of cosines and sines are made, not learnt.
         "RotaryEmbedding" => slot == 0,
+        "Scaler" => true,
         _ if !node.domain.is_empty() => node.domain != "ai.onnx.ml",
         "Cast" => match node.attrs.get("to") {
             Some(Attr::Int(code)) => i32::try_from(*code).ok().and_then(DType::from_onnx).is_some_and(DType::is_float),
@@ -119,7 +120,7 @@ pub fn carries(node: &Node, slot: usize) -> bool {
         "BatchNormalization" => slot < 3,
         "LSTM" | "GRU" | "RNN" => slot != 4,
         "GridSample" => slot < 2,
-        "Attention" => slot != 3,
+        "Attention" => slot < 6,
         "TensorScatter" => slot < 2,
         _ if NONE.contains(&op) => false,
         _ if FIRST.contains(&op) => slot == 0,

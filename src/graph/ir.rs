@@ -46,8 +46,9 @@ pub struct ValueInfo {
 pub struct Initializer {
     /// The decoded elements.
     pub tensor: Arc<HostTensor>,
-    /// Name under which the file's byte range is known, if it can be rewritten in place: an initializer of the main
-    /// graph, or a `Constant` node of the main graph (then its output's name). `None` for constants inside functions.
+    /// Name under which [`Spans`](crate::onnx::span::Spans) knows the file's bytes, if they can be rewritten: an
+    /// initializer or a `Constant` node of the main graph (then its output's name) or of a body in it. `None` for constants
+    /// inside functions.
     pub stored_as: Option<String>,
 }
 

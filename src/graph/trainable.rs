@@ -187,7 +187,7 @@ pub fn decisions(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &
 fn obstacle(graph: &Graph, plan: &LossPlan, value: ValueId, on_path: bool, uses: usize) -> Option<String> {
     let stored = graph.initializers.get(&value)?;
     if stored.stored_as.is_none() {
-        return Some("it lies inside a function, a body or an attribute, where it cannot be rewritten".into());
+        return Some("it lies inside a function or an attribute, where it cannot be rewritten".into());
     }
     if !graph.checkpoint.is_empty() && !graph.checkpoint.contains_key(graph.name(value)) {
         return Some("it lies in the model, and only the checkpoint is rewritten".into());

@@ -2,11 +2,13 @@
 
 mod heads;
 mod loss_node;
+mod written_out;
 
 use super::{Dim, Graph, Links, Node, ValueId, fold};
 use crate::error::{Error, Result};
 use heads::{Ending, Head};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A task loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -85,6 +87,32 @@ pub fn plan(graph: &Graph, asked: Option<LossKind>, label: LabelKind) -> Result<
     };
     require_held(graph, plan.scores)?;
     Ok(plan)
+}
+
+/// Whether the graph computes a loss from labels, be it one that is known or not.
+pub fn holds_loss(graph: &Graph) -> bool {
+    !matches!(loss_node::find(graph, &graph.links()), Ok(None))
+}
+
+/// `graph` without what needs inputs that the loss of `plan` does not: where it takes the place of a loss in the graph, the
+/// labels of that one.
+pub fn narrowed(graph: Graph, plan: &LossPlan) -> Graph {
+    let inputs_of = |value: ValueId| {
+        let nodes = graph.ancestors(&[value]).into_iter().filter_map(|n| graph.nodes.get(n));
+        let taken: BTreeSet<ValueId> = nodes.flat_map(|node| node.dependencies().flatten()).chain([value]).collect();
+        graph.inputs.iter().copied().filter(|input| taken.contains(input)).collect::<BTreeSet<_>>()
+    };
+    let mut needed = inputs_of(plan.scores);
+    needed.extend(plan.label_input);
+    if graph.inputs.iter().all(|input| needed.contains(input)) {
+        return graph;
+    }
+    let kept: Vec<ValueId> =
+        graph.outputs.iter().copied().filter(|&output| inputs_of(output).is_subset(&needed)).collect();
+    let mut narrowed = graph.prune(&[kept.as_slice(), &[plan.scores]].concat());
+    narrowed.inputs = graph.inputs.iter().copied().filter(|input| needed.contains(input)).collect();
+    narrowed.outputs = kept;
+    narrowed
 }
 
 /// Fails if `scores` need a tensor that could not be decoded.

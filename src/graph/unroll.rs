@@ -1,6 +1,6 @@
 //! Control flow that is decided before anything runs: an If of a known condition becomes its branch, a Loop of a known trip
-//! count and a Scan of a known length become their bodies, once a step. What is not decided stays a node, for which there is
-//! no operator.
+//! count and a Scan of a known length become their bodies, once a step (Scan-8: once a row and step). What is not decided
+//! stays a node, for which there is no operator.
 
 mod write;
 
@@ -9,7 +9,7 @@ use super::{
     fold::{self, Known},
 };
 use crate::{error::Result, tensor::HostTensor};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// Writes out, in place, all control flow of `graph` that is decided.
 ///
@@ -23,11 +23,12 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     let mut pending: Vec<(Node, bool)> =
         std::mem::take(&mut graph.nodes).into_iter().rev().map(|n| (n, false)).collect();
     let mut done = Vec::with_capacity(pending.len());
-    let mut unroller = Unroller { graph, known, made: Vec::new(), spent: 0 };
+    let mut unroller = Unroller { graph, known, made: Vec::new(), placed: HashMap::new(), spent: 0 };
     while let Some((node, inner)) = pending.pop() {
         let written_out = match node.op_type.as_str() {
             "If" if node.is("If") => unroller.branch(&node)?,
             "Loop" if node.is("Loop") => unroller.repeat(&node)?,
+            "Scan" if node.is("Scan") && node.opset < 9 => unroller.scan_8(&node)?,
             "Scan" if node.is("Scan") => unroller.scan(&node)?,
             _ => false,
         };
@@ -45,11 +46,16 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
+/// Nodes that are looked at, at most, to find out when a loop ends that decides after each step whether it goes on.
+const MOST_DECIDED: usize = 1 << 20;
+
 struct Unroller<'a> {
     graph: &'a mut Graph,
     known: Known,
     /// Nodes that stand for the one that is being written out.
     made: Vec<Node>,
+    /// Values of the tensors of bodies, by the place in the file.
+    placed: HashMap<String, ValueId>,
     spent: usize,
 }
 
@@ -87,7 +93,7 @@ impl Unroller<'_> {
         Ok(true)
     }
 
-    /// Loop: the nodes of its body once a step, if the trip count is known and the condition is known to stay as it is.
+    /// Loop: the nodes of its body once a step, if it is known how many steps there are.
     fn repeat(&mut self, node: &Node) -> Result<bool> {
         let carried = node.inputs.len().saturating_sub(2);
         let body = Self::body(node, "body", 2 + carried, 1 + carried)?;
@@ -95,18 +101,17 @@ impl Unroller<'_> {
             return Ok(false);
         };
         let known = |value: ValueId| self.known.get(&value).and_then(|tensor| single(tensor));
-        let trips = match node.input(0).map(known) {
+        let most = match node.input(0).map(known) {
             None => usize::MAX,
             Some(Some(trips)) => usize::try_from(trips).unwrap_or(0),
             Some(None) => return Ok(false),
         };
-        let trips = match (node.input(1).map(known), self.goes_on(body)) {
-            (Some(None), _) => return Ok(false),
-            (Some(Some(0)), _) => 0,
-            (_, Some(true)) => trips,
-            (_, Some(false)) => trips.min(1),
-            (_, None) => return Ok(false),
+        let trips = match node.input(1).map(known) {
+            Some(Some(0)) => Some(0),
+            Some(None) => None,
+            _ => self.trips(body, most, &states),
         };
+        let Some(trips) = trips else { return Ok(false) };
         let mut rows = vec![Vec::new(); body.outputs.len() - 1 - carried];
         if trips == 0 && !rows.is_empty() {
             return Ok(false);
@@ -133,14 +138,35 @@ impl Unroller<'_> {
         Ok(true)
     }
 
-    /// Whether a loop goes on after any of its steps, if its body says so whatever it is given.
-    fn goes_on(&self, body: &Graph) -> Option<bool> {
+    /// How many steps a loop of at most `most` makes, if its body decides after each whether it goes on from the step's
+    /// number, from states that are known and from what it captures.
+    fn trips(&self, body: &Graph, most: usize, states: &[ValueId]) -> Option<usize> {
         let captured = body.inputs.iter().rev().zip(body.captured.iter().rev());
         let mut given: Known =
             captured.filter_map(|(inner, outer)| Some((*inner, Arc::clone(self.known.get(outer)?)))).collect();
         given.insert(*body.inputs.get(1)?, Arc::new(HostTensor::scalar(true)));
-        let known = fold::constants_given(body, given);
-        known.get(body.outputs.first()?).and_then(|tensor| single(tensor)).map(|x| x != 0)
+        let goes_on =
+            |known: &Known| known.get(body.outputs.first()?).and_then(|tensor| single(tensor)).map(|x| x != 0);
+        match goes_on(&fold::constants_given(body, given.clone())) {
+            Some(true) => return Some(most),
+            Some(false) => return Some(most.min(1)),
+            None => {}
+        }
+        let mut states: Vec<_> = states.iter().map(|state| self.known.get(state).cloned()).collect();
+        let at_most = MOST_DECIDED / (1 + body.nodes.len());
+        for step in 0..most.min(at_most + 1) {
+            let count = Arc::new(HostTensor::scalar(i64::try_from(step).ok()?));
+            let inner = body.inputs.iter().skip(2).zip(&states);
+            let mut known = given.clone();
+            known.insert(*body.inputs.first()?, count);
+            known.extend(inner.filter_map(|(inner, state)| Some((*inner, state.clone()?))));
+            let known = fold::constants_given(body, known);
+            if !goes_on(&known)? {
+                return Some(step + 1);
+            }
+            states = body.outputs.iter().skip(1).take(states.len()).map(|state| known.get(state).cloned()).collect();
+        }
+        (most <= at_most).then_some(most)
     }
 
     /// Scan from version 9 on: the nodes of its body once a step, if an extent along a scanned axis is known.
@@ -169,18 +195,10 @@ impl Unroller<'_> {
             if backwards != 0 {
                 parts.reverse();
             }
-            steps.push(parts.into_iter());
+            steps.push(parts);
         }
         let stored = self.stored(node, body)?;
-        let mut rows = vec![Vec::new(); made];
-        for step in 0..length {
-            let prefix = format!("{}/{step}", node.name);
-            let given: Vec<ValueId> =
-                states.iter().copied().chain(steps.iter_mut().filter_map(Iterator::next)).collect();
-            let mut results = self.copy(node, body, &stored, &prefix, &given)?;
-            rows.iter_mut().zip(results.split_off(carried)).for_each(|(row, result)| row.push(result));
-            states = results;
-        }
+        let (mut states, rows) = self.steps(node, body, &stored, &node.name, states, steps)?;
         for ((mut row, &axis), &backwards) in rows.into_iter().zip(&out_axes).zip(&out_backwards) {
             if backwards != 0 {
                 row.reverse();
@@ -189,6 +207,73 @@ impl Unroller<'_> {
         }
         self.bind(node, &states)?;
         Ok(true)
+    }
+
+    /// Scan in version 8: each row of the batch, which is axis 0, is scanned along axis 1 by itself. If how many rows and
+    /// steps there are is known, the nodes of the body once for each.
+    fn scan_8(&mut self, node: &Node) -> Result<bool> {
+        let scanned = node.int("num_scan_inputs", None)?;
+        let inputs: Option<Vec<ValueId>> = node.inputs.iter().skip(1).copied().collect();
+        let Some(mut states) = inputs else { return Ok(false) };
+        let scanned = usize::try_from(scanned).ok().filter(|&n| (1..=states.len()).contains(&n));
+        let scanned = scanned.ok_or_else(|| node.error("`num_scan_inputs` is not a number of its inputs"))?;
+        let carried = states.len() - scanned;
+        let body = Self::body(node, "body", states.len(), carried)?;
+        let sequences = states.split_off(carried);
+        let extent = |axis: i64| sequences.iter().find_map(|&value| self.extent(value, axis)).filter(|&n| n > 0);
+        let (Some(rows), Some(length)) = (extent(0), extent(1)) else { return Ok(false) };
+        let whole = |lens: &HostTensor| lens.to_i64().is_some_and(|all| all.iter().all(|&n| n as usize == length));
+        if node.input(0).is_some_and(|lens| !self.known.get(&lens).is_some_and(|lens| whole(lens))) {
+            return Ok(false);
+        }
+        let backwards = node.opt_ints("directions")?.map_or(vec![0; scanned], <[i64]>::to_vec);
+        let apart = |this: &mut Self, values: &[ValueId]| -> Result<Vec<Vec<ValueId>>> {
+            values.iter().map(|&value| this.parts(node, value, 0, rows)).collect()
+        };
+        let (starts, sequences) = (apart(self, &states)?, apart(self, &sequences)?);
+        let stored = self.stored(node, body)?;
+        let mut results = vec![Vec::new(); body.outputs.len()];
+        for row in 0..rows {
+            let of_row =
+                |all: &[Vec<ValueId>]| all.iter().filter_map(|rows| rows.get(row).copied()).collect::<Vec<_>>();
+            let mut steps = Vec::new();
+            for (sequence, backwards) in of_row(&sequences).into_iter().zip(&backwards) {
+                let mut parts = self.parts(node, sequence, 0, length)?;
+                if *backwards != 0 {
+                    parts.reverse();
+                }
+                steps.push(parts);
+            }
+            let prefix = format!("{}/{row}", node.name);
+            let (states, made) = self.steps(node, body, &stored, &prefix, of_row(&starts), steps)?;
+            let made = made.iter().map(|made| self.stack(node, made, 0)).collect::<Result<Vec<_>>>()?;
+            results.iter_mut().zip(states.into_iter().chain(made)).for_each(|(all, one)| all.push(one));
+        }
+        let results = results.iter().map(|rows| self.stack(node, rows, 0)).collect::<Result<Vec<_>>>()?;
+        self.bind(node, &results)?;
+        Ok(true)
+    }
+
+    /// The body once for each of the `steps` that the scanned inputs have; the last states, and of each further output
+    /// what the steps made.
+    fn steps(
+        &mut self,
+        node: &Node,
+        body: &Graph,
+        stored: &HashMap<ValueId, ValueId>,
+        prefix: &str,
+        mut states: Vec<ValueId>,
+        steps: Vec<Vec<ValueId>>,
+    ) -> Result<(Vec<ValueId>, Vec<Vec<ValueId>>)> {
+        let mut made = vec![Vec::new(); body.outputs.len().saturating_sub(states.len())];
+        for step in 0..steps.first().map_or(0, Vec::len) {
+            let scanned = steps.iter().filter_map(|parts| parts.get(step));
+            let given: Vec<ValueId> = states.iter().chain(scanned).copied().collect();
+            let mut results = self.copy(node, body, stored, &format!("{prefix}/{step}"), &given)?;
+            made.iter_mut().zip(results.split_off(states.len())).for_each(|(all, one)| all.push(one));
+            states = results;
+        }
+        Ok((states, made))
     }
 
     /// The slices of `x` along `axis`. Split fails where there are not `length` of them.

@@ -1,10 +1,11 @@
 //! onnxruntime's training checkpoint: a model's parameters, and where in the file their elements lie.
 //!
 //! The file is a FlatBuffer (identifier `ODTC`, versions 1 and 2 of the schema `ort_training_checkpoint`), read by
-//! `flat`, which trusts nothing that it says. Refused with a hint: checkpoints without elements (nominal ones), those
-//! with elements in another file, and the folders that onnxruntime 1.15 and older wrote.
+//! `flat`, which trusts nothing that it says. onnxruntime 1.15 and older wrote a `folder` instead. Refused with a hint:
+//! checkpoints without elements (nominal ones), and those with elements in another file.
 
 mod flat;
+mod folder;
 
 use super::{
     FileIdentity,
@@ -16,7 +17,7 @@ use crate::{
     error::{Error, Result},
     tensor::DType,
 };
-use flat::{Reader, Table};
+use flat::Reader;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::{
@@ -29,8 +30,6 @@ use std::{
 };
 
 const IDENTIFIER: &[u8] = b"ODTC";
-/// The file that makes a folder a checkpoint of the old form.
-const FOLDER_MARK: &str = "param_tensors.pbseq";
 
 /// A tensor of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +44,25 @@ pub struct Parameter {
     pub trained: bool,
 }
 
-/// A checkpoint file, mapped into memory. The ranges of its tensors are within it and apart from each other.
+/// One of the files of a checkpoint that is a folder.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its bytes among those of the checkpoint.
+    pub range: Range<usize>,
+    /// Which file it is.
+    pub identity: FileIdentity,
+}
+
+/// A checkpoint: a file, mapped into memory, or the files of a folder, one after the other. The ranges of its tensors
+/// are within it and apart from each other.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     bytes: Bytes,
     identity: FileIdentity,
+    parts: Vec<Part>,
     parameters: BTreeMap<String, Parameter>,
     momentums: Vec<Range<usize>>,
     sha256: OnceLock<String>,
@@ -60,7 +72,7 @@ impl Checkpoint {
     /// Whether what lies at `path` claims to be a checkpoint.
     pub fn is_one(path: &Path) -> bool {
         match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => path.join(FOLDER_MARK).is_file(),
+            Ok(meta) if meta.is_dir() => folder::is_one(path),
             Ok(meta) if meta.is_file() => {
                 let mut head = [0; 8];
                 let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
@@ -70,21 +82,17 @@ impl Checkpoint {
         }
     }
 
-    /// Maps the checkpoint at `path` and finds its tensors.
+    /// Maps or reads the checkpoint at `path` and finds its tensors.
     ///
     /// # Errors
     /// [`Error::ReadModel`] if it cannot be opened, [`Error::Malformed`] if it is none, or one without elements.
     pub fn open(path: &Path) -> Result<Self> {
         let malformed = |problem: String| Error::Malformed { path: path.into(), place: "checkpoint".into(), problem };
         if path.is_dir() {
-            return Err(malformed(match path.join(FOLDER_MARK).is_file() {
-                true => {
-                    "this is a folder, as onnxruntime 1.15 and older wrote them; load it with onnxruntime-training \
-                         1.16 or newer and save it again (CheckpointState.save_checkpoint)"
-                        .into()
-                }
-                false => "this is a folder; give the checkpoint file inside it".into(),
-            }));
+            if !folder::is_one(path) {
+                return Err(malformed("this is a folder; give the checkpoint file inside it".into()));
+            }
+            return folder::open(path);
         }
         let (bytes, identity) = map_file(path)?;
         if bytes.get(4..8) != Some(IDENTIFIER) {
@@ -98,7 +106,8 @@ impl Checkpoint {
             return Err(malformed("the file is larger than 2 GiB, which FlatBuffers do not allow".into()));
         }
         let (parameters, momentums) = read(&bytes).map_err(malformed)?;
-        Ok(Self { path: path.into(), bytes, identity, parameters, momentums, sha256: OnceLock::new() })
+        let (path, parts, sha256) = (path.into(), Vec::new(), OnceLock::new());
+        Ok(Self { path, bytes, identity, parts, parameters, momentums, sha256 })
     }
 
     /// The path as given.
@@ -106,7 +115,7 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The bytes of the file.
+    /// The bytes of the file; of a folder, those of all its parts.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -116,7 +125,18 @@ impl Checkpoint {
         &self.identity
     }
 
-    /// SHA-256 of the file in hexadecimal; computed once.
+    /// The files of a folder, by name; empty if the checkpoint is one file.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// All files with what they were when they were read.
+    pub(super) fn files(&self) -> impl Iterator<Item = (PathBuf, &FileIdentity)> {
+        let parts = self.parts.iter().map(|part| (self.path.join(&part.name), &part.identity));
+        [(self.path.clone(), &self.identity)].into_iter().chain(parts)
+    }
+
+    /// SHA-256 of [`bytes`](Self::bytes) in hexadecimal; computed once.
     pub fn sha256(&self) -> &str {
         self.sha256.get_or_init(|| hex(&Sha256::digest(&self.bytes)))
     }
@@ -176,11 +196,9 @@ fn read(bytes: &[u8]) -> Result<Parts, String> {
     for (id, trained) in [(0, true), (1, false)] {
         for table in reader.children(&module, id)? {
             let name = reader.string(&table, 0)?.ok_or("a tensor has no name")?;
-            let found = parameter(&reader, &table, trained).map_err(|problem| format!("tensor `{name}`: {problem}"))?;
-            match parameters.entry(name) {
-                Entry::Vacant(free) => drop(free.insert(found)),
-                Entry::Occupied(taken) => return Err(format!("tensor `{}` is there twice", taken.key())),
-            }
+            let (dims, code) = (reader.i64s(&table, 2)?, reader.i32(&table, 3)?);
+            let range = reader.vector(&table, 4, 1)?.unwrap_or_default();
+            keep(&mut parameters, name, &dims, code, range, trained)?;
         }
     }
     let mut momentums = Vec::new();
@@ -200,16 +218,33 @@ fn read(bytes: &[u8]) -> Result<Parts, String> {
     Ok((parameters, momentums))
 }
 
-fn parameter(reader: &Reader<'_>, table: &Table, trained: bool) -> Result<Parameter, String> {
-    let dims = reader.i64s(table, 2)?;
-    let code = reader.i32(table, 3)?;
-    let dtype = DType::from_onnx(code).ok_or_else(|| format!("{} is not supported", type_name(code)))?;
-    let (count, dims) = element_count(&dims)?;
-    let range = reader.vector(table, 4, 1)?.unwrap_or_default();
-    if range.len() != count * dtype.size() {
-        return Err(format!("it has {} bytes, but {dims:?} of {dtype} takes {}", range.len(), count * dtype.size()));
+/// Adds a parameter, whose `range` must hold `dims` elements of the type `code`.
+fn keep(
+    parameters: &mut BTreeMap<String, Parameter>,
+    name: String,
+    dims: &[i64],
+    code: i32,
+    range: Range<usize>,
+    trained: bool,
+) -> Result<(), String> {
+    let read = || {
+        let dtype = DType::from_onnx(code).ok_or_else(|| format!("{} is not supported", type_name(code)))?;
+        let (count, dims) = element_count(dims)?;
+        if range.len() != count * dtype.size() {
+            return Err(format!(
+                "it has {} bytes, but {dims:?} of {dtype} takes {}",
+                range.len(),
+                count * dtype.size()
+            ));
+        }
+        Ok(Parameter { dims, dtype, range, trained })
+    };
+    let found = read().map_err(|problem| format!("tensor `{name}`: {problem}"))?;
+    match parameters.entry(name) {
+        Entry::Vacant(free) => drop(free.insert(found)),
+        Entry::Occupied(taken) => return Err(format!("tensor `{}` is there twice", taken.key())),
     }
-    Ok(Parameter { dims, dtype, range, trained })
+    Ok(())
 }
 
 #[cfg(test)]

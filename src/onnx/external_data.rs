@@ -85,6 +85,14 @@ impl Reference {
         for entry in entries {
             let slot = found.iter_mut().find(|(key, _)| *key == entry.key());
             let Some((key, value)) = slot else {
+                if entry.key().starts_with("prepacked") {
+                    return Err(
+                        "beside it lie packed copies of the weights, which onnxruntime would go on using; give the \
+                                model that this one was saved from, or save it without \
+                                session.save_external_prepacked_constant_initializers"
+                            .into(),
+                    );
+                }
                 return Err(format!("the external data entry {:?} is not one of the format's", entry.key()));
             };
             if value.replace(entry.value()).is_some() {

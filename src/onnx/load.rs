@@ -2,7 +2,7 @@
 
 use super::{
     artifacts,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Part},
     external_data::{self, ExternalFile},
     layout, open_beneath, proto, recognise, tensor,
 };
@@ -57,7 +57,7 @@ impl FileIdentity {
     }
 }
 
-/// A file of the input.
+/// A file of the input, or a folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Carrier<'a> {
     /// The path as given.
@@ -66,6 +66,8 @@ pub struct Carrier<'a> {
     pub bytes: &'a [u8],
     /// Which file it is.
     pub identity: &'a FileIdentity,
+    /// If it is a folder, the files in it.
+    pub parts: &'a [Part],
 }
 
 /// An ONNX model file: its bytes, mapped into memory, and its decoded messages.
@@ -159,8 +161,8 @@ impl OnnxFile {
     /// The file that write-back copies: the one that holds the parameters.
     pub fn carrier(&self) -> Carrier<'_> {
         match &self.checkpoint {
-            None => Carrier { path: &self.path, bytes: &self.bytes, identity: &self.identity },
-            Some(c) => Carrier { path: c.path(), bytes: c.bytes(), identity: c.identity() },
+            None => Carrier { path: &self.path, bytes: &self.bytes, identity: &self.identity, parts: &[] },
+            Some(c) => Carrier { path: c.path(), bytes: c.bytes(), identity: c.identity(), parts: c.parts() },
         }
     }
 
@@ -236,10 +238,10 @@ impl OnnxFile {
         if !same(&self.path, &self.identity)? {
             return Err(changed("model"));
         }
-        if let Some(checkpoint) = &self.checkpoint
-            && !same(checkpoint.path(), checkpoint.identity())?
-        {
-            return Err(changed("checkpoint"));
+        for (path, identity) in self.checkpoint.iter().flat_map(Checkpoint::files) {
+            if !same(&path, identity)? {
+                return Err(changed("checkpoint"));
+            }
         }
         let open = self.external.lock().unwrap_or_else(PoisonError::into_inner);
         for (location, file) in open.iter() {

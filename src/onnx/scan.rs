@@ -16,18 +16,21 @@ use std::ops::Range;
 /// Finds the spans of `file`.
 pub fn scan(file: &OnnxFile) -> Result<Spans> {
     let mut scanner = Scanner { file, spans: Spans::default() };
+    let mut trainings = 0;
     let whole = 0..file.bytes().len();
     scanner.fields(whole, |s, field| match field {
         (7, Value::Len { prefix, body }) => {
             let frame = s.enter(None, prefix, body);
-            s.graph(frame, true, 1)
+            s.graph(frame, Some(""), 1)
         }
         (20, Value::Len { prefix, body }) => {
             let frame = s.enter(None, prefix, body.clone());
+            let within = training_info(trainings);
+            trainings += 1;
             s.fields(body, |s, field| match field {
-                (1 | 2, Value::Len { prefix, body }) => {
+                (number @ (1 | 2), Value::Len { prefix, body }) => {
                     let frame = s.enter(Some(frame), prefix, body);
-                    s.graph(frame, false, 2)
+                    s.graph(frame, Some(within.as_str()).filter(|_| number == 2), 2)
                 }
                 _ => Ok(()),
             })
@@ -37,11 +40,11 @@ pub fn scan(file: &OnnxFile) -> Result<Spans> {
             s.fields(body, |s, field| match field {
                 (7, Value::Len { prefix, body }) => {
                     let frame = s.enter(Some(frame), prefix, body);
-                    s.node(frame, false, 2)
+                    s.node(frame, None, 2)
                 }
                 (11, Value::Len { prefix, body }) => {
                     let frame = s.enter(Some(frame), prefix, body);
-                    s.attribute(frame, false, 2).map(|_| ())
+                    s.attribute(frame, None, 2).map(|_| ())
                 }
                 _ => Ok(()),
             })
@@ -49,6 +52,11 @@ pub fn scan(file: &OnnxFile) -> Result<Spans> {
         _ => Ok(()),
     })?;
     Ok(scanner.spans)
+}
+
+/// What stands before the names of the tensors in the algorithm of the `n`th training information.
+pub(super) fn training_info(n: usize) -> String {
+    format!("training_info/{n}/")
 }
 
 struct Scanner<'a> {
@@ -93,25 +101,24 @@ impl Scanner<'_> {
         String::from_utf8_lossy(self.file.bytes().get(range.clone()).unwrap_or_default()).into_owned()
     }
 
-    fn graph(&mut self, frame: usize, main: bool, depth: usize) -> Result<()> {
+    /// Walks a graph whose tensors get the names that they have after `within`, or none.
+    fn graph(&mut self, frame: usize, within: Option<&str>, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(self.file.malformed("model", "graphs nest too deep"));
         }
         self.fields(self.body(frame), |s, field| match field {
             (1, Value::Len { prefix, body }) => {
                 let node = s.enter(Some(frame), prefix, body);
-                s.node(node, main, depth + 1)
+                s.node(node, within, depth + 1)
             }
             (5, Value::Len { prefix, body }) => {
                 let tensor = s.enter(Some(frame), prefix, body);
                 let found = s.tensor(tensor)?;
-                if !main {
-                    return s.nested(found);
-                }
+                let Some(within) = within else { return s.nested(found) };
                 if found.name.is_empty() {
                     return Err(s.file.malformed("graph", "an initializer has no name"));
                 }
-                let name = found.name.clone();
+                let name = format!("{within}{}", found.name);
                 let span = s.finish(found, &name, Origin::Initializer)?;
                 s.keep(name, span)
             }
@@ -155,24 +162,41 @@ impl Scanner<'_> {
         })
     }
 
-    fn node(&mut self, frame: usize, main: bool, depth: usize) -> Result<()> {
-        let (mut op, mut domain, mut output) = (String::new(), String::new(), None::<String>);
-        let mut attributes = vec![];
+    /// The strings of field `number` of a message, as many as it has.
+    fn strings(&mut self, frame: usize, number: u32) -> Result<Vec<String>> {
+        let mut found = vec![];
         self.fields(self.body(frame), |s, field| {
             match field {
-                (2, Value::Len { body, .. }) => output = output.take().or_else(|| Some(s.text(&body))),
+                (n, Value::Len { body, .. }) if n == number => found.push(s.text(&body)),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn node(&mut self, frame: usize, within: Option<&str>, depth: usize) -> Result<()> {
+        let (mut op, mut domain) = (String::new(), String::new());
+        let mut attributes = vec![];
+        // Outputs are known before attributes, whichever comes first in the file.
+        let outputs = self.strings(frame, 2)?;
+        let named = outputs.iter().find(|name| !name.is_empty());
+        let inner = within.zip(named).map(|(within, output)| format!("{within}{output}/"));
+        self.fields(self.body(frame), |s, field| {
+            match field {
                 (4, Value::Len { body, .. }) => op = s.text(&body),
                 (7, Value::Len { body, .. }) => domain = s.text(&body),
                 (5, Value::Len { prefix, body }) => {
                     let attribute = s.enter(Some(frame), prefix, body);
-                    attributes.push(s.attribute(attribute, main, depth + 1)?);
+                    attributes.push(s.attribute(attribute, inner.as_deref(), depth + 1)?);
                 }
                 _ => {}
             }
             Ok(())
         })?;
-        let constant = main && op == "Constant" && matches!(domain.as_str(), "" | "ai.onnx");
-        let output = output.filter(|name| constant && !name.is_empty());
+        let constant = op == "Constant" && matches!(domain.as_str(), "" | "ai.onnx");
+        let output = outputs.first().filter(|name| constant && !name.is_empty());
+        let output = within.zip(output).map(|(within, output)| format!("{within}{output}"));
         for (name, value) in attributes {
             let span = match (value, &output) {
                 (Some(Constant::Tensor(found)), Some(output)) if name == "value" => {
@@ -197,14 +221,14 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// An attribute's name and, if it has one, its value as far as a `Constant` node could hold it.
+    /// An attribute's name and, if it has one, its value as far as a `Constant` node could hold it. `within` stands
+    /// before the names of the bodies of its node.
     #[allow(clippy::collapsible_match)] // what the inner `if` asks changes `float`, which no guard should
-    fn attribute(&mut self, frame: usize, main: bool, depth: usize) -> Result<(String, Option<Constant>)> {
-        let (mut name, mut found, mut float) = (String::new(), None, None);
-        let mut floats = vec![];
+    fn attribute(&mut self, frame: usize, within: Option<&str>, depth: usize) -> Result<(String, Option<Constant>)> {
+        let name = self.strings(frame, 1)?.pop().unwrap_or_default();
+        let (mut found, mut float, mut floats) = (None, None, vec![]);
         self.fields(self.body(frame), |s, field| {
             match field {
-                (1, Value::Len { body, .. }) => name = s.text(&body),
                 (2, Value::Fixed32(bytes)) => {
                     let before = float.replace(Chunk::new(bytes, 1, frame));
                     if before.is_some() {
@@ -218,11 +242,11 @@ impl Scanner<'_> {
                         return Err(s.file.malformed(format!("attribute `{name}`"), "its tensor appears twice"));
                     }
                 }
-                // Values of other nodes are not kept: only a `Constant` node of the main graph can hold a parameter.
-                (7, value) if main => s.numbers(&mut floats, value, frame),
-                (6 | 11, Value::Len { prefix, body }) => {
+                (7, value) if within.is_some() => s.numbers(&mut floats, value, frame),
+                (number @ (6 | 11), Value::Len { prefix, body }) => {
                     let graph = s.enter(Some(frame), prefix, body);
-                    s.graph(graph, false, depth + 1)?;
+                    let inner = within.filter(|_| number == 6).map(|within| format!("{within}{name}/"));
+                    s.graph(graph, inner.as_deref(), depth + 1)?;
                 }
                 (10, Value::Len { prefix, body }) => {
                     let tensor = s.enter(Some(frame), prefix, body);

@@ -70,9 +70,9 @@ pub enum Storage {
 /// What holds a stored tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An initializer of the main graph.
+    /// An initializer of the main graph or of a body.
     Initializer,
-    /// A `Constant` node of the main graph, known by its output.
+    /// A `Constant` node of the main graph or of a body, known by its output.
     Constant,
     /// A checkpoint.
     Checkpoint,
@@ -147,8 +147,8 @@ pub struct Spans {
 
 impl Spans {
     /// Finds every initializer of the main graph, by name, and every tensor of a `Constant` node of the main graph, by
-    /// the node's first output; and every use of external data anywhere in the model. Where the parameters are in a
-    /// checkpoint, its tensors and nothing else.
+    /// the node's first output; those in a body of control flow by `<output of its node>/<attribute>/<name>`; the
+    /// optimizer's states in training information; and every use of external data anywhere in the model. Where the parameters are in a checkpoint, its tensors and nothing else.
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed): a name that is given twice, elements stored in two places, a number of elements that is not
@@ -173,6 +173,16 @@ impl Spans {
     /// The length-delimited fields around spans; parents come before their children.
     pub fn frames(&self) -> &[Frame] {
         &self.frames
+    }
+
+    /// The float tensors among the optimizer's states in the file's training information: what it updates and its own
+    /// algorithm holds. They are sums of gradients of past batches.
+    pub fn optimizer_states(&self, file: &OnnxFile) -> Vec<(String, &Span)> {
+        let updates = file.proto().training_info.iter().enumerate().flat_map(|(n, info)| {
+            info.update_binding.iter().map(move |entry| format!("{}{}", scan::training_info(n), entry.key()))
+        });
+        let states = updates.filter_map(|name| Some((name.clone(), self.get(&name)?)));
+        states.filter(|(_, span)| span.dtype.is_some_and(DType::is_float)).collect()
     }
 
     /// All uses of external data.

@@ -299,8 +299,9 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Transpose", 6, (1, 1), 1, All, FAST, transpose::build),
         op("Trilu", 14, (1, 2), 1, All, FAST, trilu::build),
         op("Unsqueeze", 6, (1, 2), 1, All, FAST, squeeze::unsqueeze),
-        // what scikit-learn's exporter puts behind a network
+        // what scikit-learn's exporter puts around a network
         op("ArrayFeatureExtractor", 1, (2, 2), 1, All, FAST, gather::features).domain(LEARNERS),
+        op("Scaler", 1, (1, 1), 1, All, FAST, scaler::build).domain(LEARNERS),
         // onnxruntime's own
         op("Attention", 1, (2, 7), 2, All, FAST, multi_head::packed).domain(MICROSOFT),
         op("BiasGelu", 1, (2, 2), 1, All, FAST, gelu::build).domain(MICROSOFT),

@@ -76,7 +76,10 @@ pub fn require(graph: &Graph, scores: Option<ValueId>) -> Result<()> {
     let lines = found.iter().map(|u| {
         let named = u.nodes.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if u.count > 3 { format!(" and {} more", u.count - 3) } else { String::new() };
-        let versions = u.supported.map_or(String::new(), |(a, b)| format!("; supported from opset {a} to {b}"));
+        let versions = u.supported.map_or(String::new(), |(a, b)| {
+            let older = if u.opset < a { ": convert the model with onnx.version_converter" } else { "" };
+            format!("; supported from opset {a} to {b}{older}")
+        });
         let nodes = if u.count == 1 { "node" } else { "nodes" };
         format!("  {} ({} {nodes}: {named}{more}){versions}", u.op, u.count)
     });

@@ -20,6 +20,9 @@ use crate::{
 };
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
+/// The oldest operator set that onnxruntime has kernels of.
+const OLDEST_OPSET: i64 = 7;
+
 /// A model under test and the file that it was built from.
 pub struct Parity<'a> {
     /// The file, unchanged.
@@ -185,6 +188,17 @@ impl Parity<'_> {
         })
     }
 
+    /// What to do where it does not load the model.
+    fn way_out(&self) -> String {
+        match self.graph.opsets.get("") {
+            Some(&version) if version < OLDEST_OPSET => format!(
+                "onnxruntime takes opset {OLDEST_OPSET} and newer: convert the model with onnx.version_converter, or \
+                 check against tract alone with --parity tract"
+            ),
+            _ => "--parity ort or --parity tract asks one runtime alone".into(),
+        }
+    }
+
     fn load(
         &self,
         prepared: &Prepared,
@@ -192,7 +206,7 @@ impl Parity<'_> {
         failed: fn(String) -> Error,
     ) -> Result<Loaded> {
         let first = self.deciding(&prepared.path, prepared, fed).map_err(|e| match e {
-            Error::ParityBefore(why) => failed(format!("{why}; --parity ort or --parity tract asks one runtime alone")),
+            Error::ParityBefore(why) => failed(format!("{why}; {}", self.way_out())),
             other => other,
         })?;
         let mut loaded = Loaded { runners: vec![first], not_available: Vec::new() };

@@ -186,7 +186,7 @@ impl Parity<'_> {
     /// the nodes.
     pub fn locate<E: Float, D: Backend<E>>(&self, model: &Model<E, D>, batch: &Batch) -> Result<Located> {
         let library = Library::get(&self.settings.search)?;
-        let opened = Opened::new(self.file);
+        let opened = Opened::new(self.file, self.graph);
         let fed = ours::feeds(self.graph, self.plan, batch)?;
         let name = |id: ValueId| self.graph.values.get(id.0).map(|v| v.name.as_str()).unwrap_or_default();
         let cannot = |why| Error::ParityBefore(format!("onnxruntime cannot show the values between the nodes: {why}"));

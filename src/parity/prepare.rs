@@ -41,7 +41,8 @@ impl Prepared {
         let mut changed = set_to_inference(&mut proto);
         changed |= drop_dead_outputs(&mut proto);
         changed |= file.checkpoint().is_some();
-        let dropped = drop_uncomputed_outputs(&mut proto, computed);
+        let mut dropped = drop_uncomputed_outputs(&mut proto, computed);
+        dropped |= drop_unfed_inputs(&mut proto, graph);
         let name = graph.values.get(scores.0).map(|v| v.name.clone()).unwrap_or_default();
         let mut outputs = output_names(&proto);
         let scores_are_public = outputs.contains(&name);
@@ -74,10 +75,11 @@ pub struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
-    /// Opens up `file`.
-    pub fn new(file: &'a OnnxFile) -> Self {
+    /// Opens up `file`, of which the inputs of `graph` are fed.
+    pub fn new(file: &'a OnnxFile, graph: &Graph) -> Self {
         let mut proto = file.proto().clone();
         set_to_inference(&mut proto);
+        drop_unfed_inputs(&mut proto, graph);
         let nodes = proto.graph.iter().flat_map(|g| &g.node);
         let visible = nodes.flat_map(|n| n.output.iter().cloned()).filter(|name| !name.is_empty()).collect();
         Self { file, proto, visible }
@@ -127,6 +129,16 @@ fn drop_uncomputed_outputs(proto: &mut ModelProto, computed: &[String]) -> bool 
     let before = graph.output.len();
     graph.output.retain(|o| computed.iter().any(|name| name == o.name()));
     graph.output.len() != before
+}
+
+/// Removes the inputs that are not fed, since nothing that is compared needs them.
+fn drop_unfed_inputs(proto: &mut ModelProto, graph: &Graph) -> bool {
+    let fed: BTreeSet<&str> = graph.inputs.iter().map(|&input| graph.name(input)).collect();
+    let Some(proto) = &mut proto.graph else { return false };
+    let stored: BTreeSet<String> = proto.initializer.iter().map(|t| t.name().to_string()).collect();
+    let before = proto.input.len();
+    proto.input.retain(|input| fed.contains(input.name()) || stored.contains(input.name()));
+    proto.input.len() != before
 }
 
 /// Sets every Dropout and BatchNormalization of the main graph and of local functions to inference; returns whether

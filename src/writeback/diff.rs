@@ -204,21 +204,28 @@ fn node(index: usize, a: &NodeProto, b: &NodeProto, lines: &mut Vec<String>) {
     line(&format!("{what} outputs"), &a.output, &b.output, lines);
     line(&format!("{what} doc_string"), &a.doc_string(), &b.doc_string(), lines);
     entries(&format!("{what} metadata_props"), &a.metadata_props, &b.metadata_props, lines);
-    let constant = a.op_type() == "Constant" && b.op_type() == "Constant";
     let attributes = |n: &NodeProto| -> BTreeMap<String, AttributeProto> {
-        // Elements of constants are compared as tensors.
-        let plain = |attribute: &AttributeProto| {
-            let mut attribute = attribute.clone();
-            if constant && matches!(attribute.name(), "value" | "value_float" | "value_floats") {
-                attribute.t = attribute.t.as_ref().map(|t| Box::new(described(t)));
-                attribute.floats.clear();
-                attribute.f = None;
-            }
-            (attribute.name().to_string(), attribute)
-        };
-        n.attribute.iter().map(plain).collect()
+        described_node(n).attribute.into_iter().map(|attribute| (attribute.name().to_string(), attribute)).collect()
     };
     by_name(&format!("{what} attribute"), &attributes(a), &attributes(b), lines);
+}
+
+/// A node without the elements of the tensors that it stores, which are compared as tensors.
+fn described_node(n: &NodeProto) -> NodeProto {
+    let mut node = n.clone();
+    let constant = node.op_type() == "Constant";
+    for attribute in &mut node.attribute {
+        if let Some(body) = &mut attribute.g {
+            body.initializer = body.initializer.iter().map(described).collect();
+            body.node = body.node.iter().map(described_node).collect();
+        }
+        if constant && matches!(attribute.name(), "value" | "value_float" | "value_floats") {
+            attribute.t = attribute.t.as_ref().map(|t| Box::new(described(t)));
+            attribute.floats.clear();
+            attribute.f = None;
+        }
+    }
+    node
 }
 
 /// A tensor without its elements, type and shape.
@@ -283,7 +290,7 @@ fn tensors(a: &OnnxFile, b: &OnnxFile, spans_a: &Spans, spans_b: &Spans, diff: &
             line(&format!("tensor `{name}` shape"), &x.dims(), &y.dims(), &mut diff.other);
             continue;
         }
-        match changed(name, &x, &y) {
+        match changed(name.as_str(), &x, &y) {
             Some(changed) => diff.changed.push(changed),
             None => diff.unchanged += 1,
         }

@@ -14,6 +14,7 @@ use crate::{
         span::{Span, Spans, Storage},
     },
 };
+use std::ops::Range;
 
 /// The changes of a file as bytes.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub fn plan(file: &OnnxFile, spans: &Spans, changes: &[Change]) -> Result<Plan> 
         }
     }
     plan.changed.sort();
-    forget_momentums(file, &mut plan);
+    forget_momentums(file, spans, &mut plan);
     for group in &plan.groups {
         group.require_agreement(file, spans)?;
     }
@@ -55,13 +56,30 @@ pub fn plan(file: &OnnxFile, spans: &Spans, changes: &[Change]) -> Result<Plan> 
 }
 
 /// Sets the optimizer's momentums to zero: they are sums of gradients, also of the rows to be forgotten.
-fn forget_momentums(file: &OnnxFile, plan: &mut Plan) {
-    for range in file.checkpoint().into_iter().flat_map(Checkpoint::momentums) {
+fn forget_momentums(file: &OnnxFile, spans: &Spans, plan: &mut Plan) {
+    let mut forget = |range: Range<usize>, zeros: &dyn Fn(&u8) -> u8, frame: Option<usize>| {
         let old = file.carrier().bytes.get(range.clone()).unwrap_or_default();
-        if old.iter().any(|&byte| byte != 0) {
-            let bytes = vec![0; old.len()];
-            plan.patches.push(Patch { range: range.clone(), bytes, frame: None, why: Why::Momentum });
+        let bytes: Vec<u8> = old.iter().map(zeros).collect();
+        if bytes != old {
+            plan.patches.push(Patch { range, bytes, frame, why: Why::Momentum });
         }
+    };
+    for range in file.checkpoint().into_iter().flat_map(Checkpoint::momentums) {
+        forget(range.clone(), &|_| 0, None);
+    }
+    let states = spans.optimizer_states(file);
+    for (_, span) in &states {
+        // A varint of as many bytes may be zero, too.
+        let varints = matches!(span.storage, Storage::Varint(_));
+        for chunk in span.chunks() {
+            forget(chunk.bytes(), &|&byte| if varints { byte & 0x80 } else { 0 }, Some(chunk.frame()));
+        }
+    }
+    for (_, span) in states {
+        let Storage::External(index) = span.storage else { continue };
+        let Some(group) = plan.groups.iter_mut().find(|group| group.uses.contains(&index)) else { continue };
+        let len = spans.external().get(index).map_or(0, |used| used.range.len());
+        group.changed.insert(index, vec![0; len]);
     }
 }
 

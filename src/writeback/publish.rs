@@ -168,6 +168,10 @@ fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
             answer => return answer.map_err(Into::into),
         }
     }
+    // A folder cannot be linked; over a file, or over a folder that holds something, it is not renamed.
+    if from.is_dir() {
+        return fs::rename(from, to);
+    }
     fs::hard_link(from, to)?;
     fs::remove_file(from)
 }

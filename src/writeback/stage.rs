@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    onnx::{OnnxFile, external_data::ExternalFile, span::Spans},
+    onnx::{Carrier, OnnxFile, external_data::ExternalFile, span::Spans},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -64,17 +64,50 @@ pub fn stage(file: &OnnxFile, spans: &Spans, plan: &Plan, layout: &Layout<'_>, s
     }
     let patches = patch::complete(spans.frames(), patches)?;
     let path = layout.folder.join(layout.model);
-    let write = || {
-        let mut out = BufWriter::with_capacity(1 << 20, create(&path, file.carrier().identity.mode)?);
-        patch::write(file.carrier().bytes, &patches, &mut out)?;
-        out.flush()?;
-        finish(out.get_ref(), speed)
-    };
-    write().map_err(|e: std::io::Error| failed(&path, &e))?;
+    write_carrier(&file.carrier(), &patches, &path, speed)?;
     if speed == Speed::Synced {
         sync_folder(layout.folder)?;
     }
     Ok(patches)
+}
+
+/// Writes the file that holds the parameters, or the folder: of the latter no length changes, so that each patch lies in
+/// one of its files.
+fn write_carrier(carrier: &Carrier<'_>, patches: &[Patch], path: &Path, speed: Speed) -> Result<()> {
+    if carrier.parts.is_empty() {
+        return write_patched(carrier.bytes, patches, path, carrier.identity.mode, speed);
+    }
+    make_folder(path, carrier.identity.mode).map_err(|e| failed(path, &e))?;
+    for part in carrier.parts {
+        let own = patches.iter().filter(|p| part.range.start <= p.range.start && p.range.end <= part.range.end);
+        let shifted = |p: &Patch| p.range.start - part.range.start..p.range.end - part.range.start;
+        let own: Vec<Patch> = own.map(|p| Patch { range: shifted(p), ..p.clone() }).collect();
+        let bytes = carrier.bytes.get(part.range.clone()).unwrap_or_default();
+        write_patched(bytes, &own, &path.join(&part.name), part.identity.mode, speed)?;
+    }
+    if speed == Speed::Synced { sync_folder(path) } else { Ok(()) }
+}
+
+fn write_patched(bytes: &[u8], patches: &[Patch], path: &Path, mode: u32, speed: Speed) -> Result<()> {
+    let write = || {
+        let mut out = BufWriter::with_capacity(1 << 20, create(path, mode)?);
+        patch::write(bytes, patches, &mut out)?;
+        out.flush()?;
+        finish(out.get_ref(), speed)
+    };
+    write().map_err(|e: std::io::Error| failed(path, &e))
+}
+
+/// A new folder with the permissions `mode`, which its owner can write to.
+fn make_folder(path: &Path, mode: u32) -> std::io::Result<()> {
+    fs::create_dir(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o700))?;
+    }
+    let _ = mode;
+    Ok(())
 }
 
 fn failed(path: &Path, e: &std::io::Error) -> Error {

@@ -41,6 +41,12 @@ pub fn model(file: &OnnxFile, spans: &Spans, out: &Path, force: bool) -> Result<
         }
         Err(e) => return Err(target.failed(e.to_string())),
     }
+    let carrier = file.carrier();
+    if !carrier.parts.is_empty() && same_folder(&target.folder, carrier.path) {
+        return Err(
+            target.failed("this lies in the checkpoint's folder, which is never touched; choose another name".into())
+        );
+    }
     target.require_free(file, spans, force)?;
     Ok(target)
 }
@@ -101,17 +107,20 @@ impl Target {
         if meta.is_symlink() {
             return refuse("this is a symbolic link, which is never written through; choose another name");
         }
-        if meta.is_dir() {
-            return refuse("this is a folder; give a file name");
-        }
-        if !meta.is_file() {
-            return refuse("this is not a regular file");
-        }
         let identity = FileIdentity::of(&meta);
         let carrier = file.carrier();
         let inputs = [(file.identity(), file.path()), (carrier.identity, carrier.path)];
         if inputs.into_iter().any(|(other, path)| is(&identity, &self.path(), other, path)) {
             return refuse("this is the input, which is never touched; choose another name");
+        }
+        if self.model.is_none() && !carrier.parts.is_empty() {
+            return refuse("the new checkpoint is a folder, and replaces nothing; choose another name, or remove this");
+        }
+        if meta.is_dir() {
+            return refuse("this is a folder; give a file name");
+        }
+        if !meta.is_file() {
+            return refuse("this is not a regular file");
         }
         for used in spans.external() {
             let location = &used.reference.location;

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     onnx::{
-        OnnxFile, ReadOptions,
-        checkpoint::Checkpoint,
-        proto::{ModelProto, TensorProto},
+        Carrier, OnnxFile, ReadOptions,
+        checkpoint::{Checkpoint, Part},
+        proto::{GraphProto, ModelProto, TensorProto},
         span::{Spans, Storage},
     },
 };
@@ -51,6 +51,9 @@ pub fn verify(pending: &Pending<'_>) -> Result<Proof> {
     let spans = Spans::scan(&written).map_err(|e| fail(e.to_string()))?;
     let mut compared = model_bytes(pending, written.carrier().bytes).map_err(fail)?;
     same_tensors(&pending.spans, &spans).map_err(fail)?;
+    if !same_parts(&pending.file.carrier(), &written.carrier()) {
+        return Err(fail("the files of the checkpoint are others".to_string()));
+    }
     for (index, group) in pending.plan.groups.iter().enumerate() {
         compared += external_bytes(pending, &spans, &written, index, group).map_err(fail)?;
     }
@@ -89,7 +92,10 @@ fn allowed(pending: &Pending<'_>) -> BTreeMap<(usize, usize), Why> {
             }
         }
     }
-    for range in pending.file.checkpoint().into_iter().flat_map(Checkpoint::momentums) {
+    let states = pending.spans.optimizer_states(pending.file);
+    let states = states.iter().flat_map(|(_, span)| span.chunks()).map(|chunk| chunk.bytes());
+    let momentums = pending.file.checkpoint().into_iter().flat_map(Checkpoint::momentums).cloned();
+    for range in momentums.chain(states) {
         allowed.insert((range.start, range.end), Why::Momentum);
     }
     for frame in frames.into_iter().filter_map(|f| pending.spans.frames().get(f)) {
@@ -135,6 +141,12 @@ fn same_tensors(old: &Spans, new: &Spans) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether both are one file, or folders of the same files.
+fn same_parts(old: &Carrier<'_>, new: &Carrier<'_>) -> bool {
+    let same = |(a, b): (&Part, &Part)| a.name == b.name && a.range == b.range;
+    old.parts.len() == new.parts.len() && old.parts.iter().zip(new.parts).all(same)
 }
 
 /// Holds an external file against the old one; how many bytes were held.
@@ -221,25 +233,35 @@ pub enum Stored<'a> {
     Floats(&'a [f32]),
 }
 
-/// The tensors of the main graph under the names that [`Spans`] gives them, found through the decoded messages.
-pub fn stored_floats(model: &ModelProto) -> BTreeMap<&str, Stored<'_>> {
+/// The tensors of the main graph and its bodies under the names that [`Spans`] gives them, found through the decoded
+/// messages.
+pub fn stored_floats(model: &ModelProto) -> BTreeMap<String, Stored<'_>> {
     let mut stored = BTreeMap::new();
-    let Some(graph) = &model.graph else { return stored };
-    stored.extend(graph.initializer.iter().map(|t| (t.name(), Stored::Tensor(t))));
-    let constants = graph.node.iter().filter(|n| n.op_type() == "Constant" && matches!(n.domain(), "" | "ai.onnx"));
-    for node in constants {
-        let Some(name) = node.output.first().filter(|name| !name.is_empty()) else { continue };
+    if let Some(graph) = &model.graph {
+        stored_in(graph, "", &mut stored);
+    }
+    stored
+}
+
+fn stored_in<'a>(graph: &'a GraphProto, within: &str, stored: &mut BTreeMap<String, Stored<'a>>) {
+    stored.extend(graph.initializer.iter().map(|t| (format!("{within}{}", t.name()), Stored::Tensor(t))));
+    for node in &graph.node {
+        let constant = node.op_type() == "Constant" && matches!(node.domain(), "" | "ai.onnx");
+        let Some(output) = node.output.iter().find(|name| !name.is_empty()) else { continue };
         for attribute in &node.attribute {
+            if let Some(body) = &attribute.g {
+                stored_in(body, &format!("{within}{output}/{}/", attribute.name()), stored);
+            }
             let value = match (attribute.name(), &attribute.t, &attribute.f) {
+                _ if !constant => continue,
                 ("value", Some(t), _) => Stored::Tensor(t),
                 ("value_floats", None, _) => Stored::Floats(&attribute.floats),
                 ("value_float", None, Some(f)) => Stored::Floats(std::slice::from_ref(f)),
                 _ => continue,
             };
-            stored.insert(name.as_str(), value);
+            stored.insert(format!("{within}{output}"), value);
         }
     }
-    stored
 }
 
 fn rewritten(patches: &[Patch]) -> Vec<String> {

@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -86,12 +87,29 @@ fn the_backward_pass_of_a_training_model_is_left_out() {
 }
 
 #[test]
+fn what_training_rewrites_is_read_as_it_was() {
+    let found = inspect("block/training_model.onnx");
+    let operators: BTreeSet<&str> =
+        found["operators"].as_array().unwrap().iter().map(|o| o["op"].as_str().unwrap()).collect();
+    for operator in ["Concat-14", "LayerNormalization-14", "Dropout-14", "com.microsoft::BiasGelu-1"] {
+        assert!(operators.contains(operator), "{operators:?}");
+    }
+    assert_eq!((names(&found["inputs"]), names(&found["outputs"]).len()), (vec!["ids", "labels"], 1));
+    assert_eq!(trained(&found), trained(&inspect("block/eval_model.onnx")));
+    assert_eq!(trained(&found).len(), 7);
+}
+
+#[test]
 fn outputs_and_gradients_are_onnxruntime_s() {
     for model in [
         "mlp/eval_model.onnx",
         "mlp/training_model.onnx",
         "cnn/eval_model.onnx",
         "cnn/training_model.onnx",
+        "block/eval_model.onnx",
+        "block/training_model.onnx",
+        "legacy/eval_model.onnx",
+        "legacy/training_model.onnx",
         "mse/eval_model.onnx",
         "bce/eval_model.onnx",
     ] {
@@ -118,7 +136,8 @@ fn only_weights_and_momentums_differ(old: &Path, new: &Path) {
     let mut masked = (before.bytes().to_vec(), after.bytes().to_vec());
     for (name, parameter) in before.parameters() {
         let range = parameter.range.clone();
-        assert_ne!(masked.0[range.clone()], masked.1[range.clone()], "{name} is as it was");
+        let changed = masked.0[range.clone()] != masked.1[range.clone()];
+        assert_eq!(changed, parameter.trained, "{name}");
         masked.0[range.clone()].fill(0);
         masked.1[range].fill(0);
     }
@@ -166,6 +185,114 @@ fn forgets_into_a_copy_of_the_checkpoint() {
     assert_eq!(run(command.args(["--format", "json"])).0, Some(0));
 }
 
+/// The rows of `mlp`, and a copy of `legacy`, whose checkpoint is a folder, in `old`.
+fn legacy() -> Fixture {
+    let rows = Fixture::new("artifacts/mlp");
+    let from = fixture("legacy");
+    fs::create_dir_all(rows.path("old/checkpoint")).unwrap();
+    for folder in ["", "checkpoint"] {
+        for entry in fs::read_dir(from.join(folder)).unwrap().map(Result::unwrap) {
+            let to = rows.path("old").join(folder).join(entry.file_name());
+            if entry.file_type().unwrap().is_file() {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    rows
+}
+
+/// All files of a folder.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+#[test]
+fn forgets_into_a_copy_of_the_folder_of_an_old_checkpoint() {
+    let fixture = legacy();
+    let (old, new) = (fixture.path("old/checkpoint"), fixture.path("old/checkpoint.forgotten"));
+    let before = contents(&old);
+    let found = run(program().arg("inspect").arg(fixture.path("old/eval_model.onnx")).args(["--format", "json"]));
+    let found = found.1.unwrap();
+    let counts = ["trained", "frozen", "momentums"].map(|what| found["checkpoint"][what].as_u64().unwrap());
+    assert_eq!((counts, trained(&found).len()), ([4, 2, 8], 4));
+
+    fs::write(old.join("notes.txt"), "not of the checkpoint").unwrap();
+    let (code, said) = forget(&fixture, "old/eval_model.onnx", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    fs::remove_file(old.join("notes.txt")).unwrap();
+    assert_eq!(before, contents(&old), "the input was touched");
+    only_weights_and_momentums_differ(&old, &new);
+    let after = contents(&new);
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    let same = |name: &&String| before[*name] == after[*name];
+    let unchanged = ["custom_properties.pbseq", "optim_group0_properties.pbseq", "paramfrozen_tensors.pbseq"];
+    assert_eq!(before.keys().filter(same).collect::<Vec<_>>(), unchanged);
+
+    let report = json(&fixture.path("old/checkpoint.forgotten.report/report.json"));
+    follows_schema(&report);
+    assert_eq!((&report["status"], &report["parity"]["after"]["passed"]), (&"published".into(), &true.into()));
+    assert_eq!(report["model"]["output"]["sha256"], Checkpoint::open(&new).unwrap().sha256());
+    let mut command = program();
+    command.arg("verify").arg(fixture.path("old/training_model.onnx")).arg("--checkpoint").arg(&new);
+    assert_eq!(run(command.args(["--format", "json"])).0, Some(0));
+
+    // Neither the input nor what exists is written to.
+    let path = |name: &str| fixture.path(name).to_str().unwrap().to_string();
+    for (out, word) in [
+        (path("old/checkpoint"), "the input, which is never touched"),
+        (path("old/checkpoint/new"), "in the checkpoint's folder, which is never touched"),
+        (path("old/checkpoint.forgotten"), "remove this"),
+        (path("old/eval_model.onnx"), "the input, which is never touched"),
+        (path("train.parquet"), "remove this"),
+    ] {
+        let (code, said) = forget(&fixture, "old/eval_model.onnx", &["-o", &out, "--force"]);
+        assert_eq!(code, Some(2), "{out}: {said}");
+        assert!(said.contains(word), "{out}: {said}");
+    }
+    assert_eq!((contents(&old), contents(&new)), (before, after));
+}
+
+#[test]
+fn damaged_folders_are_errors() {
+    let (model, folder) = (fixture("legacy/eval_model.onnx"), tempfile::tempdir().unwrap());
+    let files = contents(&fixture("legacy/checkpoint"));
+    let names: Vec<&String> = files.keys().filter(|name| !name.ends_with("properties.pbseq")).collect();
+    files.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).unwrap());
+    let whole: usize = files.values().map(Vec::len).sum();
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    let (mut read, mut refused) = (0, 0);
+    for mutant in 0..MUTANTS / 4 {
+        let name = names[random.random_range(0..names.len())];
+        let mut bytes = files[name].clone();
+        for _ in 0..random.random_range(1..4) {
+            // Lengths and shapes stand at the start of the file and of each tensor.
+            let end = if random.random_bool(0.7) { 32 } else { bytes.len() };
+            bytes[random.random_range(0..end)] = random.random();
+        }
+        if random.random_bool(0.1) {
+            bytes.truncate(random.random_range(0..bytes.len()));
+        }
+        fs::write(folder.path().join(name), &bytes).unwrap();
+        let attempt = || {
+            let file = artifacts::open(&model, Some(folder.path()), &ReadOptions::default())?;
+            build::build(&file).map(drop)
+        };
+        let (held, result) = peak(|| catch_unwind(AssertUnwindSafe(attempt)));
+        let result = result.unwrap_or_else(|_| panic!("mutant {mutant} panics"));
+        assert!(held < (1 << 20) + 64 * whole, "mutant {mutant} holds {held} bytes");
+        match result {
+            Ok(()) => read += 1,
+            Err(e) => {
+                assert_eq!(e.exit_code(), 3, "mutant {mutant}: {e}");
+                refused += 1;
+            }
+        }
+        fs::write(folder.path().join(name), &files[name]).unwrap();
+    }
+    assert!(read > MUTANTS / 80 && refused > MUTANTS / 80, "{read} read, {refused} refused");
+}
+
 #[test]
 fn what_cannot_be_used_is_refused_with_a_hint() {
     let fixture = Fixture::new("artifacts/mlp");
@@ -192,7 +319,9 @@ fn what_cannot_be_used_is_refused_with_a_hint() {
 
     fs::create_dir(fixture.path("old")).unwrap();
     fs::write(fixture.path("old/param_tensors.pbseq"), "").unwrap();
-    refused(eval, &["--checkpoint", &path("old")], 3, "1.15");
+    refused(eval, &["--checkpoint", &path("old")], 3, "cut off");
+    fs::write(fixture.path("old/other_tensors.pbseq"), "").unwrap();
+    refused(eval, &["--checkpoint", &path("old")], 3, "other_tensors.pbseq");
     let mut bytes = fs::read(fixture.path("checkpoint")).unwrap();
     let whole = bytes.len();
     bytes.truncate(whole / 2);

@@ -8,6 +8,7 @@ mod commands;
 mod data;
 mod fidelity;
 mod flow;
+mod forms;
 mod graph;
 mod large_model;
 mod model;

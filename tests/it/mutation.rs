@@ -170,8 +170,11 @@ fn corpus() -> Vec<Seedling> {
     paths.sort();
     for path in paths {
         let file = OnnxFile::open(&path, &ReadOptions::default()).unwrap();
-        let locations: BTreeMap<String, Vec<u8>> = Spans::scan(&file)
-            .unwrap()
+        let Ok(spans) = Spans::scan(&file) else {
+            assert!(path.ends_with("ort-prepacked.onnx"), "{} is refused", path.display());
+            continue;
+        };
+        let locations: BTreeMap<String, Vec<u8>> = spans
             .external()
             .iter()
             .map(|u| (u.reference.location.clone(), file.external(&u.reference.location).unwrap().bytes().to_vec()))

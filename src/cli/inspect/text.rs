@@ -23,6 +23,7 @@ fn write(out: &mut String, it: &Inspection) -> std::fmt::Result {
     for form in &it.forms {
         match &form.refused {
             None => writeln!(out, "form      {}", form.name)?,
+            Some(_) if it.problem.is_none() => writeln!(out, "form      {}, but not where the loss is", form.name)?,
             Some(hint) => writeln!(out, "form      {}: refused: {hint}", form.name)?,
         }
     }

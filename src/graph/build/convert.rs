@@ -129,7 +129,7 @@ impl<'a> Builder<'a> {
                 if scope.depth >= MAX_DEPTH {
                     return Err(self.malformed(place, format!("bodies are nested deeper than {MAX_DEPTH}")));
                 }
-                let mut inner = scope.body();
+                let mut inner = scope.body(a.name());
                 let mut body = Graph { opsets: scope.opsets.clone(), ir_version: graph.ir_version, ..Graph::default() };
                 self.graph(&mut body, proto, &mut inner)?;
                 for (name, inside) in inner.take_captures() {

@@ -28,6 +28,10 @@ pub(super) struct Scope<'a> {
     pub(super) level: usize,
     /// Whether unknown names are captured from outside: in a body, not in a function called there.
     captures: Option<Vec<(&'a str, ValueId)>>,
+    /// What stands before a tensor's name where its bytes are found again; `None` in functions, which may be called often.
+    stored_in: Option<String>,
+    /// First output of the node that is being built.
+    pub(super) output: &'a str,
     /// Domain, name and overload of the functions being inlined, outermost first.
     pub(super) calls: Vec<(String, String, String)>,
 }
@@ -53,13 +57,17 @@ impl<'a> Scope<'a> {
             depth: 0,
             level: 0,
             captures: None,
+            stored_in: Some(String::new()),
+            output: "",
             calls: Vec::new(),
         }
     }
 
-    /// The scope of a body that a node of `self` holds.
-    pub(super) fn body(&self) -> Self {
+    /// The scope of the body that the node being built holds in `attribute`.
+    pub(super) fn body(&self, attribute: &str) -> Self {
+        let stored_in = self.stored_in.as_ref().filter(|_| !self.output.is_empty());
         Self {
+            stored_in: stored_in.map(|outer| format!("{outer}{}/{attribute}/", self.output)),
             prefix: self.prefix.clone(),
             arguments: self.arguments.clone(),
             arguments_level: self.arguments_level,
@@ -75,6 +83,7 @@ impl<'a> Scope<'a> {
     pub(super) fn function(&self, call: &str, opsets: BTreeMap<String, i64>) -> Self {
         Self {
             prefix: format!("{call}/"),
+            stored_in: None,
             arguments_level: self.level,
             depth: self.depth + 1,
             level: self.level,
@@ -97,9 +106,9 @@ impl<'a> Scope<'a> {
         self.captures.take().unwrap_or_default()
     }
 
-    /// Where the bytes of a tensor of this name can be found again: only in the main graph itself.
+    /// The name under which [`Spans`](crate::onnx::span::Spans) finds the bytes of a tensor of this name.
     pub(super) fn stored_name(&self, name: &str) -> Option<String> {
-        (self.depth == 0).then(|| name.to_string())
+        self.stored_in.as_ref().map(|outer| format!("{outer}{name}"))
     }
 
     pub(super) fn node_name(&self, node: &NodeProto) -> String {

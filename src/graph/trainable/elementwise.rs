@@ -13,11 +13,14 @@ const DEPTH: usize = 12;
 
 /// The role of a tensor that an elementwise operator, `Where` or `Concat` takes beside data; `None` for other operators.
 pub(super) fn role(roles: &Roles<'_>, at: &Use<'_>) -> Option<Role> {
+    let place = format!("{} ({})", at.node.op_type, at.node.name);
+    if is_added_to_scores(at.node, at.slot) {
+        return Some(score_bias(at, &place));
+    }
     if !at.node.domain.is_empty() {
         return None;
     }
     let named = roles.is_named(at.value);
-    let place = format!("{} ({})", at.node.op_type, at.node.name);
     let by_name = |otherwise: String| match named {
         true => Role::Weight(format!("a named tensor of the module that {place} takes")),
         false => Role::Neutral(otherwise),
@@ -86,10 +89,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
         return Role::Never(format!("the mean of a normalization that is written out ({place})"));
     }
     if let (Origin::Product, true) = (&origin, feeds_softmax(roles, at.node)) {
-        return match values::different(at.tensor) {
-            0..=2 => Role::Never(format!("a mask that {place} adds to attention scores")),
-            _ => Role::Weight(format!("bias that {place} adds to attention scores")),
-        };
+        return score_bias(at, place);
     }
     Role::Weight(match origin {
         Origin::Linear(name, _) => format!("bias that {place} adds to the output of {name}"),
@@ -97,6 +97,25 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
         Origin::Embedding(name) => format!("position embedding that {place} adds to {name}"),
         Origin::Product | Origin::Other => format!("offset that {place} adds"),
     })
+}
+
+/// Whether an attention operator adds the input to its scores before the softmax.
+fn is_added_to_scores(node: &Node, slot: usize) -> bool {
+    match (node.domain.as_str(), node.op_type.as_str()) {
+        ("", "Attention") => slot == 3,
+        ("com.microsoft", "Attention" | "MultiHeadAttention") => slot == 5,
+        _ => false,
+    }
+}
+
+/// What is added to attention scores: a mask, which has two values or blocks, or a learnt bias.
+fn score_bias(at: &Use<'_>, place: &str) -> Role {
+    match values::different(at.tensor) {
+        3.. if !values::blocks_attention(at.tensor) => {
+            Role::Weight(format!("bias that {place} adds to attention scores"))
+        }
+        _ => Role::Never(format!("a mask that {place} adds to attention scores")),
+    }
 }
 
 fn scale(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
@@ -272,8 +291,10 @@ fn feeds_softmax(roles: &Roles<'_>, node: &Node) -> bool {
         if roles.graph.outputs.contains(&at) {
             return false;
         }
-        for node in roles.links.users(at).iter().filter_map(|(n, _)| roles.graph.nodes.get(*n)) {
-            if node.is("Softmax") {
+        for (node, slot) in
+            roles.links.users(at).iter().filter_map(|(n, slot)| Some((roles.graph.nodes.get(*n)?, *slot)))
+        {
+            if node.is("Softmax") || is_added_to_scores(node, slot) {
                 return true;
             }
             if PASS.iter().any(|op| node.is(op)) {

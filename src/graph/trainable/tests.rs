@@ -281,6 +281,38 @@ fn tensors_in_functions_cannot_be_rewritten() {
 }
 
 #[test]
+fn what_attention_adds_to_its_scores_is_a_bias_or_a_mask() {
+    let with = |mask: &str| {
+        Model::new(23, &["x:f32[n,2,3,4]"], &["y"])
+            .node("MatMul", "x wq", "q", &[])
+            .node("Gather", "table places", "looked_up", &[])
+            .node("Unsqueeze", "looked_up first", "relative", &[])
+            .node("Attention", &format!("q x x {mask}"), "y", &[])
+            .weight("wq", &[4, 4])
+            .weight("table", &[5, 3])
+            .longs("places", &[0, 2, 4])
+            .longs("first", &[0])
+            .weight("bias", &[3, 3])
+            .floats("causal", &[1, 3], vec![0.0, 0.0, f32::NEG_INFINITY])
+    };
+    assert_eq!(trained(&with("bias")), ["wq", "bias"]);
+    assert!(reason(&with("bias"), "bias").contains("attention scores"));
+    assert_eq!(trained(&with("relative")), ["wq", "table"], "as T5 looks up its bias");
+    assert_eq!(trained(&with("causal")), ["wq"]);
+    assert!(reason(&with("causal"), "causal").contains("mask"));
+    let mut model = Model::new(17, &["x:f32[n,3,4]"], &["y"]).weight("bias", &[1, 2, 3, 3]).node(
+        "MultiHeadAttention",
+        "x x x",
+        "y",
+        &[int("num_heads", 2)],
+    );
+    model.graph().node[0].domain = Some("com.microsoft".into());
+    model.graph().node[0].input = ["x", "x", "x", "", "", "bias"].map(String::from).to_vec();
+    model.proto.opset_import.push(opset("com.microsoft", 1));
+    assert_eq!(trained(&model), ["bias"]);
+}
+
+#[test]
 fn the_file_s_own_word_comes_before_roles() {
     let dynamo = || {
         model(17)

@@ -54,7 +54,9 @@ pub(super) fn choose(graph: &Graph, links: &Links) -> Result<(Head, Option<Strin
     for &output in &graph.outputs {
         let spec =
             graph.values.get(output.0).and_then(|v| v.metadata.get("pkg.torch.export.graph_signature.OutputSpec.kind"));
-        let side_effect = spec.is_some_and(|kind| kind.contains("MUTATION") || kind.contains("GRADIENT"));
+        let no_scores = ["MUTATION", "GRADIENT", "LOSS"];
+        let side_effect = spec.is_some_and(|kind| no_scores.iter().any(|word| kind.contains(word)))
+            || graph.declared_dims(output).is_some_and(<[Dim]>::is_empty);
         if after_loss.contains(&output) || side_effect || links.producer(output).is_none() {
             continue;
         }
@@ -68,8 +70,8 @@ pub(super) fn choose(graph: &Graph, links: &Links) -> Result<(Head, Option<Strin
     let count = graph.outputs.len();
     match heads.as_slice() {
         [] => Err(Error::Untrainable(
-            "no output of the model is computed from its inputs as floats, so there is nothing to compute a loss on; \
-             export the model with its logits as an output"
+            "no output of the model is computed from its inputs as floats, a row for each row, so there is nothing to \
+             compute a loss on; export the model with its logits as an output"
                 .into(),
         )),
         [head] if count == 1 => Ok((head.clone(), None)),

@@ -58,7 +58,7 @@ fn a_known_condition_chooses_its_branch() {
     assert_eq!(ops(&graph), ["Mul", "Add", "Identity"]);
     assert_eq!(graph.nodes[0].inputs, [Some(graph.id("x")), Some(graph.id("n_y/w"))]);
     assert_eq!(graph.nodes[1].inputs[1], Some(graph.id("v")), "a captured weight is the main graph's");
-    assert_eq!(graph.initializers[&graph.id("n_y/w")].stored_as, None);
+    assert_eq!(graph.initializers[&graph.id("n_y/w")].stored_as.as_deref(), Some("y/then_branch/w"));
     assert_eq!(graph.initializers[&graph.id("v")].stored_as.as_deref(), Some("v"));
     assert_eq!(origin(&graph, graph.id("y")), "n_y/t");
 
@@ -106,7 +106,7 @@ fn a_loop_of_known_length_is_written_out() {
     assert_eq!(adds[1].input(0), adds[0].output(0));
     assert_eq!(order_of(&graph), Ok(()));
 
-    let unknown = loop_model(3, node("Greater", "i i", "d", &[])).build().unwrap();
+    let unknown = loop_model(3, node("Greater", "h w", "d", &[])).build().unwrap();
     assert_eq!(ops(&unknown), ["Loop"], "what is not decided stays");
     let empty = loop_model(0, same()).build().unwrap();
     assert_eq!(ops(&empty), ["Loop"], "nothing tells the shape of a scan output without a step");
@@ -130,6 +130,32 @@ fn a_loop_may_stop_by_its_own_constant() {
     stop.name = Some("value".into());
     let graph = loop_model(3, node("Constant", "", "d", &[stop])).build().unwrap();
     assert_eq!(ops(&graph).iter().filter(|op| **op == "Add").count(), 1);
+}
+
+#[test]
+fn a_loop_may_stop_by_its_counter() {
+    let until = |last: i64| {
+        let compare = node("Less", "i last", "d", &[]);
+        with_scalar(loop_model(9, compare), "last", last).build().unwrap()
+    };
+    let adds = |graph: &Graph| ops(graph).iter().filter(|op| **op == "Add").count();
+    // The step of number i goes on if i < last.
+    for (last, steps) in [(-1, 1), (0, 1), (3, 4), (20, 9)] {
+        assert_eq!(adds(&until(last)), steps, "until {last}");
+    }
+    // A counter of its own, which ends at 4, as a while loop is exported.
+    let nodes = vec![node("Add", "n one", "n1", &[]), node("Less", "n1 last", "d", &[]), node("Mul", "h w", "g", &[])];
+    let steps = part(&["i:i64[]", "c:bool[]", "n:i64[]", "h:f32[2]"], nodes, &["d:bool[]", "n1:i64[]", "g:f32[2]"]);
+    let model = Model::new(17, &["x:f32[2]"], &["y:f32[2]"]).weight("w", &[2]).node(
+        "Loop",
+        "m go zero x",
+        "n_last y",
+        &[body("body", steps)],
+    );
+    let numbers = [("m", i64::MAX), ("zero", 0), ("one", 1), ("last", 4)];
+    let model = numbers.into_iter().fold(model, |model, (name, x)| with_scalar(model, name, x));
+    let graph = with_flag(model, "go", true).build().unwrap();
+    assert_eq!(ops(&graph).iter().filter(|op| **op == "Mul").count(), 4);
 }
 
 #[test]
@@ -197,4 +223,27 @@ fn a_scan_of_known_length_is_written_out() {
     assert_eq!(old.nodes[0].ints("split", None).unwrap(), [1, 1, 1]);
     assert_eq!(old.nodes[1].ints("axes", None).unwrap(), [-1]);
     assert_eq!(ops(&scan_model(17, "x:f32[2,n]").build().unwrap()), ["Scan"], "the length is open");
+}
+
+#[test]
+fn a_scan_of_version_8_is_written_out_row_by_row() {
+    let model = |input: &str, lens: &str| {
+        let nodes = vec![node("Add", "h a", "g", &[]), node("Mul", "g w", "s", &[])];
+        let steps = part(&["h:f32[2]", "a:f32[2]"], nodes, &["g:f32[2]", "s:f32[2]"]);
+        let scan = [body("body", steps), int("num_scan_inputs", 1), ints("directions", &[1])];
+        Model::new(8, &[input], &["y:f32[2,2]", "z:f32[2,3,2]"])
+            .weight("w", &[2])
+            .weight("h0", &[2, 2])
+            .longs("lens", &[3, 3])
+            .longs("short", &[3, 2])
+            .node("Scan", &format!("{lens} h0 x"), "y z", &scan)
+    };
+    let graph = model("x:f32[2,3,2]", "lens").build().unwrap();
+    assert_eq!(order_of(&graph), Ok(()));
+    let count = |op: &str| ops(&graph).iter().filter(|name| **name == op).count();
+    // Two rows of three steps; states and inputs are split by rows, then the inputs by steps.
+    assert_eq!((count("Add"), count("Mul"), count("Split"), count("Concat"), count("Scan")), (6, 6, 4, 4, 0));
+    for (input, lens) in [("x:f32[n,3,2]", "lens"), ("x:f32[2,3,2]", "short")] {
+        assert_eq!(ops(&model(input, lens).build().unwrap()), ["Scan"], "{input} {lens}");
+    }
 }

@@ -61,6 +61,7 @@ impl Unroller<'_> {
         value
     }
 
+    /// Makes `value` a stored tensor.
     fn hold(&mut self, value: ValueId, stored: Initializer) {
         self.known.insert(value, Arc::clone(&stored.tensor));
         self.graph.initializers.insert(value, stored);
@@ -119,13 +120,20 @@ impl Unroller<'_> {
         Ok(all)
     }
 
-    /// Moves the tensors that `body` stores into the graph: one of each, however often the body runs.
+    /// Moves the tensors that `body` stores into the graph: one of each, however often the body runs, and however often a
+    /// body around it does.
     pub(super) fn stored(&mut self, node: &Node, body: &Graph) -> Result<HashMap<ValueId, ValueId>> {
         let mut moved = HashMap::new();
         for &inner in body.initializers.keys().chain(body.opaque.keys()) {
+            let place = body.initializers.get(&inner).and_then(|stored| stored.stored_as.clone());
+            if let Some(&value) = place.as_ref().and_then(|place| self.placed.get(place)) {
+                moved.insert(inner, value);
+                continue;
+            }
             self.spend(node, 1 + (node.name.len() + body.name(inner).len()) / 64)?;
             let value = self.value(format!("{}/{}", node.name, body.name(inner)), body.values.get(inner.0));
             moved.insert(inner, value);
+            self.placed.extend(place.map(|place| (place, value)));
             if let Some(stored) = body.initializers.get(&inner) {
                 self.hold(value, stored.clone());
             }

@@ -6,6 +6,7 @@ pub mod cast;
 pub mod clip;
 pub mod gelu;
 pub mod pow;
+pub mod scaler;
 pub mod select;
 pub mod unary;
 pub mod variadic;
