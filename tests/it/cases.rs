@@ -22,8 +22,12 @@ pub struct Case {
     pub model: Vec<u8>,
     pub inputs: BTreeMap<String, HostTensor>,
     pub outputs: BTreeMap<String, HostTensor>,
-    /// The gradient that comes into an output, and what has to arrive at inputs.
+    /// The gradient that comes into an output.
+    pub upstream: BTreeMap<String, HostTensor>,
+    /// What has to arrive at inputs.
     pub gradients: BTreeMap<String, HostTensor>,
+    /// What the library that gradients are from lacks for this case.
+    pub without: Option<String>,
     /// Kinds of values among inputs and outputs that are no tensors of numbers or booleans.
     pub foreign: Vec<String>,
 }
@@ -74,7 +78,9 @@ pub fn cases(path: &str) -> Vec<Case> {
                     model: data.value(row).to_vec(),
                     inputs: BTreeMap::new(),
                     outputs: BTreeMap::new(),
+                    upstream: BTreeMap::new(),
                     gradients: BTreeMap::new(),
+                    without: None,
                     foreign: Vec::new(),
                 });
                 continue;
@@ -84,7 +90,13 @@ pub fn cases(path: &str) -> Vec<Case> {
             let tensors = match kind.value(row) {
                 "input" => &mut last.inputs,
                 "output" => &mut last.outputs,
-                _ => &mut last.gradients,
+                "upstream" => &mut last.upstream,
+                "gradient" => &mut last.gradients,
+                "without" => {
+                    last.without = Some(String::from_utf8(data.value(row).to_vec()).unwrap());
+                    continue;
+                }
+                other => panic!("{}: a row of kind {other}", last.name),
             };
             match tensor(dtype.value(row), dims.value(row), data.value(row)) {
                 Some(tensor) => _ = tensors.insert(name.value(row).into(), tensor),

@@ -1,17 +1,29 @@
 //! Every operator against onnxruntime, over its versions and attributes: `fixtures/operators` says how the cases are made.
 
 mod gradients;
-mod kinks;
+mod probe;
+mod pytorch;
+mod refusals;
 
 use crate::cases::{Case, Level, cases, check, graph_of};
 use onnx_forget::{engine::KernelChoice, ops};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Both compute in f32; sums are taken in another order.
 const F32: Level = Level { absolute: 2e-5, relative: 1e-4 };
 
 fn stored() -> Vec<Case> {
     cases("fixtures/operators/cases.parquet")
+}
+
+/// The newest version of each case, by operator and label: versions differ in how a node is written, not in what is computed.
+fn newest() -> BTreeMap<String, Case> {
+    let label = |name: &str| {
+        let mut parts = name.splitn(3, '_');
+        let op = parts.next().unwrap_or_default();
+        format!("{op}_{}", parts.nth(1).unwrap_or_default())
+    };
+    stored().into_iter().map(|case| (label(&case.name), case)).collect()
 }
 
 fn agree_with_onnxruntime(kernels: KernelChoice) {

@@ -2,7 +2,7 @@
 
 use super::{
     layout::expand,
-    special::{erf, gelu, given, log_1p_exp},
+    special::{erf, gelu, log_1p_exp},
     trigonometry::value_and_slope,
     view::{Of1, distinct, filled, spread},
 };
@@ -39,8 +39,9 @@ pub fn unary<E: Float, D: Device<E>>(cx: &mut Context<E, D>, op: Unary, x: &Tens
             None => cx.compose(&[x], x.dims().to_vec(), |x| apply(op, x)),
             Some([value, _]) if !cx.records(&[x]) => host(value),
             Some([value, slope]) => {
-                let (value, by_x) = (host(value)?, host(slope)?);
-                cx.compose(&[x], x.dims().to_vec(), |x| given(x, value.flat().clone(), by_x.flat().clone()))
+                let value = host(value)?;
+                let slopes = Slopes::new(cx, x.to_vec().into_iter().map(slope).collect())?;
+                cx.compose(&[x], x.dims().to_vec(), |x| slopes.through(x)?.try_add(value.flat().clone()))
             }
         },
     }
@@ -171,18 +172,52 @@ pub fn binary<E: Float, D: Device<E>>(
 /// computed on the host, and the tape sees y = aᵇ + slopeₐ·(a − ā) + slope_b·(b − b̄), where a bar cuts off the tape.
 fn pow<E: Float, D: Device<E>>(cx: &mut Context<E, D>, a: &Tensor<E, D>, b: &Tensor<E, D>) -> Result<Tensor<E, D>> {
     let (base, exponent) = (a.to_vec(), b.to_vec());
-    let each = |f: fn((&E, &E)) -> E| cx.upload(a.dims().to_vec(), base.iter().zip(&exponent).map(f).collect());
-    let value = each(|(a, b)| a.powf(*b))?;
+    let each = |f: fn((&E, &E)) -> E| base.iter().zip(&exponent).map(f).collect::<Vec<E>>();
+    let value = cx.upload(a.dims().to_vec(), each(|(a, b)| a.powf(*b)))?;
     if !cx.records(&[a, b]) {
         return Ok(value);
     }
-    let by_a = each(|(a, b)| if *b == E::of(0.) { E::of(0.) } else { *b * a.powf(*b - E::ONE) })?;
-    let by_b = each(|(a, b)| if *a == E::of(0.) && *b >= E::of(0.) { E::of(0.) } else { a.powf(*b) * a.ln() })?;
+    let by_a = each(|(a, b)| if *b == E::of(0.) { E::of(0.) } else { *b * a.powf(*b - E::ONE) });
+    let by_b = each(|(a, b)| if *a == E::of(0.) && *b >= E::of(0.) { E::of(0.) } else { a.powf(*b) * a.ln() });
+    let (by_a, by_b) = (Slopes::new(cx, by_a)?, Slopes::new(cx, by_b)?);
     let b = &distinct(cx, a, b)?;
     cx.compose(&[a, b], a.dims().to_vec(), |a| {
-        let from_b = slope(b.flat().retaped(), by_b.flat().clone())?;
-        slope(a, by_a.flat().clone())?.try_add(from_b)?.try_add(value.flat().clone())
+        let from_b = by_b.through(b.flat().retaped())?;
+        by_a.through(a)?.try_add(from_b)?.try_add(value.flat().clone())
     })
+}
+
+/// Slopes from the host, of which some may be infinite or NaN.
+struct Slopes<E: Float, D: Device<E>> {
+    /// The finite ones, 0 elsewhere.
+    finite: Flat<E, D>,
+    /// 1 where one is not finite; and there its sign, 0 for NaN; 0 elsewhere.
+    steep: Option<[Flat<E, D>; 2]>,
+}
+
+impl<E: Float, D: Device<E>> Slopes<E, D> {
+    fn new(cx: &Context<E, D>, slopes: Vec<E>) -> Result<Self> {
+        let n = slopes.len();
+        let part = |f: fn(E) -> E| Ok(cx.upload(vec![n], slopes.iter().map(|&s| f(s)).collect())?.flat().clone());
+        let steep = if slopes.iter().all(|s| s.is_finite()) {
+            None
+        } else {
+            let sign = |s: E| if s.is_infinite() { s.signum() } else { E::of(0.) };
+            Some([part(|s| if s.is_finite() { E::of(0.) } else { E::ONE })?, part(sign)?])
+        };
+        Ok(Self { finite: part(|s| if s.is_finite() { s } else { E::of(0.) })?, steep })
+    }
+
+    /// 0, with these slopes as its gradient. Where a slope s is not finite, [`slope`] would be 0·s: √(x − x̄) stands for
+    /// x − x̄ there, which is 0 as well, and whose own slope of ∞ leaves with x the sign of s times ∞, or 0·∞ = NaN.
+    fn through(&self, x: Taped<E, D>) -> Result<Taped<E, D>, D::Err> {
+        let Some([mask, sign]) = &self.steep else { return slope(x, self.finite.clone()) };
+        let even = slope(x.with_empty_tape(), self.finite.clone())?;
+        let off = x.with_empty_tape().try_sub(x.retaped::<NoneTape>().try_mul(E::ONE)?)?.try_nans_to(0.)?;
+        let ones = mask.clone().try_mul(E::of(0.))?.try_add(E::ONE)?;
+        let root = mask.clone().try_gt(E::of(0.5))?.try_choose(off, ones.retaped::<OwnedTape<E, D>>())?.try_sqrt()?;
+        even.try_add(root.try_mul(sign.clone())?)
+    }
 }
 
 /// slope·(x − x̄), where x̄ is x cut off from the tape: 0, with `slope` as its gradient (0 where x or slope is not finite).

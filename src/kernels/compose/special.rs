@@ -12,7 +12,7 @@ use dfdx::{
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI, SQRT_2};
 
 /// `value`, with `by_x` as its gradient.
-pub(super) fn given<E: Float, D: Device<E>>(
+fn given<E: Float, D: Device<E>>(
     x: Taped<E, D>,
     value: Flat<E, D>,
     by_x: Flat<E, D>,

@@ -4,7 +4,8 @@
 //! −1 and 1 are the outer elements' centres with `align_corners`, else their edges; the first coordinate is along the last
 //! axis. Every result is a sum of gathered elements by weights that are polynomials of the grid, so gradients flow to both
 //! inputs; what the nearest element is does not change with the grid. Padding is a matter of the elements: one outside is
-//! 0, or the nearest or the mirrored one inside, which is the same as bringing the place inside.
+//! 0, or the nearest or the mirrored one inside, which is the same as bringing the place inside. Linear sampling does bring the
+//! place inside, which says what the gradient of the grid is on an element: that towards the next one, and on the outer ones 0.
 
 use crate::{
     engine::{Context, Float, Tensor},
@@ -12,7 +13,7 @@ use crate::{
     kernels::{Backend, Reduce},
     ops::{
         Built, NodeContext,
-        common::{add, mul, scaled, take_or},
+        common::{add, mul, take_or},
         one, problem, shapes,
     },
 };
@@ -75,7 +76,7 @@ struct Lane<E> {
     /// Distance f from the element before.
     distance: Vec<E>,
     /// Derivative of f by the grid.
-    slope: E,
+    slopes: Vec<E>,
 }
 
 impl Sampling {
@@ -131,10 +132,11 @@ impl Sampling {
         let dims = vec![lane.distance.len(), 1];
         let f = if grid.tracked() {
             let g = D::gather(cx, grid, grid.rank() - 1, &[coordinate], &[1])?.reshaped(dims.clone())?;
-            // f = slope·g + offset, which is constant between two elements.
-            let offset = g.to_vec().into_iter().zip(&lane.distance).map(|(g, &f)| f - lane.slope * g).collect();
-            let offset = cx.upload(dims.clone(), offset)?;
-            let moved = scaled(cx, &g, lane.slope.f64())?;
+            // f = slope·g + offset, both constant between two elements.
+            let rows = g.to_vec().into_iter().zip(lane.distance.iter().zip(&lane.slopes));
+            let offset = rows.map(|(g, (&f, &slope))| f - slope * g).collect();
+            let (offset, slopes) = (cx.upload(dims.clone(), offset)?, cx.upload(dims.clone(), lane.slopes)?);
+            let moved = mul(cx, &g, &slopes)?;
             add(cx, &moved, &offset)?
         } else {
             cx.upload(dims.clone(), lane.distance)?
@@ -155,23 +157,52 @@ impl Sampling {
         let taps = self.taps.powers.first().map_or(1, |row| row.len() as i64);
         let (d, unit, half) = (E::of(extent as f64), E::of(1.0), E::of(0.5));
         let slope = if self.corners { (d - unit) * half } else { d * half };
-        let (mut sources, mut distance) = (Vec::new(), Vec::new());
+        let (mut sources, mut distance, mut slopes) = (Vec::new(), Vec::new(), Vec::new());
         for g in grid {
+            let mut slope = slope;
             let mut place = if self.corners { (g + unit) * slope } else { ((g + unit) * d - unit) * half };
             if self.nearest {
                 place = E::of(place.f64().round_ties_even());
+            }
+            if self.taps.powers.len() == LINEAR.powers.len() {
+                let (inside, sign) = self.padding.inside(place, extent, self.corners);
+                (place, slope) = (inside, slope * sign);
             }
             let before = place.floor();
             let base = (before.f64() as i64).saturating_add(self.taps.first);
             sources
                 .push((0..taps).map(|t| self.padding.element(base.saturating_add(t), extent, self.corners)).collect());
             distance.push(place - before);
+            slopes.push(slope);
         }
-        Lane { sources, distance, slope }
+        Lane { sources, distance, slopes }
     }
 }
 
 impl Padding {
+    /// The place inside that stands for `place`, and the derivative of the one by the other. Mirrors are those of
+    /// [`Padding::element`].
+    fn inside<E: Float>(self, place: E, extent: usize, corners: bool) -> (E, E) {
+        let (zero, one, last) = (E::of(0.0), E::of(1.0), E::of(extent as f64 - 1.0));
+        let (mut at, mut sign) = (place, one);
+        if self == Self::Reflection {
+            let (start, span) = if corners { (zero, last) } else { (E::of(-0.5), last + one) };
+            let off = at - start;
+            sign = if off < zero { -one } else { one };
+            let rest = off.abs() % span;
+            let turns = (off.abs() / span).floor();
+            (at, sign) = if turns % E::of(2.0) == zero { (rest + start, sign) } else { (span - rest + start, -sign) };
+            // Between two mirrors on one element.
+            at = if span == zero { zero } else { at };
+        }
+        match self {
+            Self::Zeros => (place, one),
+            _ if at <= zero => (zero, zero),
+            _ if at >= last => (last, zero),
+            _ => (at, sign),
+        }
+    }
+
     /// The element at `index` of an axis of `extent`, if it is not 0. Mirrors stand on the outer elements with
     /// `corners`, else behind them.
     fn element(self, index: i64, extent: usize, corners: bool) -> Option<usize> {

@@ -87,11 +87,24 @@ pub fn spatial(dims: &[usize]) -> Result<&[usize]> {
 
 /// GlobalAveragePool and GlobalMaxPool.
 pub fn global<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
-    let op = if node.node().op_type == "GlobalMaxPool" { Reduce::Max } else { Reduce::Mean };
+    let max = node.node().op_type == "GlobalMaxPool";
     one(move |cx, inputs| {
         let x = inputs.float(0)?;
-        spatial(x.dims())?;
-        let axes: Vec<usize> = (2..x.rank()).collect();
-        D::reduce(cx, op, x, &axes, true)
+        let plane: usize = spatial(x.dims())?.iter().product();
+        if !max || x.is_empty() {
+            let axes: Vec<usize> = (2..x.rank()).collect();
+            return D::reduce(cx, if max { Reduce::Max } else { Reduce::Mean }, x, &axes, true);
+        }
+        let (rows, spatial) = x.dims().split_at(2);
+        let dims = [rows, &vec![1; spatial.len()]].concat();
+        let whole = PoolSpec {
+            kernel: vec![plane],
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![[0, 0]],
+            output: vec![1],
+            count_include_pad: false,
+        };
+        D::max_pool(cx, &x.reshaped([rows, &[plane]].concat())?, &whole)?.reshaped(dims)
     })
 }

@@ -1,8 +1,9 @@
 //! ScatterND-11/13/16/18, ScatterElements-11/13/16/18, Scatter-9: a copy of the data with some elements replaced by, or
 //! combined with, updates.
 //!
-//! Replacement is one gather from data and updates laid end to end, so gradients flow to both. With a `reduction`
-//! (add, mul, max, min) updates of one element are combined in as many rounds as an element has updates.
+//! Replacement is one gather from data and updates laid end to end, so gradients flow to both; of several updates of one element,
+//! which ONNX does not allow there, the last counts and gets the gradient. With a `reduction` (add, mul, max, min) updates of one
+//! element are combined in as many rounds as an element has updates; for max and min equals share the gradient equally.
 
 use super::gather_elements::{along, slices};
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     tensor::HostTensor,
 };
 use ndarray::ArrayD;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 type Reduction = Option<(Binary, IntBinary)>;
 
@@ -118,17 +120,74 @@ fn float<E: Float, D: Backend<E>>(
         let map = replaced(n, places.iter().copied().zip(0..));
         return D::gather_flat(cx, &both, &map, x.dims());
     };
-    let mut result = flat;
-    for round in rounds(places, n) {
+    let result = match op {
+        Binary::Max | Binary::Min => extreme(cx, &flat, places, &updates, op == Binary::Max)?,
+        _ => combined(cx, op, flat, rounds(places, n), &updates)?,
+    };
+    result.reshaped(x.dims().to_vec())
+}
+
+/// Combines flat data with the updates of each round.
+fn combined<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    op: Binary,
+    mut result: Tensor<E, D>,
+    rounds: Vec<Vec<(usize, usize)>>,
+    updates: &Tensor<E, D>,
+) -> Result<Tensor<E, D>> {
+    let n = result.len();
+    for round in rounds {
         let targets: Vec<usize> = round.iter().map(|r| r.0).collect();
         let sources: Vec<usize> = round.iter().map(|r| r.1).collect();
         let old = D::gather_flat(cx, &result, &targets, &[targets.len()])?;
-        let new = D::gather_flat(cx, &updates, &sources, &[sources.len()])?;
+        let new = D::gather_flat(cx, updates, &sources, &[sources.len()])?;
         let combined = D::binary(cx, op, &old, &new)?;
         let both = D::concat(cx, &[&result, &combined], 0)?;
         result = D::gather_flat(cx, &both, &replaced(n, targets.into_iter().zip(0..)), &[n])?;
     }
-    result.reshaped(x.dims().to_vec())
+    Ok(result)
+}
+
+/// Of each place the largest (or smallest) of its element and its updates: the mean of those that are equal to it.
+fn extreme<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    places: &ArrayD<usize>,
+    updates: &Tensor<E, D>,
+    largest: bool,
+) -> Result<Tensor<E, D>> {
+    let n = x.len();
+    let both = D::concat(cx, &[x, updates], 0)?;
+    let values = both.to_vec();
+    let (mut winners, mut equals): (Vec<usize>, BTreeMap<usize, Vec<usize>>) = ((0..n).collect(), BTreeMap::new());
+    for (update, &place) in places.iter().enumerate() {
+        let Some(winner) = winners.get_mut(place) else { continue };
+        let (Some(new), Some(old)) = (values.get(n + update), values.get(*winner)) else { continue };
+        let order = match (new.is_nan(), old.is_nan()) {
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            _ if largest => host::order(new, old),
+            _ => host::order(old, new),
+        };
+        match order {
+            Ordering::Less => {}
+            Ordering::Equal => equals.entry(place).or_default().push(n + update),
+            Ordering::Greater => {
+                *winner = n + update;
+                equals.remove(&place);
+            }
+        }
+    }
+    let result = D::gather_flat(cx, &both, &winners, &[n])?;
+    if equals.is_empty() {
+        return Ok(result);
+    }
+    let most = equals.values().map(Vec::len).max().unwrap_or(0);
+    let nth = |i: usize| equals.iter().filter_map(|(&place, list)| Some((place, *list.get(i)?))).collect();
+    let sums = combined(cx, Binary::Add, result, (0..most).map(nth).collect(), &both)?;
+    let counts = (0..n).map(|place| E::of(1.0 + equals.get(&place).map_or(0, Vec::len) as f64)).collect();
+    let counts = cx.upload(vec![n], counts)?;
+    D::binary(cx, Binary::Div, &sums, &counts)
 }
 
 fn integer(x: &HostTensor, places: &ArrayD<usize>, updates: &HostTensor, reduction: Reduction) -> Result<HostTensor> {
