@@ -1,6 +1,9 @@
 //! Which parameter tensors a wrong slope comes from: halves of them are moved alone, and those that differ halved again.
 
-use super::gradient::{Checker, Failing, Slopes};
+use super::{
+    gradient::{Checker, Failing},
+    slopes::Slopes,
+};
 use crate::error::Result;
 
 /// Halvings, at most: each costs two slopes.
@@ -8,10 +11,10 @@ const HALVINGS: usize = 16;
 /// A half counts as wrong from this share of the whole error on.
 const SHARE: f64 = 0.2;
 
-/// The tensors whose part in the derivative along `direction` is wrong.
-pub(super) fn derivative(checker: &mut Checker<'_>, direction: u64) -> Result<Vec<Failing>> {
-    let (gradient, here) = checker.at_point(direction)?;
-    find(checker, |checker, which| checker.derivative(direction, which, &gradient, here))
+/// The tensors whose part in the derivative along `direction` is wrong, at the point `near` on it.
+pub(super) fn derivative(checker: &mut Checker<'_>, direction: u64, near: f64) -> Result<Vec<Failing>> {
+    let at = checker.at(direction, near)?;
+    find(checker, |checker, which| checker.derivative(direction, which, &at))
 }
 
 /// The tensors with which the loss changes otherwise than the runtime's.

@@ -5,7 +5,9 @@
 //! therefore compared through a third, our own forward pass in `f64` by the kernels' definitions:
 //!
 //! 1. *Derivative.* `⟨∇L, v⟩` of our backward pass against `(L(θ₀ + hv) − L(θ₀ − hv)) / 2h` of the loss in `f64`, with an
-//!    `h` so small that neither kinks nor rounding matter. No backward pass has a part in the difference.
+//!    `h` so small that neither kinks nor rounding matter. No backward pass has a part in the difference. A value within
+//!    `f32`'s rounding of a kink may lie on its other side in `f64`, where the derivative is another: at one point, and
+//!    not at the next, while a wrong gradient is wrong everywhere. If they do not agree, the median of five points decides.
 //! 2. *Change.* `(L(θ + Hv) − L(θ − Hv)) / 2H` of the loss in `f64` against the same of the runtime's. Both walk the same
 //!    way and meet the same kinks, so `H` may be so large that the runtime's rounding does not matter.
 //!
@@ -19,6 +21,7 @@
 use super::{
     bisect,
     direction::{Directions, Movable},
+    slopes::{Finding, Slopes},
 };
 use crate::error::Result;
 use serde::Serialize;
@@ -39,23 +42,6 @@ impl Default for GradientOptions {
     fn default() -> Self {
         Self { directions: 3, seed: 0, tolerance: 0.01 }
     }
-}
-
-/// Two figures for one slope.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Slopes {
-    /// Ours.
-    pub ours: f64,
-    /// What it is held against.
-    pub numeric: f64,
-    /// By how much the two may differ though all is right: rounding, and kinks within the step.
-    pub noise: f64,
-    /// Half the length of the difference, as a share of the tensors' root mean squares.
-    pub step: f64,
-    /// `|ours − numeric|`, relative to the larger of `|numeric|` and its root mean square over the directions.
-    pub rel_error: f64,
-    /// `noise`, relative to the same.
-    pub rel_noise: f64,
 }
 
 /// What one direction showed.
@@ -152,64 +138,19 @@ pub trait Moving {
 }
 
 /// How far from the parameters derivatives are compared, in shares of the root mean squares like all steps.
-const NEAR: f64 = 1e-3;
+const NEAR: [f64; 5] = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3];
 /// Steps of the differences in `f64`: the first serves unless the loss hardly changes or a kink is near.
-const STEPS: [f64; 4] = [1e-6, 1e-5, 1e-4, 1e-7];
+const STEPS: [f64; 5] = [1e-7, 1e-8, 1e-6, 1e-5, 1e-4];
 /// Steps of the changes that are compared with the runtime's.
 const LENGTHS: [f64; 3] = [1e-2, 3e-2, 1e-1];
 /// An uncertainty below this share of the tolerance calls for no other step.
 const QUIET: f64 = 0.1;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Finding {
-    Agrees,
-    Open,
-    Differs,
-}
-
-impl Slopes {
-    pub(super) fn new(ours: f64, numeric: f64, noise: f64, step: f64) -> Self {
-        Self { ours, numeric, noise, step, rel_error: f64::NAN, rel_noise: f64::NAN }
-    }
-
-    pub(super) fn error(&self) -> f64 {
-        (self.ours - self.numeric).abs()
-    }
-
-    /// Why these show nothing; `whose` is the loss of which the difference was taken.
-    fn doubt(&self, whose: &str) -> String {
-        if self.numeric == 0.0 && self.ours == 0.0 {
-            return "the loss does not change along a random direction of the parameters".into();
-        }
-        format!(
-            "differences of {whose} along a random direction are uncertain by {:.1} % of the slope, and differ from ours by {:.1} %",
-            100.0 * self.rel_noise,
-            100.0 * self.rel_error
-        )
-    }
-
-    /// Relates errors to the larger of each `|numeric|` and the typical one.
-    fn relate(all: &mut [Self]) {
-        let typical = (all.iter().map(|s| s.numeric.powi(2)).sum::<f64>() / all.len().max(1) as f64).sqrt();
-        for slopes in all {
-            let scale = slopes.numeric.abs().max(typical);
-            let share = |x: f64| if x == 0.0 { 0.0 } else { x / scale };
-            (slopes.rel_error, slopes.rel_noise) = (share(slopes.error()), share(slopes.noise));
-        }
-    }
-
-    fn finding(&self, tolerance: f64) -> Finding {
-        // Comparisons are written so that a NaN, in a gradient or a loss, is larger than any error.
-        if self.numeric == 0.0 && self.ours == 0.0 {
-            Finding::Open
-        } else if self.rel_error + self.rel_noise <= tolerance {
-            Finding::Agrees
-        } else if self.rel_error - self.rel_noise <= tolerance {
-            Finding::Open
-        } else {
-            Finding::Differs
-        }
-    }
+/// A point at which derivatives are compared, with our gradient and our loss in `f64` there.
+pub(super) struct At {
+    point: Moved,
+    gradient: Vec<Vec<f32>>,
+    here: f64,
 }
 
 pub(super) struct Checker<'a> {
@@ -233,8 +174,7 @@ pub fn check(parameters: &[Movable], model: &mut dyn Moving, options: GradientOp
 
 impl Checker<'_> {
     fn report(&mut self, number: u64) -> Result<GradientReport> {
-        let mut derivatives = self.derivatives(number)?;
-        Slopes::relate(&mut derivatives);
+        let (derivatives, near): (Vec<Slopes>, Vec<f64>) = self.derivatives(number)?.into_iter().unzip();
         let mut changes = Vec::new();
         for length in LENGTHS {
             let all = self.directions.all();
@@ -257,7 +197,10 @@ impl Checker<'_> {
             _ => None,
         };
         let failing = match wrong {
-            (Some((direction, _)), _) => bisect::derivative(self, direction)?,
+            (Some((direction, _)), _) => {
+                let near = near.get(direction as usize).copied().unwrap_or_default();
+                bisect::derivative(self, direction, near)?
+            }
             (None, Some((direction, slopes))) => bisect::change(self, direction, slopes.step)?,
             (None, None) => Vec::new(),
         };
@@ -282,23 +225,40 @@ impl Checker<'_> {
         })
     }
 
-    /// Our derivatives beside differences, a direction each; and how far the runtime's rounding makes its loss differ
-    /// from ours from point to point.
-    fn derivatives(&mut self, number: u64) -> Result<Vec<Slopes>> {
-        let all = self.directions.all();
+    /// Our derivatives beside differences, a direction each, and how far from the parameters: at the first points where
+    /// all directions agree, else for each the median of all points.
+    fn derivatives(&mut self, number: u64) -> Result<Vec<(Slopes, f64)>> {
         let mut offsets = vec![self.offset(&Moved::new())?.0];
-        let mut derivatives = Vec::new();
-        for direction in 0..number {
-            let point = self.directions.point(direction, &all, NEAR);
-            let (offset, here) = self.offset(&point)?;
-            offsets.push(offset);
-            let gradient = self.model.gradient(&point)?;
-            let ours = self.directions.along(direction, &all, &gradient);
-            derivatives.push(self.difference(direction, &all, &point, here, ours)?);
+        let mut passes = Vec::new();
+        for near in NEAR {
+            let mut pass = Vec::new();
+            for direction in 0..number {
+                let point = self.directions.point(direction, &self.all(), near);
+                let (offset, here) = self.offset(&point)?;
+                offsets.push(offset);
+                let gradient = self.model.gradient(&point)?;
+                pass.push(self.derivative(direction, &self.all(), &At { point, gradient, here })?);
+            }
+            Slopes::relate(&mut pass);
+            let agree = pass.iter().all(|s| s.finding(self.tolerance) == Finding::Agrees);
+            passes.push((pass, near));
+            if agree {
+                break;
+            }
         }
         let (low, high) = offsets.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &x| (l.min(x), h.max(x)));
         self.spread = high - low;
-        Ok(derivatives)
+        let agreed = passes.len() < NEAR.len();
+        let of = |direction: usize| {
+            let mut all: Vec<_> =
+                passes.iter().filter_map(|(pass, near)| Some((*pass.get(direction)?, *near))).collect();
+            if agreed {
+                return all.pop();
+            }
+            all.sort_by(|(a, _), (b, _)| (a.rel_error + a.rel_noise).total_cmp(&(b.rel_error + b.rel_noise)));
+            all.get(all.len() / 2).copied()
+        };
+        Ok((0..passes.first().map_or(0, |(pass, _)| pass.len())).filter_map(of).collect())
     }
 
     /// What the runtime's loss exceeds ours by, and ours.
@@ -307,16 +267,17 @@ impl Checker<'_> {
         Ok((self.model.loss(point)? - ours, ours))
     }
 
-    /// `ours` beside the difference at `point`, where the loss is `here`, with the tensors in `which` moved.
-    fn difference(&mut self, direction: u64, which: &[usize], point: &Moved, here: f64, ours: f64) -> Result<Slopes> {
+    /// Our derivative along `direction` of the tensors in `which` alone, beside a difference.
+    pub(super) fn derivative(&mut self, direction: u64, which: &[usize], at: &At) -> Result<Slopes> {
+        let ours = self.directions.along(direction, which, &at.gradient);
         let mut best: Option<Slopes> = None;
         for h in STEPS {
-            let mut loss = |h: f64| self.model.exact(&self.directions.beside(direction, which, point, h));
+            let mut loss = |h: f64| self.model.exact(&self.directions.beside(direction, which, &at.point, h));
             let (plus, minus) = (loss(h)?, loss(-h)?);
             let numeric = (plus - minus) / (2.0 * h);
             // Half of what the slopes on both sides differ by: all that a kink between them can do.
-            let kink = ((plus - here) - (here - minus)).abs() / (2.0 * h);
-            let rounding = f64::EPSILON * here.abs() / h;
+            let kink = ((plus - at.here) - (at.here - minus)).abs() / (2.0 * h);
+            let rounding = f64::EPSILON * at.here.abs() / h;
             let found = Slopes::new(ours, numeric, kink + rounding, h);
             if best.is_none_or(|b| !(b.noise <= found.noise)) {
                 best = Some(found);
@@ -326,19 +287,6 @@ impl Checker<'_> {
             }
         }
         Ok(best.unwrap_or(Slopes::new(ours, f64::NAN, f64::NAN, 0.0)))
-    }
-
-    /// The derivative at the point of `direction`, of the tensors in `which` alone.
-    pub(super) fn derivative(
-        &mut self,
-        direction: u64,
-        which: &[usize],
-        gradient: &[Vec<f32>],
-        here: f64,
-    ) -> Result<Slopes> {
-        let point = self.point(direction);
-        let ours = self.directions.along(direction, which, gradient);
-        self.difference(direction, which, &point, here, ours)
     }
 
     /// The change from `θ − length·v` to `θ + length·v`, of the tensors in `which` alone.
@@ -352,15 +300,12 @@ impl Checker<'_> {
         Ok(Slopes::new(ours, theirs, self.spread / length, length))
     }
 
-    /// Where derivatives along `direction` are compared.
-    fn point(&self, direction: u64) -> Moved {
-        self.directions.point(direction, &self.directions.all(), NEAR)
-    }
-
-    /// Our gradient and our loss there.
-    pub(super) fn at_point(&mut self, direction: u64) -> Result<(Vec<Vec<f32>>, f64)> {
-        let point = self.point(direction);
-        Ok((self.model.gradient(&point)?, self.model.exact(&exactly(&point))?))
+    /// Our gradient and our loss at the point `near` on `direction`.
+    pub(super) fn at(&mut self, direction: u64, near: f64) -> Result<At> {
+        let point = self.directions.point(direction, &self.all(), near);
+        let gradient = self.model.gradient(&point)?;
+        let here = self.model.exact(&exactly(&point))?;
+        Ok(At { point, gradient, here })
     }
 
     /// The indices of all parameters.

@@ -25,18 +25,20 @@ mod prepare;
 mod quiet;
 mod random;
 mod record;
+mod slopes;
 mod tract;
 pub mod verify;
 
 pub use check::Parity;
 pub use compare::{Comparison, Outputs, ScoreOutput, Tolerance};
 pub use direction::Movable;
-pub use gradient::{GradientOptions, GradientReport};
+pub use gradient::{Direction, GradientOptions, GradientReport};
 pub use locate::{Disagreement, Located};
 pub use ort::{Library, OrtRunner};
 pub use ort_library::Search;
 pub use ours::Subject;
 pub use record::{BetweenRuntimes, NotAvailable, ParityReport, RuntimeReport};
+pub use slopes::Slopes;
 pub use tract::TractRunner;
 
 use crate::{error::Result, tensor::HostTensor};
