@@ -56,10 +56,10 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let (mut open, mut steps) = (wanted.to_vec(), BTreeSet::new());
         while let Some(id) = open.pop() {
             let maker = self.makers.get(&id).filter(|_| !known(id));
-            if let Some((&index, step)) = maker.and_then(|index| Some((index, self.steps.get(*index)?))) {
-                if steps.insert(index) {
-                    open.extend(step.node.inputs.iter().flatten());
-                }
+            if let Some((&index, step)) = maker.and_then(|index| Some((index, self.steps.get(*index)?)))
+                && steps.insert(index)
+            {
+                open.extend(step.node.inputs.iter().flatten());
             }
         }
         let nodes: Vec<_> = steps.into_iter().filter_map(|index| Some((index, &self.steps.get(index)?.node))).collect();
