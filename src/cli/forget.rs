@@ -99,7 +99,8 @@ fn flow<D: Backend<f32>>(
         gradient: GradientOptions { seed: config.seed, ..GradientOptions::default() },
         ..parity::Settings::from_environment(config.offline)
     };
-    let parity = Parity { file: &job.file, graph: &job.graph, plan: &job.plan, settings: &checks };
+    let Job { file, graph, plan, decisions, .. } = job;
+    let parity = Parity { file, graph, plan, decisions, settings: &checks };
     let before = stages.run("parity before", || parity.before(&model, &rows))?;
     report.parity.before = Some(before.clone());
     before.require_before()?;
@@ -109,7 +110,7 @@ fn flow<D: Backend<f32>>(
         parity.gradient_over(&mut frozen, &rows)
     })?;
     report.parity.gradient = Some(gradient.clone());
-    if !gradient.passed {
+    if gradient.failed() {
         return Err(Error::ParityBefore(gradient.verdict()));
     }
 

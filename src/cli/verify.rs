@@ -162,7 +162,17 @@ fn show(found: &Verification) {
     if let Some(located) = &found.locate {
         println!("nodes     {}", located.verdict());
     }
-    println!("{}", if found.passed { "passed" } else { "FAILED" });
+    let open = found.gradient.iter().any(|g| g.not_shown.is_some()) && found.forward.iter().all(|f| f.passed);
+    println!(
+        "{}",
+        if found.passed {
+            "passed"
+        } else if open {
+            "NOT SHOWN"
+        } else {
+            "FAILED"
+        }
+    );
 }
 
 fn show_diff(diff: &ModelDiff, a: &Path, b: &Path, format: Format) {

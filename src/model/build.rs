@@ -102,11 +102,15 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             constants
                 .insert(id, if float { cx.upload_host(tensor)?.into() } else { Value::Host(tensor.as_ref().clone()) });
         }
+        let made = |(index, node): (usize, &Node)| {
+            node.outputs.iter().flatten().map(move |&id| (id, index)).collect::<Vec<_>>()
+        };
         let fed = graph.inputs.iter().filter(|id| !is_known(**id));
         Ok(Self {
             inputs: fed.map(|&id| input(graph, id)).collect(),
             output_names: graph.outputs.iter().map(|&id| name(graph, id)).collect(),
             values: graph.values.len(),
+            makers: nodes().flat_map(made).collect(),
             plan: scoring,
             calls: AtomicU64::new(0),
             fixed_rows: graph.fixed_rows(),

@@ -90,6 +90,8 @@ pub struct Model<E: Float, D: Backend<E>> {
     parameters: Vec<Parameter<E, D>>,
     constants: BTreeMap<ValueId, Value<E, D>>,
     steps: Vec<Step<E, D>>,
+    /// The step that makes a value.
+    makers: BTreeMap<ValueId, usize>,
     values: usize,
     inputs: Vec<Input>,
     output_names: Vec<String>,
@@ -115,14 +117,13 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     ///
     /// # Errors
     /// If there is no such parameter, or it has another number of elements.
-    pub fn set_parameter(&mut self, i: usize, values: &[f32]) -> Result<()> {
+    pub fn set_parameter(&mut self, i: usize, values: &[E]) -> Result<()> {
         let parameter = self.parameters.get_mut(i).ok_or_else(|| Error::Internal(format!("no parameter {i}")))?;
         let n = parameter.tensor.len();
         if values.len() != n {
             return Err(Error::Internal(format!("{} values for parameter {} of {n}", values.len(), parameter.name)));
         }
-        let values: Vec<E> = values.iter().map(|&x| E::of(x.into())).collect();
-        parameter.tensor.flat_mut().copy_from(&values);
+        parameter.tensor.flat_mut().copy_from(values);
         Ok(())
     }
 

@@ -50,10 +50,20 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         programs.into_iter().flatten().flat_map(|program| program.steps.iter().map(|(index, _)| *index)).collect()
     }
 
+    /// What `wanted` are computed by, found from there backwards: the whole graph is not looked at.
     fn section(&self, wanted: &[ValueId], given: &dyn Fn(ValueId) -> bool) -> Program {
-        let running = self.running().into_iter();
-        let nodes: Vec<_> = running.filter_map(|index| Some((index, &self.steps.get(index)?.node))).collect();
-        Program::new(nodes.into_iter(), wanted.to_vec(), |id| given(id) || self.is_stored(id))
+        let known = |id: ValueId| given(id) || self.is_stored(id);
+        let (mut open, mut steps) = (wanted.to_vec(), BTreeSet::new());
+        while let Some(id) = open.pop() {
+            let maker = self.makers.get(&id).filter(|_| !known(id));
+            if let Some((&index, step)) = maker.and_then(|index| Some((index, self.steps.get(*index)?)))
+                && steps.insert(index)
+            {
+                open.extend(step.node.inputs.iter().flatten());
+            }
+        }
+        let nodes: Vec<_> = steps.into_iter().filter_map(|index| Some((index, &self.steps.get(index)?.node))).collect();
+        Program::new(nodes.into_iter(), wanted.to_vec(), known)
     }
 
     fn is_stored(&self, id: ValueId) -> bool {

@@ -1,24 +1,21 @@
-//! The forward check before and after, and the gradient check, on a model and its file.
+//! The forward check before and after, on a model and its file.
 
 use super::{
-    Comparison, GradientReport, Library, Movable, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes,
-    ScoreOutput, Settings, Subject, TractRunner, compare, gradient,
-    gradient::{Moved, Moving},
-    loss, ours,
-    prepare::Prepared,
+    Comparison, Library, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes, ScoreOutput, Settings,
+    Subject, TractRunner, compare, loss, ours, prepare::Prepared,
 };
 use crate::{
     data::{Batch, Targets},
     error::{Error, Result},
     graph::{
         Graph,
+        trainable::Decision,
         training::{LossKind, LossPlan},
     },
     onnx::OnnxFile,
     tensor::HostTensor,
-    writeback::{self, Change},
 };
-use std::{borrow::Cow, collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 /// The oldest operator set that onnxruntime has kernels of.
 const OLDEST_OPSET: i64 = 7;
@@ -31,6 +28,8 @@ pub struct Parity<'a> {
     pub graph: &'a Graph,
     /// Its loss.
     pub plan: &'a LossPlan,
+    /// What is trainable.
+    pub decisions: &'a [Decision],
     /// How to check.
     pub settings: &'a Settings,
 }
@@ -114,62 +113,8 @@ impl Parity<'_> {
         Ok(ParityReport::judge(reports.collect(), loaded.not_available, between.as_ref(), self.settings.tolerance))
     }
 
-    /// Compares the gradient of `subject` with differences of the deciding runtime's loss on `batch`.
-    ///
-    /// # Errors
-    /// As [`gradient_over`](Parity::gradient_over).
-    pub fn gradient(&self, subject: &mut dyn Subject, batch: &Batch) -> Result<GradientReport> {
-        self.gradient_over(subject, std::slice::from_ref(batch))
-    }
-
-    /// Compares the gradient of `subject` with differences of the deciding runtime's loss on the first rows of
-    /// `batches`, [`Settings::gradient_rows`] at most where batches can be cut. The parameters of `subject` are moved
-    /// meanwhile, and put back.
-    ///
-    /// # Errors
-    /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
-    /// model, or its scores lie where no output reaches.
-    pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
-        let prepared = Prepared::new(self.file, self.graph, self.plan.scores, &subject.output_names())?;
-        let Some(scores) = prepared.scores.clone() else {
-            let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
-                       functions (onnx.inliner) and try again";
-            return Err(Error::ParityBefore(why.into()));
-        };
-        let batches = ours::first_rows(self.graph, batches, self.settings.gradient_rows);
-        let fed = batches.iter().map(|b| ours::feeds(self.graph, self.plan, b)).collect::<Result<Vec<_>>>()?;
-        if fed.is_empty() {
-            return Err(Error::ParityBefore("there are no rows to check the gradient on".into()));
-        }
-        let parameters = subject.parameters()?;
-        let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir().map_err(|e| Error::Write {
-            path: std::env::temp_dir(),
-            problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
-        })?;
-        let file = OnnxFile::open(&prepared.path, self.file.options())?;
-        let mut moving = OnFile {
-            parity: self,
-            prepared: &prepared,
-            file,
-            folder: folder.path(),
-            scores,
-            parameters: &parameters,
-            batches: &batches,
-            fed,
-            weights: Vec::new(),
-            subject,
-        };
-        let outcome = gradient::check(&parameters, &mut moving, self.settings.gradient);
-        let restored = moving.set(&Moved::new());
-        let mut report = outcome?;
-        restored?;
-        report.runtime = if self.settings.runtimes == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
-        report.rows = batches.iter().map(|b| b.rows()).sum();
-        Ok(report)
-    }
-
     /// The runtime that decides, for the file at `path`.
-    fn deciding(
+    pub(super) fn deciding(
         &self,
         path: &Path,
         prepared: &Prepared,
@@ -228,66 +173,5 @@ impl Parity<'_> {
         // A probability above a half, where the logits are seen through a Sigmoid, is a logit above 0.
         let logits = Some(&name) == prepared.scores.as_ref();
         classifies.then_some(ScoreOutput { name, threshold: if logits { 0.0 } else { 0.5 } })
-    }
-}
-
-/// The gradient check's model: the runtime's loss by spliced copies of the file, ours in memory.
-struct OnFile<'a> {
-    parity: &'a Parity<'a>,
-    prepared: &'a Prepared,
-    file: OnnxFile,
-    folder: &'a Path,
-    scores: String,
-    parameters: &'a [Movable],
-    batches: &'a [Cow<'a, Batch>],
-    fed: Vec<BTreeMap<String, HostTensor>>,
-    /// What each batch counts for in the mean loss, which does not depend on the parameters.
-    weights: Vec<f64>,
-    subject: &'a mut dyn Subject,
-}
-
-impl OnFile<'_> {
-    fn set(&mut self, moved: &Moved) -> Result<()> {
-        let mut values: Vec<&[f32]> = Vec::with_capacity(self.parameters.len());
-        for (at, p) in self.parameters.iter().enumerate() {
-            values.push(moved.get(&at).unwrap_or(&p.values));
-        }
-        self.subject.set_parameters(&values)
-    }
-}
-
-impl Moving for OnFile<'_> {
-    fn loss(&mut self, moved: &Moved) -> Result<f64> {
-        let change = |(at, values): (&usize, &Vec<f32>)| {
-            Some(Change { name: self.parameters.get(*at)?.name.clone(), values: values.clone() })
-        };
-        let changes: Vec<Change> = moved.iter().filter_map(change).collect();
-        let spliced = writeback::splice_to_temp(&self.file, &changes, self.folder)?;
-        let missing = || Error::Internal("a gradient check without rows".into());
-        let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
-        let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
-        let (mut sum, mut weights) = (0.0, Vec::new());
-        for (batch, fed) in self.batches.iter().zip(&self.fed) {
-            let outputs = runner.run(fed).map_err(cannot)?;
-            let shown = outputs.iter().find(|(name, _)| *name == self.scores);
-            let (_, shown) = shown.ok_or_else(|| cannot(format!("it does not give output {}", self.scores)))?;
-            let rows = loss::rows(self.parity.plan, shown, &batch.targets)?;
-            sum += rows.iter().map(|r| r.weight * r.loss).sum::<f64>();
-            weights.push(rows.iter().map(|r| r.weight).sum());
-        }
-        self.weights = weights;
-        Ok(sum / self.weights.iter().sum::<f64>())
-    }
-
-    fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>> {
-        self.set(moved)?;
-        let mut total: Vec<Vec<f32>> = self.parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
-        let all: f64 = self.weights.iter().sum();
-        for (batch, weight) in self.batches.iter().zip(&self.weights) {
-            for (sum, part) in total.iter_mut().zip(self.subject.gradient(batch)?) {
-                sum.iter_mut().zip(part).for_each(|(s, g)| *s += (weight / all) as f32 * g);
-            }
-        }
-        Ok(total)
     }
 }

@@ -1,19 +1,22 @@
 //! Are we onnxruntime? Outputs and gradients of the model under test, held against other runtimes.
 //!
 //! - [`Parity::before`]: our outputs against onnxruntime's and tract's on real rows, before anything is changed.
-//! - [`Parity::gradient`]: our gradient against differences of onnxruntime's loss.
+//! - [`Parity::gradient`]: our gradient against the slopes of onnxruntime's loss.
 //! - [`Parity::locate`]: the first node that does not compute what onnxruntime computes from the same values.
 //! - [`Parity::after`]: the written file through onnxruntime against the model in memory.
 //!
 //! onnxruntime is found by [`ort_library`]; tract is part of the program. A runtime is given the model's own file, or
 //! a temporary copy set to inference (`prepare`).
 
+mod bisect;
 mod check;
 pub mod compare;
+mod direction;
 pub mod gradient;
 pub mod inputs;
 mod locate;
 mod loss;
+mod moving;
 mod ort;
 mod ort_fetch;
 pub mod ort_library;
@@ -22,17 +25,20 @@ mod prepare;
 mod quiet;
 mod random;
 mod record;
+mod slopes;
 mod tract;
 pub mod verify;
 
 pub use check::Parity;
 pub use compare::{Comparison, Outputs, ScoreOutput, Tolerance};
-pub use gradient::{GradientOptions, GradientReport, Movable};
+pub use direction::Movable;
+pub use gradient::{Direction, GradientOptions, GradientReport};
 pub use locate::{Disagreement, Located};
 pub use ort::{Library, OrtRunner};
 pub use ort_library::Search;
 pub use ours::Subject;
 pub use record::{BetweenRuntimes, NotAvailable, ParityReport, RuntimeReport};
+pub use slopes::Slopes;
 pub use tract::TractRunner;
 
 use crate::{error::Result, tensor::HostTensor};

@@ -1,6 +1,6 @@
 //! What parity asks of the model under test. A trait, so that a test can put a wrong model in its place.
 
-use super::{compare::Outputs, gradient::Movable};
+use super::{compare::Outputs, direction::Movable};
 use crate::{
     data::{Batch, Targets},
     engine::Float,
@@ -54,7 +54,8 @@ impl<E: Float, D: Backend<E>> Subject for Model<E, D> {
     }
 
     fn set_parameters(&mut self, values: &[&[f32]]) -> Result<()> {
-        values.iter().enumerate().try_for_each(|(at, values)| self.set_parameter(at, values))
+        let own = |values: &[f32]| values.iter().map(|&x| E::of(x.into())).collect::<Vec<E>>();
+        values.iter().enumerate().try_for_each(|(at, values)| self.set_parameter(at, &own(values)))
     }
 
     fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {

@@ -7,6 +7,9 @@ use rand_chacha::ChaCha8Rng;
 pub(super) struct Random {
     rng: ChaCha8Rng,
     spare: Option<f64>,
+    /// Coins that are left.
+    coins: u64,
+    left: u32,
 }
 
 impl Random {
@@ -14,7 +17,7 @@ impl Random {
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
-        Self { rng, spare: None }
+        Self { rng, spare: None, coins: 0, left: 0 }
     }
 
     /// Uniform in (0, 1).
@@ -25,6 +28,16 @@ impl Random {
     /// Uniform in 0..n; 0 if n is 0.
     pub(super) fn below(&mut self, n: usize) -> usize {
         ((self.uniform() * n as f64) as usize).min(n.saturating_sub(1))
+    }
+
+    /// 1 or −1, as likely.
+    pub(super) fn sign(&mut self) -> f64 {
+        if self.left == 0 {
+            (self.coins, self.left) = (self.rng.next_u64(), u64::BITS);
+        }
+        let coin = self.coins & 1;
+        (self.coins, self.left) = (self.coins >> 1, self.left - 1);
+        if coin == 1 { 1.0 } else { -1.0 }
     }
 
     /// Standard normal, by Box and Muller.

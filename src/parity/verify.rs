@@ -32,7 +32,7 @@ pub struct Verification {
     pub gradient: Option<GradientReport>,
     /// The first node that differs, if it was asked for or outputs differ.
     pub locate: Option<Located>,
-    /// Whether both checks agree.
+    /// Whether both checks agree: a gradient of which nothing could be shown does not.
     pub passed: bool,
 }
 
@@ -52,7 +52,7 @@ impl Verification {
         }
     }
 
-    /// [`Error::ParityBefore`] if a check failed.
+    /// [`Error::ParityBefore`] if a check failed or could show nothing.
     pub fn require(&self) -> Result<()> {
         let forward = self.forward.iter().filter(|f| !f.passed).map(|f| format!("outputs: {}", f.verdict));
         let gradient = self.gradient.iter().filter(|g| !g.passed).map(|g| format!("gradient: {}", g.verdict()));
@@ -135,7 +135,8 @@ impl Candidate<'_> {
         batches: &[Batch],
         settings: &Settings,
     ) -> Result<Verification> {
-        let parity = Parity { file: self.file, graph: self.graph, plan: self.plan, settings };
+        let Self { file, graph, plan, decisions, .. } = *self;
+        let parity = Parity { file, graph, plan, decisions, settings };
         let forward = parity.before(model, batches)?;
         let locate = match batches.first() {
             Some(batch) if self.locate => Some(parity.locate(&self.node_by_node(model)?, batch)?),

@@ -69,8 +69,8 @@ impl Opened {
 
     /// The checks, and what they check.
     fn split(&mut self) -> (Parity<'_>, &mut Model<f32, Cpu>, &[Batch]) {
-        let Self { file, graph, plan, settings, model, batches, .. } = self;
-        (Parity { file, graph, plan, settings }, model, batches)
+        let Self { file, graph, plan, decisions, settings, model, batches } = self;
+        (Parity { file, graph, plan, decisions, settings }, model, batches)
     }
 
     fn verify(&mut self) -> Verification {

@@ -1,0 +1,162 @@
+//! The gradient check on a model and its file: the runtime's loss by spliced copies of the file, ours in memory.
+
+use super::{
+    GradientReport, Movable, Parity, Runtimes, Subject, gradient,
+    gradient::{Moved, MovedExactly, Moving},
+    loss, ours,
+    prepare::Prepared,
+};
+use crate::{
+    data::Batch,
+    engine::KernelChoice,
+    error::{Error, Result},
+    model::{Model, ModelOptions},
+    onnx::OnnxFile,
+    tensor::HostTensor,
+    writeback::{self, Change},
+};
+use dfdx::prelude::Cpu;
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
+
+impl Parity<'_> {
+    /// Compares the gradient of `subject` with differences of the deciding runtime's loss on `batch`.
+    ///
+    /// # Errors
+    /// As [`gradient_over`](Parity::gradient_over).
+    pub fn gradient(&self, subject: &mut dyn Subject, batch: &Batch) -> Result<GradientReport> {
+        self.gradient_over(subject, std::slice::from_ref(batch))
+    }
+
+    /// Compares the gradient of `subject` with the slopes of the deciding runtime's loss on the first rows of `batches`,
+    /// [`Settings::gradient_rows`](super::Settings::gradient_rows) at most where batches can be cut. The parameters of
+    /// `subject` are moved meanwhile, and put back.
+    ///
+    /// # Errors
+    /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
+    /// model, or its scores lie where no output reaches.
+    pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
+        let prepared = Prepared::new(self.file, self.graph, self.plan.scores, &subject.output_names())?;
+        let Some(scores) = prepared.scores.clone() else {
+            let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
+                       functions (onnx.inliner) and try again";
+            return Err(Error::ParityBefore(why.into()));
+        };
+        let batches = ours::first_rows(self.graph, batches, self.settings.gradient_rows);
+        let fed = batches.iter().map(|b| ours::feeds(self.graph, self.plan, b)).collect::<Result<Vec<_>>>()?;
+        if fed.is_empty() {
+            return Err(Error::ParityBefore("there are no rows to check the gradient on".into()));
+        }
+        let parameters = subject.parameters()?;
+        let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir().map_err(|e| Error::Write {
+            path: std::env::temp_dir(),
+            problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
+        })?;
+        let file = OnnxFile::open(&prepared.path, self.file.options())?;
+        let options = ModelOptions { kernels: KernelChoice::Definition, ..ModelOptions::default() };
+        let exact = Model::build(self.graph, self.plan, self.decisions, options, Cpu::default())?;
+        let mut moving = OnFile {
+            parity: self,
+            prepared: &prepared,
+            file,
+            folder: folder.path(),
+            scores,
+            parameters: &parameters,
+            batches: &batches,
+            fed,
+            subject,
+            exact,
+        };
+        let outcome = gradient::check(&parameters, &mut moving, self.settings.gradient);
+        let restored = moving.set(&Moved::new());
+        let mut report = outcome?;
+        restored?;
+        report.runtime = if self.settings.runtimes == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
+        report.rows = batches.iter().map(|b| b.rows()).sum();
+        Ok(report)
+    }
+}
+
+struct OnFile<'a> {
+    parity: &'a Parity<'a>,
+    prepared: &'a Prepared,
+    file: OnnxFile,
+    folder: &'a Path,
+    scores: String,
+    parameters: &'a [Movable],
+    batches: &'a [Cow<'a, Batch>],
+    fed: Vec<BTreeMap<String, HostTensor>>,
+    subject: &'a mut dyn Subject,
+    exact: Model<f64, Cpu>,
+}
+
+impl OnFile<'_> {
+    fn set(&mut self, moved: &Moved) -> Result<()> {
+        let mut values: Vec<&[f32]> = Vec::with_capacity(self.parameters.len());
+        for (at, p) in self.parameters.iter().enumerate() {
+            values.push(moved.get(&at).unwrap_or(&p.values));
+        }
+        self.subject.set_parameters(&values)
+    }
+
+    /// Mean loss of the scores that `score` gives for what is fed.
+    fn mean(&self, score: impl Fn(&BTreeMap<String, HostTensor>) -> Result<HostTensor>) -> Result<f64> {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for (batch, fed) in self.batches.iter().zip(&self.fed) {
+            for row in loss::rows(self.parity.plan, &score(fed)?, &batch.targets)? {
+                sum += row.weight * row.loss;
+                weight += row.weight;
+            }
+        }
+        Ok(sum / weight)
+    }
+
+    /// What each batch counts for in the mean loss, which does not depend on the parameters.
+    fn shares(&self) -> Result<Vec<f64>> {
+        let mut weights = Vec::new();
+        for (batch, fed) in self.batches.iter().zip(&self.fed) {
+            let rows = loss::rows(self.parity.plan, &self.exact.raw_scores(fed)?, &batch.targets)?;
+            weights.push(rows.iter().map(|r| r.weight).sum::<f64>());
+        }
+        let all: f64 = weights.iter().sum();
+        Ok(weights.into_iter().map(|w| w / all).collect())
+    }
+}
+
+impl Moving for OnFile<'_> {
+    fn loss(&mut self, moved: &Moved) -> Result<f64> {
+        let change = |(at, values): (&usize, &Vec<f32>)| {
+            Some(Change { name: self.parameters.get(*at)?.name.clone(), values: values.clone() })
+        };
+        let changes: Vec<Change> = moved.iter().filter_map(change).collect();
+        let spliced = writeback::splice_to_temp(&self.file, &changes, self.folder)?;
+        let missing = || Error::Internal("a gradient check without rows".into());
+        let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
+        let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
+        self.mean(|fed| {
+            let shown = runner.run(fed).map_err(cannot)?.into_iter().find(|(name, _)| *name == self.scores);
+            Ok(shown.ok_or_else(|| cannot(format!("it does not give output {}", self.scores)))?.1)
+        })
+    }
+
+    fn exact(&mut self, moved: &MovedExactly) -> Result<f64> {
+        for (&at, values) in moved {
+            self.exact.set_parameter(at, values)?;
+        }
+        let loss = self.mean(|fed| self.exact.raw_scores(fed));
+        for (at, p) in self.parameters.iter().enumerate().filter(|(at, _)| moved.contains_key(at)) {
+            self.exact.set_parameter(at, &p.values.iter().map(|&x| x.into()).collect::<Vec<f64>>())?;
+        }
+        loss
+    }
+
+    fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>> {
+        self.set(moved)?;
+        let mut total: Vec<Vec<f32>> = self.parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
+        for (batch, share) in self.batches.iter().zip(self.shares()?) {
+            for (sum, part) in total.iter_mut().zip(self.subject.gradient(batch)?) {
+                sum.iter_mut().zip(part).for_each(|(s, g)| *s += share as f32 * g);
+            }
+        }
+        Ok(total)
+    }
+}
