@@ -2,13 +2,13 @@
 
 use super::args::{DeviceChoice, ForgetArgs, Format, MissingIdsChoice, SourceArgs};
 use crate::{
+    audit::Gates,
     data::{DataConfig, Files, InputConfig, TargetConfig},
     engine::KernelChoice,
     error::{Error, Result},
     graph::training::LossKind,
     model::BatchNorm,
     parity::{Runtimes, Tolerance},
-    report::Gates,
     unlearn::Settings,
 };
 use serde::{Deserialize, Serialize};

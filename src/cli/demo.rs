@@ -2,7 +2,7 @@
 
 use super::{
     args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs},
-    forget::cannot_write,
+    staged::cannot_write,
 };
 use crate::error::{Error, Result};
 use std::path::Path;
