@@ -4,6 +4,8 @@ use super::{
     conformal::Share,
     membership::{Attack, INFORMATIVE_ROWS},
     record::{Audit, Change},
+    reference::Comparison,
+    relearning::Deep,
     statistics::LowFpr,
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,14 @@ pub enum Gate {
     MaxOverForgotten,
     /// By how much the AUC of retained against unseen rows rose.
     MaxRetainedAucIncrease,
+    /// By what more the loss of forgotten rows falls than that of unseen rows, or less, where each are learnt (`--audit deep`).
+    MaxRelearnAdvantage,
+    /// By what more it falls where only retained rows are learnt.
+    MaxRecovery,
+    /// Mean difference from the reference models in three accuracies and the attack's (`--reference`).
+    MaxAverageGap,
+    /// How far from 0.5 the AUC of the attack with reference models is, beyond chance.
+    MaxRmiaDistance,
 }
 
 impl Gate {
@@ -106,6 +116,10 @@ impl Default for Gates {
             (Gate::MaxUnderForgotten, 0.05),
             (Gate::MaxOverForgotten, 0.05),
             (Gate::MaxRetainedAucIncrease, 0.05),
+            (Gate::MaxRelearnAdvantage, 0.1),
+            (Gate::MaxRecovery, 0.1),
+            (Gate::MaxAverageGap, 0.05),
+            (Gate::MaxRmiaDistance, 0.05),
         ];
         Self { fail: fail.into(), warn: warn.into() }
     }
@@ -177,6 +191,10 @@ pub struct Evidence<'a> {
     pub after: &'a Audit,
     /// What became of the retained rows.
     pub change: &'a Change,
+    /// What further training showed, if it was asked for.
+    pub deep: Option<&'a Deep>,
+    /// The model that forgot beside reference models, if there are any.
+    pub reference: Option<&'a Comparison>,
 }
 
 /// A figure of a gate.
@@ -265,6 +283,11 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         let of = "rows with enough unseen rows of their class (19)";
         vec![Reading { of: "", value: share.map(|s| s.beyond_chance), need: Need { have: after.records.judged, needed: 1, of } }]
     };
+    let further = |d: &Deep, value: f64| Reading {
+        of: "",
+        value: Some(value),
+        need: Need { have: d.rows, needed: d.rows_needed, of: "forgotten rows, and as many unseen ones of their classes" },
+    };
     match gate {
         Gate::MaxTestAccuracyDrop => drop(before.test.accuracy, after.test.accuracy),
         Gate::MaxRetainAccuracyDrop => drop(before.retain.accuracy, after.retain.accuracy),
@@ -291,5 +314,21 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         Gate::MaxUnderForgotten => records(after.records.under_forgotten),
         Gate::MaxOverForgotten => records(after.records.over_forgotten),
         Gate::MaxRetainedAucIncrease => one(e.change.retained_auc),
+        Gate::MaxRelearnAdvantage => e.deep.iter().map(|d| further(d, d.advantage.beyond_chance())).collect(),
+        Gate::MaxRecovery => {
+            // To be learnt more slowly than unseen rows is no way of coming back.
+            let value = |d: &Deep| if d.recovery.mean > 0.0 { d.recovery.beyond_chance() } else { 0.0 };
+            e.deep.iter().map(|d| further(d, value(d))).collect()
+        }
+        Gate::MaxAverageGap => e.reference.and_then(|r| r.average_gap).map_or_else(Vec::new, |gap| one(Some(gap))),
+        Gate::MaxRmiaDistance => e.reference.and_then(|r| r.rmia).iter().map(|r| Reading {
+            of: "",
+            value: Some(r.beyond_chance),
+            need: Need {
+                have: r.forget_rows.min(r.unseen_rows),
+                needed: INFORMATIVE_ROWS,
+                of: "forgotten rows, and twice as many unseen ones",
+            },
+        }).collect(),
     }
 }

@@ -61,7 +61,41 @@ pub fn attack(members: &[f64], others: &[f64], seed: u64) -> Attack {
     }
 }
 
+/// The protocol's mean accuracy.
+fn accuracy(members: &[f64], others: &[f64], seed: u64) -> Option<f64> {
+    let n = members.len().min(others.len());
+    if n < 2 {
+        return None;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut sides = [cut(members, n, &mut rng), cut(others, n, &mut rng)];
+    let held_out = (2 * n).div_ceil(10);
+    let mut sum = 0.0;
+    for _ in 0..SPLITS {
+        // Where the rows held out are odd in number, one side chosen at random gives one more.
+        let more = usize::from(held_out % 2 == 1 && rng.random_range(0..2u8) == 1);
+        let counts = [held_out / 2 + more, held_out - held_out / 2 - more];
+        let mut train = Vec::with_capacity(2 * n);
+        let mut test = Vec::with_capacity(held_out);
+        for ((side, count), member) in sides.iter_mut().zip(counts).zip([true, false]) {
+            side.shuffle(&mut rng);
+            let (out, rest) = side.split_at(count.min(side.len()));
+            test.extend(out.iter().map(|&x| (x, member)));
+            train.extend(rest.iter().map(|&x| (x, member)));
+        }
+        sum += Logistic::fit(&train)?.accuracy(&test);
+    }
+    Some(sum / SPLITS as f64)
+}
 
+fn cut(values: &[f64], n: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+    let mut values = values.to_vec();
+    if values.len() > n {
+        values.shuffle(rng);
+        values.truncate(n);
+    }
+    values
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,9 @@
 //! (`membership`, `transfer`, `statistics`), the rows one by one (`conformal`), class by class (`classes`). [`change`]
 //! compares two models, and [`judge`] holds the figures against limits.
 //!
+//! Two further tests cost more: [`relearn`] trains the model on, and [`compare`] holds it against models that were trained
+//! without the rows.
+//!
 //! What these figures are, and are not: they say whether forgotten rows still stand out among unseen ones for attackers
 //! who look at the loss or the entropy of the answer. τ is chosen so that the mean of the losses comes out even, so that
 //! the attacks on all rows together flatter the method; the rows one by one and the distance of the distributions do not.
@@ -17,6 +20,8 @@ mod histogram;
 mod logistic;
 mod membership;
 mod record;
+mod reference;
+mod relearning;
 mod signals;
 mod splits;
 mod statistics;
@@ -30,6 +35,8 @@ pub use histogram::Histogram;
 pub use logistic::Logistic;
 pub use membership::{Attack, INFORMATIVE_ROWS, attack};
 pub use record::{Audit, Change, Measured, Mia, Retained, change, loss_histogram, measure};
+pub use reference::{Comparison, Gap, LossGap, Rmia, compare, ratios, rmia_scores};
+pub use relearning::{Deep, Point, Seeded, Sets, Training, matched, relearn};
 pub use signals::{Signals, entropies};
 pub use splits::{Half, SplitDigest};
 pub use statistics::{CONFIDENCE, KolmogorovSmirnov, LowFpr, Rate, auc};

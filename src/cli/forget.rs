@@ -5,6 +5,7 @@ use super::{
     check_interrupt,
     config::RunConfig,
     job::Job,
+    measuring::Reference,
     progress::{Progress, Stages, json_line},
     rows::RunBatches,
     staged::StagedReport,
@@ -14,7 +15,7 @@ use crate::{
     error::{Error, Result},
     kernels::Backend,
     parity::{self, GradientOptions, Parity},
-    report::{self, Report, Status, UnlearnSection},
+    report::{self, ReferenceSection, Report, Status, UnlearnSection},
     unlearn, writeback,
 };
 use dfdx::tensor::Cpu;
@@ -92,6 +93,7 @@ fn flow<D: Backend<f32>>(
     to: &Destination<'_>,
 ) -> Result<()> {
     let config = &job.config;
+    let references = job.open_references()?;
     let mut model = stages.run("building the model", || job.model(device, job.model_options()))?;
     let rows = job.parity_rows()?;
     let checks = parity::Settings {
@@ -129,7 +131,21 @@ fn flow<D: Backend<f32>>(
     let (after, measured_after) = stages.run("audit after", || job.audit(&model))?;
     let change = audit::change(&measured, &measured_after);
     report.audit.losses = audit::loss_histogram(&measured, &measured_after);
-    report.gates = audit::judge(&config.gates, &Evidence { before: &before, after: &after, change: &change });
+    let others = stages.run_if(!references.is_empty(), "reference models", || job.audit_references(&references))?;
+    report.audit.reference = others.map(|others| ReferenceSection {
+        models: references.iter().map(Reference::described).collect(),
+        before: audit::compare(&before, &measured, &others, config.seed),
+        after: audit::compare(&after, &measured_after, &others, config.seed),
+    });
+    report.audit.deep = stages.run_if(config.deep, "training on", || job.train_on(&mut model, &measured_after))?;
+    let evidence = Evidence {
+        before: &before,
+        after: &after,
+        change: &change,
+        deep: report.audit.deep.as_ref(),
+        reference: report.audit.reference.as_ref().map(|r| &r.after),
+    };
+    report.gates = audit::judge(&config.gates, &evidence);
     report.audit.verdict = Some(audit::overall(&report.gates));
     (report.audit.after, report.audit.change) = (Some(after), Some(change));
     if let Some(gate) = report.gates.iter().find(|g| g.outcome == Judgement::Fail) {

@@ -9,7 +9,7 @@ mod words;
 
 pub use html::html;
 pub use record::{
-    AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status,
+    AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, ReferenceSection, Report, SCHEMA, Status,
     UnlearnSection,
 };
 pub use statement::{statement, tags};

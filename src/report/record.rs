@@ -1,7 +1,7 @@
 //! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
 
 use crate::{
-    audit::{Audit, Change, Histogram, Judgement, SplitDigest, Verdict},
+    audit::{Audit, Change, Comparison, Deep, Histogram, Judgement, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     unlearn::{StepSize, Trajectory},
     writeback::{FileDigest, Proof},
@@ -201,6 +201,12 @@ pub struct AuditSection {
     pub after: Option<Audit>,
     /// What became of the retained rows.
     pub change: Option<Change>,
+    /// What further training showed (`--audit deep`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deep: Option<Deep>,
+    /// Beside reference models (`--reference`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceSection>,
     /// All gates together.
     pub verdict: Option<Judgement>,
     /// That the file is what it should be.
@@ -209,6 +215,17 @@ pub struct AuditSection {
     pub splits: Vec<SplitDigest>,
     /// Losses of forgotten and of unseen rows, before and after, over common bins.
     pub losses: Option<Histogram>,
+}
+
+/// Beside models that were trained without the forgotten rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReferenceSection {
+    /// The reference models.
+    pub models: Vec<ModelFile>,
+    /// The model that was given.
+    pub before: Comparison,
+    /// The model that forgot.
+    pub after: Comparison,
 }
 
 /// That the right rows were forgotten, and that the file is what it should be; null for what was not reached.

@@ -4,7 +4,7 @@ use super::{
     Report, Status,
     words::{self, figure, percent},
 };
-use crate::audit::{Audit, Share, attacks};
+use crate::audit::{Audit, Comparison, Deep, Seeded, Share, attacks};
 use std::fmt::Write;
 
 /// A summary for people, of a few dozen lines.
@@ -58,6 +58,10 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
             writeln!(out, "audit      {label:>34} {b:>10} {a:>10}")?;
         }
     }
+    let lines = report.audit.deep.as_ref().map(further).into_iter().flatten();
+    for (label, value) in lines.chain(report.audit.reference.as_ref().map(|r| beside(&r.after)).into_iter().flatten()) {
+        writeln!(out, "audit      {label:>34} {:>10} {value:>10}", "")?;
+    }
     for gate in &report.gates {
         let value = gate.value.map_or("–".into(), |v| format!("{v:.4}"));
         writeln!(out, "gate       {} {value} (at most {}): {}", gate.gate, gate.limit, words::outcome(gate))?;
@@ -69,13 +73,32 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 /// One audit as a table.
-pub fn audit_table(audit: &Audit) -> String {
+pub fn audit_table(audit: &Audit, deep: Option<&Deep>, reference: Option<&Comparison>) -> String {
     let mut out = String::new();
-    for (label, value) in figures(audit) {
+    let further = deep.map(further).into_iter().flatten().chain(reference.map(beside).into_iter().flatten());
+    for (label, value) in figures(audit).into_iter().chain(further) {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{label:>34} {value:>10}");
     }
     out
+}
+
+/// What further training showed.
+fn further(deep: &Deep) -> Vec<(String, String)> {
+    let seeded = |s: Seeded| format!("{:.3} ± {:.3}", s.mean, s.deviation);
+    vec![
+        ("relearnt faster than unseen rows by".into(), seeded(deep.advantage)),
+        ("came back with retained rows by".into(), seeded(deep.recovery)),
+    ]
+}
+
+/// Beside reference models.
+fn beside(reference: &Comparison) -> Vec<(String, String)> {
+    vec![
+        ("tug-of-war (1 is ideal)".into(), figure(reference.tug_of_war)),
+        ("average gap to the references".into(), figure(reference.average_gap)),
+        ("AUC (RMIA)".into(), figure(reference.rmia.map(|r| r.auc))),
+    ]
 }
 
 /// The figures that are shown first, by name; the same names for every audit of the same rows.

@@ -21,6 +21,10 @@ pub fn gate(verdict: &Verdict) -> String {
         "max_under_forgotten" => "Single rows are not still known".into(),
         "max_over_forgotten" => "Single rows are not suspiciously unknown".into(),
         "max_retained_auc_increase" => "Retained rows are not more exposed than before".into(),
+        "max_relearn_advantage" => "Forgotten rows are learnt again no faster than unseen rows".into(),
+        "max_recovery" => "Further training on retained rows does not bring forgotten rows back".into(),
+        "max_average_gap" => "The model is close to one that was trained without the rows".into(),
+        "max_rmia_distance" => "An attack with reference models does as badly as a coin".into(),
         _ => verdict.gate.clone(),
     }
 }

@@ -43,8 +43,8 @@ fn write_population(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::
         for (b, a) in b.low_fpr.iter().zip(&a.low_fpr) {
             let (share, few) = (100.0 * a.fpr, if a.sufficient { "" } else { ", <strong>insufficient</strong>" });
             let needed = if a.sufficient { String::new() } else { format!(": needs {} unseen rows", a.unseen_needed) };
-            let name = format!("Found by a low {name}, {share} % false alarms{few}{needed}");
-            row(name, rate(b.below), rate(a.below), format!("{share} %"));
+            let label = format!("Found by a low {name}, {share} % false alarms{few}{needed}");
+            row(label, rate(b.below), rate(a.below), format!("{share} %"));
             row(format!("Found by a high {name}, {share} % false alarms{few}"), rate(b.above), rate(a.above), format!("{share} %"));
         }
     }
