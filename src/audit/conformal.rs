@@ -164,7 +164,10 @@ mod tests {
         let low = unseen.judge(Some(0), -1.0).unwrap();
         assert_eq!((low.under, low.over, low.two_sided()), (0.01, 1.0, 0.02));
         // The same loss is high for one class and low for the other.
-        assert_eq!((unseen.judge(Some(0), 500.0).unwrap().over, unseen.judge(Some(1), 500.0).unwrap().under), (0.01, 0.01));
+        assert_eq!(
+            (unseen.judge(Some(0), 500.0).unwrap().over, unseen.judge(Some(1), 500.0).unwrap().under),
+            (0.01, 0.01)
+        );
         let tied = unseen.judge(Some(0), 49.0).unwrap();
         assert_eq!((tied.under, tied.over, tied.rank, tied.two_sided()), (0.51, 0.51, 0.5, 1.0));
         assert_eq!(unseen.judge(Some(2), 1.0), None);

@@ -266,7 +266,11 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         Some((was, is)) => one(Some(was - is)),
         None => Vec::new(),
     };
-    let sides = Need { have: after.mia.loss.rows_a_side, needed: INFORMATIVE_ROWS, of: "forgotten rows, and as many unseen ones" };
+    let sides = Need {
+        have: after.mia.loss.rows_a_side,
+        needed: INFORMATIVE_ROWS,
+        of: "forgotten rows, and as many unseen ones",
+    };
     let on_sides = |value: Option<f64>| vec![Reading { of: "", value, need: sides }];
     let distance = |attack: &Attack| attack.accuracy.map(|a| (a - 0.5).abs());
     let beyond = |audit: &Audit| audit.mia.loss.ks.map(|ks| ks.beyond_chance);
@@ -281,12 +285,20 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
     };
     let records = |share: Option<Share>| {
         let of = "rows with enough unseen rows of their class (19)";
-        vec![Reading { of: "", value: share.map(|s| s.beyond_chance), need: Need { have: after.records.judged, needed: 1, of } }]
+        vec![Reading {
+            of: "",
+            value: share.map(|s| s.beyond_chance),
+            need: Need { have: after.records.judged, needed: 1, of },
+        }]
     };
     let further = |d: &Deep, value: f64| Reading {
         of: "",
         value: Some(value),
-        need: Need { have: d.rows, needed: d.rows_needed, of: "forgotten rows, and as many unseen ones of their classes" },
+        need: Need {
+            have: d.rows,
+            needed: d.rows_needed,
+            of: "forgotten rows, and as many unseen ones of their classes",
+        },
     };
     match gate {
         Gate::MaxTestAccuracyDrop => drop(before.test.accuracy, after.test.accuracy),
@@ -296,21 +308,30 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         Gate::MaxMiaDistance => of_attacks(&|_, is| distance(is)),
         Gate::MaxKsIncrease => on_sides(beyond(after).zip(beyond(before)).map(|(is, was)| is - was)),
         Gate::MaxKsDistance => on_sides(beyond(after)),
-        Gate::MaxClassKsDistance => after.classes.iter().map(|classes| Reading {
-            of: "",
-            value: classes.worst.map(|w| w.ks.beyond_chance),
-            need: Need { have: classes.judged, needed: 1, of: "classes with 50 forgotten and 50 unseen rows" },
-        }).collect(),
+        Gate::MaxClassKsDistance => after
+            .classes
+            .iter()
+            .map(|classes| Reading {
+                of: "",
+                value: classes.worst.map(|w| w.ks.beyond_chance),
+                need: Need { have: classes.judged, needed: 1, of: "classes with 50 forgotten and 50 unseen rows" },
+            })
+            .collect(),
         Gate::MaxTprAt1pctFpr => low_fpr(&after.mia.loss.low_fpr[0]),
         Gate::MaxTprAt01pctFpr => low_fpr(&after.mia.loss.low_fpr[1]),
-        Gate::MaxTransferGap => after.mia.entropy_transfer.iter().map(|t| {
-            let have = after.mia.loss.rows_a_side.min(t.unseen_rows);
-            Reading {
-                of: "",
-                value: t.unseen.map(|unseen| (t.forget - unseen).abs()),
-                need: Need { have, needed: INFORMATIVE_ROWS, of: "forgotten rows, and twice as many unseen ones" },
-            }
-        }).collect(),
+        Gate::MaxTransferGap => after
+            .mia
+            .entropy_transfer
+            .iter()
+            .map(|t| {
+                let have = after.mia.loss.rows_a_side.min(t.unseen_rows);
+                Reading {
+                    of: "",
+                    value: t.unseen.map(|unseen| (t.forget - unseen).abs()),
+                    need: Need { have, needed: INFORMATIVE_ROWS, of: "forgotten rows, and twice as many unseen ones" },
+                }
+            })
+            .collect(),
         Gate::MaxUnderForgotten => records(after.records.under_forgotten),
         Gate::MaxOverForgotten => records(after.records.over_forgotten),
         Gate::MaxRetainedAucIncrease => one(e.change.retained_auc),
@@ -321,14 +342,19 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
             e.deep.iter().map(|d| further(d, value(d))).collect()
         }
         Gate::MaxAverageGap => e.reference.and_then(|r| r.average_gap).map_or_else(Vec::new, |gap| one(Some(gap))),
-        Gate::MaxRmiaDistance => e.reference.and_then(|r| r.rmia).iter().map(|r| Reading {
-            of: "",
-            value: Some(r.beyond_chance),
-            need: Need {
-                have: r.forget_rows.min(r.unseen_rows),
-                needed: INFORMATIVE_ROWS,
-                of: "forgotten rows, and twice as many unseen ones",
-            },
-        }).collect(),
+        Gate::MaxRmiaDistance => e
+            .reference
+            .and_then(|r| r.rmia)
+            .iter()
+            .map(|r| Reading {
+                of: "",
+                value: Some(r.beyond_chance),
+                need: Need {
+                    have: r.forget_rows.min(r.unseen_rows),
+                    needed: INFORMATIVE_ROWS,
+                    of: "forgotten rows, and twice as many unseen ones",
+                },
+            })
+            .collect(),
     }
 }

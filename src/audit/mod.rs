@@ -30,7 +30,7 @@ mod transfer;
 pub use accuracy::{Outcome, SplitScore, score};
 pub use classes::{ClassScore, Classes, classes};
 pub use conformal::{LEVEL, PValues, Records, Share, UNSEEN_NEEDED, Unseen, records};
-pub use gates::{Evidence, Gate, Gates, Need, Judgement, Verdict, attacks, judge, overall};
+pub use gates::{Evidence, Gate, Gates, Judgement, Need, Verdict, attacks, judge, overall};
 pub use histogram::Histogram;
 pub use logistic::Logistic;
 pub use membership::{Attack, INFORMATIVE_ROWS, attack};

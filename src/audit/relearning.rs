@@ -4,11 +4,7 @@
 //! unseen rows of the same classes: a model that never saw either learns both at the same pace. And once on retained rows
 //! alone: if the forgotten rows come back with them and unseen ones do not, they were not gone (arXiv 2505.22310).
 
-use super::{
-    membership::INFORMATIVE_ROWS,
-    signals::Signals,
-    statistics::auc,
-};
+use super::{membership::INFORMATIVE_ROWS, signals::Signals, statistics::auc};
 use crate::{
     data::{Batch, Dataset, Rows, epoch_seed},
     error::Result,

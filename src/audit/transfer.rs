@@ -31,8 +31,7 @@ pub struct Transfer {
 pub fn transfer(forget: &Signals, known: (&Signals, &Signals), held_out: (&Signals, &Signals)) -> Option<Transfer> {
     let entropies = |s: &Signals| s.entropies.clone();
     let (members, others) = (entropies(known.0)?, entropies(known.1)?);
-    let rows: Vec<(f64, bool)> =
-        members.iter().map(|&x| (x, true)).chain(others.iter().map(|&x| (x, false))).collect();
+    let rows: Vec<(f64, bool)> = members.iter().map(|&x| (x, true)).chain(others.iter().map(|&x| (x, false))).collect();
     let line = Logistic::fit_balanced(&rows)?;
     let share = |s: &Signals| {
         let values = entropies(s)?;
@@ -50,7 +49,12 @@ pub fn transfer(forget: &Signals, known: (&Signals, &Signals), held_out: (&Signa
 }
 
 /// The attack with the halves that the run's splits give it.
-pub(super) fn by_halves(forget: &Signals, retain: &Signals, unseen: &Signals, halves: (&Half, &Half)) -> Option<Transfer> {
+pub(super) fn by_halves(
+    forget: &Signals,
+    retain: &Signals,
+    unseen: &Signals,
+    halves: (&Half, &Half),
+) -> Option<Transfer> {
     let (retain, unseen) = (halves.0.cut(retain), halves.1.cut(unseen));
     transfer(forget, (&retain.0, &unseen.0), (&retain.1, &unseen.1))
 }

@@ -43,7 +43,9 @@ pub fn run(args: AuditArgs) -> Result<()> {
     let alone = Alone { audit, deep, reference, splits: job.splits(&measured) };
     match job.config.format {
         Format::Json => json_line(&alone),
-        Format::Pretty => print!("{}", report::audit_table(&alone.audit, alone.deep.as_ref(), alone.reference.as_ref())),
+        Format::Pretty => {
+            print!("{}", report::audit_table(&alone.audit, alone.deep.as_ref(), alone.reference.as_ref()))
+        }
     }
     Ok(())
 }

@@ -318,7 +318,8 @@ mod tests {
 
     #[test]
     fn gates_keep_their_defaults_where_nothing_is_said() {
-        let text = "[gates]\nmax_mia_distance = 0.02\nmax_retain_accuracy_drop = inf\n[gates.warn]\nmax_ks_distance = 1";
+        let text =
+            "[gates]\nmax_mia_distance = 0.02\nmax_retain_accuracy_drop = inf\n[gates.warn]\nmax_ks_distance = 1";
         let gates = with_config(text, &SourceArgs::default()).unwrap().gates;
         assert_eq!(gates.fail[&Gate::MaxMiaDistance], 0.02);
         assert_eq!(gates.fail[&Gate::MaxTestAccuracyDrop], 0.05);

@@ -110,8 +110,7 @@ impl Job {
         let one = |reference: &Reference| {
             let plan = training::plan(&reference.graph, self.config.loss, label_kind(self.data.target))?;
             let decisions = trainable::decide(&reference.graph, &plan, &[], &[])?;
-            let mut model =
-                Model::build(&reference.graph, &plan, &decisions, self.frozen_options(), Cpu::default())?;
+            let mut model = Model::build(&reference.graph, &plan, &decisions, self.frozen_options(), Cpu::default())?;
             if let Some(rows) = self.parity_rows()?.first() {
                 model.fit_rows(rows)?;
             }

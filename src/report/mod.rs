@@ -9,8 +9,8 @@ mod words;
 
 pub use html::html;
 pub use record::{
-    AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, ReferenceSection, Report, SCHEMA, Status,
-    UnlearnSection,
+    AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, ReferenceSection,
+    Report, SCHEMA, Status, UnlearnSection,
 };
 pub use statement::{statement, tags};
 pub use text::{audit_table, summary};

@@ -49,7 +49,9 @@ pub fn overall(verdict: Judgement, verdicts: &[Verdict]) -> String {
     let said = match verdict {
         Judgement::Pass => "Every check that could be made was passed.".to_string(),
         Judgement::Warn => format!("{} of {} checks warn.", count(Judgement::Warn), verdicts.len()),
-        Judgement::Fail => format!("{} of {} checks failed: nothing was published.", count(Judgement::Fail), verdicts.len()),
+        Judgement::Fail => {
+            format!("{} of {} checks failed: nothing was published.", count(Judgement::Fail), verdicts.len())
+        }
         Judgement::Insufficient => "There are too few rows to say whether the rows were forgotten.".to_string(),
     };
     said + &few

@@ -41,10 +41,11 @@ pub fn inputs(pending: &Pending<'_>) -> Vec<FileDigest> {
     let file = pending.file;
     let model = FileDigest { name: named(file.path()), sha256: file.sha256().to_string() };
     let checkpoint = file.checkpoint().map(|c| FileDigest { name: named(c.path()), sha256: c.sha256().to_string() });
-    let external = pending.plan.groups.iter().map(|group| FileDigest {
-        name: group.path.clone(),
-        sha256: hex(&Sha256::digest(group.file.bytes())),
-    });
+    let external = pending
+        .plan
+        .groups
+        .iter()
+        .map(|group| FileDigest { name: group.path.clone(), sha256: hex(&Sha256::digest(group.file.bytes())) });
     std::iter::once(model).chain(checkpoint).chain(external).collect()
 }
 

@@ -86,7 +86,8 @@ fn balanced_sides_have_scikit_learns_line_and_choice() {
 
 #[test]
 fn single_rows_have_numpys_p_values_and_scipys_margins() {
-    let signals = |losses: &[f64]| Signals { rows: (0..losses.len()).collect(), losses: losses.to_vec(), ..Signals::default() };
+    let signals =
+        |losses: &[f64]| Signals { rows: (0..losses.len()).collect(), losses: losses.to_vec(), ..Signals::default() };
     for case in stored()["cases"].as_array().unwrap() {
         let (name, expected) = (case["name"].as_str().unwrap(), &case["conformal"]);
         let (members, others) = (numbers(&case["members"]), numbers(&case["others"]));
@@ -161,7 +162,9 @@ fn a_model_that_forgot_passes_and_one_that_did_not_is_warned_of() {
     assert!(verdicts.iter().all(|v| v.outcome == Judgement::Pass && v.passed), "{verdicts:#?}");
     assert_eq!(overall(&verdicts), Judgement::Pass);
     let verdicts = judged(&known, &known);
-    for gate in ["max_mia_distance (loss)", "max_ks_distance", "max_under_forgotten", "max_tpr_at_1pct_fpr", "max_transfer_gap"] {
+    for gate in
+        ["max_mia_distance (loss)", "max_ks_distance", "max_under_forgotten", "max_tpr_at_1pct_fpr", "max_transfer_gap"]
+    {
         assert_eq!(outcome_of(&verdicts, gate), Judgement::Warn, "{gate}");
     }
     assert_eq!((outcome_of(&verdicts, "max_over_forgotten"), overall(&verdicts)), (Judgement::Pass, Judgement::Warn));
@@ -195,7 +198,13 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     let known = audit_of(&spread(20, 0.05), &spread(400, 0.05), &spread(80, 1.0));
     let forgot = audit_of(&spread(20, 12.0), &spread(400, 0.05), &spread(80, 1.0));
     let verdicts = judged(&known, &forgot);
-    for gate in ["max_mia_increase (loss)", "max_ks_increase", "max_tpr_at_1pct_fpr", "max_transfer_gap", "max_class_ks_distance"] {
+    for gate in [
+        "max_mia_increase (loss)",
+        "max_ks_increase",
+        "max_tpr_at_1pct_fpr",
+        "max_transfer_gap",
+        "max_class_ks_distance",
+    ] {
         let verdict = verdicts.iter().find(|v| v.gate == gate).unwrap();
         assert!(verdict.outcome == Judgement::Insufficient && !verdict.passed, "{verdict:?}");
         assert!(verdict.need.unwrap().have < verdict.need.unwrap().needed, "{verdict:?}");
@@ -211,7 +220,10 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     let evidence = Evidence { before: &known.0, after: &forgot.0, change: &change, deep: None, reference: None };
     let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate == "max_tpr_at_01pct_fpr").unwrap();
     assert_eq!(verdict.outcome, Judgement::Insufficient);
-    assert!(!LowFpr::at(&[1.0], &spread(999, 1.0), 1000).sufficient && LowFpr::at(&[1.0], &spread(1000, 1.0), 1000).sufficient);
+    assert!(
+        !LowFpr::at(&[1.0], &spread(999, 1.0), 1000).sufficient
+            && LowFpr::at(&[1.0], &spread(1000, 1.0), 1000).sufficient
+    );
 }
 
 #[test]
@@ -278,10 +290,7 @@ fn the_record_has_the_reports_keys() {
     }
     for number in ["loss", "entropy"] {
         let attack = &json["mia"][number];
-        assert!(
-            attack["accuracy"].is_f64() && attack["auc"].is_f64() && attack["tpr_at_1pct_fpr"].is_f64(),
-            "{json}"
-        );
+        assert!(attack["accuracy"].is_f64() && attack["auc"].is_f64() && attack["tpr_at_1pct_fpr"].is_f64(), "{json}");
         assert_eq!(attack["informative"], false);
     }
 }

@@ -178,7 +178,8 @@ fn same_bytes_for_any_number_of_threads() {
         let output = fixture.command(&["--threads", threads]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
         // The statement, too: it holds salted digests, and no time.
-        ["model.forgotten.onnx", "model.forgotten.report/attestation.intoto.json"].map(|f| fs::read(fixture.path(f)).unwrap())
+        ["model.forgotten.onnx", "model.forgotten.report/attestation.intoto.json"]
+            .map(|f| fs::read(fixture.path(f)).unwrap())
     };
     let one = bytes("1");
     assert!(one == bytes("2"), "another model with 2 threads");

@@ -1,6 +1,6 @@
 //! Did it forget, did it keep: the figures.
 
-use super::{FORGET, TEST, charts, write_table};
+use super::{FORGET, TEST, charts, further, write_table};
 use crate::{
     audit::{Audit, Change, LowFpr, Rate, Share, attacks},
     report::{
@@ -17,6 +17,7 @@ pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
     write_histograms(w, r)?;
     write_records(w, before, after)?;
     write_classes(w, before, after)?;
+    further::write(w, r)?;
     write!(w, "<h2>Did it keep the rest?</h2>")?;
     write_kept(w, before, after, r.audit.change.as_ref())
 }
@@ -45,7 +46,12 @@ fn write_population(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::
             let needed = if a.sufficient { String::new() } else { format!(": needs {} unseen rows", a.unseen_needed) };
             let label = format!("Found by a low {name}, {share} % false alarms{few}{needed}");
             row(label, rate(b.below), rate(a.below), format!("{share} %"));
-            row(format!("Found by a high {name}, {share} % false alarms{few}"), rate(b.above), rate(a.above), format!("{share} %"));
+            row(
+                format!("Found by a high {name}, {share} % false alarms{few}"),
+                rate(b.above),
+                rate(a.above),
+                format!("{share} %"),
+            );
         }
     }
     if let (Some(b), Some(a)) = (&before.mia.entropy_transfer, &after.mia.entropy_transfer) {
@@ -53,7 +59,12 @@ fn write_population(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::
             "Taken for members by an attacker who learned on {} retained and {} unseen rows",
             a.training_members, a.training_others
         );
-        row(name, percent(Some(b.forget)), percent(Some(a.forget)), format!("{} (other unseen rows)", percent(a.unseen)));
+        row(
+            name,
+            percent(Some(b.forget)),
+            percent(Some(a.forget)),
+            format!("{} (other unseen rows)", percent(a.unseen)),
+        );
     }
     write_table(w, &["", "before", "after", "ideal"], &rows)
 }
@@ -105,9 +116,8 @@ fn write_records(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Res
     }
     write!(w, "</div>")?;
     let share = |s: Option<Share>| percent(s.map(|s| s.share));
-    let ideal = |s: Option<Share>| {
-        s.map_or("–".into(), |s| format!("{:.1} % ± {:.1}", 100.0 * s.expected, 100.0 * s.margin))
-    };
+    let ideal =
+        |s: Option<Share>| s.map_or("–".into(), |s| format!("{:.1} % ± {:.1}", 100.0 * s.expected, 100.0 * s.margin));
     let (b, a) = (&before.records, records);
     let rows = [
         vec![

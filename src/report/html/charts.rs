@@ -26,10 +26,18 @@ pub fn bars(w: &mut String, edges: &[f64], forget: &[usize], test: &[usize]) -> 
             )?;
         }
     }
-    let edge = |e: Option<&f64>| e.map_or(String::new(), |e| format!("{e:.2}"));
+    let edge = |e: Option<&f64>| {
+        e.map_or(String::new(), |e| if e.abs() < 0.1 { format!("{e:.1e}") } else { format!("{e:.2}") })
+    };
     let base = HEIGHT - 8.0;
     write!(w, "<line x1=\"45\" x2=\"{WIDTH}\" y1=\"{0}\" y2=\"{0}\" stroke=\"#9aa3b2\"/>", HEIGHT - 25.0)?;
     write!(w, "<text x=\"45\" y=\"{base}\" font-size=\"11\">{}</text>", edge(edges.first()))?;
+    write!(
+        w,
+        "<text x=\"{:.1}\" y=\"{base}\" font-size=\"11\" text-anchor=\"middle\">{}</text>",
+        45.0 + (WIDTH - 45.0) / 2.0,
+        edge(edges.get(edges.len() / 2))
+    )?;
     write!(
         w,
         "<text x=\"{WIDTH}\" y=\"{base}\" font-size=\"11\" text-anchor=\"end\">{} and more</text>",

@@ -106,16 +106,16 @@ fn write_files(w: &mut String, r: &Report) -> std::fmt::Result {
     }
     write!(w, "<details><summary>Which rows served what, by salted digests</summary>")?;
     let split = |s: &crate::audit::SplitDigest| {
-        vec![
-            format!("{} {}", s.of, s.purpose),
-            s.rows.to_string(),
-            format!("<code>{}</code>", s.sha256),
-        ]
+        vec![format!("{} {}", s.of, s.purpose), s.rows.to_string(), format!("<code>{}</code>", s.sha256)]
     };
     write_table(w, &["rows", "", "SHA-256"], &r.audit.splits.iter().map(split).collect::<Vec<_>>())?;
     let tensors = r.model.proof.iter().flat_map(|p| &p.tensors);
     let tensor = |t: &crate::writeback::TensorDigest| {
-        vec![format!("<code>{}</code>", escape(&t.name)), format!("<code>{}</code>", t.before), format!("<code>{}</code>", t.after)]
+        vec![
+            format!("<code>{}</code>", escape(&t.name)),
+            format!("<code>{}</code>", t.before),
+            format!("<code>{}</code>", t.after),
+        ]
     };
     write!(w, "</details><details><summary>Changed tensors, by SHA-256 of their bytes</summary>")?;
     write_table(w, &["tensor", "before", "after"], &tensors.map(tensor).collect::<Vec<_>>())?;
