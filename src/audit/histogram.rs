@@ -61,7 +61,7 @@ mod tests {
         assert!(found.edges.windows(2).all(|w| w[0] < w[1]) && found.edges[10] < 2.1, "{:?}", found.edges);
         assert_eq!(found.sets[0].1.iter().sum::<usize>(), 200);
         assert_eq!(found.sets[1].1.iter().sum::<usize>(), 3);
-        assert_eq!((found.sets[1].1[0], found.sets[1].1[9]), (1, 1));
+        assert_eq!((found.sets[1].1[0], found.sets[1].1[9]), (1, 2));
     }
 
     #[test]

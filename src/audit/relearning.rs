@@ -4,12 +4,17 @@
 //! unseen rows of the same classes: a model that never saw either learns both at the same pace. And once on retained rows
 //! alone: if the forgotten rows come back with them and unseen ones do not, they were not gone (arXiv 2505.22310).
 
-use super::{membership::INFORMATIVE_ROWS, signals::Signals, statistics::auc};
+use super::{
+    accuracy::{Outcome, score},
+    membership::INFORMATIVE_ROWS,
+    signals::Signals,
+    statistics::auc,
+};
 use crate::{
-    data::{Batch, Dataset, Rows, epoch_seed},
+    data::{Batch, Dataset, Rows, TargetKind, epoch_seed},
     error::Result,
     kernels::Backend,
-    model::Model,
+    model::{Model, Scores},
     unlearn::{StepSize, optim::AdamW},
 };
 use rand::{SeedableRng, seq::SliceRandom};
@@ -37,6 +42,8 @@ pub struct Training {
     pub step_size: StepSize,
     /// Seed of the rows and their order.
     pub seed: u64,
+    /// What the labels are.
+    pub kind: TargetKind,
 }
 
 /// Means over the seeds after some steps.
@@ -48,6 +55,10 @@ pub struct Point {
     pub forget_loss: f64,
     /// Mean loss of the unseen rows.
     pub unseen_loss: f64,
+    /// Accuracy on the forgotten rows; none for regression.
+    pub forget_accuracy: Option<f64>,
+    /// Accuracy on the unseen rows.
+    pub unseen_accuracy: Option<f64>,
     /// Probability that a forgotten row's loss is below an unseen one's.
     pub auc: f64,
 }
@@ -124,10 +135,11 @@ pub fn relearn<D: Backend<f32>>(
     let rows = forget.len();
     let passes = (2 * rows).div_ceil(training.batch_size.max(1));
     let steps = passes.clamp(STEPS.0, STEPS.1);
-    let probe = |model: &Model<f32, D>| -> Result<Losses> {
-        Ok((losses(model, sets.train, &forget)?, losses(model, sets.test, &unseen)?))
+    let probe = |model: &Model<f32, D>| -> Result<Pair> {
+        let of = |set, rows| probed(model, set, rows, training.kind);
+        Ok((of(sets.train, &forget)?, of(sets.test, &unseen)?))
     };
-    let run = |model: &mut Model<f32, D>, set: &Arc<Dataset>, rows: &Rows, seed: u64| -> Result<Vec<(usize, Losses)>> {
+    let run = |model: &mut Model<f32, D>, set: &Arc<Dataset>, rows: &Rows, seed: u64| -> Result<Vec<(usize, Pair)>> {
         restore(model, &start)?;
         let mut optimizer = AdamW::new(model, training.weight_decay, training.step_size)?;
         let mut points = vec![(0, probe(model)?)];
@@ -172,8 +184,15 @@ pub fn relearn<D: Backend<f32>>(
     })
 }
 
-/// Losses of forgotten rows, and of unseen ones.
-type Losses = (Vec<f64>, Vec<f64>);
+/// What the model makes of rows.
+#[derive(Clone, Debug, Default)]
+struct Probe {
+    losses: Vec<f64>,
+    accuracy: Option<f64>,
+}
+
+/// Of forgotten rows, and of unseen ones.
+type Pair = (Probe, Probe);
 
 fn restore<D: Backend<f32>>(model: &mut Model<f32, D>, values: &[Vec<f32>]) -> Result<()> {
     values.iter().enumerate().try_for_each(|(i, values)| model.set_parameter(i, values))
@@ -189,12 +208,19 @@ fn step<D: Backend<f32>>(
     optimizer.step(model, &mut grads, rate)
 }
 
-fn losses<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Rows) -> Result<Vec<f64>> {
-    let mut all = Vec::with_capacity(rows.len());
+fn probed<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Rows, kind: TargetKind) -> Result<Probe> {
+    let (mut losses, mut right) = (Vec::with_capacity(rows.len()), Some(0.0));
     for batch in set.in_order(rows, 256) {
-        all.extend(model.scores(&batch?)?.losses.into_iter().map(f64::from));
+        let batch = batch?;
+        let Scores { losses: of_rows, weights, logits, width } = model.scores(&batch)?;
+        let outcome =
+            Outcome { losses: &of_rows, weights: &weights, logits: &logits, width, targets: &batch.targets, kind };
+        let score = score(&outcome, "further trained")?;
+        right = right.zip(score.accuracy).map(|(sum, accuracy)| sum + accuracy * score.rows as f64);
+        losses.extend(of_rows.into_iter().map(f64::from));
     }
-    Ok(all)
+    let rows = losses.len().max(1) as f64;
+    Ok(Probe { losses, accuracy: right.map(|r| r / rows) })
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -203,9 +229,9 @@ fn mean(values: &[f64]) -> f64 {
 
 /// By what share of its start the forgotten rows' loss fell more than the unseen rows', a figure a seed: over all points
 /// but the first, or at the last.
-fn shares(runs: &[Vec<(usize, Losses)>], all: bool) -> Seeded {
-    let one = |run: &Vec<(usize, Losses)>| {
-        let curve = |of: fn(&Losses) -> &Vec<f64>| run.iter().map(|(_, l)| mean(of(l))).collect::<Vec<_>>();
+fn shares(runs: &[Vec<(usize, Pair)>], all: bool) -> Seeded {
+    let one = |run: &Vec<(usize, Pair)>| {
+        let curve = |of: fn(&Pair) -> &Probe| run.iter().map(|(_, p)| mean(&of(p).losses)).collect::<Vec<_>>();
         let fallen = |curve: &[f64]| {
             let start = curve.first().copied().unwrap_or_default().max(1e-12);
             let falls: Vec<f64> = curve.iter().skip(1).map(|l| 1.0 - l / start).collect();
@@ -216,16 +242,21 @@ fn shares(runs: &[Vec<(usize, Losses)>], all: bool) -> Seeded {
     Seeded::of(&runs.iter().map(one).collect::<Vec<_>>())
 }
 
-fn points(runs: &[Vec<(usize, Losses)>]) -> Vec<Point> {
+fn points(runs: &[Vec<(usize, Pair)>]) -> Vec<Point> {
     let count = runs.iter().map(Vec::len).min().unwrap_or(0);
     let point = |i: usize| {
-        let at: Vec<&(usize, Losses)> = runs.iter().filter_map(|run| run.get(i)).collect();
-        let over = |of: &dyn Fn(&Losses) -> f64| mean(&at.iter().map(|p| of(&p.1)).collect::<Vec<_>>());
+        let at: Vec<&(usize, Pair)> = runs.iter().filter_map(|run| run.get(i)).collect();
+        let over = |of: &dyn Fn(&Pair) -> f64| mean(&at.iter().map(|p| of(&p.1)).collect::<Vec<_>>());
+        let accuracy = |of: fn(&Pair) -> Option<f64>| {
+            at.iter().map(|p| of(&p.1)).collect::<Option<Vec<f64>>>().map(|all| mean(&all))
+        };
         Some(Point {
             step: at.first()?.0,
-            forget_loss: over(&|l| mean(&l.0)),
-            unseen_loss: over(&|l| mean(&l.1)),
-            auc: over(&|l| auc(&l.0, &l.1).unwrap_or(0.5)),
+            forget_loss: over(&|p| mean(&p.0.losses)),
+            unseen_loss: over(&|p| mean(&p.1.losses)),
+            forget_accuracy: accuracy(|p| p.0.accuracy),
+            unseen_accuracy: accuracy(|p| p.1.accuracy),
+            auc: over(&|p| auc(&p.0.losses, &p.1.losses).unwrap_or(0.5)),
         })
     };
     (0..count).filter_map(point).collect()
@@ -278,7 +309,8 @@ mod tests {
     #[test]
     fn an_advantage_is_a_faster_fall_beyond_its_spread() {
         let run = |forget: f64, unseen: f64| {
-            vec![(0, (vec![2.0, 2.0], vec![4.0])), (1, (vec![forget, forget], vec![unseen]))]
+            let of = |losses: &[f64]| Probe { losses: losses.to_vec(), accuracy: Some(0.5) };
+            vec![(0, (of(&[2.0, 2.0]), of(&[4.0]))), (1, (of(&[forget, forget]), of(&[unseen])))]
         };
         let found = shares(&[run(1.0, 4.0), run(1.0, 4.0)], true);
         assert_eq!((found.mean, found.deviation, found.beyond_chance()), (0.5, 0.0, 0.5));
@@ -286,5 +318,6 @@ mod tests {
         assert!(even.mean.abs() < 1e-12 && even.deviation > 0.0 && even.beyond_chance() == 0.0);
         let points = points(&[run(1.0, 4.0)]);
         assert_eq!((points[1].step, points[1].forget_loss, points[1].auc), (1, 1.0, 1.0));
+        assert_eq!(points[1].forget_accuracy, Some(0.5));
     }
 }

@@ -5,7 +5,7 @@ use statrs::{
     distribution::{Beta, ContinuousCDF},
     stats_tests::{
         NaNPolicy,
-        ks_test::{KSTwoSampleAlternativeMethod, ks_twosample},
+        ks_test::{KSTwoSampleAlternativeMethod as Method, ks_twosample},
     },
 };
 
@@ -56,9 +56,14 @@ impl KolmogorovSmirnov {
         if a.iter().chain(b).any(|x| !x.is_finite()) {
             return None;
         }
-        let method = KSTwoSampleAlternativeMethod::TwoSidedAsymptotic;
-        let (statistic, p_value) = ks_twosample(a.to_vec(), b.to_vec(), method, NaNPolicy::Error).ok()?;
+        let test = |method| ks_twosample(a.to_vec(), b.to_vec(), method, NaNPolicy::Error).ok();
+        let (below, above) = (test(Method::LessAsymptotic)?.0, test(Method::GreaterAsymptotic)?.0);
+        let statistic = below.max(above);
         let (n, m) = (a.len() as f64, b.len() as f64);
+        // statrs adds up Kolmogorov's series until its terms are small, which at 0 they never are; below this the sum is 1
+        // in all of its digits.
+        let scaled = statistic * (n * m / (n + m)).sqrt();
+        let p_value = if scaled < 0.2 { 1.0 } else { test(Method::TwoSidedAsymptotic)?.1.clamp(0.0, 1.0) };
         // Massart's form of the Dvoretzky-Kiefer-Wolfowitz inequality, for two samples.
         let level = KS_LEVEL / tests.max(1) as f64;
         let chance = (-(level / 2.0).ln() / 2.0).sqrt() * ((n + m) / (n * m)).sqrt();
@@ -177,6 +182,8 @@ mod tests {
         let few = KolmogorovSmirnov::of(&a[..9], &[4.0, 9.0], 1).unwrap();
         assert_eq!(few.beyond_chance, 0.0);
         assert!(KolmogorovSmirnov::of(&a, &b, 100).unwrap().beyond_chance < far.beyond_chance);
+        let same = KolmogorovSmirnov::of(&a, &a, 1).unwrap();
+        assert_eq!((same.statistic, same.p_value, same.beyond_chance), (0.0, 1.0, 0.0));
         assert_eq!(KolmogorovSmirnov::of(&[f64::NAN], &[1.0], 1), None);
         assert_eq!(KolmogorovSmirnov::of(&[], &[1.0], 1), None);
     }

@@ -137,6 +137,7 @@ impl Job {
             weight_decay: schedule.weight_decay,
             step_size: schedule.step_size,
             seed: self.config.seed,
+            kind: data.target,
         };
         relearn(model, sets, pairs, training, &check_interrupt)
     }

@@ -12,9 +12,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// What makes digests of ids and rows useless to whoever does not have the data: without it, somebody who knows what ids
 /// look like could try them all.
 ///
-/// It is made of the bytes of the training data and of the list of ids, and of the seed, and it is written nowhere. So a
-/// run with the same inputs gives the same digests; whoever holds the data can make them again and compare; and a reader of
-/// the report cannot. It is no function of the files' published digests, since it is hashed from their bytes.
+/// It is made of the bytes of the training data and of the seed, and it is written nowhere. So a run with the same inputs
+/// gives the same digests; whoever holds the data can make them again and compare; and a reader of the report cannot. It
+/// does not follow from the files' published digests, since it is hashed from their bytes.
 #[derive(Clone)]
 pub struct Salt([u8; 32]);
 

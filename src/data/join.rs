@@ -45,11 +45,6 @@ impl List {
         let column = column.to_owned();
         Ok(Self { source, column })
     }
-
-    /// The list's files.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.source.files()
-    }
 }
 
 /// The column of ids of the training data: the configured one, the one that the list has, or `id`.

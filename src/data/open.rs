@@ -148,8 +148,7 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         Some(class) => Some(class_rows(&train, &plan, kind, &parts.train, class)?),
         None => None,
     };
-    let secret = train.files().chain(list.iter().flat_map(|list| list.files()));
-    let (salt, digests) = Salt::new(secret, request.seed)?;
+    let (salt, digests) = Salt::new(train.files(), request.seed)?;
     let mut digested: Vec<(PathBuf, String)> = train.files().map(Into::into).zip(digests).collect();
     let joined = join::join(&train, &parts, id.as_deref(), list.as_ref(), class_rows.as_ref(), request, &salt)?;
     let forget = joined.forget;

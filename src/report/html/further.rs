@@ -38,12 +38,19 @@ fn write_deep(w: &mut String, deep: &Deep) -> std::fmt::Result {
     write_table(w, &["share of the loss at the start", "measured", "ideal"], &rows)?;
     let point = |p: &Point| {
         let loss = |x: f64| format!("{x:.4}");
-        vec![p.step.to_string(), loss(p.forget_loss), loss(p.unseen_loss), format!("{:.3}", p.auc)]
+        vec![
+            p.step.to_string(),
+            loss(p.forget_loss),
+            loss(p.unseen_loss),
+            percent(p.forget_accuracy),
+            percent(p.unseen_accuracy),
+            format!("{:.3}", p.auc),
+        ]
     };
     for (title, points) in [("each set by itself", &deep.relearning), ("retained rows alone", &deep.recovering)] {
         write!(w, "<details><summary>Losses while training on {title}</summary>")?;
         let rows: Vec<_> = points.iter().map(point).collect();
-        write_table(w, &["step", "forgotten rows' loss", "unseen rows' loss", "AUC"], &rows)?;
+        write_table(w, &["step", "loss forgotten", "unseen", "accuracy forgotten", "unseen", "AUC"], &rows)?;
         write!(w, "</details>")?;
     }
     Ok(())
