@@ -1,17 +1,43 @@
-//! Did it forget, did it keep: accuracy and membership inference, from each row's loss and logits.
+//! Did it forget, did it keep: pure functions of each row's loss, logits and class.
 //!
-//! What these figures are, and are not: the attack is the population attack of the method's paper, one threshold on one
-//! number a row. It says whether forgotten rows still stand out among unseen ones on average; it bounds nothing for a
-//! single row, and τ is chosen so that this very statistic comes out even.
+//! [`measure`] makes an [`Audit`] of one model: accuracy and loss ([`accuracy`](mod@accuracy)), attacks on all rows together
+//! (`membership`, `transfer`, `statistics`), the rows one by one (`conformal`), class by class (`classes`). [`change`]
+//! compares two models, and [`judge`] holds the figures against limits.
+//!
+//! Two further tests cost more: [`relearn`] trains the model on, and [`compare`] holds it against models that were trained
+//! without the rows.
+//!
+//! What these figures are, and are not: they say whether forgotten rows still stand out among unseen ones for attackers
+//! who look at the loss or the entropy of the answer. τ is chosen so that the mean of the losses comes out even, so that
+//! the attacks on all rows together flatter the method; the rows one by one and the distance of the distributions do not.
+//! Every test looks both ways, as a row that the model was driven away from stands out as much as one that it knows.
 
 mod accuracy;
+mod classes;
+mod conformal;
+mod gates;
 mod histogram;
 mod logistic;
 mod membership;
 mod record;
+mod reference;
+mod relearning;
+mod signals;
+mod splits;
+mod statistics;
+mod transfer;
 
 pub use accuracy::{Outcome, SplitScore, score};
-pub use histogram::{Histogram, histogram};
+pub use classes::{ClassScore, Classes, classes};
+pub use conformal::{LEVEL, PValues, Records, Share, UNSEEN_NEEDED, Unseen, records};
+pub use gates::{Evidence, Gate, Gates, Judgement, Need, Verdict, attacks, judge, overall};
+pub use histogram::Histogram;
 pub use logistic::Logistic;
-pub use membership::{Attack, INFORMATIVE_ROWS, attack, auc, entropies, tpr_at_fpr};
-pub use record::{Audit, Mia, Record, measure};
+pub use membership::{Attack, INFORMATIVE_ROWS, attack};
+pub use record::{Audit, Change, Measured, Mia, Retained, change, loss_histogram, measure};
+pub use reference::{Comparison, Gap, LossGap, Rmia, compare, ratios, rmia_scores};
+pub use relearning::{Deep, Point, Seeded, Sets, Training, matched, relearn};
+pub use signals::{Signals, entropies};
+pub use splits::{Half, SplitDigest};
+pub use statistics::{CONFIDENCE, KolmogorovSmirnov, LowFpr, Rate, auc};
+pub use transfer::{Transfer, transfer};

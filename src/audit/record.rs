@@ -2,7 +2,14 @@
 
 use super::{
     accuracy::{Outcome, SplitScore, score},
-    membership::{Attack, attack, entropies, losses},
+    classes::{Classes, classes},
+    conformal::{LEVEL, Records, Unseen, records},
+    histogram::{Histogram, histogram},
+    membership::{Attack, attack},
+    signals::Signals,
+    splits::Half,
+    statistics::{KolmogorovSmirnov, LowFpr, auc},
+    transfer::{self, Transfer},
 };
 use crate::Result;
 use serde::Serialize;
@@ -10,15 +17,35 @@ use serde::Serialize;
 /// The attacks on the forgotten rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Mia {
+    /// Unseen rows, of the classes that rows to forget have.
+    pub unseen_rows: usize,
     /// On the loss (MIA_L).
     pub loss: Attack,
     /// On the entropy of the answer (MIA_E); none for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy: Option<Attack>,
+    /// On the entropy, by an attacker who learned on retained rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_transfer: Option<Transfer>,
+}
+
+/// How well retained rows can be told from unseen ones by their loss: they were trained on, and some of it is normal.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Retained {
+    /// Rows that were looked at.
+    pub rows: usize,
+    /// Probability that a retained row's loss is below an unseen one's.
+    pub auc: Option<f64>,
+    /// Retained rows found at a false positive rate of 1 %.
+    pub low_fpr: LowFpr,
+    /// Whether both have one distribution.
+    pub ks: Option<KolmogorovSmirnov>,
+    /// Share of retained rows with a lower loss than nearly all unseen rows of their class; 0.05 of unseen rows have it.
+    pub exposed: Option<f64>,
 }
 
 /// What one model makes of the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Audit {
     /// Rows to forget.
     pub forget: SplitScore,
@@ -26,27 +53,134 @@ pub struct Audit {
     pub retain: SplitScore,
     /// Unseen rows.
     pub test: SplitScore,
-    /// Rows to forget against unseen rows.
+    /// Rows to forget against unseen rows of the same classes.
     pub mia: Mia,
+    /// The rows to forget one by one.
+    pub records: Records,
+    /// The attack class by class; none where rows have no class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
+    /// The rows that are to be kept.
+    pub retained: Retained,
 }
 
-/// The model as it was, and as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Record {
-    /// The model that was given.
-    pub before: Audit,
-    /// The model that forgot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Audit>,
+impl Audit {
+    /// Unseen rows that forgotten ones were held against.
+    pub fn unseen_rows(&self) -> usize {
+        self.mia.unseen_rows
+    }
+}
+
+/// The numbers that an audit was made of: what comparisons between models need.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Rows to forget.
+    pub forget: Signals,
+    /// The other training rows.
+    pub retain: Signals,
+    /// Unseen rows.
+    pub test: Signals,
+}
+
+impl Measured {
+    /// Unseen rows of the classes that rows to forget have.
+    pub fn unseen(&self) -> Signals {
+        self.test.of_classes_in(&self.forget)
+    }
+
+    /// Which retained and which unseen rows attacks learn from; those of one seed are the same for every model.
+    pub fn halves(&self, seed: u64) -> (Half, Half) {
+        // Seeds of their own, so that both are not cut alike.
+        let draw = |s: &Signals, salt: u64| Half::draw(&s.rows, seed ^ salt);
+        (draw(&self.retain, 0x7265_7461_696E), draw(&self.unseen(), 0x756E_7365_656E))
+    }
 }
 
 /// Measures one model. The same seed gives the same rows and splits to the attacks before and after.
 ///
 /// # Errors
 /// Losses that are not finite ([`crate::Error::Unlearning`]); parts that are not of the same rows (a defect).
-pub fn measure(forget: &Outcome, retain: &Outcome, test: &Outcome, seed: u64) -> Result<Audit> {
+pub fn measure(forget: &Outcome, retain: &Outcome, test: &Outcome, seed: u64) -> Result<(Audit, Measured)> {
     let scores = (score(forget, "forget")?, score(retain, "retain")?, score(test, "test")?);
-    let loss = attack(&losses(forget), &losses(test), seed);
-    let entropy = entropies(forget).zip(entropies(test)).map(|(members, others)| attack(&members, &others, seed));
-    Ok(Audit { forget: scores.0, retain: scores.1, test: scores.2, mia: Mia { loss, entropy } })
+    let measured = Measured { forget: Signals::of(forget), retain: Signals::of(retain), test: Signals::of(test) };
+    let Measured { forget, retain, test } = &measured;
+    let unseen = measured.unseen();
+    let entropies = forget.entropies.as_deref().zip(unseen.entropies.as_deref());
+    let halves = measured.halves(seed);
+    let audit = Audit {
+        forget: scores.0,
+        retain: scores.1,
+        test: scores.2,
+        mia: Mia {
+            unseen_rows: unseen.len(),
+            loss: attack(&forget.losses, &unseen.losses, seed),
+            entropy: entropies.map(|(members, others)| attack(members, others, seed)),
+            entropy_transfer: transfer::by_halves(forget, retain, &unseen, (&halves.0, &halves.1)),
+        },
+        records: records(forget, &Unseen::new(&unseen)),
+        classes: classes(forget, &unseen),
+        retained: retained(retain, test),
+    };
+    Ok((audit, measured))
+}
+
+/// Bins of the histograms.
+const BINS: usize = 30;
+
+/// Losses of forgotten and of unseen rows, before and after, in common bins.
+pub fn loss_histogram(before: &Measured, after: &Measured) -> Option<Histogram> {
+    let unseen = (before.unseen(), after.unseen());
+    let sets = [
+        ("before/forget", before.forget.losses.as_slice()),
+        ("before/test", &unseen.0.losses),
+        ("after/forget", &after.forget.losses),
+        ("after/test", &unseen.1.losses),
+    ];
+    histogram(&sets, BINS)
+}
+
+fn retained(retain: &Signals, test: &Signals) -> Retained {
+    let exposed: Vec<bool> = exposed(retain, &Unseen::new(test)).into_iter().flatten().collect();
+    Retained {
+        rows: retain.len(),
+        auc: auc(&retain.losses, &test.losses),
+        low_fpr: LowFpr::at(&retain.losses, &test.losses, 100),
+        ks: KolmogorovSmirnov::of(&retain.losses, &test.losses, 1),
+        exposed: share(&exposed),
+    }
+}
+
+/// For each row, whether nearly all unseen rows of its class have a higher loss; none where these are too few.
+fn exposed(rows: &Signals, unseen: &Unseen) -> Vec<Option<bool>> {
+    let one = |(i, &loss): (usize, &f64)| Some(unseen.judge(rows.class(i), loss)?.under <= LEVEL + 1e-12);
+    rows.losses.iter().enumerate().map(one).collect()
+}
+
+fn share(marks: &[bool]) -> Option<f64> {
+    (!marks.is_empty()).then(|| marks.iter().filter(|m| **m).count() as f64 / marks.len() as f64)
+}
+
+/// What unlearning did to the rows that are to be kept: unlearning some rows can expose others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// AUC of retained against unseen rows, after less before.
+    pub retained_auc: Option<f64>,
+    /// Share of retained rows that stand out by a low loss now, and did not before.
+    pub newly_exposed: Option<f64>,
+    /// Share of retained rows that stood out by a low loss before, and do not now.
+    pub no_longer_exposed: Option<f64>,
+}
+
+/// Compares two models' retained rows.
+pub fn change(before: &Measured, after: &Measured) -> Change {
+    let area = |m: &Measured| auc(&m.retain.losses, &m.test.losses);
+    let marks = |m: &Measured| exposed(&m.retain, &Unseen::new(&m.test));
+    let pairs: Vec<(bool, bool)> =
+        marks(before).into_iter().zip(marks(after)).filter_map(|(was, is)| was.zip(is)).collect();
+    let of = |which: fn(&(bool, bool)) -> bool| share(&pairs.iter().map(which).collect::<Vec<_>>());
+    Change {
+        retained_auc: area(after).zip(area(before)).map(|(is, was)| is - was),
+        newly_exposed: of(|(was, is)| *is && !was),
+        no_longer_exposed: of(|(was, is)| *was && !is),
+    }
 }

@@ -188,9 +188,33 @@ pub struct ForgetArgs {
     /// Runtime that the model must agree with: onnxruntime, or tract where there is no onnxruntime
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
     pub parity: Runtimes,
+    /// Further tests.
+    #[command(flatten)]
+    pub tests: TestArgs,
     /// Settings that the method derives from the data's sizes.
     #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+/// How much the audit looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AuditDepth {
+    /// What one pass over the rows shows.
+    #[default]
+    Standard,
+    /// Also what further training brings back.
+    Deep,
+}
+
+/// Tests beyond those that are always made.
+#[derive(Debug, Default, Args)]
+pub struct TestArgs {
+    /// How much the audit looks at: deep also trains a copy of the model on, to see what comes back
+    #[arg(long, value_enum, default_value_t, value_name = "DEPTH", help_heading = "Checks")]
+    pub audit: AuditDepth,
+    /// Models that were trained without the rows to forget, to compare with
+    #[arg(long, num_args = 1.., value_name = "MODEL", help_heading = "Checks")]
+    pub reference: Vec<PathBuf>,
 }
 
 /// Overrides of what the method derives from the data's sizes.
@@ -227,6 +251,9 @@ pub struct AuditArgs {
     /// Rows and model.
     #[command(flatten)]
     pub source: SourceArgs,
+    /// Further tests.
+    #[command(flatten)]
+    pub tests: TestArgs,
 }
 
 /// `demo`: the main job on what the program carries.

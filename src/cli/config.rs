@@ -1,14 +1,14 @@
 //! What was typed and what the configuration file says, put together: flags beat the file.
 
-use super::args::{DeviceChoice, ForgetArgs, Format, MissingIdsChoice, SourceArgs};
+use super::args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, SourceArgs, TestArgs};
 use crate::{
+    audit::Gates,
     data::{DataConfig, Files, InputConfig, TargetConfig},
     engine::KernelChoice,
     error::{Error, Result},
     graph::training::LossKind,
     model::BatchNorm,
     parity::{Runtimes, Tolerance},
-    report::Gates,
     unlearn::Settings,
 };
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,10 @@ pub struct RunConfig {
     pub runtime: Runtimes,
     /// What must hold to publish.
     pub gates: Gates,
+    /// Whether the audit also trains a copy of the model on.
+    pub deep: bool,
+    /// Models that were trained without the rows to forget.
+    pub references: Vec<PathBuf>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Where to compute.
@@ -143,7 +147,7 @@ impl RunConfig {
     ///
     /// # Errors
     /// [`Error::Config`] for a file that cannot be read or has an unknown key; [`Error::Usage`] for values out of range.
-    pub fn new(model: &Path, args: &SourceArgs) -> Result<Self> {
+    pub fn new(model: &Path, args: &SourceArgs, tests: &TestArgs) -> Result<Self> {
         let (path, file) = read(model, args.config.as_deref())?;
         let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
         let mut data = DataConfig { data: file.data, inputs: file.inputs, target: file.target };
@@ -181,6 +185,8 @@ impl RunConfig {
             parity: file.parity,
             runtime: Runtimes::default(),
             gates: file.gates,
+            deep: tests.audit == AuditDepth::Deep,
+            references: tests.reference.clone(),
             device: args.device,
             kernels: args.kernels,
             offline: args.offline,
@@ -194,7 +200,7 @@ impl RunConfig {
 
     /// The same for the main job, with its further flags.
     pub fn for_forgetting(model: &Path, args: &ForgetArgs) -> Result<Self> {
-        let mut config = Self::new(model, &args.source)?;
+        let mut config = Self::new(model, &args.source, &args.tests)?;
         let (s, flags) = (&mut config.unlearn, &args.settings);
         s.batch_size = flags.batch_size.map(Into::into).or(s.batch_size);
         s.micro_batch = flags.micro_batch.map(Into::into).or(s.micro_batch);
@@ -289,12 +295,13 @@ fn read(model: &Path, asked: Option<&Path>) -> Result<(Option<PathBuf>, ConfigFi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Gate;
 
     fn with_config(text: &str, args: &SourceArgs) -> Result<RunConfig> {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("m.onnx");
         std::fs::write(folder.path().join("m.forget.toml"), text).unwrap();
-        RunConfig::new(&model, args)
+        RunConfig::new(&model, args, &TestArgs::default())
     }
 
     #[test]
@@ -317,13 +324,28 @@ mod tests {
     }
 
     #[test]
+    fn gates_keep_their_defaults_where_nothing_is_said() {
+        let text =
+            "[gates]\nmax_mia_distance = 0.02\nmax_retain_accuracy_drop = inf\n[gates.warn]\nmax_ks_distance = 1";
+        let gates = with_config(text, &SourceArgs::default()).unwrap().gates;
+        assert_eq!(gates.fail[&Gate::MaxMiaDistance], 0.02);
+        assert_eq!(gates.fail[&Gate::MaxTestAccuracyDrop], 0.05);
+        assert!(gates.fail[&Gate::MaxRetainAccuracyDrop].is_infinite());
+        assert_eq!((gates.warn[&Gate::MaxKsDistance], gates.warn[&Gate::MaxMiaDistance]), (1.0, 0.05));
+        for wrong in ["[gates]\nmax_mai_distance = 0.1", "[gates.warn]\nmax_mai_distance = 0.1"] {
+            let error = with_config(wrong, &SourceArgs::default()).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("max_mai_distance"), "{error}");
+        }
+    }
+
+    #[test]
     fn outputs_stand_beside_the_model() {
-        let config = RunConfig::new(Path::new("d/m.onnx"), &SourceArgs::default()).unwrap();
+        let config = RunConfig::new(Path::new("d/m.onnx"), &SourceArgs::default(), &TestArgs::default()).unwrap();
         let out = config.out(None);
         assert_eq!(out, Path::new("d/m.forgotten.onnx"));
         assert_eq!(config.report_folder(&out), Path::new("d/m.forgotten.report"));
         let args = SourceArgs { checkpoint: Some("c/checkpoint".into()), ..SourceArgs::default() };
-        let config = RunConfig::new(Path::new("d/eval_model.onnx"), &args).unwrap();
+        let config = RunConfig::new(Path::new("d/eval_model.onnx"), &args, &TestArgs::default()).unwrap();
         let out = config.out(None);
         assert_eq!(out, Path::new("c/checkpoint.forgotten"));
         assert_eq!(config.report_folder(&out), Path::new("c/checkpoint.forgotten.report"));

@@ -1,8 +1,8 @@
 //! `onnx-forget demo`: the main job on a model and data that the program carries.
 
 use super::{
-    args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs},
-    forget::cannot_write,
+    args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs, TestArgs},
+    staged::cannot_write,
 };
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -37,6 +37,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         force: true,
         dry_run: false,
         parity: args.parity,
+        tests: TestArgs::default(),
         settings: SettingArgs::default(),
     })
 }

@@ -5,19 +5,21 @@ use super::{
     check_interrupt,
     config::RunConfig,
     job::Job,
+    measuring::Reference,
     progress::{Progress, Stages, json_line},
     rows::RunBatches,
+    staged::StagedReport,
 };
 use crate::{
+    audit::{self, Evidence, Judgement},
     error::{Error, Result},
     kernels::Backend,
     parity::{self, GradientOptions, Parity},
-    report::{self, Report, Status, UnlearnSection},
+    report::{self, ReferenceSection, Report, Status, UnlearnSection},
     unlearn, writeback,
 };
 use dfdx::tensor::Cpu;
-use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::path::Path;
 
 /// Forgets the rows, publishes the new model if everything held, and leaves a report.
 pub fn run(args: ForgetArgs) -> Result<()> {
@@ -64,6 +66,7 @@ fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path,
             (report.status, report.exit_code, report.error) = (Status::Rejected, e.exit_code(), Some(e.to_string()));
             report.model.output = None;
             report.timings = stages.timings().clone();
+            report.sum_up();
             // A failed check is a result, and its figures are worth keeping; other errors leave nothing behind.
             if matches!(e, Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_)) {
                 StagedReport::write(&report, &folder)?.place()?;
@@ -90,6 +93,7 @@ fn flow<D: Backend<f32>>(
     to: &Destination<'_>,
 ) -> Result<()> {
     let config = &job.config;
+    let references = job.open_references()?;
     let mut model = stages.run("building the model", || job.model(device, job.model_options()))?;
     let rows = job.parity_rows()?;
     let checks = parity::Settings {
@@ -114,8 +118,9 @@ fn flow<D: Backend<f32>>(
         return Err(Error::ParityBefore(gradient.verdict()));
     }
 
-    let (before, losses) = stages.run("audit before", || job.audit(&model))?;
-    report.audit.before = Some(before);
+    let (before, measured) = stages.run("audit before", || job.audit(&model))?;
+    report.audit.splits = job.splits(&measured);
+    report.audit.before = Some(before.clone());
 
     let schedule = &job.schedule;
     let mut progress = Progress::new(config.format, schedule.steps());
@@ -124,14 +129,32 @@ fn flow<D: Backend<f32>>(
     progress.finish();
     report.unlearn = Some(UnlearnSection::new(schedule, &trajectory?, config.device.to_string(), config.seed));
 
-    let (after, losses_after) = stages.run("audit after", || job.audit(&model))?;
-    report.audit.losses = losses.histogram(&losses_after);
-    report.gates = report::judge(&config.gates, &before, &after);
-    report.audit.after = Some(after);
-    if let Some(gate) = report.gates.iter().find(|g| !g.passed) {
+    let (after, measured_after) = stages.run("audit after", || job.audit(&model))?;
+    let change = audit::change(&measured, &measured_after);
+    report.audit.losses = audit::loss_histogram(&measured, &measured_after);
+    let others = stages.run_if(!references.is_empty(), "reference models", || job.audit_references(&references))?;
+    report.audit.reference = others.map(|others| ReferenceSection {
+        models: references.iter().map(Reference::described).collect(),
+        before: audit::compare(&before, &measured, &others, config.seed),
+        after: audit::compare(&after, &measured_after, &others, config.seed),
+    });
+    report.audit.deep = stages.run_if(config.deep, "training on", || job.train_on(&mut model, &measured_after))?;
+    let evidence = Evidence {
+        before: &before,
+        after: &after,
+        change: &change,
+        deep: report.audit.deep.as_ref(),
+        reference: report.audit.reference.as_ref().map(|r| &r.after),
+    };
+    report.gates = audit::judge(&config.gates, &evidence);
+    report.audit.verdict = Some(audit::overall(&report.gates));
+    (report.audit.after, report.audit.change) = (Some(after), Some(change));
+    if let Some(gate) = report.gates.iter().find(|g| g.outcome == Judgement::Fail) {
         return Err(Error::Unlearning(format!(
             "gate {}: {:.4} is more than {}; nothing was written. The report has the figures; [gates] in the configuration sets the limits",
-            gate.gate, gate.value, gate.limit
+            gate.gate,
+            gate.value.unwrap_or(f64::NAN),
+            gate.limit
         )));
     }
 
@@ -143,6 +166,7 @@ fn flow<D: Backend<f32>>(
     after.require_after()?;
     report.model.published(to.out.to_path_buf(), proof);
     report.status = Status::Published;
+    report.sum_up();
     report.timings = stages.timings().clone();
     // Written before the model gets its name: a report that cannot be written publishes nothing.
     let staged = StagedReport::write(report, to.folder)?;
@@ -157,41 +181,4 @@ fn show(report: &Report, stages: &Stages, format: Format) {
         Format::Json => json_line(&serde_json::json!({ "event": "report", "record": report })),
         Format::Pretty => stages.say(&report::summary(report)),
     }
-}
-
-/// The report's files under temporary names, which are removed on drop.
-struct StagedReport(Vec<(NamedTempFile, PathBuf)>);
-
-impl StagedReport {
-    fn write(report: &Report, folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|e| cannot_write(folder, &e))?;
-        let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))?;
-        let mut files = Vec::new();
-        for (name, text) in [("report.json", json + "\n"), ("report.html", report::html(report))] {
-            let path = folder.join(name);
-            if path.is_dir() {
-                return Err(Error::Write { path, problem: "this is a folder; give another --report".into() });
-            }
-            let mut builder = tempfile::Builder::new();
-            // For auditors to read, as far as the umask allows.
-            #[cfg(unix)]
-            builder.permissions(<std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
-            let file = builder.tempfile_in(folder).map_err(|e| cannot_write(&path, &e))?;
-            std::fs::write(file.path(), text).map_err(|e| cannot_write(&path, &e))?;
-            files.push((file, path));
-        }
-        Ok(Self(files))
-    }
-
-    fn place(self) -> Result<()> {
-        for (file, path) in self.0 {
-            file.persist(&path).map_err(|e| cannot_write(&path, &e.error))?;
-        }
-        Ok(())
-    }
-}
-
-/// A failure to write `path`.
-pub fn cannot_write(path: &Path, e: &std::io::Error) -> Error {
-    Error::Write { path: path.to_path_buf(), problem: e.to_string() }
 }

@@ -3,11 +3,10 @@
 use super::{
     config::RunConfig,
     progress::{Stages, json_line},
-    rows::{runtime_batches, sample},
+    rows::runtime_batches,
 };
 use crate::{
-    audit::{Audit, Histogram, Outcome, histogram, measure},
-    data::{self, Batch, Data, Dataset, InputSpec, MissingIds, Request, Rows, Signature, TargetKind, Targets},
+    data::{self, Batch, Data, InputSpec, MissingIds, Request, Signature, TargetKind},
     error::{Error, Result},
     graph::{
         Dim, Graph, ValueId, forms,
@@ -15,19 +14,14 @@ use crate::{
         training::{self, LabelKind, LossKind, LossPlan},
     },
     kernels::Backend,
-    model::{BatchNorm, Model, ModelOptions, Scores},
+    model::{BatchNorm, Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint},
     ops,
     report::{AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status},
     unlearn::Schedule,
-    writeback::Change,
+    writeback::{Change, FileDigest},
 };
-use std::sync::Arc;
 
-/// Retained rows that the audit measures, at most.
-const AUDITED_RETAIN_ROWS: usize = 10_000;
-/// Bins of the report's histograms.
-const HISTOGRAM_BINS: usize = 30;
 /// Rows in a batch where no gradient is wanted.
 pub const EVALUATION_BATCH: usize = 256;
 
@@ -47,7 +41,6 @@ pub struct Job {
     pub data: Data,
     /// The method's settings.
     pub schedule: Schedule,
-    salt: String,
 }
 
 impl Job {
@@ -69,19 +62,17 @@ impl Job {
         let first = supported_plan(&graph, config.loss, known)?;
         let graph = training::narrowed(graph, &first);
         trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
-        let salt: [u8; 16] = rand::random();
-        let salt: String = salt.iter().map(|b| format!("{b:02x}")).collect();
         let request = Request {
             forget: config.forget.clone(),
             forget_class: config.forget_class,
             missing_ids: if config.ignore_missing_ids { MissingIds::Ignore } else { MissingIds::Stop },
-            salt: salt.clone().into_bytes(),
+            seed: config.seed,
         };
         let data = stages.run("reading the data", || data::open(&config.data, &request, &signature(&graph, &first)))?;
         let plan = training::plan(&graph, config.loss, label_kind(data.target))?;
         let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
         let schedule = Schedule::new(&config.unlearn, data.forget.len(), data.retain.len());
-        let job = Self { config, file, graph, plan, decisions, data, schedule, salt };
+        let job = Self { config, file, graph, plan, decisions, data, schedule };
         stages.say(&job.introduction());
         Ok(job)
     }
@@ -180,27 +171,6 @@ impl Job {
         runtime_batches(&self.graph, micro_batch, &self.data.train, samples, self.config.seed)
     }
 
-    /// Losses, accuracies and membership inference of the model as it is now.
-    pub fn audit<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Audit, Losses)> {
-        let data = &self.data;
-        let retain = sample(data.train.len(), Some(&data.retain), AUDITED_RETAIN_ROWS, self.config.seed, "audit");
-        let score = |set: &Arc<Dataset>, rows: &Rows| {
-            let mut scored = Scored::default();
-            for batch in set.in_order(rows, EVALUATION_BATCH) {
-                super::check_interrupt()?;
-                let batch = batch?;
-                scored.push(model.scores(&batch)?, batch.targets)?;
-            }
-            Ok::<_, Error>(scored)
-        };
-        let forget = score(&data.train, &data.forget)?;
-        let retain = score(&data.train, &retain)?;
-        let test = score(&data.test, &Rows::all(data.test.len()))?;
-        let kind = data.target;
-        let figures = measure(&forget.outcome(kind), &retain.outcome(kind), &test.outcome(kind), self.config.seed)?;
-        Ok((figures, Losses { forget: forget.losses(), test: test.losses() }))
-    }
-
     /// The trained parameters as the write-back takes them.
     pub fn changes<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Vec<Change> {
         let change = |p: &crate::model::Parameter<f32, D>| Change { name: p.name.clone(), values: p.tensor.to_vec() };
@@ -242,7 +212,8 @@ impl Job {
                 test_rows: counts.test_rows,
                 forget_ids: counts.forget_ids,
                 missing_ids: counts.missing_ids,
-                forget_ids_salt: data.forget_ids_sha256.as_ref().map(|_| self.salt.clone()),
+                duplicate_ids: counts.duplicate_ids,
+                files: data.files.iter().map(|(path, sha256)| file_digest(path, sha256)).collect(),
                 forget_ids_sha256: data.forget_ids_sha256.clone(),
                 notes,
             }),
@@ -263,65 +234,9 @@ impl Job {
     }
 }
 
-/// Losses of forgotten and of test rows.
-pub struct Losses {
-    forget: Vec<f64>,
-    test: Vec<f64>,
-}
-
-impl Losses {
-    /// These, before, and those after, over common bins.
-    pub fn histogram(&self, after: &Self) -> Option<Histogram> {
-        let sets = [
-            ("before/forget", self.forget.as_slice()),
-            ("before/test", &self.test),
-            ("after/forget", &after.forget),
-            ("after/test", &after.test),
-        ];
-        histogram(&sets, HISTOGRAM_BINS)
-    }
-}
-
-/// What a model made of a set of rows, batch after batch.
-#[derive(Default)]
-struct Scored {
-    scores: Option<Scores>,
-    targets: Option<Targets>,
-}
-
-impl Scored {
-    fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
-        match &mut self.scores {
-            None => self.scores = Some(scores),
-            Some(all) => {
-                all.losses.extend(scores.losses);
-                all.weights.extend(scores.weights);
-                all.logits.extend(scores.logits);
-            }
-        }
-        match (&mut self.targets, targets) {
-            (None, first) => self.targets = Some(first),
-            (Some(Targets::Classes(all)), Targets::Classes(more)) => all.extend(more),
-            (Some(Targets::Values { values, .. }), Targets::Values { values: more, .. }) => values.extend(more),
-            _ => return Err(Error::Internal("labels of two kinds in one set of rows".into())),
-        }
-        Ok(())
-    }
-
-    fn outcome(&self, kind: TargetKind) -> Outcome<'_> {
-        const NONE: &Targets = &Targets::Classes(Vec::new());
-        let targets = self.targets.as_ref().unwrap_or(NONE);
-        match &self.scores {
-            Some(s) => {
-                Outcome { losses: &s.losses, weights: &s.weights, logits: &s.logits, width: s.width, targets, kind }
-            }
-            None => Outcome { losses: &[], weights: &[], logits: &[], width: 0, targets, kind },
-        }
-    }
-
-    fn losses(&self) -> Vec<f64> {
-        self.scores.iter().flat_map(|s| &s.losses).map(|&l| l.into()).collect()
-    }
+fn file_digest(path: &std::path::Path, sha256: &str) -> FileDigest {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    FileDigest { name, sha256: sha256.to_owned() }
 }
 
 /// Which checkpoint is taken, and what becomes of its momentums.
@@ -336,8 +251,10 @@ fn checkpoint_note(checkpoint: &Checkpoint) -> String {
 /// What no figure in the report shows.
 fn limits() -> Vec<String> {
     [
-        "Weights cannot prove that rows were never learnt; the tests here look for traces that simple attacks use, and find none, or less than before.",
-        "The attacks compare sets of rows. A single row may still stand out, and an attack with reference models may see more.",
+        "Weights cannot prove that rows were never learnt (arXiv 2110.11891), and an operator who wants to pass these tests can (arXiv 2408.00929). The tests look for traces of the rows, and say how many they find.",
+        "τ is chosen so that the mean loss of forgotten rows becomes that of unseen ones, which flatters the attacks that look at one mean or one threshold. The ranks of single rows and the distance of the distributions are the harder tests.",
+        "The attacks here know the loss and the entropy of the answer. One that knows models trained without the rows, or that looks at the weights, may see more.",
+        "A model may pass and still learn forgotten rows again faster than others, or show them after it is trained further.",
         "Other copies are not touched: older versions in a registry, checkpoints, optimizer states, caches, and models distilled from or fine-tuned on the old one.",
         "Whoever holds the old and the new model can learn from their difference what was forgotten: withdraw the old file.",
     ]

@@ -9,8 +9,10 @@ mod demo;
 mod forget;
 mod inspect;
 mod job;
+mod measuring;
 mod progress;
 mod rows;
+mod staged;
 #[cfg(test)]
 mod tests;
 mod verify;

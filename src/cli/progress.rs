@@ -33,6 +33,11 @@ impl Stages {
         result
     }
 
+    /// Runs a stage if it is asked for.
+    pub fn run_if<T>(&mut self, asked: bool, name: &str, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        asked.then(|| self.run(name, work)).transpose()
+    }
+
     /// A line for people.
     pub fn say(&self, line: &str) {
         if self.format == Format::Pretty {

@@ -1,7 +1,7 @@
 //! `onnx-forget verify`: parity of a model with other runtimes, or what differs between two models.
 
 use super::{
-    args::{DeviceChoice, Format, SourceArgs},
+    args::{DeviceChoice, Format, SourceArgs, TestArgs},
     config::RunConfig,
     job::{label_kind, signature, supported_plan},
     progress::json_line,
@@ -89,7 +89,7 @@ pub fn run(args: VerifyArgs) -> Result<()> {
 
 fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
-    let config = RunConfig::new(&args.model, &args.source)?;
+    let config = RunConfig::new(&args.model, &args.source, &TestArgs::default())?;
     let file = artifacts::open(&args.model, config.checkpoint.as_deref(), options)?;
     let graph = build::build(&file)?;
     if config.device != DeviceChoice::Cpu {

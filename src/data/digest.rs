@@ -1,4 +1,4 @@
-//! SHA-256 of files.
+//! SHA-256 of files, and salted ones of ids and rows.
 
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -9,8 +9,67 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// What makes digests of ids and rows useless to whoever does not have the data: without it, somebody who knows what ids
+/// look like could try them all.
+///
+/// It is made of the bytes of the training data and of the seed, and it is written nowhere. So a run with the same inputs
+/// gives the same digests; whoever holds the data can make them again and compare; and a reader of the report cannot. It
+/// does not follow from the files' published digests, since it is hashed from their bytes.
+#[derive(Clone)]
+pub struct Salt([u8; 32]);
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salt")
+    }
+}
+
+impl Salt {
+    /// For a run over these `files` with this seed. The files' plain SHA-256 come from the same pass.
+    pub fn new<'a>(files: impl IntoIterator<Item = &'a Path>, seed: u64) -> Result<(Self, Vec<String>)> {
+        let mut salt = Sha256::new();
+        salt.update(b"onnx-forget/salt/v1");
+        salt.update(seed.to_le_bytes());
+        let mut digests = Vec::new();
+        for path in files {
+            let mut bytes = 0u64;
+            let sha256 = read(path, |piece| {
+                salt.update(piece);
+                bytes += piece.len() as u64;
+            })?;
+            salt.update(bytes.to_le_bytes());
+            digests.push(sha256);
+        }
+        Ok((Self(salt.finalize().into()), digests))
+    }
+
+    /// As bytes, to be hashed in front of what is to be hidden.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// SHA-256 of rows that serve `purpose`, by their numbers in their set, ascending.
+    pub fn rows(&self, purpose: &str, rows: impl IntoIterator<Item = usize>) -> String {
+        let mut sha = Sha256::new();
+        sha.update(self.0);
+        sha.update((purpose.len() as u64).to_le_bytes());
+        sha.update(purpose);
+        rows.into_iter().for_each(|row| sha.update((row as u64).to_le_bytes()));
+        hex(&sha.finalize())
+    }
+}
+
+/// SHA-256 of these bytes.
+pub fn bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// SHA-256 of a file's bytes, read piece by piece.
 pub fn file(path: &Path) -> Result<String> {
+    read(path, |_| ())
+}
+
+fn read(path: &Path, mut each: impl FnMut(&[u8])) -> Result<String> {
     let fail = |e: std::io::Error| Error::ReadData { path: path.into(), problem: format!("cannot be read ({e})") };
     let mut file = File::open(path).map_err(fail)?;
     let mut sha = Sha256::new();
@@ -20,6 +79,31 @@ pub fn file(path: &Path) -> Result<String> {
         if n == 0 {
             return Ok(hex(&sha.finalize()));
         }
-        sha.update(buffer.get(..n).unwrap_or(&[]));
+        let piece = buffer.get(..n).unwrap_or(&[]);
+        sha.update(piece);
+        each(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_salt_follows_the_bytes_and_the_seed_and_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        std::fs::write(&path, b"some rows").unwrap();
+        let of = |seed| Salt::new([path.as_path()], seed).unwrap();
+        let (salt, digests) = of(3);
+        assert_eq!(digests, [file(&path).unwrap()]);
+        assert_eq!(salt.rows("test", [1, 2]), of(3).0.rows("test", [1, 2]));
+        assert_ne!(salt.rows("test", [1, 2]), of(4).0.rows("test", [1, 2]));
+        assert_ne!(salt.rows("test", [1, 2]), salt.rows("test", [1, 3]));
+        assert_ne!(salt.rows("test", [1, 2]), salt.rows("validation", [1, 2]));
+        assert_eq!(format!("{salt:?}"), "Salt");
+        std::fs::write(&path, b"other rows").unwrap();
+        assert_ne!(salt.rows("test", [1, 2]), of(3).0.rows("test", [1, 2]));
+        assert_eq!(Salt::new([folder.path().join("none").as_path()], 0).unwrap_err().exit_code(), 4);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     DataConfig, Note, Rows,
+    digest::Salt,
     ids::{self, IdKind, IdSet},
     open::{Counts, MissingIds, Request},
     source::Source,
@@ -115,6 +116,7 @@ pub fn join(
     list: Option<&List>,
     class_rows: Option<&Rows>,
     request: &Request,
+    salt: &Salt,
 ) -> Result<Joined> {
     let mut set = IdSet::default();
     let mut counts = Counts::default();
@@ -189,7 +191,7 @@ pub fn join(
             counts.shared_with_held_out
         ));
     }
-    let digest = list.map(|_| set.digest(FORGET, &request.salt));
+    let digest = list.map(|_| set.digest(FORGET, salt.bytes()));
     let forget = Rows::listed(parts.train.len(), forget);
     Ok(Joined { forget, counts, digest, warnings })
 }

@@ -4,6 +4,7 @@ use super::{
     DataConfig, Dataset, Note, Rows, Signature, TargetKind, Targets,
     bind::{Bound, bind},
     decode::Plan,
+    digest::{self, Salt},
     join,
     source::Source,
     split::{self, Parts},
@@ -33,8 +34,8 @@ pub struct Request {
     pub forget_class: Option<i64>,
     /// What to do with ids that no training row has.
     pub missing_ids: MissingIds,
-    /// Salt of the digest of the ids.
-    pub salt: Vec<u8>,
+    /// Seed of the run: the salt of digests depends on it.
+    pub seed: u64,
 }
 
 /// Numbers of rows and ids, for the report.
@@ -79,6 +80,11 @@ pub struct Data {
     pub target_width: usize,
     /// Numbers of rows and ids.
     pub counts: Counts,
+    /// Hides ids and rows in digests.
+    pub salt: Salt,
+    /// Every data file and its SHA-256: training first, then those held out. The list of ids is not among them, since it
+    /// may be guessed.
+    pub files: Vec<(PathBuf, String)>,
     /// Salted SHA-256 of the ids to forget, if they were given by ids.
     pub forget_ids_sha256: Option<String>,
     /// What the user should know, though it stops nothing.
@@ -88,19 +94,6 @@ pub struct Data {
 }
 
 impl Data {
-    /// Every data file, for digests: training first, then those held out.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = Vec::new();
-        for set in [&self.train, &self.validation, &self.test] {
-            for file in set.source.files() {
-                if !files.iter().any(|f| f == file) {
-                    files.push(file.into());
-                }
-            }
-        }
-        files
-    }
-
     /// Rows of each class among the chosen rows of `set`, by class number; `None` unless every row has one class.
     pub fn class_counts(&self, set: &Dataset, rows: &Rows) -> Result<Option<Vec<usize>>> {
         let Targets::Classes(classes) = set.targets(rows)? else { return Ok(None) };
@@ -155,7 +148,9 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         Some(class) => Some(class_rows(&train, &plan, kind, &parts.train, class)?),
         None => None,
     };
-    let joined = join::join(&train, &parts, id.as_deref(), list.as_ref(), class_rows.as_ref(), request)?;
+    let (salt, digests) = Salt::new(train.files(), request.seed)?;
+    let mut digested: Vec<(PathBuf, String)> = train.files().map(Into::into).zip(digests).collect();
+    let joined = join::join(&train, &parts, id.as_deref(), list.as_ref(), class_rows.as_ref(), request, &salt)?;
     let forget = joined.forget;
     let retain = forget.complement();
     if retain.is_empty() {
@@ -174,6 +169,11 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         test_rows: test.1.len(),
         ..joined.counts
     };
+    for held_out in validation.0.files().chain(test.0.files()) {
+        if !digested.iter().any(|(path, _)| path == held_out) {
+            digested.push((held_out.into(), digest::file(held_out)?));
+        }
+    }
     let (target_width, plan) = (plan.target.width, Arc::new(plan));
     let memory = config.memory();
     let mut train = Dataset::open(train, plan.clone(), train_rows, memory)?;
@@ -187,6 +187,8 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         target: kind,
         target_width,
         counts,
+        salt,
+        files: digested,
         forget_ids_sha256: joined.digest,
         warnings,
         notes,

@@ -1,14 +1,16 @@
-//! What a run leaves for people and machines: one record, three faces (JSON, text, HTML). Computes nothing.
+//! What a run leaves for people and machines: one record, three faces (JSON, text, HTML), a statement to sign and tags for
+//! a registry. Computes nothing.
 
-mod gates;
 mod html;
 mod record;
+mod statement;
 mod text;
+mod words;
 
-pub use gates::{Gates, Verdict, judge};
 pub use html::html;
 pub use record::{
-    AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status,
-    UnlearnSection,
+    AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, ReferenceSection,
+    Report, SCHEMA, Status, UnlearnSection,
 };
+pub use statement::{statement, tags};
 pub use text::{audit_table, summary};

@@ -1,11 +1,10 @@
 //! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
 
-use super::Verdict;
 use crate::{
-    audit::{Audit, Histogram},
+    audit::{Audit, Change, Comparison, Deep, Histogram, Judgement, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     unlearn::{StepSize, Trajectory},
-    writeback::Proof,
+    writeback::{FileDigest, Proof},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -113,9 +112,12 @@ pub struct DataSection {
     pub forget_ids: usize,
     /// Ids in the list that are not in the training data.
     pub missing_ids: usize,
-    /// Salted digest of the ids that were forgotten; the salt is in `forget_ids_salt`.
+    /// Repeated ids in the list.
+    pub duplicate_ids: usize,
+    /// Salted digest of the ids that were forgotten. The salt is made of the data and not told.
     pub forget_ids_sha256: Option<String>,
-    pub forget_ids_salt: Option<String>,
+    /// The data files, but for the list of ids.
+    pub files: Vec<FileDigest>,
     /// What was inferred of columns, and what the user should know.
     pub notes: Vec<String>,
 }
@@ -201,8 +203,79 @@ pub struct AuditSection {
     pub before: Option<Audit>,
     /// The new model.
     pub after: Option<Audit>,
-    /// Losses of forgotten and of test rows, before and after, over common bins.
+    /// What became of the retained rows.
+    pub change: Option<Change>,
+    /// What further training showed (`--audit deep`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deep: Option<Deep>,
+    /// Beside reference models (`--reference`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceSection>,
+    /// All gates together.
+    pub verdict: Option<Judgement>,
+    /// That the file is what it should be.
+    pub integrity: Integrity,
+    /// Which rows served what.
+    pub splits: Vec<SplitDigest>,
+    /// Losses of forgotten and of unseen rows, before and after, over common bins.
     pub losses: Option<Histogram>,
+}
+
+/// Beside models that were trained without the forgotten rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReferenceSection {
+    /// The reference models.
+    pub models: Vec<ModelFile>,
+    /// The model that was given.
+    pub before: Comparison,
+    /// The model that forgot.
+    pub after: Comparison,
+}
+
+/// That the right rows were forgotten, and that the file is what it should be; null for what was not reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Integrity {
+    /// Ids in the list that are training rows.
+    pub ids_matched: usize,
+    /// Ids in the list that are not.
+    pub ids_unmatched: usize,
+    /// Ids that the list repeats.
+    pub ids_duplicated: usize,
+    /// Whether the model computes what the runtime computes, before.
+    pub parity_before: Option<bool>,
+    /// Whether the gradients are those of the runtime's loss.
+    pub gradient: Option<bool>,
+    /// Whether every written weight is finite.
+    pub weights_finite: Option<bool>,
+    /// Tensors whose bytes changed; their digests are in `model.proof`.
+    pub tensors_changed: Option<usize>,
+    /// Tensors whose bytes did not.
+    pub tensors_unchanged: Option<usize>,
+    /// Whether every byte outside the changed tensors is the input's.
+    pub other_bytes_identical: Option<bool>,
+    /// Whether the written file computes what the model in memory computes.
+    pub parity_after: Option<bool>,
+}
+
+impl Report {
+    /// Sums up what other sections say.
+    pub fn sum_up(&mut self) {
+        let data = self.data.as_ref();
+        let proof = self.model.proof.as_ref();
+        self.audit.integrity = Integrity {
+            ids_matched: data.map_or(0, |d| d.forget_ids - d.missing_ids),
+            ids_unmatched: data.map_or(0, |d| d.missing_ids),
+            ids_duplicated: data.map_or(0, |d| d.duplicate_ids),
+            parity_before: self.parity.before.as_ref().map(|p| p.passed),
+            gradient: self.parity.gradient.as_ref().map(|g| g.passed),
+            // A weight that is not finite in its type is not written.
+            weights_finite: proof.map(|_| true),
+            tensors_changed: proof.map(|p| p.tensors.len()),
+            tensors_unchanged: proof.map(|p| p.unchanged_tensors),
+            other_bytes_identical: proof.map(|p| p.other_bytes_identical),
+            parity_after: self.parity.after.as_ref().map(|p| p.passed),
+        };
+    }
 }
 
 /// Where it ran.

@@ -1,7 +1,10 @@
 //! The record as a summary on the terminal.
 
-use super::{Report, Status, gates::attacks};
-use crate::audit::Audit;
+use super::{
+    Report, Status,
+    words::{self, figure, percent},
+};
+use crate::audit::{Audit, Comparison, Deep, Seeded, Share, attacks};
 use std::fmt::Write;
 
 /// A summary for people, of a few dozen lines.
@@ -50,54 +53,73 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "gradient   {}", gradient.verdict())?;
     }
     if let (Some(before), Some(after)) = (&report.audit.before, &report.audit.after) {
-        write_audit(out, before, after)?;
+        writeln!(out, "           {:>34} {:>10} {:>10}", "", "before", "after")?;
+        for ((label, b), (_, a)) in figures(before).into_iter().zip(figures(after)) {
+            writeln!(out, "audit      {label:>34} {b:>10} {a:>10}")?;
+        }
+    }
+    let lines = report.audit.deep.as_ref().map(further).into_iter().flatten();
+    for (label, value) in lines.chain(report.audit.reference.as_ref().map(|r| beside(&r.after)).into_iter().flatten()) {
+        writeln!(out, "audit      {label:>34} {:>10} {value:>10}", "")?;
     }
     for gate in &report.gates {
-        let word = if gate.passed { "held" } else { "NOT MET" };
-        writeln!(out, "gate       {} {:.4} (at most {}): {word}", gate.gate, gate.value, gate.limit)?;
+        let value = gate.value.map_or("–".into(), |v| format!("{v:.4}"));
+        writeln!(out, "gate       {} {value} (at most {}): {}", gate.gate, gate.limit, words::outcome(gate))?;
+    }
+    if let Some(verdict) = report.audit.verdict {
+        writeln!(out, "verdict    {}. {}", verdict.word(), words::overall(verdict, &report.gates))?;
     }
     Ok(())
 }
 
-/// Three digits, or a dash where there is no figure.
-pub fn figure(x: Option<f64>) -> String {
-    x.map_or("-".into(), |x| format!("{x:.3}"))
-}
-
 /// One audit as a table.
-pub fn audit_table(audit: &Audit) -> String {
+pub fn audit_table(audit: &Audit, deep: Option<&Deep>, reference: Option<&Comparison>) -> String {
     let mut out = String::new();
-    let percent = |x: Option<f64>| x.map_or("-".into(), |x| format!("{:.2} %", 100.0 * x));
-    for (name, set) in [("forget", &audit.forget), ("retain", &audit.retain), ("test", &audit.test)] {
+    let further = deep.map(further).into_iter().flatten().chain(reference.map(beside).into_iter().flatten());
+    for (label, value) in figures(audit).into_iter().chain(further) {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{name:8} accuracy {:>9}  loss {:.4}", percent(set.accuracy), set.loss);
-    }
-    for (name, m) in attacks(audit) {
-        let note = if m.informative { "" } else { "   too few rows to say" };
-        let _ = writeln!(out, "MIA on the {name:8} accuracy {}  AUC {}{note}", figure(m.accuracy), figure(m.auc));
+        let _ = writeln!(out, "{label:>34} {value:>10}");
     }
     out
 }
 
-/// A table of the audit before and after.
-fn write_audit(out: &mut String, before: &Audit, after: &Audit) -> std::fmt::Result {
-    writeln!(out, "           {:>22} {:>10} {:>10}", "", "before", "after")?;
-    let percent = |x: Option<f64>| x.map_or("-".into(), |x| format!("{:.2} %", 100.0 * x));
-    let sets = [
-        ("forget", &before.forget, &after.forget),
-        ("retain", &before.retain, &after.retain),
-        ("test", &before.test, &after.test),
-    ];
-    for (name, b, a) in sets {
-        let label = format!("{name} accuracy");
-        writeln!(out, "audit      {label:>22} {:>10} {:>10}", percent(b.accuracy), percent(a.accuracy))?;
-        let label = format!("{name} loss");
-        writeln!(out, "audit      {label:>22} {:>10.4} {:>10.4}", b.loss, a.loss)?;
+/// What further training showed.
+fn further(deep: &Deep) -> Vec<(String, String)> {
+    let seeded = |s: Seeded| format!("{:.3} ± {:.3}", s.mean, s.deviation);
+    vec![
+        ("relearnt faster than unseen rows by".into(), seeded(deep.advantage)),
+        ("came back with retained rows by".into(), seeded(deep.recovery)),
+    ]
+}
+
+/// Beside reference models.
+fn beside(reference: &Comparison) -> Vec<(String, String)> {
+    vec![
+        ("tug-of-war (1 is ideal)".into(), figure(reference.tug_of_war)),
+        ("average gap to the references".into(), figure(reference.average_gap)),
+        ("AUC (RMIA)".into(), figure(reference.rmia.map(|r| r.auc))),
+    ]
+}
+
+/// The figures that are shown first, by name; the same names for every audit of the same rows.
+fn figures(audit: &Audit) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut line = |label: String, value: String| lines.push((label, value));
+    for (name, set) in [("forget", &audit.forget), ("retain", &audit.retain), ("test", &audit.test)] {
+        line(format!("{name} accuracy"), percent(set.accuracy));
+        line(format!("{name} loss"), format!("{:.4}", set.loss));
     }
-    for ((name, b), (_, a)) in attacks(before).into_iter().zip(attacks(after)) {
-        let note = if a.informative { "" } else { "   too few rows to say" };
-        let name = format!("MIA ({name})");
-        writeln!(out, "audit      {name:>22} {:>10} {:>10}{note}", figure(b.accuracy), figure(a.accuracy))?;
+    for (name, attack) in attacks(audit) {
+        let note = if attack.informative { "" } else { ", too few rows" };
+        line(format!("MIA ({name}{note})"), figure(attack.accuracy));
+        line(format!("AUC ({name}{note})"), figure(attack.auc));
     }
-    Ok(())
+    if let Some(transfer) = &audit.mia.entropy_transfer {
+        line("transfer attack: forgotten rows".into(), percent(Some(transfer.forget)));
+        line("transfer attack: unseen rows".into(), percent(transfer.unseen));
+    }
+    let share = |s: Option<Share>| percent(s.map(|s| s.share));
+    line("under-forgotten rows (unseen: 5 %)".into(), share(audit.records.under_forgotten));
+    line("over-forgotten rows (unseen: 5 %)".into(), share(audit.records.over_forgotten));
+    lines
 }

@@ -19,6 +19,7 @@
 //!   external data, a crash of the machine between the renames leaves the old OUT beside new data.)
 
 mod diff;
+mod digests;
 mod encode;
 mod external;
 mod patch;
@@ -29,6 +30,7 @@ mod target;
 mod verify;
 
 pub use diff::{ChangedTensor, ModelDiff, diff};
+pub use digests::{FileDigest, TensorDigest};
 pub use publish::{Pending, Published};
 pub use verify::Proof;
 

@@ -4,6 +4,7 @@
 
 use super::{
     Pending,
+    digests::{self, FileDigest, TensorDigest},
     encode::rounded,
     external::Group,
     patch::{Patch, Why},
@@ -39,6 +40,14 @@ pub struct Proof {
     pub elements_compared: u64,
     /// SHA-256 of the new model file.
     pub sha256: String,
+    /// Each changed tensor's stored bytes, before and after.
+    pub tensors: Vec<TensorDigest>,
+    /// Tensors whose bytes are the input's.
+    pub unchanged_tensors: usize,
+    /// Every file of the input: the model, its checkpoint, its external data.
+    pub input_files: Vec<FileDigest>,
+    /// Every file of the output.
+    pub output_files: Vec<FileDigest>,
 }
 
 /// Proves a pending write-back.
@@ -58,13 +67,18 @@ pub fn verify(pending: &Pending<'_>) -> Result<Proof> {
         compared += external_bytes(pending, &spans, &written, index, group).map_err(fail)?;
     }
     let elements = elements(pending, &written).map_err(fail)?;
+    let sha256 = written.checkpoint().map_or_else(|| written.sha256(), Checkpoint::sha256).to_string();
     Ok(Proof {
+        tensors: digests::tensors(pending, &written, &spans).map_err(fail)?,
+        unchanged_tensors: spans.iter().count() - pending.plan.changed.len(),
+        input_files: digests::inputs(pending),
+        output_files: digests::outputs(pending, &written, &sha256).map_err(fail)?,
         changed_initializers: pending.plan.changed.clone(),
         other_bytes_identical: true,
         rewritten: rewritten(&pending.patches),
         bytes_compared: compared,
         elements_compared: elements,
-        sha256: written.checkpoint().map_or_else(|| written.sha256(), Checkpoint::sha256).to_string(),
+        sha256,
     })
 }
 

@@ -1,7 +1,10 @@
 //! The audit's figures against scikit-learn's, on the losses that fixtures/audit/make.py stored.
 
 use onnx_forget::{
-    audit::{Logistic, Outcome, attack, entropies, measure},
+    audit::{
+        Audit, Evidence, Gate, Gates, Judgement, KolmogorovSmirnov, Logistic, LowFpr, Measured, Outcome, Rate, Signals,
+        Unseen, attack, auc, change, entropies, judge, measure, overall, ratios, records, rmia_scores,
+    },
     data::{TargetKind, Targets},
 };
 use serde_json::Value;
@@ -49,7 +52,195 @@ fn ranks_and_thresholds_are_scikit_learns() {
         let found = attack(&numbers(&case["members"]), &numbers(&case["others"]), 0);
         close(found.auc.unwrap(), &case["auc"], 1e-12, name);
         close(found.tpr_at_1pct_fpr.unwrap(), &case["tpr_at_1pct_fpr"], 1e-12, name);
+        let rate = |found: Option<Rate>, expected: &Value| {
+            let found = found.unwrap();
+            close(found.rate, &expected["rate"], 1e-12, name);
+            close(found.low, &expected["low"], 1e-9, name);
+            close(found.high, &expected["high"], 1e-9, name);
+        };
+        for (found, expected) in found.low_fpr.iter().zip(case["low_fpr"].as_array().unwrap()) {
+            rate(found.below, &expected["below"]);
+            rate(found.above, &expected["above"]);
+        }
+        let ks = found.ks.unwrap();
+        close(ks.statistic, &case["ks"]["statistic"], 1e-12, name);
+        close(ks.p_value, &case["ks"]["p_value"], 1e-9, name);
     }
+}
+
+#[test]
+fn balanced_sides_have_scikit_learns_line_and_choice() {
+    for case in stored()["cases"].as_array().unwrap() {
+        let (name, expected) = (case["name"].as_str().unwrap(), &case["balanced"]);
+        let (members, others) = (numbers(&case["members"]), numbers(&case["others"]));
+        let rows: Vec<(f64, bool)> =
+            members.iter().map(|&x| (x, true)).chain(others.iter().map(|&x| (x, false))).collect();
+        let line = Logistic::fit_balanced(&rows).unwrap();
+        close(line.coefficient, &expected["coefficient"], 1e-5, name);
+        close(line.intercept, &expected["intercept"], 1e-5, name);
+        let share = |rows: &[f64]| rows.iter().filter(|&&x| line.predict(x)).count() as f64 / rows.len() as f64;
+        close(share(&members), &expected["members"], 1e-12, name);
+        close(share(&others), &expected["others"], 1e-12, name);
+    }
+}
+
+#[test]
+fn single_rows_have_numpys_p_values_and_scipys_margins() {
+    let signals =
+        |losses: &[f64]| Signals { rows: (0..losses.len()).collect(), losses: losses.to_vec(), ..Signals::default() };
+    for case in stored()["cases"].as_array().unwrap() {
+        let (name, expected) = (case["name"].as_str().unwrap(), &case["conformal"]);
+        let (members, others) = (numbers(&case["members"]), numbers(&case["others"]));
+        let unseen = Unseen::new(&signals(&others));
+        for (i, loss) in members.iter().take(20).enumerate() {
+            let p = unseen.judge(None, *loss).unwrap();
+            close(p.under, &expected["under"][i], 1e-12, name);
+            close(p.over, &expected["over"][i], 1e-12, name);
+        }
+        let found = records(&signals(&members), &unseen);
+        let (under, over) = (found.under_forgotten.unwrap(), found.over_forgotten.unwrap());
+        close(under.share, &expected["under_share"], 1e-12, name);
+        close(over.share, &expected["over_share"], 1e-12, name);
+        close(under.expected, &expected["expected"], 1e-12, name);
+        close(under.margin, &expected["margin"], 1e-9, name);
+        close(found.worst_decile.unwrap(), &expected["worst_decile"], 1e-12, name);
+        assert_eq!(found.ranks.iter().sum::<usize>(), members.len());
+    }
+}
+
+#[test]
+fn scores_against_reference_models_are_numpys() {
+    let case = &stored()["rmia"];
+    let ratio = |set: &str| {
+        let references: Vec<Vec<f64>> = case["reference"][set].as_array().unwrap().iter().map(numbers).collect();
+        ratios(&numbers(&case["target"][set]), &references).unwrap()
+    };
+    let population = ratio("population");
+    let score = |set: &str| {
+        let found = rmia_scores(&ratio(set), &population);
+        found.iter().zip(case["score"][set].as_array().unwrap()).for_each(|(a, b)| close(*a, b, 1e-12, set));
+        found.into_iter().map(|score| -score).collect::<Vec<f64>>()
+    };
+    let (members, others) = (score("forget"), score("unseen"));
+    close(auc(&members, &others).unwrap(), &case["auc"], 1e-12, "RMIA");
+}
+
+/// An audit of rows with these losses; logits of two classes that have them.
+fn audit_of(forget: &[f64], retain: &[f64], test: &[f64]) -> (Audit, Measured) {
+    let part = |losses: &[f64]| {
+        let logits: Vec<f32> = losses.iter().flat_map(|&l| [-((l.exp() - 1.0).ln()) as f32, 0.0]).collect();
+        (losses.iter().map(|&l| l as f32).collect::<Vec<f32>>(), logits, Targets::Classes(vec![0; losses.len()]))
+    };
+    let parts = [part(forget), part(retain), part(test)];
+    let outcome = |i: usize| {
+        let (losses, logits, targets) = &parts[i];
+        Outcome { losses, weights: &[], logits, width: 2, targets, kind: TargetKind::Class }
+    };
+    measure(&outcome(0), &outcome(1), &outcome(2), 3).unwrap()
+}
+
+/// `n` losses around `centre`, evenly spread on a logarithmic scale.
+fn spread(n: usize, centre: f64) -> Vec<f64> {
+    (0..n).map(|i| centre * (2.0 * (i as f64 + 0.5) / n as f64 - 1.0).exp()).collect()
+}
+
+fn judged(before: &(Audit, Measured), after: &(Audit, Measured)) -> Vec<onnx_forget::audit::Verdict> {
+    let change = change(&before.1, &after.1);
+    let evidence = Evidence { before: &before.0, after: &after.0, change: &change, deep: None, reference: None };
+    judge(&Gates::default(), &evidence)
+}
+
+fn outcome_of(verdicts: &[onnx_forget::audit::Verdict], gate: &str) -> Judgement {
+    verdicts.iter().find(|v| v.gate == gate).unwrap_or_else(|| panic!("no {gate}")).outcome
+}
+
+#[test]
+fn a_model_that_forgot_passes_and_one_that_did_not_is_warned_of() {
+    let known = audit_of(&spread(400, 0.05), &spread(400, 0.05), &spread(1500, 1.0));
+    let forgot = audit_of(&spread(400, 1.0), &spread(400, 0.05), &spread(1500, 1.0));
+    let verdicts = judged(&known, &forgot);
+    assert!(verdicts.iter().all(|v| v.outcome == Judgement::Pass && v.passed), "{verdicts:#?}");
+    assert_eq!(overall(&verdicts), Judgement::Pass);
+    let verdicts = judged(&known, &known);
+    for gate in
+        ["max_mia_distance (loss)", "max_ks_distance", "max_under_forgotten", "max_tpr_at_1pct_fpr", "max_transfer_gap"]
+    {
+        assert_eq!(outcome_of(&verdicts, gate), Judgement::Warn, "{gate}");
+    }
+    assert_eq!((outcome_of(&verdicts, "max_over_forgotten"), overall(&verdicts)), (Judgement::Pass, Judgement::Warn));
+}
+
+#[test]
+fn over_forgetting_fails_as_harm() {
+    let even = audit_of(&spread(400, 1.0), &spread(400, 0.05), &spread(1500, 1.0));
+    let over = audit_of(&spread(400, 12.0), &spread(400, 0.05), &spread(1500, 1.0));
+    let verdicts = judged(&even, &over);
+    assert_eq!(outcome_of(&verdicts, "max_mia_increase (loss)"), Judgement::Fail);
+    assert_eq!(outcome_of(&verdicts, "max_ks_increase"), Judgement::Fail);
+    assert_eq!(outcome_of(&verdicts, "max_over_forgotten"), Judgement::Warn);
+    assert_eq!(outcome_of(&verdicts, "max_under_forgotten"), Judgement::Pass);
+    assert_eq!(overall(&verdicts), Judgement::Fail);
+}
+
+/// The mean and one threshold see nothing; the distance and the single rows do.
+#[test]
+fn half_under_and_half_over_is_no_pass() {
+    let known = audit_of(&spread(400, 0.05), &spread(400, 0.05), &spread(1500, 1.0));
+    let torn: Vec<f64> = spread(200, 0.05).into_iter().chain(spread(200, 12.0)).collect();
+    let verdicts = judged(&known, &audit_of(&torn, &spread(400, 0.05), &spread(1500, 1.0)));
+    for gate in ["max_ks_distance", "max_under_forgotten", "max_over_forgotten"] {
+        assert_eq!(outcome_of(&verdicts, gate), Judgement::Warn, "{gate}");
+    }
+}
+
+#[test]
+fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
+    let known = audit_of(&spread(20, 0.05), &spread(400, 0.05), &spread(80, 1.0));
+    let forgot = audit_of(&spread(20, 12.0), &spread(400, 0.05), &spread(80, 1.0));
+    let verdicts = judged(&known, &forgot);
+    for gate in [
+        "max_mia_increase (loss)",
+        "max_ks_increase",
+        "max_tpr_at_1pct_fpr",
+        "max_transfer_gap",
+        "max_class_ks_distance",
+    ] {
+        let verdict = verdicts.iter().find(|v| v.gate == gate).unwrap();
+        assert!(verdict.outcome == Judgement::Insufficient && !verdict.passed, "{verdict:?}");
+        assert!(verdict.need.unwrap().have < verdict.need.unwrap().needed, "{verdict:?}");
+    }
+    // The rows one by one can be judged all the same.
+    assert_eq!(outcome_of(&verdicts, "max_over_forgotten"), Judgement::Warn);
+    assert!(!verdicts.iter().any(|v| v.outcome == Judgement::Fail));
+    let even = judged(&known, &audit_of(&spread(20, 1.0), &spread(400, 0.05), &spread(80, 1.0)));
+    assert_eq!(overall(&even), Judgement::Insufficient);
+    let mut strict = Gates::default();
+    strict.fail.insert(Gate::MaxTprAt01pctFpr, 0.0);
+    let change = change(&known.1, &forgot.1);
+    let evidence = Evidence { before: &known.0, after: &forgot.0, change: &change, deep: None, reference: None };
+    let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate == "max_tpr_at_01pct_fpr").unwrap();
+    assert_eq!(verdict.outcome, Judgement::Insufficient);
+    assert!(
+        !LowFpr::at(&[1.0], &spread(999, 1.0), 1000).sufficient
+            && LowFpr::at(&[1.0], &spread(1000, 1.0), 1000).sufficient
+    );
+}
+
+#[test]
+fn retained_rows_that_become_exposed_are_counted() {
+    let before = audit_of(&spread(60, 0.05), &spread(200, 1.0), &spread(400, 1.0));
+    let after = audit_of(&spread(60, 1.0), &spread(200, 0.01), &spread(400, 1.0));
+    let found = change(&before.1, &after.1);
+    assert!(found.newly_exposed.unwrap() > 0.9 && found.retained_auc.unwrap() > 0.4, "{found:?}");
+    let back = change(&after.1, &before.1);
+    assert_eq!((back.no_longer_exposed, back.newly_exposed), (found.newly_exposed, found.no_longer_exposed));
+    assert_eq!(outcome_of(&judged(&before, &after), "max_retained_auc_increase"), Judgement::Warn);
+}
+
+#[test]
+fn chance_is_not_called_a_distance() {
+    let even = KolmogorovSmirnov::of(&spread(60, 1.0), &spread(500, 1.05), 1).unwrap();
+    assert_eq!(even.beyond_chance, 0.0);
 }
 
 /// Splits are drawn by another generator than scikit-learn's, so that single runs differ by chance: the standard error of
@@ -92,19 +283,14 @@ fn the_record_has_the_reports_keys() {
         targets: &targets,
         kind: TargetKind::Class,
     };
-    let audit = measure(&outcome, &outcome, &outcome, 1).unwrap();
-    let json = serde_json::to_value(onnx_forget::audit::Record { before: audit, after: Some(audit) }).unwrap();
-    for side in ["before", "after"] {
-        for split in ["forget", "retain", "test"] {
-            assert!(json[side][split]["loss"].is_f64() && json[side][split]["accuracy"].is_f64(), "{json}");
-        }
-        for number in ["loss", "entropy"] {
-            let attack = &json[side]["mia"][number];
-            assert!(
-                attack["accuracy"].is_f64() && attack["auc"].is_f64() && attack["tpr_at_1pct_fpr"].is_f64(),
-                "{json}"
-            );
-            assert_eq!(attack["informative"], false);
-        }
+    let (audit, _) = measure(&outcome, &outcome, &outcome, 1).unwrap();
+    let json = serde_json::to_value(audit).unwrap();
+    for split in ["forget", "retain", "test"] {
+        assert!(json[split]["loss"].is_f64() && json[split]["accuracy"].is_f64(), "{json}");
+    }
+    for number in ["loss", "entropy"] {
+        let attack = &json["mia"][number];
+        assert!(attack["accuracy"].is_f64() && attack["auc"].is_f64() && attack["tpr_at_1pct_fpr"].is_f64(), "{json}");
+        assert_eq!(attack["informative"], false);
     }
 }

@@ -127,7 +127,14 @@ fn audit_changes_nothing() {
     command.arg("audit").arg(fixture.path("model.onnx")).arg("--forget").arg(fixture.path("forget.parquet"));
     let (code, found, said) = run(command.args(["--format", "json"]));
     assert_eq!(code, Some(0), "{said}");
-    assert!(found.unwrap()["mia"]["loss"]["accuracy"].as_f64().unwrap() > 0.55);
+    let found = found.unwrap();
+    assert!(found["mia"]["loss"]["accuracy"].as_f64().unwrap() > 0.55);
+    assert!(found["records"]["under_forgotten"]["share"].as_f64().unwrap() > 0.05, "{found}");
+    let rows = |of: &str| -> u64 {
+        let splits = found["splits"].as_array().unwrap().iter().filter(|s| s["of"] == of);
+        splits.map(|s| s["rows"].as_u64().unwrap()).sum()
+    };
+    assert!(rows("test") > 0 && rows("validation") > 0 && rows("retain") > 0);
     assert_eq!(fs::read_dir(fixture.path("")).unwrap().count(), before);
 }
 

@@ -1,5 +1,6 @@
 //! The whole command on the fixtures: what it must reach, what it leaves, and that it leaves nothing when it fails.
 
+use onnx_forget::data::digest;
 use serde_json::Value;
 use std::{
     fs,
@@ -116,6 +117,35 @@ fn forgets(name: &str) {
     assert_eq!(model.len(), fs::read(fixture.path("model.forgotten.onnx")).unwrap().len());
     let html = fs::read_to_string(fixture.path("model.forgotten.report/report.html")).unwrap();
     assert!(html.contains("</html>") && !html.contains("<script") && !html.contains("http"), "not self-contained");
+    accompanies(&fixture, &report);
+}
+
+/// The statement and the tags say what the report says, of the file that was published.
+fn accompanies(fixture: &Fixture, report: &Value) {
+    let statement = json(&fixture.path("model.forgotten.report/attestation.intoto.json"));
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(statement["predicateType"], "https://in-toto.io/attestation/test-result/v0.1");
+    let sha256 = digest::file(&fixture.path("model.forgotten.onnx")).unwrap();
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], *sha256);
+    let configuration = statement["predicate"]["configuration"].as_array().unwrap();
+    let of = |name: &str| configuration.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+    for name in ["model.onnx", "train.parquet", "validation.parquet", "test.parquet"] {
+        assert_eq!(of(name)["digest"]["sha256"], *digest::file(&fixture.path(name)).unwrap(), "{name}");
+    }
+    let tests = |which: &str| statement["predicate"][which].as_array().unwrap().len();
+    let outcomes = |which: &str| report["gates"].as_array().unwrap().iter().filter(|g| g["outcome"] == which).count();
+    assert_eq!(tests("passedTests"), outcomes("pass") + 5);
+    assert_eq!(tests("warnedTests"), outcomes("warn") + outcomes("insufficient"));
+    assert_eq!(tests("failedTests"), 0);
+    let result = if report["audit"]["verdict"] == "pass" { "PASSED" } else { "WARNED" };
+    assert_eq!(statement["predicate"]["result"], result);
+    let tags = json(&fixture.path("model.forgotten.report/tags.json"));
+    let tags = tags.as_object().unwrap();
+    assert!(tags.iter().all(|(key, value)| key.len() <= 250 && value.as_str().unwrap().len() <= 256), "{tags:?}");
+    assert_eq!(tags["onnx_forget.model_sha256"], *sha256);
+    let written = digest::file(&fixture.path("model.forgotten.report/report.json")).unwrap();
+    assert_eq!(tags["onnx_forget.report_sha256"], *written);
+    assert_eq!(tags["onnx_forget.verdict"], report["audit"]["verdict"]);
 }
 
 #[test]
@@ -147,7 +177,9 @@ fn same_bytes_for_any_number_of_threads() {
         let fixture = Fixture::new("digits-cnn");
         let output = fixture.command(&["--threads", threads]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        fs::read(fixture.path("model.forgotten.onnx")).unwrap()
+        // The statement, too: it holds salted digests, and no time.
+        ["model.forgotten.onnx", "model.forgotten.report/attestation.intoto.json"]
+            .map(|f| fs::read(fixture.path(f)).unwrap())
     };
     let one = bytes("1");
     assert!(one == bytes("2"), "another model with 2 threads");
@@ -254,7 +286,23 @@ fn a_gate_that_fails_publishes_nothing() {
     let report = f.report();
     assert_eq!((&report["status"], &report["exit_code"]), (&"rejected".into(), &6.into()));
     assert!(report["model"]["output"].is_null());
+    assert_eq!(report["audit"]["verdict"], "fail");
     follows_schema(&report);
+    assert!(!f.path("model.forgotten.report/attestation.intoto.json").exists());
+}
+
+#[test]
+fn a_rejected_run_leaves_no_statement_of_an_earlier_one() {
+    let f = Fixture::new("cancer-mlp");
+    assert_eq!(f.command(&[]).output().unwrap().status.code(), Some(0));
+    let statement = f.path("model.forgotten.report/attestation.intoto.json");
+    assert!(statement.is_file());
+    let config = f.path("model.forget.toml");
+    let text_of = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text_of + "\n[gates]\nmax_test_accuracy_drop = -1.0\n").unwrap();
+    let output = f.command(&["--force"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+    assert!(!statement.exists() && f.path("model.forgotten.onnx").exists());
 }
 
 #[test]
@@ -311,8 +359,41 @@ fn no_id_or_value_of_a_row_is_written_or_said() {
     let f = Fixture::new("cancer-mlp");
     let output = f.command(&["-v", "-v"]).output().unwrap();
     let mut said = text(&output);
-    for name in ["report.json", "report.html"] {
+    for name in ["report.json", "report.html", "attestation.intoto.json", "tags.json"] {
         said += &fs::read_to_string(f.path("model.forgotten.report").join(name)).unwrap();
     }
     assert!(!said.contains("patient-"), "an id");
+    for claim in ["erased", "compliant", "GDPR"] {
+        assert!(!said.contains(claim), "the report claims {claim}");
+    }
+}
+
+#[test]
+fn further_tests_change_nothing_of_the_model() {
+    let f = Fixture::new("cancer-mlp");
+    let plain = f.command(&[]).output().unwrap();
+    assert_eq!(plain.status.code(), Some(0), "{}", text(&plain));
+    let model = fs::read(f.path("model.forgotten.onnx")).unwrap();
+    let reference = f.path("reference.onnx");
+    fs::rename(f.path("model.forgotten.onnx"), &reference).unwrap();
+    let output = f.command(&["--audit", "deep", "--reference"]).arg(&reference).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(fs::read(f.path("model.forgotten.onnx")).unwrap(), model, "the tests changed the model");
+    let report = f.report();
+    follows_schema(&report);
+    // The reference is the very result: nothing is between them.
+    let after = &report["audit"]["reference"]["after"];
+    assert!((number(after, "/tug_of_war") - 1.0).abs() < 1e-12 && number(after, "/average_gap") < 1e-12, "{after}");
+    assert!(number(&report, "/audit/reference/before/tug_of_war") < 1.0);
+    let deep = &report["audit"]["deep"];
+    let points = deep["relearning"].as_array().unwrap();
+    assert!(points.len() > 3 && points[0]["step"] == 0, "{deep}");
+    let last = points.last().unwrap();
+    assert!(last["forget_loss"].as_f64() < points[0]["forget_loss"].as_f64(), "nothing was learnt: {deep}");
+    let gates = report["gates"].to_string();
+    for gate in ["max_relearn_advantage", "max_recovery", "max_average_gap", "max_rmia_distance"] {
+        assert!(gates.contains(gate), "no {gate} in {gates}");
+    }
+    let refused = f.command(&["--force", "--reference"]).arg(f.path("model.onnx")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
 }

@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("unlearn", &["model", "data", "kernels", "engine"]),
     ("writeback", &["onnx", "graph"]),
     ("parity", &["writeback", "model", "data", "kernels", "engine", "graph", "onnx"]),
-    ("audit", &["data"]),
+    ("audit", &["unlearn", "model", "data", "kernels", "engine"]),
     ("report", &["audit", "parity", "writeback", "unlearn"]),
     ("cli", &["*"]),
 ];

@@ -127,7 +127,7 @@ fn folders_globs_and_compressions_are_one_table() {
         let data = data::open(&config, &request(list.clone()), &simple()).unwrap();
         assert_eq!((data.train.len(), data.forget.to_vec()), (30, vec![2, 29]));
         assert_eq!(data.train.batch(&[29, 7]).unwrap().inputs["x"].to_f32(), [29.0, 7.0]);
-        assert_eq!(data.files().len(), 8);
+        assert_eq!(data.files.len(), 8);
         assert_eq!(data.train.targets(&Rows::listed(30, vec![7, 8])).unwrap(), data::Targets::Classes(vec![1, 0]));
     }
 }

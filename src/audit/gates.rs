@@ -1,0 +1,360 @@
+//! What must hold: limits, and what was measured beside them.
+
+use super::{
+    conformal::Share,
+    membership::{Attack, INFORMATIVE_ROWS},
+    record::{Audit, Change},
+    reference::Comparison,
+    relearning::Deep,
+    statistics::LowFpr,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A figure that may be limited; at most the limit passes. Each is 0 for a model that never saw the rows, but for chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// By how much test accuracy fell (0.05 is five points).
+    MaxTestAccuracyDrop,
+    /// By how much accuracy on retained rows fell.
+    MaxRetainAccuracyDrop,
+    /// By what share of itself the mean loss of test rows rose.
+    MaxTestLossIncrease,
+    /// How much further from 0.5 each attack's accuracy is than before.
+    MaxMiaIncrease,
+    /// How far from 0.5 it is at the end.
+    MaxMiaDistance,
+    /// How much larger the Kolmogorov-Smirnov distance of forgotten and unseen rows' losses, beyond chance, is than before.
+    MaxKsIncrease,
+    /// That distance at the end.
+    MaxKsDistance,
+    /// That distance at the end in the worst class.
+    MaxClassKsDistance,
+    /// Share of forgotten rows found at a false positive rate of 1 %, less 0.01: its lower confidence bound.
+    #[serde(rename = "max_tpr_at_1pct_fpr")]
+    MaxTprAt1pctFpr,
+    /// The same at 0.1 %, less 0.001.
+    #[serde(rename = "max_tpr_at_01pct_fpr")]
+    MaxTprAt01pctFpr,
+    /// By how much the shares of forgotten and of unseen rows differ that the transfer attack takes for members.
+    MaxTransferGap,
+    /// Share of forgotten rows, beyond chance, with a lower loss than nearly all unseen rows of their class.
+    MaxUnderForgotten,
+    /// Share of forgotten rows, beyond chance, with a higher loss than nearly all unseen rows of their class.
+    MaxOverForgotten,
+    /// By how much the AUC of retained against unseen rows rose.
+    MaxRetainedAucIncrease,
+    /// By what more the loss of forgotten rows falls than that of unseen rows, or less, where each are learnt (`--audit deep`).
+    MaxRelearnAdvantage,
+    /// By what more it falls where only retained rows are learnt.
+    MaxRecovery,
+    /// Mean difference from the reference models in three accuracies and the attack's (`--reference`).
+    MaxAverageGap,
+    /// How far from 0.5 the AUC of the attack with reference models is, beyond chance.
+    MaxRmiaDistance,
+}
+
+impl Gate {
+    /// The key in the configuration.
+    pub fn key(self) -> String {
+        let key = serde_json::to_value(self).ok();
+        key.as_ref().and_then(|k| k.as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// Whether the verdict over all is "insufficient" where there are too few rows for this figure.
+    fn carries_the_verdict(self) -> bool {
+        matches!(self, Self::MaxMiaIncrease | Self::MaxMiaDistance | Self::MaxUnderForgotten | Self::MaxOverForgotten)
+    }
+}
+
+/// The limits beyond which nothing is published, and those beyond which the report warns. A limit of infinity switches a
+/// gate off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Table")]
+pub struct Gates {
+    /// Beyond these, nothing is published.
+    #[serde(flatten)]
+    pub fail: BTreeMap<Gate, f64>,
+    /// Beyond these, there is a warning.
+    pub warn: BTreeMap<Gate, f64>,
+}
+
+/// As the configuration has it: what it does not name stays at its default.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Table {
+    #[serde(flatten)]
+    fail: BTreeMap<Gate, f64>,
+    warn: BTreeMap<Gate, f64>,
+}
+
+impl From<Table> for Gates {
+    fn from(table: Table) -> Self {
+        let mut gates = Self::default();
+        gates.fail.extend(table.fail);
+        gates.warn.extend(table.warn);
+        gates
+    }
+}
+
+impl Default for Gates {
+    /// Fails where the run did harm, warns where forgotten rows still stand out.
+    fn default() -> Self {
+        let fail = [
+            (Gate::MaxTestAccuracyDrop, 0.05),
+            (Gate::MaxRetainAccuracyDrop, 0.05),
+            (Gate::MaxMiaIncrease, 0.05),
+            (Gate::MaxKsIncrease, 0.1),
+        ];
+        let warn = [
+            (Gate::MaxMiaDistance, 0.05),
+            (Gate::MaxKsDistance, 0.05),
+            (Gate::MaxClassKsDistance, 0.05),
+            (Gate::MaxTprAt1pctFpr, 0.02),
+            (Gate::MaxTransferGap, 0.1),
+            (Gate::MaxUnderForgotten, 0.05),
+            (Gate::MaxOverForgotten, 0.05),
+            (Gate::MaxRetainedAucIncrease, 0.05),
+            (Gate::MaxRelearnAdvantage, 0.1),
+            (Gate::MaxRecovery, 0.1),
+            (Gate::MaxAverageGap, 0.05),
+            (Gate::MaxRmiaDistance, 0.05),
+        ];
+        Self { fail: fail.into(), warn: warn.into() }
+    }
+}
+
+/// How a figure, or all of them together, is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Judgement {
+    /// Within the limit.
+    Pass,
+    /// Too few rows to say.
+    Insufficient,
+    /// Beyond a limit that only warns.
+    Warn,
+    /// Beyond a limit.
+    Fail,
+}
+
+impl Judgement {
+    /// In capitals, as verdicts are read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Insufficient => "INSUFFICIENT",
+            Self::Warn => "WARN",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// Rows that a figure needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// Rows that there are.
+    pub have: usize,
+    /// Rows that would suffice.
+    pub needed: usize,
+    /// Which rows.
+    pub of: &'static str,
+}
+
+/// A limit and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Key in the `[gates]` table, and what it was applied to.
+    pub gate: String,
+    /// The measured figure; at most `limit` passes. None where there are too few rows for any.
+    pub value: Option<f64>,
+    /// The limit that decided.
+    pub limit: f64,
+    /// What the figure is judged to be.
+    pub outcome: Judgement,
+    /// Whether the figure is within the limit, and from enough rows.
+    pub passed: bool,
+    /// Rows that there are too few of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub need: Option<Need>,
+    #[serde(skip)]
+    carries: bool,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The model that was given.
+    pub before: &'a Audit,
+    /// The model that forgot.
+    pub after: &'a Audit,
+    /// What became of the retained rows.
+    pub change: &'a Change,
+    /// What further training showed, if it was asked for.
+    pub deep: Option<&'a Deep>,
+    /// The model that forgot beside reference models, if there are any.
+    pub reference: Option<&'a Comparison>,
+}
+
+/// A figure of a gate.
+struct Reading {
+    /// What the gate was applied to, if there are several.
+    of: &'static str,
+    value: Option<f64>,
+    need: Need,
+}
+
+/// The attacks of an audit, by name.
+pub fn attacks(audit: &Audit) -> Vec<(&'static str, Attack)> {
+    let entropy = audit.mia.entropy.map(|attack| ("entropy", attack));
+    std::iter::once(("loss", audit.mia.loss)).chain(entropy).collect()
+}
+
+/// Holds the figures against the limits, in the order of the gates.
+pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
+    let keys: std::collections::BTreeSet<Gate> = gates.fail.keys().chain(gates.warn.keys()).copied().collect();
+    let limited = |gate: Gate| {
+        let limit = |limits: &BTreeMap<Gate, f64>| limits.get(&gate).copied().filter(|l| l.is_finite());
+        (gate, limit(&gates.fail), limit(&gates.warn))
+    };
+    let mut verdicts = Vec::new();
+    for (gate, fail, warn) in keys.into_iter().map(limited) {
+        let Some(tightest) = warn.or(fail) else { continue };
+        for reading in readings(gate, evidence) {
+            let beyond = |limit: Option<f64>| reading.value.zip(limit).filter(|(v, limit)| !(v <= limit));
+            let enough = reading.need.have >= reading.need.needed;
+            let (outcome, limit) = match (enough, beyond(fail), beyond(warn)) {
+                (false, ..) => (Judgement::Insufficient, tightest),
+                (true, Some((_, limit)), _) => (Judgement::Fail, limit),
+                (true, None, Some((_, limit))) => (Judgement::Warn, limit),
+                (true, None, None) => (Judgement::Pass, tightest),
+            };
+            verdicts.push(Verdict {
+                gate: if reading.of.is_empty() { gate.key() } else { format!("{} ({})", gate.key(), reading.of) },
+                value: reading.value,
+                limit,
+                outcome,
+                passed: outcome == Judgement::Pass,
+                need: (!enough).then_some(reading.need),
+                carries: gate.carries_the_verdict(),
+            });
+        }
+    }
+    verdicts
+}
+
+/// All verdicts together: the worst of them. Too few rows make it "insufficient" only where they are too few for the
+/// figures that every audit rests on: the attacks' accuracy and the rows one by one.
+pub fn overall(verdicts: &[Verdict]) -> Judgement {
+    let counted = verdicts.iter().filter(|v| v.outcome != Judgement::Insufficient || v.carries);
+    let rank = |outcome: &Judgement| match outcome {
+        Judgement::Pass => 0,
+        Judgement::Insufficient => 1,
+        Judgement::Warn => 2,
+        Judgement::Fail => 3,
+    };
+    counted.map(|v| v.outcome).max_by_key(rank).unwrap_or(Judgement::Insufficient)
+}
+
+/// The gate's figures; none where it does not apply.
+fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
+    let (before, after) = (e.before, e.after);
+    let always = Need { have: 1, needed: 1, of: "rows" };
+    let one = |value: Option<f64>| vec![Reading { of: "", value, need: always }];
+    let drop = |was: Option<f64>, is: Option<f64>| match was.zip(is) {
+        Some((was, is)) => one(Some(was - is)),
+        None => Vec::new(),
+    };
+    let sides = Need {
+        have: after.mia.loss.rows_a_side,
+        needed: INFORMATIVE_ROWS,
+        of: "forgotten rows, and as many unseen ones",
+    };
+    let on_sides = |value: Option<f64>| vec![Reading { of: "", value, need: sides }];
+    let distance = |attack: &Attack| attack.accuracy.map(|a| (a - 0.5).abs());
+    let beyond = |audit: &Audit| audit.mia.loss.ks.map(|ks| ks.beyond_chance);
+    let of_attacks = |value: &dyn Fn(&Attack, &Attack) -> Option<f64>| {
+        let pairs = attacks(before).into_iter().zip(attacks(after));
+        pairs.map(|((of, was), (_, is))| Reading { of, value: value(&was, &is), need: sides }).collect()
+    };
+    let low_fpr = |at: &LowFpr| {
+        let unseen = Need { have: after.unseen_rows(), needed: at.unseen_needed, of: "unseen rows" };
+        let need = if sides.have < sides.needed { sides } else { unseen };
+        vec![Reading { of: "", value: at.lower_bound().map(|b| (b - at.fpr).max(0.0)), need }]
+    };
+    let records = |share: Option<Share>| {
+        let of = "rows with enough unseen rows of their class (19)";
+        vec![Reading {
+            of: "",
+            value: share.map(|s| s.beyond_chance),
+            need: Need { have: after.records.judged, needed: 1, of },
+        }]
+    };
+    let further = |d: &Deep, value: f64| Reading {
+        of: "",
+        value: Some(value),
+        need: Need {
+            have: d.rows,
+            needed: d.rows_needed,
+            of: "forgotten rows, and as many unseen ones of their classes",
+        },
+    };
+    match gate {
+        Gate::MaxTestAccuracyDrop => drop(before.test.accuracy, after.test.accuracy),
+        Gate::MaxRetainAccuracyDrop => drop(before.retain.accuracy, after.retain.accuracy),
+        Gate::MaxTestLossIncrease => one(Some(after.test.loss / before.test.loss - 1.0)),
+        Gate::MaxMiaIncrease => of_attacks(&|was, is| Some(distance(is)? - distance(was)?)),
+        Gate::MaxMiaDistance => of_attacks(&|_, is| distance(is)),
+        Gate::MaxKsIncrease => on_sides(beyond(after).zip(beyond(before)).map(|(is, was)| is - was)),
+        Gate::MaxKsDistance => on_sides(beyond(after)),
+        Gate::MaxClassKsDistance => after
+            .classes
+            .iter()
+            .map(|classes| Reading {
+                of: "",
+                value: classes.worst.map(|w| w.ks.beyond_chance),
+                need: Need { have: classes.judged, needed: 1, of: "classes with 50 forgotten and 50 unseen rows" },
+            })
+            .collect(),
+        Gate::MaxTprAt1pctFpr => low_fpr(&after.mia.loss.low_fpr[0]),
+        Gate::MaxTprAt01pctFpr => low_fpr(&after.mia.loss.low_fpr[1]),
+        Gate::MaxTransferGap => after
+            .mia
+            .entropy_transfer
+            .iter()
+            .map(|t| {
+                let have = after.mia.loss.rows_a_side.min(t.unseen_rows);
+                Reading {
+                    of: "",
+                    value: t.unseen.map(|unseen| (t.forget - unseen).abs()),
+                    need: Need { have, needed: INFORMATIVE_ROWS, of: "forgotten rows, and twice as many unseen ones" },
+                }
+            })
+            .collect(),
+        Gate::MaxUnderForgotten => records(after.records.under_forgotten),
+        Gate::MaxOverForgotten => records(after.records.over_forgotten),
+        Gate::MaxRetainedAucIncrease => one(e.change.retained_auc),
+        Gate::MaxRelearnAdvantage => e.deep.iter().map(|d| further(d, d.advantage.beyond_chance())).collect(),
+        Gate::MaxRecovery => {
+            // To be learnt more slowly than unseen rows is no way of coming back.
+            let value = |d: &Deep| if d.recovery.mean > 0.0 { d.recovery.beyond_chance() } else { 0.0 };
+            e.deep.iter().map(|d| further(d, value(d))).collect()
+        }
+        Gate::MaxAverageGap => e.reference.and_then(|r| r.average_gap).map_or_else(Vec::new, |gap| one(Some(gap))),
+        Gate::MaxRmiaDistance => e
+            .reference
+            .and_then(|r| r.rmia)
+            .iter()
+            .map(|r| Reading {
+                of: "",
+                value: Some(r.beyond_chance),
+                need: Need {
+                    have: r.forget_rows.min(r.unseen_rows),
+                    needed: INFORMATIVE_ROWS,
+                    of: "forgotten rows, and twice as many unseen ones",
+                },
+            })
+            .collect(),
+    }
+}

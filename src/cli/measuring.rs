@@ -1,0 +1,194 @@
+//! The audit's rows: which they are, and what a model makes of them.
+
+use super::{
+    check_interrupt,
+    job::{EVALUATION_BATCH, Job, label_kind, signature, supported_plan},
+    rows::sample,
+};
+use crate::{
+    audit::{Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
+    data::{Dataset, Rows, TargetKind, Targets},
+    error::{Error, Result},
+    graph::{Graph, trainable, training},
+    kernels::Backend,
+    model::{Model, Scores},
+    onnx::{OnnxFile, ReadOptions, artifacts},
+    report::ModelFile,
+};
+use dfdx::tensor::Cpu;
+use std::{path::Path, sync::Arc};
+
+/// Retained rows that the audit measures, at most.
+const AUDITED_RETAIN_ROWS: usize = 10_000;
+
+impl Job {
+    /// Losses, accuracies and attacks of the model as it is now.
+    pub fn audit<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Audit, Measured)> {
+        let data = &self.data;
+        let forget = scored(model, &data.train, &data.forget)?;
+        let retain = scored(model, &data.train, &self.audited_retain())?;
+        let test = scored(model, &data.test, &Rows::all(data.test.len()))?;
+        let kind = data.target;
+        measure(&forget.outcome(kind), &retain.outcome(kind), &test.outcome(kind), self.config.seed)
+    }
+
+    /// The retained rows that are measured: all, or as many as are enough, chosen by the seed.
+    fn audited_retain(&self) -> Rows {
+        let data = &self.data;
+        sample(data.train.len(), Some(&data.retain), AUDITED_RETAIN_ROWS, self.config.seed, "audit")
+    }
+
+    /// Which rows serve what, by salted digests: no row gives τ, trains an attack and is attacked.
+    pub fn splits(&self, measured: &Measured) -> Vec<SplitDigest> {
+        let (data, seed) = (&self.data, self.config.seed);
+        let retain = self.audited_retain().to_vec();
+        let (retained, unseen) = measured.halves(seed);
+        let of_train = |places: Vec<usize>| places.iter().filter_map(|&i| retain.get(i).copied()).collect();
+        let digest = |purpose: &'static str, of: &'static str, rows: Vec<usize>| SplitDigest {
+            purpose,
+            of,
+            rows: rows.len(),
+            sha256: data.salt.rows(of, rows),
+        };
+        let cut = |half: &Half| (half.training(), half.trial());
+        let (retained, unseen) = (cut(&retained), cut(&unseen));
+        vec![
+            digest("gives τ", "validation", (0..data.validation.len()).collect()),
+            digest("trains the transfer attack", "test", unseen.0),
+            digest("is attacked", "test", unseen.1),
+            digest("trains the transfer attack", "retain", of_train(retained.0)),
+            digest("is attacked", "retain", of_train(retained.1)),
+            digest("is attacked", "forget", data.forget.to_vec()),
+        ]
+    }
+}
+
+/// A model that was trained without the rows to forget.
+pub struct Reference {
+    file: OnnxFile,
+    graph: Graph,
+}
+
+impl Reference {
+    /// For the report.
+    pub fn described(&self) -> ModelFile {
+        ModelFile { path: self.file.path().to_path_buf(), sha256: self.file.sha256().to_string() }
+    }
+}
+
+impl Job {
+    /// Opens the reference models, before anything takes long.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for one that is the model itself or takes other inputs; those of reading a model.
+    pub fn open_references(&self) -> Result<Vec<Reference>> {
+        self.config.references.iter().map(|path| self.open_reference(path)).collect()
+    }
+
+    fn open_reference(&self, path: &Path) -> Result<Reference> {
+        let wrong = |problem: String| Error::Usage(format!("--reference {}: {problem}", path.display()));
+        let options = ReadOptions { allow_symlink_inside: self.config.allow_symlink_inside };
+        let file = artifacts::open(path, None, &options)?;
+        if file.sha256() == self.file.sha256() {
+            return Err(wrong("this is the model itself; give one that was trained without the rows to forget".into()));
+        }
+        let graph = crate::graph::build::build(&file)?;
+        let plan = supported_plan(&graph, self.config.loss, label_kind(self.data.target))?;
+        let inputs = |graph, plan| {
+            let all = signature(graph, plan).inputs.into_iter().map(|input| input.name);
+            all.collect::<std::collections::BTreeSet<String>>()
+        };
+        let (own, theirs) = (inputs(&self.graph, &self.plan), inputs(&graph, &plan));
+        if own != theirs {
+            return Err(wrong(format!("its inputs are {theirs:?}, the model's are {own:?}; export both alike")));
+        }
+        Ok(Reference { file, graph })
+    }
+
+    /// Audits the reference models on the rows that the model is audited on.
+    pub fn audit_references(&self, references: &[Reference]) -> Result<Vec<(Audit, Measured)>> {
+        let one = |reference: &Reference| {
+            let plan = training::plan(&reference.graph, self.config.loss, label_kind(self.data.target))?;
+            let decisions = trainable::decide(&reference.graph, &plan, &[], &[])?;
+            let mut model = Model::build(&reference.graph, &plan, &decisions, self.frozen_options(), Cpu::default())?;
+            if let Some(rows) = self.parity_rows()?.first() {
+                model.fit_rows(rows)?;
+            }
+            self.audit(&model)
+        };
+        references.iter().map(one).collect()
+    }
+
+    /// Trains the model on, to see what comes back, and puts its parameters back.
+    pub fn train_on<D: Backend<f32>>(&self, model: &mut Model<f32, D>, measured: &Measured) -> Result<Deep> {
+        let (data, schedule) = (&self.data, &self.schedule);
+        let unseen = measured.unseen();
+        let (forget, others) = matched(&measured.forget, &unseen, self.config.seed);
+        let rows = data.forget.to_vec();
+        let place = |i: &usize| measured.forget.rows.get(*i).and_then(|&p| rows.get(p).copied());
+        let pairs = (
+            Rows::listed(data.train.len(), forget.iter().filter_map(place).collect()),
+            Rows::listed(data.test.len(), others.iter().filter_map(|&i| unseen.rows.get(i).copied()).collect()),
+        );
+        let sets = Sets { train: &data.train, retain: &data.retain, test: &data.test };
+        let training = Training {
+            batch_size: schedule.batch_size,
+            learning_rate: schedule.learning_rate,
+            weight_decay: schedule.weight_decay,
+            step_size: schedule.step_size,
+            seed: self.config.seed,
+            kind: data.target,
+        };
+        relearn(model, sets, pairs, training, &check_interrupt)
+    }
+}
+
+/// What a model makes of rows of a set.
+pub fn scored<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Rows) -> Result<Scored> {
+    let mut scored = Scored::default();
+    for batch in set.in_order(rows, EVALUATION_BATCH) {
+        check_interrupt()?;
+        let batch = batch?;
+        scored.push(model.scores(&batch)?, batch.targets)?;
+    }
+    Ok(scored)
+}
+
+/// What a model made of a set of rows, batch after batch.
+#[derive(Default)]
+pub struct Scored {
+    scores: Option<Scores>,
+    targets: Option<Targets>,
+}
+
+impl Scored {
+    fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
+        match &mut self.scores {
+            None => self.scores = Some(scores),
+            Some(all) => {
+                all.losses.extend(scores.losses);
+                all.weights.extend(scores.weights);
+                all.logits.extend(scores.logits);
+            }
+        }
+        match (&mut self.targets, targets) {
+            (None, first) => self.targets = Some(first),
+            (Some(Targets::Classes(all)), Targets::Classes(more)) => all.extend(more),
+            (Some(Targets::Values { values, .. }), Targets::Values { values: more, .. }) => values.extend(more),
+            _ => return Err(Error::Internal("labels of two kinds in one set of rows".into())),
+        }
+        Ok(())
+    }
+
+    /// As the audit takes it.
+    pub fn outcome(&self, kind: TargetKind) -> Outcome<'_> {
+        const NONE: &Targets = &Targets::Classes(Vec::new());
+        let targets = self.targets.as_ref().unwrap_or(NONE);
+        match &self.scores {
+            Some(s) => {
+                Outcome { losses: &s.losses, weights: &s.weights, logits: &s.logits, width: s.width, targets, kind }
+            }
+            None => Outcome { losses: &[], weights: &[], logits: &[], width: 0, targets, kind },
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Charts as SVG.
+
+use super::{FORGET, RETAIN, TAU, TEST};
+use crate::{report::UnlearnSection, unlearn::StepRecord};
+use std::fmt::Write;
+
+/// Two sets' shares over common bins.
+pub fn bars(w: &mut String, edges: &[f64], forget: &[usize], test: &[usize]) -> std::fmt::Result {
+    const WIDTH: f64 = 420.0;
+    const HEIGHT: f64 = 200.0;
+    let shares = |counts: &[usize]| {
+        let total = counts.iter().sum::<usize>().max(1) as f64;
+        counts.iter().map(|&c| c as f64 / total).collect::<Vec<f64>>()
+    };
+    let (forget_shares, test_shares) = (shares(forget), shares(test));
+    let top = forget_shares.iter().chain(&test_shares).copied().fold(1e-9, f64::max);
+    let bin = (WIDTH - 50.0) / forget_shares.len().max(1) as f64;
+    write!(w, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\">")?;
+    for (shares, colour, offset) in [(&forget_shares, FORGET, 0.0), (&test_shares, TEST, 0.45)] {
+        for (i, share) in shares.iter().enumerate() {
+            let height = share / top * (HEIGHT - 40.0);
+            let (x, y, width) = (45.0 + (i as f64 + offset) * bin, HEIGHT - 25.0 - height, bin * 0.45);
+            write!(
+                w,
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{colour}\"/>"
+            )?;
+        }
+    }
+    let edge = |e: Option<&f64>| {
+        e.map_or(String::new(), |e| if e.abs() < 0.1 { format!("{e:.1e}") } else { format!("{e:.2}") })
+    };
+    let base = HEIGHT - 8.0;
+    write!(w, "<line x1=\"45\" x2=\"{WIDTH}\" y1=\"{0}\" y2=\"{0}\" stroke=\"#9aa3b2\"/>", HEIGHT - 25.0)?;
+    write!(w, "<text x=\"45\" y=\"{base}\" font-size=\"11\">{}</text>", edge(edges.first()))?;
+    write!(
+        w,
+        "<text x=\"{:.1}\" y=\"{base}\" font-size=\"11\" text-anchor=\"middle\">{}</text>",
+        45.0 + (WIDTH - 45.0) / 2.0,
+        edge(edges.get(edges.len() / 2))
+    )?;
+    write!(
+        w,
+        "<text x=\"{WIDTH}\" y=\"{base}\" font-size=\"11\" text-anchor=\"end\">{} and more</text>",
+        edge(edges.last())
+    )?;
+    write!(w, "<text x=\"0\" y=\"20\" font-size=\"11\">{:.0} %</text></svg>", 100.0 * top)
+}
+
+/// How the rows' ranks are spread over tenths, beside the even spread that unseen rows have.
+pub fn ranks(w: &mut String, counts: &[usize]) -> std::fmt::Result {
+    const WIDTH: f64 = 420.0;
+    const HEIGHT: f64 = 160.0;
+    let total = counts.iter().sum::<usize>().max(1) as f64;
+    let even = 1.0 / counts.len().max(1) as f64;
+    let top = counts.iter().map(|&c| c as f64 / total).fold(2.0 * even, f64::max);
+    let bin = (WIDTH - 50.0) / counts.len().max(1) as f64;
+    let y = |share: f64| HEIGHT - 25.0 - share / top * (HEIGHT - 40.0);
+    write!(w, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\">")?;
+    for (i, &count) in counts.iter().enumerate() {
+        let share = count as f64 / total;
+        let (x, height) = (45.0 + i as f64 * bin, HEIGHT - 25.0 - y(share));
+        write!(
+            w,
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"{FORGET}\"/>",
+            x + 1.0,
+            y(share),
+            bin - 2.0
+        )?;
+    }
+    write!(
+        w,
+        "<line x1=\"45\" x2=\"{WIDTH}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"{TEST}\" stroke-width=\"1.5\" stroke-dasharray=\"5 4\"/>",
+        y(even)
+    )?;
+    let base = HEIGHT - 8.0;
+    write!(w, "<text x=\"45\" y=\"{base}\" font-size=\"11\">lowest losses</text>")?;
+    write!(w, "<text x=\"{WIDTH}\" y=\"{base}\" font-size=\"11\" text-anchor=\"end\">highest losses</text>")?;
+    write!(w, "<text x=\"0\" y=\"{:.1}\" font-size=\"11\">{:.0} %</text></svg>", y(even) + 4.0, 100.0 * even)
+}
+
+/// Losses and τ by step.
+pub fn trajectory(w: &mut String, u: &UnlearnSection) -> std::fmt::Result {
+    let lines: [(&str, &str, fn(&StepRecord) -> f64); 3] =
+        [(FORGET, "forget loss", |s| s.forget_loss), (RETAIN, "retain loss", |s| s.retain_loss), (TAU, "τ", |s| s.tau)];
+    const WIDTH: f64 = 860.0;
+    const HEIGHT: f64 = 260.0;
+    let top = u.trajectory.iter().flat_map(|s| [s.forget_loss, s.retain_loss, s.tau]).fold(1e-9, f64::max);
+    write!(w, "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\">")?;
+    for tick in 0..=4 {
+        let value = top * f64::from(tick) / 4.0;
+        let y = HEIGHT - 25.0 - f64::from(tick) / 4.0 * (HEIGHT - 40.0);
+        write!(w, "<line x1=\"50\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#e7eaf0\"/>")?;
+        write!(w, "<text x=\"44\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\">{value:.3}</text>", y + 4.0)?;
+    }
+    let last = u.trajectory.len().saturating_sub(1).max(1) as f64;
+    for (colour, _, value) in lines {
+        let points: Vec<String> = u
+            .trajectory
+            .iter()
+            .enumerate()
+            .map(|(i, s)| {
+                let x = 50.0 + i as f64 / last * (WIDTH - 55.0);
+                let y = HEIGHT - 25.0 - value(s) / top * (HEIGHT - 40.0);
+                format!("{x:.1},{y:.1}")
+            })
+            .collect();
+        write!(
+            w,
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>",
+            points.join(" ")
+        )?;
+    }
+    write!(
+        w,
+        "<text x=\"{WIDTH}\" y=\"{:.0}\" font-size=\"11\" text-anchor=\"end\">step {}</text></svg>",
+        HEIGHT - 8.0,
+        u.steps
+    )?;
+    let names: Vec<String> =
+        lines.iter().map(|(colour, name, _)| format!("<span style=\"color:{colour}\">{name}</span>")).collect();
+    write!(w, "<figcaption>{} by step</figcaption></figure>", names.join(", "))
+}

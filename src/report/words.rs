@@ -1,0 +1,68 @@
+//! What gates and figures are called in plain words.
+
+use crate::audit::{Judgement, Need, Verdict};
+
+/// What a gate asks, as a statement that holds or not.
+pub fn gate(verdict: &Verdict) -> String {
+    let (key, of) = verdict.gate.split_once(" (").unwrap_or((&verdict.gate, ""));
+    let of = of.trim_end_matches(')');
+    match key {
+        "max_test_accuracy_drop" => "Accuracy on test rows is kept".into(),
+        "max_retain_accuracy_drop" => "Accuracy on retained rows is kept".into(),
+        "max_test_loss_increase" => "The loss of test rows is kept".into(),
+        "max_mia_increase" => format!("An attack on the {of} does not get better"),
+        "max_mia_distance" => format!("An attack on the {of} does as badly as a coin"),
+        "max_ks_increase" => "Losses of forgotten rows do not move away from those of unseen rows".into(),
+        "max_ks_distance" => "Losses of forgotten rows are spread like those of unseen rows".into(),
+        "max_class_ks_distance" => "The same holds in every class".into(),
+        "max_tpr_at_1pct_fpr" => "Few forgotten rows are found with 1 % of false alarms".into(),
+        "max_tpr_at_01pct_fpr" => "Few forgotten rows are found with 0.1 % of false alarms".into(),
+        "max_transfer_gap" => "An attacker who learned on retained rows takes forgotten rows for unseen ones".into(),
+        "max_under_forgotten" => "Single rows are not still known".into(),
+        "max_over_forgotten" => "Single rows are not suspiciously unknown".into(),
+        "max_retained_auc_increase" => "Retained rows are not more exposed than before".into(),
+        "max_relearn_advantage" => "Forgotten rows are learnt again no faster than unseen rows".into(),
+        "max_recovery" => "Further training on retained rows does not bring forgotten rows back".into(),
+        "max_average_gap" => "The model is close to one that was trained without the rows".into(),
+        "max_rmia_distance" => "An attack with reference models does as badly as a coin".into(),
+        _ => verdict.gate.clone(),
+    }
+}
+
+/// How a check came out, in a clause.
+pub fn outcome(verdict: &Verdict) -> String {
+    match (verdict.outcome, verdict.need) {
+        (Judgement::Insufficient, Some(Need { have, needed, of })) => {
+            format!("insufficient: {have} of {needed} {of}")
+        }
+        (other, _) => other.word().to_lowercase(),
+    }
+}
+
+/// All checks together, in a sentence.
+pub fn overall(verdict: Judgement, verdicts: &[Verdict]) -> String {
+    let count = |which: Judgement| verdicts.iter().filter(|v| v.outcome == which).count();
+    let few = match count(Judgement::Insufficient) {
+        0 => String::new(),
+        n => format!(" For {n} of {} checks there are too few rows: they say nothing.", verdicts.len()),
+    };
+    let said = match verdict {
+        Judgement::Pass => "Every check that could be made was passed.".to_string(),
+        Judgement::Warn => format!("{} of {} checks warn.", count(Judgement::Warn), verdicts.len()),
+        Judgement::Fail => {
+            format!("{} of {} checks failed: nothing was published.", count(Judgement::Fail), verdicts.len())
+        }
+        Judgement::Insufficient => "There are too few rows to say whether the rows were forgotten.".to_string(),
+    };
+    said + &few
+}
+
+/// Three digits, or a dash where there is no figure.
+pub fn figure(x: Option<f64>) -> String {
+    x.map_or("–".into(), |x| format!("{x:.3}"))
+}
+
+/// A share as percentage, or a dash.
+pub fn percent(x: Option<f64>) -> String {
+    x.map_or("–".into(), |x| format!("{:.2} %", 100.0 * x))
+}
