@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     data::{Batch, Dataset, Rows, TargetKind, epoch_seed},
-    error::Result,
+    error::{Error, Result},
     kernels::Backend,
     model::{Model, Scores},
     unlearn::{StepSize, optim::AdamW},
@@ -205,7 +205,10 @@ fn step<D: Backend<f32>>(
     rate: f64,
 ) -> Result<()> {
     let mut grads = model.forward(batch, None)?.backward(1.0)?;
-    optimizer.step(model, &mut grads, rate)
+    match optimizer.step(model, &mut grads, rate)? {
+        None => Ok(()),
+        Some(name) => Err(Error::Unlearning(format!("relearning: the gradient of {name} is not finite"))),
+    }
 }
 
 fn probed<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Rows, kind: TargetKind) -> Result<Probe> {

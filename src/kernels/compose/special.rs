@@ -12,11 +12,7 @@ use dfdx::{
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI, SQRT_2};
 
 /// `value`, with `by_x` as its gradient.
-fn given<E: Float, D: Device<E>>(
-    x: Taped<E, D>,
-    value: Flat<E, D>,
-    by_x: Flat<E, D>,
-) -> Result<Taped<E, D>, D::Err> {
+fn given<E: Float, D: Device<E>>(x: Taped<E, D>, value: Flat<E, D>, by_x: Flat<E, D>) -> Result<Taped<E, D>, D::Err> {
     slope(x, by_x)?.try_add(value)
 }
 

@@ -192,7 +192,8 @@ fn steps_of_the_optimizer_are_their_definition() {
             let along = (0..dims.len()).map(|a| if a == axis { dims[a] } else { 1 }).collect();
             cx.upload(along, (0..dims[axis]).map(|c| 1.0 / (c + 1) as f32).collect()).unwrap()
         });
-        let zeros = || dfdx::tensor::Storage::<f32>::try_alloc_len(&cx.dev, n).unwrap();
+        let dev = cx.dev.clone();
+        let zeros = || dfdx::tensor::Storage::<f32>::try_alloc_len(&dev, n).unwrap();
         let (mut first, mut second) = (zeros(), zeros());
         for number in 1..4 {
             let mut gradient = zeros();
