@@ -60,6 +60,8 @@ fn forget_momentums(file: &OnnxFile, spans: &Spans, plan: &mut Plan) {
     let mut forget = |range: Range<usize>, zeros: &dyn Fn(&u8) -> u8, frame: Option<usize>| {
         let old = file.carrier().bytes.get(range.clone()).unwrap_or_default();
         let bytes: Vec<u8> = old.iter().map(zeros).collect();
+        // A file may name a state twice.
+        plan.patches.retain(|patch| patch.range != range);
         if bytes != old {
             plan.patches.push(Patch { range, bytes, frame, why: Why::Momentum });
         }
