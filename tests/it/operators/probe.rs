@@ -76,7 +76,9 @@ impl Probe {
         }
         let floats =
             graph.initializers.iter().filter(|(id, held)| wanted.contains(id) && held.tensor.dtype().is_float());
-        let parameters: Vec<ValueId> = floats.map(|(id, _)| *id).collect();
+        // Where gradients are stored, what has none is a constant.
+        let asked = |id: &ValueId| case.gradients.is_empty() || case.gradients.contains_key(&graph.values[id.0].name);
+        let parameters: Vec<ValueId> = floats.map(|(id, _)| *id).filter(asked).collect();
         if parameters.is_empty() || upstream.is_empty() {
             return None;
         }

@@ -38,10 +38,7 @@ where
     let missing = |name: &String| Some(format!("{name}: no gradient")).filter(|_| !ours.contains_key(name));
     let mut wrong: Vec<String> = case.gradients.keys().filter_map(missing).collect();
     for (name, ours) in &ours {
-        // What PyTorch hands nothing to gets nothing.
-        let zeros = || onnx_forget::tensor::HostTensor::new(ours.dims(), vec![0f32; ours.len()]).unwrap();
-        let expected = case.gradients.get(name).cloned().unwrap_or_else(zeros);
-        wrong.extend(difference(ours, &expected, level).map(|problem| format!("{name}: {problem}")));
+        wrong.extend(difference(ours, &case.gradients[name], level).map(|problem| format!("{name}: {problem}")));
     }
     wrong
 }
@@ -103,6 +100,10 @@ fn every_differentiable_case_has_a_gradient_of_pytorch_or_a_reason() {
     let (mut bare, mut covered) = (Vec::new(), BTreeSet::new());
     for (label, case) in newest.iter().filter(|(label, _)| !label.ends_with("fed")) {
         let Some(spec) = spec_of(case, folder.path()).filter(|s| s.gradient != Gradient::Flat) else { continue };
+        // Loops of no step are other nodes.
+        if !case.name.starts_with(spec.name) {
+            continue;
+        }
         if Probe::new(case, &random_upstream(case), folder.path()).is_none() {
             continue;
         }
