@@ -12,7 +12,7 @@ use std::fmt::Write;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}\
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d8dde6}h3{font-size:1rem;margin:1.2rem 0 .2rem}\
 table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #e7eaf0;vertical-align:top}\
-td:first-child,th:first-child{text-align:left;padding-left:0}th{font-weight:600}code{font-size:.85em;overflow-wrap:anywhere}\
+td:first-child,th:first-child{text-align:left;padding-left:0;min-width:13rem}th{font-weight:600}code{font-size:.85em;overflow-wrap:anywhere}\
 .chip{display:inline-block;padding:.05rem .55rem;border-radius:.3rem;color:#fff;font-weight:600;font-size:.85em}\
 .pass{background:#1a7f4b}.fail{background:#b3261e}.warn{background:#9a6700}.none{background:#5b6472}svg{max-width:100%;height:auto}\
 td:not(:first-child){white-space:nowrap}td code{white-space:normal}.row figure{width:420px}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
