@@ -294,10 +294,13 @@ impl Checker<'_> {
         let plus = self.directions.point(direction, which, length);
         let minus = self.directions.point(direction, which, -length);
         let slope = |plus: f64, minus: f64| (plus - minus) / (2.0 * length);
-        let theirs = slope(self.model.loss(&plus)?, self.model.loss(&minus)?);
+        let (up, down) = (self.model.loss(&plus)?, self.model.loss(&minus)?);
+        let theirs = slope(up, down);
         let ours = slope(self.model.exact(&exactly(&plus))?, self.model.exact(&exactly(&minus))?);
-        // The spread of four is about twice the standard deviation, and each end has its own error.
-        Ok(Slopes::new(ours, theirs, self.spread / length, length))
+        // The spread of four is about twice the standard deviation, and each end has its own error; a loss that is as
+        // good as constant is rounded the same way everywhere.
+        let rounding = self.spread + f64::from(f32::EPSILON) * up.abs();
+        Ok(Slopes::new(ours, theirs, rounding / length, length))
     }
 
     /// Our gradient and our loss at the point `near` on `direction`.

@@ -53,6 +53,7 @@ impl Slopes {
         let typical = (all.iter().map(|s| s.numeric.powi(2)).sum::<f64>() / all.len().max(1) as f64).sqrt();
         for slopes in all {
             let scale = slopes.numeric.abs().max(typical);
+            let scale = if scale == 0.0 { slopes.ours.abs() } else { scale };
             let share = |x: f64| if x == 0.0 { 0.0 } else { x / scale };
             (slopes.rel_error, slopes.rel_noise) = (share(slopes.error()), share(slopes.noise));
         }
