@@ -1,7 +1,8 @@
 //! The table of cases: every kernel, every variant of its specification, random shapes and named edges.
 
 use super::{
-    calls::{Call, Domain},
+    calls::Call,
+    values::{Values, draw},
     variants::{binaries, pad_modes, reductions, unaries},
 };
 use crate::kernels::{ConvSpec, PadMode, PoolSpec, Reduce, Unary};
@@ -19,15 +20,6 @@ pub(super) struct Case {
     pub same: bool,
 }
 
-/// Which values to draw.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Values {
-    /// Where the function is smooth.
-    Smooth,
-    /// Multiples of ½, which tie and lie on the points where the slope jumps.
-    Ties,
-}
-
 impl Case {
     /// Values for each input.
     pub fn sample(&self, rng: &mut ChaCha8Rng, values: Values) -> Vec<Vec<f64>> {
@@ -39,38 +31,6 @@ impl Case {
             (0..n).map(|_| draw(rng, &self.call.domain(i), values, &mut ranks, total)).collect()
         };
         self.inputs.iter().enumerate().map(&mut one).collect()
-    }
-}
-
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    // Nearly: Irwin and Hall's sum of twelve.
-    (0..12).map(|_| rng.random_range(-0.5..0.5)).sum()
-}
-
-fn draw(rng: &mut ChaCha8Rng, domain: &Domain, values: Values, ranks: &mut Vec<usize>, total: usize) -> f64 {
-    let x = normal(rng);
-    let half = (x * 2.).round() / 2.;
-    match (domain, values) {
-        (Domain::Positive, Values::Smooth) => rng.random_range(0.2..3.0),
-        (Domain::Positive, Values::Ties) => half.abs().max(0.5),
-        (Domain::Unit, Values::Smooth) => rng.random_range(0.0..1.0),
-        (Domain::Unit, Values::Ties) => f64::from(rng.random_range(0..2)),
-        (Domain::NotZero, Values::Smooth) => x + 0.3f64.copysign(x),
-        (Domain::NotZero, Values::Ties) => half + 1f64.copysign(half),
-        (Domain::Inner, Values::Smooth) => rng.random_range(-0.9..0.9),
-        (Domain::Inner, Values::Ties) => f64::from(rng.random_range(-1..2)) / 2.,
-        (Domain::AboveOne, Values::Smooth) => rng.random_range(1.2..4.0),
-        (Domain::AboveOne, Values::Ties) => half.abs() + 1.5,
-        (Domain::Distinct, Values::Smooth) => (ranks.pop().unwrap() as f64 - total as f64 / 2.) * 0.07,
-        (_, Values::Ties) => half,
-        (Domain::Any, Values::Smooth) => x,
-        (Domain::Except(points), Values::Smooth) => {
-            let mut x = x * 1.5;
-            while points.iter().any(|p| (p - x).abs() < 0.05) {
-                x += 0.11;
-            }
-            x
-        }
     }
 }
 

@@ -6,14 +6,16 @@ mod calls;
 mod cases;
 mod finite;
 mod oracle;
+mod values;
 mod variants;
 
 use super::Backend;
 use crate::engine::{Context, Float, KernelChoice, Tensor};
-use cases::{Case, Values, cases};
+use cases::{Case, cases};
 use dfdx::prelude::Cpu;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use values::Values;
 
 /// How far two results of one computation may lie apart, relative to the element and to the largest of its tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
