@@ -184,8 +184,8 @@ mod tests {
         let targets = Targets::Classes((0..120).map(|i| i % 2).collect());
         let logits = |margin: f32| -> Vec<f32> {
             let row = |i: usize| {
-                let right = if i % wrong == 0 { -margin } else { margin + 0.01 * (i * 37 % 23) as f32 };
-                if i % 2 == 0 { [right, 0.0] } else { [0.0, right] }
+                let right = if i.is_multiple_of(wrong) { -margin } else { margin + 0.01 * (i * 37 % 23) as f32 };
+                if i.is_multiple_of(2) { [right, 0.0] } else { [0.0, right] }
             };
             (0..120).flat_map(row).collect()
         };

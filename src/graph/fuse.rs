@@ -62,15 +62,15 @@ impl Fusion<'_> {
         {
             conv.inputs.resize(3, None);
             conv.inputs.push(Some(residual));
-            conv.outputs.clone_from(&self.graph.nodes[next].outputs);
+            conv.outputs = self.outputs(next);
             taken.push(next);
         }
         let mut activation = None;
         if let Some(next) = self.follower(&conv, gone)
-            && let Some(found) = self.activation(&self.graph.nodes[next])
+            && let Some(found) = self.activation(next)
         {
             activation = Some(found);
-            conv.outputs.clone_from(&self.graph.nodes[next].outputs);
+            conv.outputs = self.outputs(next);
             taken.push(next);
         }
         if taken.len() == 1 {
@@ -84,7 +84,9 @@ impl Fusion<'_> {
             conv.attrs.insert("activation_params".into(), Attr::Floats(parameters));
         }
         nodes.push(conv);
-        taken.iter().for_each(|&node| gone[node] = true);
+        for (index, gone) in gone.iter_mut().enumerate() {
+            *gone |= taken.contains(&index);
+        }
         // Where the last of them stood, all that it takes is there.
         let last = taken.into_iter().max().unwrap_or(index);
         self.placed.insert(last, nodes);
@@ -94,9 +96,13 @@ impl Fusion<'_> {
     fn follower(&self, node: &Node, gone: &[bool]) -> Option<usize> {
         let output = node.output(0).filter(|output| !self.wanted.contains(output))?;
         match self.links.users(output) {
-            &[(user, _)] if !gone[user] => Some(user),
+            &[(user, _)] => (gone.get(user) == Some(&false)).then_some(user),
             _ => None,
         }
+    }
+
+    fn outputs(&self, node: usize) -> Vec<Option<ValueId>> {
+        self.graph.nodes.get(node).map(|node| node.outputs.clone()).unwrap_or_default()
     }
 
     /// The convolution with node `next`, a BatchNormalization with known statistics, in its weights, and the nodes that
@@ -165,7 +171,8 @@ impl Fusion<'_> {
     }
 
     /// Name and parameters of an activation that `FusedConv` knows.
-    fn activation(&self, node: &Node) -> Option<(&'static str, Vec<f32>)> {
+    fn activation(&self, index: usize) -> Option<(&'static str, Vec<f32>)> {
+        let node = self.graph.nodes.get(index)?;
         if node.is("Relu") {
             return Some(("Relu", Vec::new()));
         }
@@ -181,7 +188,10 @@ impl Fusion<'_> {
         }
         let bound = |i: usize, none: f32| match node.input(i) {
             None => Some(none),
-            Some(value) => self.known.get(&value).filter(|t| t.len() == 1).map(|t| t.to_f64()[0] as f32),
+            Some(value) => match *self.known.get(&value)?.to_f64().as_slice() {
+                [bound] => Some(bound as f32),
+                _ => None,
+            },
         };
         Some(("Clip", vec![bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?]))
     }

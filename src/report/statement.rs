@@ -21,8 +21,7 @@ pub fn statement(report: &Report) -> Value {
     configuration.extend(files(report.data.as_ref().map(|d| &d.files)));
     let settings = settings(report);
     let digest: String = Sha256::digest(settings.to_string()).iter().map(|b| format!("{b:02x}")).collect();
-    let mut of_run = described("settings", &digest);
-    of_run["annotations"] = settings;
+    let of_run = json!({ "name": "settings", "digest": { "sha256": digest }, "annotations": settings });
     configuration.push(of_run);
     let version = report.environment.version;
     configuration.push(json!({ "name": "onnx-forget", "uri": format!("pkg:cargo/onnx-forget@{version}") }));
