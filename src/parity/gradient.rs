@@ -140,7 +140,7 @@ pub trait Moving {
 /// How far from the parameters derivatives are compared, in shares of the root mean squares like all steps.
 const NEAR: [f64; 5] = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3];
 /// Steps of the differences in `f64`: the first serves unless the loss hardly changes or a kink is near.
-const STEPS: [f64; 5] = [1e-7, 1e-8, 1e-6, 1e-5, 1e-4];
+pub(super) const STEPS: [f64; 5] = [1e-7, 1e-8, 1e-6, 1e-5, 1e-4];
 /// Steps of the changes that are compared with the runtime's.
 const LENGTHS: [f64; 3] = [1e-2, 3e-2, 1e-1];
 /// An uncertainty below this share of the tolerance calls for no other step.
@@ -237,7 +237,7 @@ impl Checker<'_> {
                 let (offset, here) = self.offset(&point)?;
                 offsets.push(offset);
                 let gradient = self.model.gradient(&point)?;
-                pass.push(self.derivative(direction, &self.all(), &At { point, gradient, here })?);
+                pass.push(self.derivative(direction, &self.all(), &At { point, gradient, here }, &STEPS)?);
             }
             Slopes::relate(&mut pass);
             let agree = pass.iter().all(|s| s.finding(self.tolerance) == Finding::Agrees);
@@ -267,11 +267,12 @@ impl Checker<'_> {
         Ok((self.model.loss(point)? - ours, ours))
     }
 
-    /// Our derivative along `direction` of the tensors in `which` alone, beside a difference.
-    pub(super) fn derivative(&mut self, direction: u64, which: &[usize], at: &At) -> Result<Slopes> {
+    /// Our derivative along `direction` of the tensors in `which` alone, beside the difference by the one of `steps` that is
+    /// least uncertain.
+    pub(super) fn derivative(&mut self, direction: u64, which: &[usize], at: &At, steps: &[f64]) -> Result<Slopes> {
         let ours = self.directions.along(direction, which, &at.gradient);
         let mut best: Option<Slopes> = None;
-        for h in STEPS {
+        for &h in steps {
             let mut loss = |h: f64| self.model.exact(&self.directions.beside(direction, which, &at.point, h));
             let (plus, minus) = (loss(h)?, loss(-h)?);
             let numeric = (plus - minus) / (2.0 * h);
