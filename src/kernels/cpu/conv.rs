@@ -162,7 +162,7 @@ impl Way {
             return dx;
         };
         let tail = Tail { residual: arrived.as_deref(), ..Tail::default() };
-        if self == Self::Winograd && winograd::suits(&reversed) {
+        if self == Self::Winograd && winograd::takes(&reversed) {
             return winograd::forward(&reversed, dy, w, true, &tail);
         }
         forward(&reversed, dy, &flipped(g, w), &tail)
@@ -315,4 +315,63 @@ fn flipped(g: &Geometry, w: &[f32]) -> Vec<f32> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Winograd's errors are a few dozen times those of sums, relative to the largest element.
+    const TOLERANCE: f32 = 2e-5;
+
+    fn near(what: &str, got: &[f32], want: &[f32]) {
+        let scale = want.iter().fold(0f32, |m, x| m.max(x.abs()));
+        assert_eq!(got.len(), want.len(), "{what}");
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
+            assert!((g - w).abs() <= TOLERANCE * (w.abs() + scale), "{what}, element {i}: {g}, not {w}");
+        }
+    }
+
+    #[test]
+    fn winograd_is_the_product_of_unrolled_windows_for_any_shape() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        // Tiles that are cut off, channels that do not fill the lanes, windows of two, one image and several chunks.
+        let shapes = [
+            ([2, 40, 9, 5], 17, 1),
+            ([1, 16, 4, 6], 33, 2),
+            ([1, 18, 5, 8], 16, 0),
+            ([5, 20, 2, 2], 16, 1),
+            ([3, 1, 7, 4], 2, 1),
+            ([9, 70, 16, 16], 40, 1),
+            ([300, 48, 4, 4], 64, 1),
+        ];
+        for (x, m, pad) in shapes {
+            let what = format!("{x:?} to {m} channels, pad {pad}");
+            let spec = ConvSpec { strides: vec![1; 2], dilations: vec![1; 2], pads: vec![[pad; 2]; 2], groups: 1 };
+            let g = Geometry::of(&x, &[m, x[1], 3, 3], &spec).unwrap();
+            assert!(winograd::takes(&g), "{what}");
+            let mut random = |n: usize| (0..n).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>();
+            let size = g.n * m * g.positions();
+            let (input, w, dy) = (random(x.iter().product()), random(m * x[1] * 9), random(size));
+            let (bias, residual) = (random(m), random(size));
+            let tail = Tail {
+                bias: Some(&bias),
+                residual: Some(&residual),
+                activation: Some(Unary::LeakyRelu { alpha: 0.5 }),
+            };
+            let forward = |way: Way| way.forward(&g, &input, &w, &tail);
+            near(&what, &forward(Way::Winograd), &forward(Way::Unrolled));
+            let arrived = random(input.len());
+            let back = |way: Way| way.to_input(&g, &w, &dy, Some(arrived.clone()));
+            near(&format!("{what}: input"), &back(Way::Winograd), &back(Way::Unrolled));
+            let weights = |way: Way| {
+                let mut dw = vec![1.0; w.len()];
+                way.to_weights(&g, &input, &dy, &mut dw);
+                dw
+            };
+            near(&format!("{what}: weights"), &weights(Way::Winograd), &weights(Way::Unrolled));
+        }
+    }
 }

@@ -47,6 +47,7 @@ fn cases() -> Vec<Case> {
     let classes: Vec<usize> = (0..700).map(|i| i * 7 % 100).collect();
     vec![
         conv("conv 3×3", &[9, 20, 16, 16], &[24, 20, 3, 3], 1, 1, 1),
+        conv("conv 3×3 by Winograd", &[12, 36, 18, 17], &[40, 36, 3, 3], 1, 1, 1),
         conv("conv 3×3, small images, many channels", &[20, 70, 5, 5], &[40, 70, 3, 3], 1, 1, 1),
         conv("conv 3×3, stride 2", &[5, 16, 33, 31], &[20, 16, 3, 3], 2, 1, 1),
         conv("conv 1×1", &[9, 48, 12, 12], &[40, 48, 1, 1], 1, 0, 1),

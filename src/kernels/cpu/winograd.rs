@@ -19,13 +19,21 @@ const CHUNK_BYTES: usize = 8 << 20;
 /// Fewer channels than this do not fill the lanes.
 const FEWEST_CHANNELS: usize = 16;
 
-/// Whether there are fewer multiplications this way.
-pub(super) fn suits(g: &Geometry) -> bool {
+/// Below so many multiplications the transforms cost more than they save.
+const FEWEST_PRODUCTS: usize = 1 << 24;
+
+/// Whether the algorithm is made for such a convolution.
+pub(super) fn takes(g: &Geometry) -> bool {
     (g.kh, g.kw, g.sh, g.sw, g.dh, g.dw, g.groups) == (3, 3, 1, 1, 1, 1, 1)
         && g.ph <= 2
         && g.pw <= 2
-        && g.c.min(g.m) >= FEWEST_CHANNELS
         && g.n * g.positions() > 0
+}
+
+/// Whether it is quicker this way.
+pub(super) fn suits(g: &Geometry) -> bool {
+    let products = g.n * g.positions() * g.c * g.m * 9;
+    takes(g) && g.c.min(g.m) >= FEWEST_CHANNELS && products >= FEWEST_PRODUCTS
 }
 
 /// Tiles of an image, and how much of them there is at once.

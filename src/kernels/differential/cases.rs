@@ -186,7 +186,6 @@ impl Table {
         self.add(Call::Conv(same(0, 1)), &[&[2, 5, 6, 7], &[4, 5, 1, 1], &[4]]);
         self.add(Call::Conv(same(1, 20)), &[&[2, 20, 9, 11], &[20, 1, 3, 3], &[20]]);
         self.add(Call::Conv(same(1, 1)), &[&[0, 2, 4, 4], &[3, 2, 3, 3]]);
-        // Shapes of Winograd's algorithm: tiles that are cut off, channels that do not fill the lanes, windows of two.
         self.add(Call::Conv(same(1, 1)), &[&[2, 40, 9, 5], &[17, 40, 3, 3], &[17]]);
         self.add(Call::Conv(same(2, 1)), &[&[1, 16, 4, 6], &[33, 16, 3, 3]]);
         self.add(Call::Conv(same(0, 1)), &[&[1, 18, 5, 8], &[16, 18, 3, 3], &[16]]);
