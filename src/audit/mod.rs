@@ -1,6 +1,6 @@
 //! Did it forget, did it keep: pure functions of each row's loss, logits and class.
 //!
-//! [`measure`] makes an [`Audit`] of one model: accuracy and loss ([`accuracy`](mod@accuracy)), attacks on all rows together
+//! [`measure`] makes an [`Audit`] of one model: accuracy and loss (`accuracy`), attacks on all rows together
 //! (`membership`, `transfer`, `statistics`), the rows one by one (`conformal`), class by class (`classes`). [`change`]
 //! compares two models, and [`judge`] holds the figures against limits.
 //!

@@ -76,6 +76,7 @@ pub fn follows_schema(report: &Value) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reports");
     fs::create_dir_all(&folder).unwrap();
     tempfile::Builder::new()
+        .prefix("report-")
         .suffix(".json")
         .disable_cleanup(true)
         .tempfile_in(&folder)
