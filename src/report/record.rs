@@ -176,7 +176,7 @@ impl UnlearnSection {
     pub fn new(schedule: &crate::unlearn::Schedule, trajectory: &Trajectory, device: String, seed: u64) -> Self {
         let steps = trajectory.steps.len();
         Self {
-            method: "nabla-tau",
+            method: schedule.version.name(),
             device,
             seed,
             alpha0: schedule.alpha0,

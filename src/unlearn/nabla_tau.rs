@@ -10,7 +10,13 @@
 //!
 //! with τ the mean loss on validation rows, a constant. Where the forget loss has reached τ its term and gradient are
 //! zero, and its backward pass is skipped.
+//!
+//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], measures losses in units of τ
+//! and lets the forget term's weight grow until τ is reached; [`objective`] says why.
 
+pub mod objective;
+
+use self::objective::{Growth, Version, batch_hinge};
 use super::{
     optim::AdamW,
     schedule::Schedule,
@@ -52,7 +58,7 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
-    let mut tau = f64::NAN;
+    let (mut tau, mut growth) = (f64::NAN, Growth::default());
     let mut evaluating = Duration::ZERO;
     let start = Instant::now();
     for epoch in 0..schedule.epochs {
@@ -71,9 +77,15 @@ pub fn run<E: Float, D: Backend<E>>(
         }
         let first = trajectory.steps.len();
         for forget in batches.forget(epoch)? {
-            let at =
-                Position { step: trajectory.steps.len(), alpha: schedule.alpha(epoch), lr: schedule.rate(epoch), tau };
-            let record = step(model, &mut optimizer, &forget?, &retain.next(batches)?, at)?;
+            let at = Position {
+                step: trajectory.steps.len(),
+                alpha: schedule.alpha(epoch),
+                lr: schedule.rate(epoch),
+                tau,
+                version: schedule.version,
+                pass: schedule.forget_batches,
+            };
+            let record = step(model, &mut optimizer, &mut growth, &forget?, &retain.next(batches)?, at)?;
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
         }
@@ -94,27 +106,36 @@ struct Position {
     alpha: f64,
     lr: f64,
     tau: f64,
+    version: Version,
+    /// Steps in a pass over the forget set.
+    pass: usize,
 }
 
 fn step<E: Float, D: Backend<E>>(
     model: &mut Model<E, D>,
     optimizer: &mut AdamW<E, D>,
+    growth: &mut Growth,
     forget: &Batch,
     retain: &Batch,
     at: Position,
 ) -> Result<StepRecord> {
     let forward = model.forward(forget, None)?;
     let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
-    let gap = (at.tau - forget_loss).max(0.0);
+    let unit = at.version.unit(at.tau);
+    let weight = match at.version {
+        Version::Published => at.alpha,
+        Version::Invariant => at.alpha + growth.after((at.tau - forget_loss) / unit, at.pass),
+    };
+    let push = batch_hinge(weight, at.tau, forget_loss, unit);
     let mut grads: Option<Grads<E, D>> = None;
-    if gap > 0.0 && at.alpha > 0.0 {
-        grads = Some(forward.backward(-2.0 * at.alpha * gap)?);
+    if push < 0.0 {
+        grads = Some(forward.backward(push)?);
     } else {
         forward.release();
     }
     let forward = model.forward(retain, grads)?;
     let retain_loss = finite(forward.mean, "the loss of a retain batch", at.step)?;
-    let mut grads = forward.backward(1.0 - at.alpha)?;
+    let mut grads = forward.backward((1.0 - at.alpha) / unit)?;
     if let Some(name) = optimizer.step(model, &mut grads, at.lr)? {
         return Err(diverged(&format!("the gradient of {name}"), at.step));
     }

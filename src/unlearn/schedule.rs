@@ -1,5 +1,6 @@
 //! The rules that take the place of hyperparameters: from the sizes of the sets alone.
 
+use super::nabla_tau::objective::Version;
 use serde::{Deserialize, Serialize};
 
 /// Epochs are never more than this.
@@ -54,6 +55,8 @@ pub struct Settings {
 /// The settings of one run, all resolved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Schedule {
+    /// Which of the two loops.
+    pub version: Version,
     /// Rows in a batch.
     pub batch_size: usize,
     /// Rows of a batch that run at once, if not all: memory is then that of so many rows, the steps the same to rounding.
@@ -89,6 +92,7 @@ impl Schedule {
         let rule = (retain_batches as f64 / (2.0 * forget_batches as f64) * 6.0) as usize;
         let share = forget as f64 / (forget + retain).max(1) as f64;
         Self {
+            version: Version::default(),
             batch_size,
             micro_batch: settings.micro_batch,
             epochs: settings.epochs.unwrap_or(rule.clamp(1, MAX_EPOCHS)),
@@ -100,6 +104,11 @@ impl Schedule {
             step_size: settings.step_size.unwrap_or_default(),
             retain_restart: (retain_batches / forget_batches).max(1),
         }
+    }
+
+    /// The published loop: its objective, and AdamW's step the same for all weights.
+    pub fn published(self) -> Self {
+        Self { version: Version::Published, step_size: StepSize::Published, ..self }
     }
 
     /// Steps of the whole run.
@@ -151,6 +160,15 @@ mod tests {
         assert!((s.alpha(15) - 0.25 / 16.0).abs() < 1e-12);
         assert_eq!(s.rate(0), 1e-3);
         assert!((s.rate(8) - 5.5e-4).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_published_loop_knows_no_fitted_steps() {
+        let s = Schedule::new(&Settings::default(), 10, 100);
+        assert_eq!((s.version, s.step_size), (Version::Invariant, StepSize::Fitted));
+        let published = s.clone().published();
+        assert_eq!((published.version, published.step_size), (Version::Published, StepSize::Published));
+        assert_eq!((published.steps(), published.alpha0), (s.steps(), s.alpha0));
     }
 
     #[test]

@@ -115,7 +115,7 @@ where
     assert_eq!(expected["whole_run"]["steps"].as_u64(), Some(by_rule.steps() as u64));
     // The reference's steps are of larger batches, so that thirty of them see several epochs.
     let batch_size = hyper["batch_size"].as_u64().map(|b| b as usize);
-    let schedule = whole(Settings { batch_size, ..Settings::default() });
+    let schedule = whole(Settings { batch_size, ..Settings::default() }).published();
     assert_eq!(hyper["epochs"].as_u64(), Some(schedule.epochs as u64));
     assert_eq!(hyper["restart_retain_every"].as_u64(), Some(schedule.retain_restart as u64));
     let mut until = Until { count: steps.len(), records: Vec::new() };

@@ -1,0 +1,134 @@
+//! The objective in pieces: what each row weighs in a step's gradient.
+//!
+//! With losses measured in a unit `u`,
+//!
+//! ```text
+//! J(θ) = a · H + (1 − α) · L_r / u
+//! H    = ReLU((τ − L_f) / u)²             over the batch
+//! H    = mean ReLU((tᵢ − lᵢ) / u)²        row by row
+//! ```
+//!
+//! As published, `u` is 1 and `a` is α: then a loss in another unit weighs the two terms differently, since one of them is
+//! squared. With `u = τ`, all of J is without a unit, and so is its gradient: a loss times a constant gives the same steps.
+
+use serde::{Deserialize, Serialize};
+
+/// The two loops that carry the name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// Losses in units of τ; the forget term weighs the more, the longer the goal is not reached.
+    #[default]
+    #[serde(rename = "nabla-tau")]
+    Invariant,
+    /// The published loop, exactly.
+    #[serde(rename = "nabla-tau-paper")]
+    Published,
+}
+
+impl Version {
+    /// The method's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invariant => "nabla-tau",
+            Self::Published => "nabla-tau-paper",
+        }
+    }
+
+    /// The unit of losses.
+    pub fn unit(self, tau: f64) -> f64 {
+        match self {
+            // Where unseen rows have no loss at all there is nothing to measure, nor to reach.
+            Self::Invariant if tau > 0.0 => tau,
+            _ => 1.0,
+        }
+    }
+}
+
+/// The coefficient of the mean forget loss in the gradient of `weight · ReLU((goal − loss) / unit)²`: not above 0.
+pub fn batch_hinge(weight: f64, goal: f64, loss: f64, unit: f64) -> f64 {
+    -2.0 * weight * (goal - loss).max(0.0) / (unit * unit)
+}
+
+/// The coefficient of each row's loss in the gradient of `weight · Σ wᵢ·ReLU((goalᵢ − lᵢ) / unit)² / Σ wᵢ`, given
+/// (goal, loss, w) of each: none above 0.
+pub fn row_hinge(weight: f64, rows: &[(f64, f64, f64)], unit: f64) -> Vec<f64> {
+    let total: f64 = rows.iter().map(|row| row.2).sum();
+    let share = |w: f64| if total > 0.0 { w / total } else { 0.0 };
+    rows.iter().map(|&(goal, loss, w)| share(w) * batch_hinge(weight, goal, loss, unit)).collect()
+}
+
+/// What the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set, never
+/// below 0.
+///
+/// A hinge of fixed weight comes to rest where it balances the retain term's pull: short of the goal, and the further the
+/// better the rows were remembered. This one's weight grows as long as the goal is not reached (by 1 in a pass in which
+/// nothing is) and shrinks beyond it, so that the goal is where it comes to rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Growth(f64);
+
+impl Growth {
+    /// The weight after a step, one of `steps` in a pass, with a forget loss that is `gap` units below the goal.
+    pub fn after(&mut self, gap: f64, steps: usize) -> f64 {
+        self.0 = (self.0 + gap / steps.max(1) as f64).max(0.0);
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By central differences: the hinges are differentiable.
+    fn slope(f: impl Fn(f64) -> f64, at: f64) -> f64 {
+        (f(at + 1e-6) - f(at - 1e-6)) / 2e-6
+    }
+
+    #[test]
+    fn coefficients_are_the_derivatives_of_their_terms() {
+        for (goal, unit) in [(0.7, 1.0), (0.7, 0.7), (30.0, 2.0)] {
+            for loss in [0.0, 0.1, 0.69, 0.8, 5.0] {
+                let term = |l: f64| 0.25 * ((goal - l) / unit).max(0.0).powi(2);
+                assert!((batch_hinge(0.25, goal, loss, unit) - slope(term, loss)).abs() < 1e-6);
+            }
+        }
+        let rows = [(0.5, 0.1, 1.0), (0.5, 0.9, 2.0), (2.0, 0.3, 1.0)];
+        let found = row_hinge(0.5, &rows, 0.5);
+        for (i, &(goal, loss, w)) in rows.iter().enumerate() {
+            let term = |l: f64| 0.5 * w / 4.0 * ((goal - l) / 0.5).max(0.0).powi(2);
+            assert!((found[i] - slope(term, loss)).abs() < 1e-6);
+        }
+        assert!(found[0] < 0.0 && found[1] == 0.0 && found[2] < found[0]);
+        assert_eq!(row_hinge(0.5, &[(1.0, 0.0, 0.0)], 1.0), [0.0]);
+    }
+
+    /// ∇(c·l) is c·∇l: a coefficient of the scaled loss counts c times.
+    #[test]
+    fn only_the_published_terms_depend_on_the_unit_of_the_loss() {
+        let (tau, loss, alpha) = (0.8, 0.3, 0.25);
+        let ratio = |version: Version, c: f64| {
+            let unit = version.unit(c * tau);
+            batch_hinge(alpha, c * tau, c * loss, unit) * unit / (1.0 - alpha)
+        };
+        let whole = |version: Version, c: f64| c * batch_hinge(alpha, c * tau, c * loss, version.unit(c * tau));
+        for c in [0.04, 28.0] {
+            assert!((ratio(Version::Invariant, c) - ratio(Version::Invariant, 1.0)).abs() < 1e-12);
+            assert!((whole(Version::Invariant, c) - whole(Version::Invariant, 1.0)).abs() < 1e-12);
+            assert!((ratio(Version::Published, c) / ratio(Version::Published, 1.0) - c).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_weight_grows_until_the_goal_is_reached() {
+        let mut growth = Growth::default();
+        let weights: Vec<f64> = [1.0, 1.0, 0.5, -1.0, -9.0, 0.5].iter().map(|&gap| growth.after(gap, 2)).collect();
+        assert_eq!(weights, [0.5, 1.0, 1.25, 0.75, 0.0, 0.25]);
+    }
+
+    #[test]
+    fn no_unseen_loss_is_no_unit() {
+        assert_eq!(
+            (Version::Invariant.unit(0.0), Version::Invariant.unit(0.3), Version::Published.unit(0.3)),
+            (1.0, 0.3, 1.0)
+        );
+    }
+}
