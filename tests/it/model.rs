@@ -3,6 +3,7 @@
 mod edge;
 mod micro;
 mod small;
+mod units;
 
 use dfdx::prelude::Cpu;
 use onnx_forget::{

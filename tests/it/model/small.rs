@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// A graph in the making, with values by name.
 #[derive(Default)]
-struct Builder(Graph);
+pub(super) struct Builder(Graph);
 
 impl Builder {
     fn value(&mut self, name: &str) -> ValueId {
@@ -31,7 +31,7 @@ impl Builder {
         id
     }
 
-    fn input(mut self, name: &str, dtype: DType, dims: &[usize]) -> Self {
+    pub(super) fn input(mut self, name: &str, dtype: DType, dims: &[usize]) -> Self {
         let id = self.value(name);
         let dims = [Dim::Symbol("rows".into())].into_iter().chain(dims.iter().map(|&d| Dim::Fixed(d))).collect();
         self.0.values[id.0].ty = Some(TypeInfo { dtype: Some(dtype), dims: Some(dims) });
@@ -39,13 +39,13 @@ impl Builder {
         self
     }
 
-    fn stored(mut self, name: &str, tensor: HostTensor) -> Self {
+    pub(super) fn stored(mut self, name: &str, tensor: HostTensor) -> Self {
         let id = self.value(name);
         self.0.initializers.insert(id, Initializer { tensor: Arc::new(tensor), stored_as: Some(name.into()) });
         self
     }
 
-    fn node(mut self, op: &str, inputs: &[&str], output: &str, attrs: &[(&str, Attr)]) -> Self {
+    pub(super) fn node(mut self, op: &str, inputs: &[&str], output: &str, attrs: &[(&str, Attr)]) -> Self {
         let inputs = inputs.iter().map(|n| Some(self.value(n))).collect();
         let outputs = vec![Some(self.value(output))];
         self.0.nodes.push(Node {
@@ -60,14 +60,14 @@ impl Builder {
         self
     }
 
-    fn output(mut self, name: &str) -> Graph {
+    pub(super) fn output(mut self, name: &str) -> Graph {
         let id = self.value(name);
         self.0.outputs.push(id);
         self.0
     }
 }
 
-fn plan(graph: &Graph, kind: LossKind) -> LossPlan {
+pub(super) fn plan(graph: &Graph, kind: LossKind) -> LossPlan {
     LossPlan {
         kind,
         scores: graph.outputs[0],
@@ -81,7 +81,7 @@ fn plan(graph: &Graph, kind: LossKind) -> LossPlan {
     }
 }
 
-fn trained(graph: &Graph, names: &[&str]) -> Vec<Decision> {
+pub(super) fn trained(graph: &Graph, names: &[&str]) -> Vec<Decision> {
     let decision = |name: &&str| {
         let value = graph.by_name[*name];
         let tensor = &graph.initializers[&value].tensor;
@@ -92,11 +92,11 @@ fn trained(graph: &Graph, names: &[&str]) -> Vec<Decision> {
     names.iter().map(decision).collect()
 }
 
-fn batch(x: HostTensor, targets: Targets) -> Batch {
+pub(super) fn batch(x: HostTensor, targets: Targets) -> Batch {
     Batch { inputs: BTreeMap::from([("x".to_string(), x)]), targets }
 }
 
-fn floats(dims: &[usize], values: &[f32]) -> HostTensor {
+pub(super) fn floats(dims: &[usize], values: &[f32]) -> HostTensor {
     HostTensor::new(dims, values.to_vec()).unwrap()
 }
 
