@@ -238,7 +238,7 @@ pub struct SettingArgs {
     /// AdamW's decoupled weight decay
     #[arg(long, value_name = "WD", help_heading = "Method (nothing has to be set)")]
     pub weight_decay: Option<f64>,
-    /// Steps of convolutions that BatchNormalization was folded into: fitted to their scale (default), or as published
+    /// How large a step is: fitted to the scale of each channel's weights (default), or as published, the same for all
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Method (nothing has to be set)")]
     pub step_size: Option<StepSize>,
 }

@@ -1,55 +1,130 @@
-//! Convolutions that carry their own scale: nothing behind them normalises their channels, most often because the
-//! exporter multiplied a BatchNormalization into them.
+//! How large the channels of a layer are, and which tensors share that scale.
+//!
+//! One function can be stored in many ways: a BatchNormalization multiplied into the convolution before it leaves every
+//! channel of the weight larger or smaller by γ/σ. What a step of a given size does to such a weight depends on that
+//! factor; a step in proportion to the channel's norm does not.
 
 use super::{Graph, Links, Node, ValueId};
 use std::collections::BTreeMap;
 
-/// The stored weights of convolutions without a BatchNormalization behind them, each with its axis of output channels.
-/// A weight that some other use normalises is not among them.
-pub fn unnormalised_convolutions(graph: &Graph) -> BTreeMap<ValueId, usize> {
-    let links = graph.links();
-    let (mut bare, mut normalised) = (BTreeMap::new(), Vec::new());
-    for node in &graph.nodes {
-        let Some((axis, weight)) = channel_axis(node).zip(node.input(1)) else { continue };
-        let weight = stored(graph, &links, weight);
-        if node.output(0).is_some_and(|output| is_normalised(graph, &links, output)) {
-            normalised.push(weight);
-        } else if graph.initializers.contains_key(&weight) {
-            bare.insert(weight, axis);
-        }
-    }
-    bare.retain(|weight, _| !normalised.contains(weight));
-    bare
+/// Where the scale of a tensor's channels is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// The tensor's axis of output channels.
+    pub axis: usize,
+    /// The tensor whose norms are the channels' scales: itself, or the weight that it is the bias of.
+    pub of: ValueId,
+    /// That tensor's axis of output channels.
+    pub of_axis: usize,
 }
 
+/// The stored tensors that have a scale: weights of convolutions and matrix products and what is added to their results
+/// channel by channel, and the factors of normalisations with their summands. A tensor with several roles has none.
+pub fn scales(graph: &Graph) -> BTreeMap<ValueId, Scale> {
+    let search = Search { graph, links: graph.links() };
+    let mut found: BTreeMap<ValueId, Option<Scale>> = BTreeMap::new();
+    for node in &graph.nodes {
+        for (value, scale) in search.roles(node) {
+            let known = found.entry(value).or_insert(scale);
+            *known = known.filter(|known| Some(*known) == scale);
+        }
+    }
+    found.into_iter().filter_map(|(value, scale)| Some((value, scale?))).collect()
+}
+
+struct Search<'a> {
+    graph: &'a Graph,
+    links: Links,
+}
+
+impl Search<'_> {
+    /// What `node` takes stored tensors for.
+    fn roles(&self, node: &Node) -> Vec<(ValueId, Option<Scale>)> {
+        if node.is("Gather") {
+            // Rows of a table: as weights of a product, too, they have two roles.
+            return self.stored(node, 0, 0).map(|(table, _)| (table, None)).into_iter().collect();
+        }
+        let (weight, of_axis) = if is_normalisation(node) {
+            let Some(found) = self.stored(node, 1, 0).filter(|(factor, _)| self.dims(*factor).len() == 1) else {
+                return vec![];
+            };
+            found
+        } else {
+            let Some(found) = channel_axis(node).and_then(|axis| self.stored(node, 1, axis)) else { return vec![] };
+            found
+        };
+        let Some(&channels) = self.dims(weight).get(of_axis) else { return vec![] };
+        let added = self.added(node).into_iter().filter_map(|bias| {
+            let axis = self.dims(bias).iter().position(|&extent| extent == channels)?;
+            let alone = self.dims(bias).iter().product::<usize>() == channels;
+            alone.then_some((bias, Some(Scale { axis, of: weight, of_axis })))
+        });
+        std::iter::once((weight, Some(Scale { axis: of_axis, of: weight, of_axis }))).chain(added).collect()
+    }
+
+    /// The stored tensors that are added to the result of `node`: by itself, or by the next node.
+    fn added(&self, node: &Node) -> Vec<ValueId> {
+        let own = self.stored(node, 2, 0).map(|(bias, _)| bias);
+        let next = node.output(0).into_iter().flat_map(|output| self.added_to(output));
+        own.into_iter().chain(next.filter(|_| !is_normalisation(node))).collect()
+    }
+
+    fn added_to(&self, value: ValueId) -> Vec<ValueId> {
+        let mut found = Vec::new();
+        for &(user, slot) in self.links.users(value) {
+            let Some(user) = self.graph.nodes.get(user) else { continue };
+            if user.is("Add") && slot < 2 {
+                found.extend(self.stored(user, 1 - slot, 0).map(|(bias, _)| bias));
+            } else if passes_on(user) {
+                found.extend(user.output(0).into_iter().flat_map(|copy| self.added_to(copy)));
+            }
+        }
+        found
+    }
+
+    /// The stored tensor that input `slot` of `node` is, in whatever precision and order of axes, and which of its axes is
+    /// `axis` of the input.
+    fn stored(&self, node: &Node, slot: usize, mut axis: usize) -> Option<(ValueId, usize)> {
+        let mut value = node.input(slot)?;
+        while let Some((maker, _)) = self.links.producer(value) {
+            let maker = self.graph.nodes.get(maker)?;
+            value = maker.input(0)?;
+            if maker.is("Transpose") {
+                axis = match maker.opt_ints("perm").ok()? {
+                    Some(order) => usize::try_from(*order.get(axis)?).ok()?,
+                    None => self.dims(value).len().checked_sub(axis + 1)?,
+                };
+            } else if !passes_on(maker) {
+                return None;
+            }
+        }
+        self.graph.initializers.contains_key(&value).then_some((value, axis))
+    }
+
+    fn dims(&self, value: ValueId) -> &[usize] {
+        self.graph.initializers.get(&value).map_or(&[], |held| held.tensor.dims())
+    }
+}
+
+/// The axis of output channels of the second input.
 fn channel_axis(node: &Node) -> Option<usize> {
+    let transposed = || node.flag("transB", false).unwrap_or(false);
     match node.op_type.as_str() {
         "Conv" | "FusedConv" => Some(0),
         "ConvTranspose" => Some(1),
+        "Gemm" | "FusedGemm" | "MatMul" | "FusedMatMul" => Some(usize::from(!transposed())),
         _ => None,
     }
 }
 
+fn is_normalisation(node: &Node) -> bool {
+    ["BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization"]
+        .iter()
+        .any(|op| node.is(op))
+}
+
 fn passes_on(node: &Node) -> bool {
     node.is("Identity") || node.is("Cast")
-}
-
-/// What `value` is a copy of, in whatever precision.
-fn stored(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
-    while let Some((node, _)) = links.producer(value)
-        && let Some(source) = graph.nodes.get(node).filter(|node| passes_on(node)).and_then(|node| node.input(0))
-    {
-        value = source;
-    }
-    value
-}
-
-fn is_normalised(graph: &Graph, links: &Links, value: ValueId) -> bool {
-    let users = links.users(value).iter().filter_map(|&(node, slot)| graph.nodes.get(node).filter(|_| slot == 0));
-    users.into_iter().any(|node| {
-        node.is("BatchNormalization")
-            || passes_on(node) && node.output(0).is_some_and(|copy| is_normalised(graph, links, copy))
-    })
 }
 
 #[cfg(test)]
@@ -61,18 +136,28 @@ mod tests {
     };
     use std::path::Path;
 
-    fn found(model: &str) -> Vec<(String, usize)> {
+    /// Name, axis, and whose scale along which axis.
+    fn found(model: &str) -> Vec<(String, usize, String, usize)> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(model);
         let graph = build::build(&OnnxFile::open(&path, &ReadOptions::default()).unwrap()).unwrap();
-        let found = unnormalised_convolutions(&graph);
-        found.into_iter().map(|(value, axis)| (graph.name(value).to_string(), axis)).collect()
+        let name = |value| graph.name(value).to_string();
+        scales(&graph).into_iter().map(|(value, s)| (name(value), s.axis, name(s.of), s.of_axis)).collect()
     }
 
     #[test]
-    fn only_convolutions_without_their_normalisation_are_found() {
-        assert_eq!(found("digits-cnn/model.onnx"), []);
-        assert_eq!(found("cancer-mlp/model.onnx"), []);
+    fn weights_biases_and_normalisations_are_found() {
+        let mlp = found("cancer-mlp/model.onnx");
+        assert!(mlp.len() >= 4 && mlp.len() % 2 == 0, "{mlp:?}");
+        for (name, axis, of, of_axis) in &mlp {
+            assert_eq!((*axis, *of_axis), (0, 0), "{name}: Gemm with transposed weights");
+            assert_eq!(name.rsplit_once('.').unwrap().0, of.rsplit_once('.').unwrap().0);
+        }
+        let kept = found("digits-cnn/model.onnx");
+        let own = |all: &[(String, usize, String, usize)]| all.iter().filter(|(name, _, of, _)| name == of).count();
         let folded = found("digits-cnn/variants/torchscript-folded.onnx");
-        assert!(folded.len() >= 3 && folded.iter().all(|(_, axis)| *axis == 0), "{folded:?}");
+        // A convolution and the two vectors of its normalisation; a convolution and its bias.
+        assert!(folded.iter().all(|(_, axis, _, _)| *axis == 0), "{folded:?}");
+        assert_eq!(2 * own(&folded), folded.len(), "{folded:?}");
+        assert!(own(&kept) > own(&folded), "{kept:?}");
     }
 }

@@ -246,7 +246,8 @@ pub trait Backend<E: Float>: Device<E> {
     }
 
     /// A step against `gradient`, in place: `parameter` and its `moments` change. `share`, which broadcasts to the
-    /// parameter along one axis, is how much of the step is taken. Records nothing. Whether the parameter stays
+    /// parameter along one axis, is how much of the step is taken; the decay, in
+    /// proportion to the parameter by itself, is taken whole. Records nothing. Whether the parameter stays
     /// finite, as it does unless the gradient is not.
     fn adamw(
         cx: &mut Context<E, Self>,

@@ -1,13 +1,18 @@
 //! From a graph to a model.
 
 use super::{
-    BatchNorm, Input, Model, ModelOptions, Parameter,
+    BatchNorm, ChannelScale, Input, Model, ModelOptions, Parameter,
     program::{Program, Step},
 };
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},
     error::{Error, Result},
-    graph::{Graph, Node, ValueId, fold, fuse, scale, trainable::Decision, training::LossPlan},
+    graph::{
+        Graph, Node, ValueId, fold, fuse,
+        scale::{self, Scale},
+        trainable::Decision,
+        training::LossPlan,
+    },
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},
     tensor::HostTensor,
@@ -195,7 +200,6 @@ fn parameters<E: Float, D: Backend<E>>(
     trainable: &[Decision],
 ) -> Result<Vec<Parameter<E, D>>> {
     let mut parameters = Vec::new();
-    let own_scale = scale::unnormalised_convolutions(graph);
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
         let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
@@ -204,9 +208,18 @@ fn parameters<E: Float, D: Backend<E>>(
             name: held.stored_as.clone().unwrap_or_else(|| decision.name.clone()),
             dtype: held.tensor.dtype(),
             tensor: Tensor::new(constant.flat().clone(), constant.dims().to_vec(), true),
-            own_scale: own_scale.get(&decision.value).copied(),
+            scale: None,
             value: decision.value,
         });
+    }
+    let places: BTreeMap<ValueId, usize> = parameters.iter().enumerate().map(|(i, p)| (p.value, i)).collect();
+    for (value, Scale { axis, of, of_axis }) in scale::scales(graph) {
+        // What is beside a frozen weight has no scale that is known here.
+        if let (Some(&own), Some(&of)) = (places.get(&value), places.get(&of))
+            && let Some(parameter) = parameters.get_mut(own)
+        {
+            parameter.scale = Some(ChannelScale { axis, of, of_axis });
+        }
     }
     Ok(parameters)
 }

@@ -69,9 +69,20 @@ pub struct Parameter<E: Float, D: Backend<E>> {
     pub dtype: DType,
     /// The values. An optimizer changes them in place.
     pub tensor: Tensor<E, D>,
-    /// For the weight of a convolution whose channels nothing normalises: its axis of output channels.
-    pub own_scale: Option<usize>,
+    /// Where the scale of its channels is read, if it has channels.
+    pub scale: Option<ChannelScale>,
     value: ValueId,
+}
+
+/// Where the scale of a parameter's channels is read: see [`crate::graph::scale`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelScale {
+    /// The parameter's axis of output channels.
+    pub axis: usize,
+    /// Which parameter's norms are the scales.
+    pub of: usize,
+    /// That parameter's axis of output channels.
+    pub of_axis: usize,
 }
 
 /// A model input.

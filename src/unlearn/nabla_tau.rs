@@ -11,12 +11,22 @@
 //! with τ the mean loss on validation rows, a constant. Where the forget loss has reached τ its term and gradient are
 //! zero, and its backward pass is skipped.
 //!
-//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], measures losses in units of τ
-//! and lets the forget term's weight grow until τ is reached; [`objective`] says why.
+//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in four things:
+//!
+//! - Losses are measured in units of τ, so that nothing depends on the unit of the loss ([`objective`]).
+//! - A step is in proportion to each channel's weights, so that nothing depends on how the exporter scaled them
+//!   ([`super::optim`]).
+//! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
+//!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
+//! - The goal is the loss of unseen rows of the same classes ([`Unseen`]).
 
 pub mod objective;
+pub mod unseen;
 
-use self::objective::{Growth, Version, batch_hinge};
+use self::{
+    objective::{Growth, Version, batch_hinge},
+    unseen::Unseen,
+};
 use super::{
     optim::AdamW,
     schedule::Schedule,
@@ -58,33 +68,24 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
-    let (mut tau, mut growth) = (f64::NAN, Growth::default());
+    let (mut unseen, mut growth) = (None, Growth::default());
     let mut evaluating = Duration::ZERO;
     let start = Instant::now();
     for epoch in 0..schedule.epochs {
         if schedule.renews_tau(epoch) {
             let clock = Instant::now();
-            tau = finite(
-                mean_loss(model, batches.validation()?)?,
-                "the loss on validation rows",
-                trajectory.steps.len(),
-            )?;
-            trajectory.tau.push(tau);
+            let found = Unseen::measure(model, batches.validation()?)?;
+            trajectory.tau.push(finite(found.mean, "the loss on validation rows", trajectory.steps.len())?);
+            unseen = Some(found);
             evaluating += clock.elapsed();
         }
+        let Some(unseen) = &unseen else { return Err(Error::Internal("no τ before the first epoch".into())) };
         if schedule.restarts_retain(epoch) {
             retain.restart(batches)?;
         }
         let first = trajectory.steps.len();
         for forget in batches.forget(epoch)? {
-            let at = Position {
-                step: trajectory.steps.len(),
-                alpha: schedule.alpha(epoch),
-                lr: schedule.rate(epoch),
-                tau,
-                version: schedule.version,
-                pass: schedule.forget_batches,
-            };
+            let at = Position { step: trajectory.steps.len(), epoch, schedule, unseen };
             let record = step(model, &mut optimizer, &mut growth, &forget?, &retain.next(batches)?, at)?;
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
@@ -101,14 +102,11 @@ pub fn run<E: Float, D: Backend<E>>(
 }
 
 /// Where in the run a step stands.
-struct Position {
+struct Position<'a> {
     step: usize,
-    alpha: f64,
-    lr: f64,
-    tau: f64,
-    version: Version,
-    /// Steps in a pass over the forget set.
-    pass: usize,
+    epoch: usize,
+    schedule: &'a Schedule,
+    unseen: &'a Unseen,
 }
 
 fn step<E: Float, D: Backend<E>>(
@@ -119,14 +117,19 @@ fn step<E: Float, D: Backend<E>>(
     retain: &Batch,
     at: Position,
 ) -> Result<StepRecord> {
+    let (alpha, rate, tau) = (at.schedule.alpha(at.epoch), at.schedule.rate(at.epoch), at.unseen.mean);
     let forward = model.forward(forget, None)?;
     let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
-    let unit = at.version.unit(at.tau);
-    let weight = match at.version {
-        Version::Published => at.alpha,
-        Version::Invariant => at.alpha + growth.after((at.tau - forget_loss) / unit, at.pass),
+    let unit = at.schedule.version.unit(tau);
+    let (goal, grown) = match at.schedule.version {
+        Version::Published => (tau, 0.0),
+        Version::Invariant => {
+            let goal = at.unseen.beside(&forget.targets, &forward.weights);
+            (goal, growth.after((goal - forget_loss) / unit, at.schedule.forget_batches))
+        }
     };
-    let push = batch_hinge(weight, at.tau, forget_loss, unit);
+    let (weight, lr) = (alpha + grown, rate * (1.0 + grown));
+    let push = batch_hinge(weight, goal, forget_loss, unit);
     let mut grads: Option<Grads<E, D>> = None;
     if push < 0.0 {
         grads = Some(forward.backward(push)?);
@@ -135,24 +138,11 @@ fn step<E: Float, D: Backend<E>>(
     }
     let forward = model.forward(retain, grads)?;
     let retain_loss = finite(forward.mean, "the loss of a retain batch", at.step)?;
-    let mut grads = forward.backward((1.0 - at.alpha) / unit)?;
-    if let Some(name) = optimizer.step(model, &mut grads, at.lr)? {
+    let mut grads = forward.backward((1.0 - alpha) / unit)?;
+    if let Some(name) = optimizer.step(model, &mut grads, lr)? {
         return Err(diverged(&format!("the gradient of {name}"), at.step));
     }
-    Ok(StepRecord { step: at.step, alpha: at.alpha, lr: at.lr, forget_loss, retain_loss, tau: at.tau })
-}
-
-/// The mean loss over all rows of `batches`, each row weighing what the loss gives it.
-pub fn mean_loss<E: Float, D: Backend<E>>(model: &Model<E, D>, batches: BatchIter) -> Result<f64> {
-    let (mut sum, mut total) = (0.0, 0.0);
-    for batch in batches {
-        let scores = model.scores(&batch?)?;
-        for (&loss, &weight) in scores.losses.iter().zip(&scores.weights) {
-            sum += f64::from(loss) * f64::from(weight);
-            total += f64::from(weight);
-        }
-    }
-    Ok(sum / total)
+    Ok(StepRecord { step: at.step, alpha, weight, lr, forget_loss, retain_loss, goal, tau })
 }
 
 fn finite(loss: f64, what: &str, step: usize) -> Result<f64> {
@@ -176,6 +166,7 @@ fn summarise(steps: &[StepRecord], epoch: usize, epochs: usize, done: usize) -> 
         epochs,
         step: done,
         alpha: last.alpha,
+        weight: last.weight,
         lr: last.lr,
         forget_loss: mean(|s| s.forget_loss),
         retain_loss: mean(|s| s.retain_loss),

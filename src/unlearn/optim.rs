@@ -25,17 +25,13 @@ struct State<E: Float, D: Backend<E>> {
 }
 
 impl<E: Float, D: Backend<E>> AdamW<E, D> {
-    /// Moments of zero for every parameter of `model`.
+    /// Moments of zero for every parameter of `model`, and shares of the steps by its weights as they are now.
     pub fn new(model: &Model<E, D>, weight_decay: f64, step_size: StepSize) -> Result<Self> {
         let cx = Context::inference(model.device().clone(), KernelChoice::default());
         let zeros = |n| <D as Storage<E>>::try_alloc_len(model.device(), n).map_err(device_error);
+        let share = |p| if step_size == StepSize::Fitted { share(&cx, model.parameters(), p) } else { Ok(None) };
         let state = |p: &Parameter<E, D>| {
-            let fitted = p.own_scale.filter(|_| step_size == StepSize::Fitted);
-            Ok(State {
-                first: zeros(p.tensor.len())?,
-                second: zeros(p.tensor.len())?,
-                share: fitted.map(|axis| share(&cx, &p.tensor, axis)).transpose()?,
-            })
+            Ok(State { first: zeros(p.tensor.len())?, second: zeros(p.tensor.len())?, share: share(p)? })
         };
         let states = model.parameters().iter().map(state).collect::<Result<_>>()?;
         Ok(Self { states, weight_decay, steps: 0 })
@@ -58,12 +54,30 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
     }
 }
 
-/// min(1, ‖w_c‖₂) for each channel c along `axis` of the weight w, with the axes of w.
+/// ‖w_c‖₂ for each channel c of the weight w that `parameter` is, or is the bias of; |γ_c| for the factor γ of a
+/// normalisation and its summand. With the axes of `parameter`.
 ///
-/// The published step is for weights as they are initialised and as BatchNormalization leaves them: fan-in many of
-/// size 1/√fan-in, a norm of about 1. Folding BatchNormalization into the convolution multiplies a channel by γ/σ, its
-/// norm becomes about γ/σ, and a step of the weight before folding is γ/σ times that step after it.
-fn share<E: Float, D: Backend<E>>(cx: &Context<E, D>, weight: &Tensor<E, D>, axis: usize) -> Result<Tensor<E, D>> {
+/// A step is then relative: it turns the weights of a channel by an angle that does not depend on how large they are.
+/// Where an exporter has multiplied a channel by a factor, its step is multiplied by the same factor. The published step
+/// is for weights as they are initialised, fan-in many of size 1/√fan-in: for those, of norm 1, the two are the same.
+fn share<E: Float, D: Backend<E>>(
+    cx: &Context<E, D>,
+    parameters: &[Parameter<E, D>],
+    parameter: &Parameter<E, D>,
+) -> Result<Option<Tensor<E, D>>> {
+    let Some(scale) = parameter.scale else { return Ok(None) };
+    let Some(weight) = parameters.get(scale.of) else { return Ok(None) };
+    let norms = norms(&weight.tensor, scale.of_axis);
+    let own = &parameter.tensor;
+    if own.dims().get(scale.axis) != Some(&norms.len()) {
+        return Ok(None);
+    }
+    let dims = (0..own.rank()).map(|i| if i == scale.axis { norms.len() } else { 1 }).collect();
+    cx.upload(dims, norms.into_iter().map(E::of).collect()).map(Some)
+}
+
+/// ‖w_c‖₂ for each slice c along `axis`.
+fn norms<E: Float, D: Backend<E>>(weight: &Tensor<E, D>, axis: usize) -> Vec<f64> {
     let channels = weight.dims().get(axis).copied().unwrap_or(1);
     let inner: usize = weight.dims().iter().skip(axis + 1).product();
     let mut squares = vec![0.0; channels];
@@ -72,8 +86,7 @@ fn share<E: Float, D: Backend<E>>(cx: &Context<E, D>, weight: &Tensor<E, D>, axi
             *square += elements.iter().map(|x| x.f64().powi(2)).sum::<f64>();
         }
     }
-    let dims = (0..weight.rank()).map(|i| if i == axis { channels } else { 1 }).collect();
-    cx.upload(dims, squares.into_iter().map(|s| E::of(s.sqrt().min(1.0))).collect())
+    squares.into_iter().map(f64::sqrt).collect()
 }
 
 fn device_error(e: impl std::fmt::Debug) -> Error {

@@ -22,8 +22,7 @@ pub const FINAL_LEARNING_RATE: f64 = 0.1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSize {
-    /// As published, but for convolutions whose channels nothing normalises: there it is fitted to the norm of the
-    /// channel's weights (see [`super::optim`]).
+    /// In proportion to the norm of each output channel's weights (see [`super::optim`]).
     #[default]
     Fitted,
     /// The same for all weights.

@@ -8,14 +8,18 @@ use serde::Serialize;
 pub struct StepRecord {
     /// Counted from 0.
     pub step: usize,
-    /// Weight of the forget term.
+    /// α: one less what the retain term weighs.
     pub alpha: f64,
-    /// Learning rate.
+    /// What the forget term weighs: α, and what has been added to it since the goal was not reached.
+    pub weight: f64,
+    /// Learning rate of this step.
     pub lr: f64,
     /// Mean task loss of the forget batch, before the step.
     pub forget_loss: f64,
     /// Mean task loss of the retain batch, before the step.
     pub retain_loss: f64,
+    /// What the forget loss should be: τ, or the mean task loss of the validation rows of the batch's classes.
+    pub goal: f64,
     /// Mean task loss on validation rows when it was last computed.
     pub tau: f64,
 }
@@ -23,7 +27,7 @@ pub struct StepRecord {
 impl StepRecord {
     /// Whether the forget term had a gradient in this step.
     pub fn active(&self) -> bool {
-        self.forget_loss < self.tau && self.alpha > 0.0
+        self.forget_loss < self.goal && self.weight > 0.0
     }
 }
 
@@ -36,9 +40,11 @@ pub struct EpochRecord {
     pub epochs: usize,
     /// Steps done so far.
     pub step: usize,
-    /// Weight of the forget term.
+    /// α.
     pub alpha: f64,
-    /// Learning rate.
+    /// What the forget term weighed at the end.
+    pub weight: f64,
+    /// Learning rate at the end.
     pub lr: f64,
     /// Mean of the forget batches' losses.
     pub forget_loss: f64,

@@ -1,6 +1,7 @@
 //! The model against PyTorch, on the fixtures: logits, losses and gradients of real rows.
 
 mod edge;
+mod folded;
 mod micro;
 mod small;
 mod units;

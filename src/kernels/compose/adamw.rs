@@ -10,8 +10,7 @@ use dfdx::{
     tensor_ops::{AdamConfig, WeightDecay},
 };
 
-/// See [`crate::kernels::Backend::adamw`]. By dfdx's optimizer; a share of the step is what is left of the step times the
-/// share.
+/// See [`crate::kernels::Backend::adamw`]. By dfdx's optimizer; a share of the step is what it has moved times the share.
 pub fn adamw<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     step: &AdamStep,
@@ -24,7 +23,7 @@ pub fn adamw<E: Float, D: Device<E>>(
         lr: step.rate,
         betas: step.betas,
         eps: step.epsilon,
-        weight_decay: Some(WeightDecay::Decoupled(step.decay)),
+        weight_decay: share.is_none().then_some(WeightDecay::Decoupled(step.decay)),
     };
     let before = share.map(|share| (parameter.clone(), share));
     adam.try_update(step.number, parameter.flat_mut(), first, second, gradient)
@@ -32,7 +31,9 @@ pub fn adamw<E: Float, D: Device<E>>(
     if let Some((before, share)) = before {
         let moved = super::binary(cx, Binary::Sub, &parameter.detached(), &before.detached())?;
         let moved = super::binary(cx, Binary::Mul, &moved, share)?;
-        let after = super::binary(cx, Binary::Add, &before.detached(), &moved)?;
+        let kept = cx.upload(vec![], vec![E::of(1.0 - step.rate * step.decay)])?;
+        let kept = super::binary(cx, Binary::Mul, &before.detached(), &kept)?;
+        let after = super::binary(cx, Binary::Add, &kept, &moved)?;
         *parameter.flat_mut() = after.flat().clone();
     }
     parameter.is_finite()

@@ -25,7 +25,7 @@ struct Factors {
 const INFINITE: u32 = 0x7f80_0000;
 
 simd! {
-    /// p −= share·(rate·m̂/(√v̂ + ε) + rate·decay·p), with m and v moved towards g and g².
+    /// p −= share·rate·m̂/(√v̂ + ε) + rate·decay·p, with m and v moved towards g and g².
     /// Whether p stays finite.
     fn update<I>(f: Factors, share: f32, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) -> bool {
         let mut beyond = 0;
@@ -33,8 +33,7 @@ simd! {
             *m = *m * f.betas[0] + g * (1.0 - f.betas[0]);
             *v = *v * f.betas[1] + g * g * (1.0 - f.betas[1]);
             let (mean, square) = (*m * f.corrections[0], *v * f.corrections[1]);
-            let step = f.rate * mean / (square.sqrt() + f.epsilon) + f.decay * *p;
-            *p -= share * step;
+            *p -= share * f.rate * mean / (square.sqrt() + f.epsilon) + f.decay * *p;
             beyond |= u32::from(p.to_bits() & INFINITE == INFINITE);
         }
         beyond == 0

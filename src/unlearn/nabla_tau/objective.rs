@@ -1,11 +1,9 @@
-//! The objective in pieces: what each row weighs in a step's gradient.
+//! The objective in pieces: what each loss weighs in a step's gradient.
 //!
-//! With losses measured in a unit `u`,
+//! With losses measured in a unit `u`, and a goal τ,
 //!
 //! ```text
-//! J(θ) = a · H + (1 − α) · L_r / u
-//! H    = ReLU((τ − L_f) / u)²             over the batch
-//! H    = mean ReLU((tᵢ − lᵢ) / u)²        row by row
+//! J(θ) = a · ReLU((τ − L_f) / u)² + (1 − α) · L_r / u
 //! ```
 //!
 //! As published, `u` is 1 and `a` is α: then a loss in another unit weighs the two terms differently, since one of them is
@@ -16,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// The two loops that carry the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
-    /// Losses in units of τ; the forget term weighs the more, the longer the goal is not reached.
+    /// Losses in units of τ, steps in units of the weights; both grow as long as the goal is not reached.
     #[default]
     #[serde(rename = "nabla-tau")]
     Invariant,
@@ -49,20 +47,13 @@ pub fn batch_hinge(weight: f64, goal: f64, loss: f64, unit: f64) -> f64 {
     -2.0 * weight * (goal - loss).max(0.0) / (unit * unit)
 }
 
-/// The coefficient of each row's loss in the gradient of `weight · Σ wᵢ·ReLU((goalᵢ − lᵢ) / unit)² / Σ wᵢ`, given
-/// (goal, loss, w) of each: none above 0.
-pub fn row_hinge(weight: f64, rows: &[(f64, f64, f64)], unit: f64) -> Vec<f64> {
-    let total: f64 = rows.iter().map(|row| row.2).sum();
-    let share = |w: f64| if total > 0.0 { w / total } else { 0.0 };
-    rows.iter().map(|&(goal, loss, w)| share(w) * batch_hinge(weight, goal, loss, unit)).collect()
-}
-
-/// What the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set, never
-/// below 0.
+/// λ, what the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set,
+/// never below 0.
 ///
 /// A hinge of fixed weight comes to rest where it balances the retain term's pull: short of the goal, and the further the
 /// better the rows were remembered. This one's weight grows as long as the goal is not reached (by 1 in a pass in which
-/// nothing is) and shrinks beyond it, so that the goal is where it comes to rest.
+/// nothing is) and shrinks beyond it, so that the goal is where it comes to rest. While it grows, what the model knows of
+/// retained rows suffers; so the step grows by the factor 1 + λ, and the time is short.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Growth(f64);
 
@@ -78,27 +69,19 @@ impl Growth {
 mod tests {
     use super::*;
 
-    /// By central differences: the hinges are differentiable.
+    /// By central differences: the hinge is differentiable.
     fn slope(f: impl Fn(f64) -> f64, at: f64) -> f64 {
         (f(at + 1e-6) - f(at - 1e-6)) / 2e-6
     }
 
     #[test]
-    fn coefficients_are_the_derivatives_of_their_terms() {
+    fn the_coefficient_is_the_derivative_of_the_term() {
         for (goal, unit) in [(0.7, 1.0), (0.7, 0.7), (30.0, 2.0)] {
             for loss in [0.0, 0.1, 0.69, 0.8, 5.0] {
                 let term = |l: f64| 0.25 * ((goal - l) / unit).max(0.0).powi(2);
                 assert!((batch_hinge(0.25, goal, loss, unit) - slope(term, loss)).abs() < 1e-6);
             }
         }
-        let rows = [(0.5, 0.1, 1.0), (0.5, 0.9, 2.0), (2.0, 0.3, 1.0)];
-        let found = row_hinge(0.5, &rows, 0.5);
-        for (i, &(goal, loss, w)) in rows.iter().enumerate() {
-            let term = |l: f64| 0.5 * w / 4.0 * ((goal - l) / 0.5).max(0.0).powi(2);
-            assert!((found[i] - slope(term, loss)).abs() < 1e-6);
-        }
-        assert!(found[0] < 0.0 && found[1] == 0.0 && found[2] < found[0]);
-        assert_eq!(row_hinge(0.5, &[(1.0, 0.0, 0.0)], 1.0), [0.0]);
     }
 
     /// ∇(c·l) is c·∇l: a coefficient of the scaled loss counts c times.

@@ -241,30 +241,41 @@ fn dropout_drops_only_where_asked_for_and_can_be_repeated() {
 }
 
 #[test]
-fn a_step_is_fitted_to_convolutions_that_nothing_normalises() {
+fn a_step_is_in_proportion_to_the_weights_of_its_channel() {
     let norms = [0.03, 0.5, 20.0];
     let weights: Vec<f32> = norms.iter().flat_map(|norm| [0.6, -0.8].map(|x: f32| x * norm)).collect();
     let graph = Builder::default()
         .input("x", DType::F32, &[2, 2])
         .stored("w", floats(&[3, 2, 1], &weights))
+        .stored("b", floats(&[1, 3, 1], &[0.0; 3]))
         .node("Conv", &["x", "w"], "y", &[])
-        .node("GlobalAveragePool", &["y"], "z", &[])
+        .node("Add", &["y", "b"], "y + b", &[])
+        .node("GlobalAveragePool", &["y + b"], "z", &[])
         .node("Flatten", &["z"], "scores", &[])
         .output("scores");
     let plan = plan(&graph, LossKind::Mse);
-    let moved = |step_size| {
-        let mut model = build(&graph, &plan);
+    let moved = |step_size, decay| {
+        let (trained, options) = (trained(&graph, &["w", "b"]), ModelOptions::default());
+        let mut model = Model::<f64, Cpu>::build(&graph, &plan, &trained, options, Cpu::default()).unwrap();
         let x = floats(&[1, 2, 2], &[1.0, -2.0, 0.5, 0.25]);
         let batch = batch(x, Targets::Values { width: 3, values: vec![7.0, 8.0, 9.0] });
         let mut grads = model.forward(&batch, None).unwrap().backward(1.0).unwrap();
-        AdamW::new(&model, 0.0, step_size).unwrap().step(&mut model, &mut grads, 1e-3).unwrap();
-        model.parameters()[0].tensor.to_vec()
+        let before: Vec<Vec<f64>> = model.parameters().iter().map(|p| p.tensor.to_vec()).collect();
+        AdamW::new(&model, decay, step_size).unwrap().step(&mut model, &mut grads, 1e-3).unwrap();
+        let after = model.parameters().iter().map(|p| p.tensor.to_vec());
+        let moved = |(after, before): (Vec<f64>, &Vec<f64>)| after.iter().zip(before).map(|(a, b)| a - b).collect();
+        after.zip(&before).map(moved).collect::<Vec<Vec<f64>>>()
     };
-    let (published, fitted) = (moved(StepSize::Published), moved(StepSize::Fitted));
-    for (i, &weight) in weights.iter().enumerate() {
-        let (published, fitted) = (published[i] - f64::from(weight), fitted[i] - f64::from(weight));
-        assert!(close(published.abs(), 1e-3));
-        assert!(close(fitted, published * f64::from(norms[i / 2].min(1.0))), "{fitted} for {published} at {i}");
+    let (published, fitted) = (moved(StepSize::Published, 0.0), moved(StepSize::Fitted, 0.0));
+    for (tensor, channel) in [(0, 2), (1, 1)] {
+        for (i, (published, fitted)) in published[tensor].iter().zip(&fitted[tensor]).enumerate() {
+            assert!(close(published.abs(), 1e-3));
+            assert!(close(*fitted, published * f64::from(norms[i / channel])), "{fitted} for {published} at {i}");
+        }
+    }
+    // The decay is in proportion to the weight by itself.
+    for ((fitted, decayed), weight) in fitted[0].iter().zip(&moved(StepSize::Fitted, 0.1)[0]).zip(&weights) {
+        assert!(close(decayed - fitted, -1e-4 * f64::from(*weight)));
     }
 }
 
