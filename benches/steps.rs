@@ -15,7 +15,10 @@ use onnx_forget::{
     graph::{build, trainable, training},
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
-    unlearn::{self, Batches, Observer, Schedule, StepRecord, StepSize, nabla_tau::BatchIter},
+    unlearn::{
+        self, Batches, Observer, Schedule, StepRecord, StepSize,
+        nabla_tau::{BatchIter, objective::Version},
+    },
 };
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -87,6 +90,7 @@ fn steps(folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::er
     let mut model = Model::<f32, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default())?;
     let all = steps + 1;
     let schedule = Schedule {
+        version: Version::Published,
         batch_size: batch,
         micro_batch: None,
         epochs: 1,

@@ -18,7 +18,8 @@
 //!   ([`super::optim`]).
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
 //!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
-//! - The goal is the loss of unseen rows of the same classes ([`Unseen`]).
+//! - The goal is the loss of unseen rows of the same classes ([`Unseen`]), and computed anew before each epoch, or as soon as
+//!   steps have seen as many rows as it takes: forgetting moves it.
 
 pub mod objective;
 pub mod unseen;
@@ -69,14 +70,16 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
     let (mut unseen, mut growth) = (None, Growth::default());
+    // Rows in steps since τ was computed.
+    let mut trained = 0;
     let mut evaluating = Duration::ZERO;
     let start = Instant::now();
     for epoch in 0..schedule.epochs {
-        if schedule.renews_tau(epoch) {
+        if schedule.renews_tau(epoch, trained, unseen.as_ref().map_or(0, |u: &Unseen| u.rows)) {
             let clock = Instant::now();
             let found = Unseen::measure(model, batches.validation()?)?;
             trajectory.tau.push(finite(found.mean, "the loss on validation rows", trajectory.steps.len())?);
-            unseen = Some(found);
+            (unseen, trained) = (Some(found), 0);
             evaluating += clock.elapsed();
         }
         let Some(unseen) = &unseen else { return Err(Error::Internal("no τ before the first epoch".into())) };
@@ -86,7 +89,9 @@ pub fn run<E: Float, D: Backend<E>>(
         let first = trajectory.steps.len();
         for forget in batches.forget(epoch)? {
             let at = Position { step: trajectory.steps.len(), epoch, schedule, unseen };
-            let record = step(model, &mut optimizer, &mut growth, &forget?, &retain.next(batches)?, at)?;
+            let (forget, retain) = (forget?, retain.next(batches)?);
+            trained += forget.rows() + retain.rows();
+            let record = step(model, &mut optimizer, &mut growth, &forget, &retain, at)?;
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
         }

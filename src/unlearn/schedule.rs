@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Epochs are never more than this.
 pub const MAX_EPOCHS: usize = 80;
-/// τ is computed anew every so many epochs.
+/// The published loop computes τ anew every so many epochs.
 pub const TAU_EVERY: usize = 5;
 /// Batch size where the data are large enough.
 pub const BATCH_SIZE: usize = 256;
@@ -126,9 +126,13 @@ impl Schedule {
         self.learning_rate * (1.0 - (1.0 - FINAL_LEARNING_RATE) * done)
     }
 
-    /// Whether τ is computed anew before an epoch.
-    pub fn renews_tau(&self, epoch: usize) -> bool {
-        epoch.is_multiple_of(TAU_EVERY)
+    /// Whether τ is computed anew before an epoch, given the number of rows in steps since it was, and of rows that it takes:
+    /// by the default loop whenever it costs little beside the steps.
+    pub fn renews_tau(&self, epoch: usize, trained: usize, rows: usize) -> bool {
+        match self.version {
+            Version::Published => epoch.is_multiple_of(TAU_EVERY),
+            Version::Invariant => trained >= rows,
+        }
     }
 
     /// Whether the retain set is shuffled and started anew before an epoch.
@@ -168,6 +172,16 @@ mod tests {
         let published = s.clone().published();
         assert_eq!((published.version, published.step_size), (Version::Published, StepSize::Published));
         assert_eq!((published.steps(), published.alpha0), (s.steps(), s.alpha0));
+    }
+
+    #[test]
+    fn tau_is_renewed_when_steps_have_seen_as_many_rows() {
+        let s = Schedule::new(&Settings::default(), 10, 100);
+        let renewed = |s: &Schedule| {
+            [(0, 0, 0), (1, 80, 100), (2, 160, 100), (5, 80, 100)].map(|(e, t, r)| s.renews_tau(e, t, r))
+        };
+        assert_eq!(renewed(&s), [true, false, true, false]);
+        assert_eq!(renewed(&s.published()), [true, false, false, true]);
     }
 
     #[test]

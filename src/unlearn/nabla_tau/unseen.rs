@@ -12,6 +12,8 @@ const ENOUGH: usize = 20;
 pub struct Unseen {
     /// τ: of all of them.
     pub mean: f64,
+    /// How many there are.
+    pub rows: usize,
     /// Of those of each class, where there are enough of it.
     classes: BTreeMap<i64, f64>,
 }
@@ -38,21 +40,22 @@ impl Unseen {
     /// # Errors
     /// If a batch cannot be had, or does not fit the model.
     pub fn measure<E: Float, D: Backend<E>>(model: &Model<E, D>, batches: BatchIter) -> Result<Self> {
-        let (mut all, mut classes) = (Mean::default(), BTreeMap::<i64, Mean>::new());
+        let (mut all, mut rows, mut classes) = (Mean::default(), 0, BTreeMap::<i64, Mean>::new());
         for batch in batches {
             let batch = batch?;
             let scores = model.scores(&batch)?;
-            let rows = || scores.losses.iter().zip(&scores.weights).map(|(&l, &w)| (f64::from(l), f64::from(w)));
-            rows().for_each(|(loss, weight)| all.add(loss, weight));
+            rows += batch.rows();
+            let each = || scores.losses.iter().zip(&scores.weights).map(|(&l, &w)| (f64::from(l), f64::from(w)));
+            each().for_each(|(loss, weight)| all.add(loss, weight));
             if let Some(labels) = classes_of_rows(&batch.targets, scores.losses.len()) {
-                labels.iter().zip(rows()).for_each(|(&class, (loss, weight))| {
+                labels.iter().zip(each()).for_each(|(&class, (loss, weight))| {
                     classes.entry(class).or_default().add(loss, weight);
                 });
             }
         }
         let enough = classes.into_iter().filter(|(_, mean)| mean.count >= ENOUGH);
         let classes = enough.map(|(class, mean)| (class, mean.sum / mean.weight)).collect();
-        Ok(Self { mean: all.sum / all.weight, classes })
+        Ok(Self { mean: all.sum / all.weight, rows, classes })
     }
 
     /// The mean loss of unseen rows of the same classes as these rows of a batch, which weigh so much: rows of a rare class,
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn rows_are_put_beside_their_classes() {
-        let unseen = Unseen { mean: 1.0, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) };
+        let unseen = Unseen { mean: 1.0, rows: 90, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) };
         let beside = |labels: &[i64], weights: &[f64]| unseen.beside(&Targets::Classes(labels.to_vec()), weights);
         assert_eq!(beside(&[0, 3, 3, 3], &[1.0; 4]), 1.625);
         assert_eq!(beside(&[0, 3], &[3.0, 1.0]), 0.875, "weights count");
