@@ -29,9 +29,12 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
     pub fn new(model: &Model<E, D>, weight_decay: f64, step_size: StepSize) -> Result<Self> {
         let cx = Context::inference(model.device().clone(), KernelChoice::default());
         let zeros = |n| <D as Storage<E>>::try_alloc_len(model.device(), n).map_err(device_error);
-        let share = |p| if step_size == StepSize::Fitted { share(&cx, model.parameters(), p) } else { Ok(None) };
         let state = |p: &Parameter<E, D>| {
-            Ok(State { first: zeros(p.tensor.len())?, second: zeros(p.tensor.len())?, share: share(p)? })
+            let share = match step_size {
+                StepSize::Fitted => share(&cx, model.parameters(), p)?,
+                StepSize::Published => None,
+            };
+            Ok(State { first: zeros(p.tensor.len())?, second: zeros(p.tensor.len())?, share })
         };
         let states = model.parameters().iter().map(state).collect::<Result<_>>()?;
         Ok(Self { states, weight_decay, steps: 0 })
