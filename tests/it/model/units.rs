@@ -58,7 +58,8 @@ fn run(unit: f32, schedule: &Schedule) -> (Vec<f64>, f64) {
 
 #[test]
 fn the_default_loop_does_not_depend_on_the_unit_of_the_loss() {
-    let settings = Settings { epochs: Some(40), learning_rate: Some(0.02), ..Settings::default() };
+    let settings =
+        Settings { batch_size: Some(16), epochs: Some(40), learning_rate: Some(0.02), ..Settings::default() };
     let schedule = Schedule::new(&settings, 8, 16);
     let apart = |schedule: &Schedule, unit: f32| {
         let ((ours, _), (one, _)) = (run(unit, schedule), run(1.0, schedule));
@@ -73,8 +74,9 @@ fn the_default_loop_does_not_depend_on_the_unit_of_the_loss() {
 
 #[test]
 fn the_weight_grows_until_the_forget_loss_is_the_unseen_loss() {
-    let settings = Settings { epochs: Some(80), learning_rate: Some(0.02), ..Settings::default() };
+    let settings =
+        Settings { batch_size: Some(16), epochs: Some(80), learning_rate: Some(0.02), ..Settings::default() };
     let schedule = Schedule::new(&settings, 8, 16);
     let (grown, fixed) = (run(1.0, &schedule).1, run(1.0, &schedule.clone().published()).1);
-    assert!((grown - 1.0).abs() < 0.1 && fixed < grown, "{grown} {fixed}");
+    assert!((grown - 1.0).abs() < 0.15 && fixed < 0.8, "{grown} {fixed}");
 }
