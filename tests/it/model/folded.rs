@@ -109,7 +109,7 @@ fn apart(kept: &[&str], folded: &[&str], schedule: &Schedule) -> f64 {
 
 fn schedule() -> Schedule {
     let settings =
-        Settings { batch_size: Some(16), epochs: Some(60), learning_rate: Some(3e-3), ..Settings::default() };
+        Settings { batch_size: Some(16), epochs: Some(20), learning_rate: Some(3e-3), ..Settings::default() };
     Schedule::new(&settings, 8, 16)
 }
 
