@@ -1,6 +1,8 @@
 //! dfdx as this program uses it: flat tensors with dimensions beside them, one tape a step, any dfdx device.
 
 mod context;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod float;
 mod grads;
 mod memory;
@@ -8,6 +10,8 @@ mod sink;
 mod value;
 
 pub use context::{Context, Indices, KernelChoice};
+#[cfg(feature = "cuda")]
+pub use cuda::{Address, DeviceSlot};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
 pub use memory::keep_freed;

@@ -9,6 +9,8 @@
 
 pub mod compose;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod spec;
 
 #[cfg(test)]
@@ -257,5 +259,11 @@ pub trait Backend<E: Float>: Device<E> {
         share: Option<&Tensor<E, Self>>,
     ) -> Result<bool> {
         compose::adamw(cx, step, parameter, moments, gradient, share)
+    }
+
+    /// Whether every parameter that [`Backend::adamw`] has stepped since the last call is finite, where it did not wait
+    /// for the device to say so.
+    fn stayed_finite(_: &Context<E, Self>) -> Result<bool> {
+        Ok(true)
     }
 }

@@ -1,0 +1,95 @@
+//! CUDA memory of dfdx's tensors and gradients, for kernels of our own.
+
+use super::Tensor;
+use crate::error::{Error, Result};
+use cudarc::driver::DevicePtr;
+use dfdx::tensor::{Cuda, CudaError, Gradients, Storage};
+use std::fmt::{self, Write};
+
+/// The address of `f32` elements on the GPU; 0 for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address(pub u64);
+
+impl Address {
+    /// No elements.
+    pub const NONE: Self = Self(0);
+}
+
+impl Tensor<f32, Cuda> {
+    /// Where its elements lie. They stay there as long as the tensor, or what shares its elements, lives.
+    ///
+    /// # Errors
+    /// If dfdx does not say, which would be another version of dfdx than this program is built for.
+    pub fn address(&self) -> Result<Address> {
+        let mut search = Search::default();
+        // Stops, with an error, as soon as the address is found.
+        let _ = write!(search, "{:?}", self.flat());
+        search.found.map(Address).ok_or_else(|| Error::Internal("the address of a tensor on the GPU".into()))
+    }
+
+    /// The place of its gradient, if one is wanted.
+    pub fn device_slot(&self) -> Option<DeviceSlot> {
+        if !self.tracked() {
+            return None;
+        }
+        let ghost = self.flat().ghost();
+        Some(DeviceSlot(Box::new(move |grads| grads.get_or_alloc_mut(&ghost))))
+    }
+}
+
+type FindGradient =
+    dyn for<'a> Fn(&'a mut Gradients<f32, Cuda>) -> Result<&'a mut <Cuda as Storage<f32>>::Vec, CudaError>;
+
+/// The place of a tensor's gradient, without its elements.
+pub struct DeviceSlot(Box<FindGradient>);
+
+impl DeviceSlot {
+    /// The gradient's buffer, to be added to; zeros if nothing has arrived.
+    pub fn address(&self, grads: &mut Gradients<f32, Cuda>) -> Result<Address, CudaError> {
+        Ok(Address(*(self.0)(grads)?.device_ptr()))
+    }
+
+    /// Takes the gradient out, so that it is freed when its operation is through.
+    pub(super) fn take(
+        &self,
+        grads: &mut Gradients<f32, Cuda>,
+        dev: &Cuda,
+    ) -> Result<<Cuda as Storage<f32>>::Vec, CudaError> {
+        let empty = dev.try_alloc_len(1)?;
+        Ok(std::mem::replace((self.0)(grads)?, empty))
+    }
+}
+
+/// dfdx keeps the storage of a tensor to itself, but prints it: the first address in the text is that of the elements.
+#[derive(Default)]
+struct Search {
+    text: String,
+    found: Option<u64>,
+}
+
+impl Write for Search {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        const LABEL: &str = "cu_device_ptr: ";
+        self.text.push_str(s);
+        let Some((_, after)) = self.text.split_once(LABEL) else { return Ok(()) };
+        let digits = after.find(|c: char| !c.is_ascii_digit()).and_then(|end| after.get(..end));
+        let Some(digits) = digits else { return Ok(()) };
+        self.found = digits.parse().ok();
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_address_is_found_and_ends_the_search() {
+        let mut search = Search::default();
+        assert!(write!(search, "Tensor {{ data: CudaSlice {{ {}: {}, len", "cu_device_ptr", 139_u64).is_err());
+        assert_eq!(search.found, Some(139));
+        let mut search = Search::default();
+        write!(search, "Tensor {{ data: {} }}", 7).unwrap();
+        assert_eq!(search.found, None);
+    }
+}
