@@ -1,6 +1,8 @@
 //! dfdx as this program uses it: flat tensors with dimensions beside them, one tape a step, any dfdx device.
 
 mod context;
+#[cfg(any(feature = "cuda", test))]
+pub(crate) mod cuda_libraries;
 mod float;
 mod grads;
 mod memory;
