@@ -52,6 +52,16 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
+/// How exactly matrix products are computed on an NVIDIA GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    #[default]
+    F32,
+    /// The factors of matrix products rounded to TF32 (10 bits of mantissa): several times faster.
+    Tf32,
+}
+
 impl FromStr for DeviceChoice {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
@@ -188,6 +198,9 @@ pub struct ForgetArgs {
     /// Runtime that the model must agree with: onnxruntime, or tract where there is no onnxruntime
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
     pub parity: Runtimes,
+    /// Matrix products of --device cuda: in 32 bits, or faster, their factors rounded to TF32
+    #[arg(long, value_enum, default_value_t, value_name = "PRECISION", help_heading = "Run")]
+    pub precision: Precision,
     /// Further tests.
     #[command(flatten)]
     pub tests: TestArgs,

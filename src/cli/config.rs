@@ -1,6 +1,6 @@
 //! What was typed and what the configuration file says, put together: flags beat the file.
 
-use super::args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, SourceArgs, TestArgs};
+use super::args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, Precision, SourceArgs, TestArgs};
 use crate::{
     audit::Gates,
     data::{DataConfig, Files, InputConfig, TargetConfig},
@@ -124,6 +124,8 @@ pub struct RunConfig {
     /// Where to compute.
     #[serde(serialize_with = "as_text")]
     pub device: DeviceChoice,
+    /// How the steps' matrix products are computed there.
+    pub precision: Precision,
     /// Kernels.
     pub kernels: KernelChoice,
     /// Whether nothing may be fetched.
@@ -188,6 +190,7 @@ impl RunConfig {
             deep: tests.audit == AuditDepth::Deep,
             references: tests.reference.clone(),
             device: args.device,
+            precision: Precision::default(),
             kernels: args.kernels,
             offline: args.offline,
             allow_symlink_inside: args.allow_symlink_inside,
@@ -196,6 +199,14 @@ impl RunConfig {
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// Device and precision of the steps, in words.
+    pub fn computed_on(&self) -> String {
+        match self.precision {
+            Precision::F32 => self.device.to_string(),
+            Precision::Tf32 => format!("{}, TF32", self.device),
+        }
     }
 
     /// The same for the main job, with its further flags.
@@ -210,6 +221,10 @@ impl RunConfig {
         s.weight_decay = flags.weight_decay.or(s.weight_decay);
         s.step_size = flags.step_size.or(s.step_size);
         config.runtime = args.parity;
+        config.precision = args.precision;
+        if config.precision == Precision::Tf32 && config.device == DeviceChoice::Cpu {
+            return Err(Error::Usage("--precision tf32 is for --device cuda; a CPU computes in 32 bits".into()));
+        }
         config.report = args.report.clone().or(config.report);
         if config.forget.is_none() && config.forget_class.is_none() {
             return Err(Error::Usage("what is to be forgotten? Give --forget IDS or --forget-class N".into()));

@@ -1,9 +1,10 @@
 //! The main job: the whole flow on one page.
 
 use super::{
-    args::{DeviceChoice, ForgetArgs, Format},
+    args::{DeviceChoice, ForgetArgs, Format, Precision},
     check_interrupt,
     config::RunConfig,
+    device,
     job::Job,
     measuring::Reference,
     progress::{Progress, Stages, json_line},
@@ -25,6 +26,7 @@ use std::path::Path;
 pub fn run(args: ForgetArgs) -> Result<()> {
     let model = args.model.as_deref().ok_or_else(|| Error::Usage("which MODEL?".into()))?;
     let config = RunConfig::for_forgetting(model, &args)?;
+    device::check(config.device)?;
     let mut stages = Stages::new(config.format);
     let destination = |config: &RunConfig| config.out(args.out.as_deref());
     let job = Job::prepare(config, &mut stages, |config, file| {
@@ -36,20 +38,13 @@ pub fn run(args: ForgetArgs) -> Result<()> {
     }
     match job.config.device {
         DeviceChoice::Cpu => run_on(Cpu::default(), &job, stages, &out, args.force),
-        DeviceChoice::Cuda(n) => run_on_cuda(n, &job, stages, &out, args.force),
+        #[cfg(feature = "cuda")]
+        DeviceChoice::Cuda(n) => {
+            device::on_cuda(n, job.config.seed, |device| run_on(device, &job, stages, &out, args.force))
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceChoice::Cuda(_) => device::check(job.config.device),
     }
-}
-
-#[cfg(feature = "cuda")]
-fn run_on_cuda(n: usize, job: &Job, stages: Stages, out: &Path, force: bool) -> Result<()> {
-    let device = dfdx::tensor::Cuda::try_build(n, job.config.seed)
-        .map_err(|e| Error::Usage(format!("--device cuda:{n}: {e:?}; use --device cpu")))?;
-    run_on(device, job, stages, out, force)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn run_on_cuda(_: usize, _: &Job, _: Stages, _: &Path, _: bool) -> Result<()> {
-    Err(Error::Usage("this program was built without CUDA: build it with --features cuda, or use --device cpu".into()))
 }
 
 fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path, force: bool) -> Result<()> {
@@ -124,10 +119,12 @@ fn flow<D: Backend<f32>>(
 
     let schedule = &job.schedule;
     let mut progress = Progress::new(config.format, schedule.steps());
+    device::allow_tf32(config.precision);
     let trajectory =
         stages.run("unlearning", || unlearn::run(&mut model, &mut RunBatches::new(job), schedule, &mut progress));
+    device::allow_tf32(Precision::F32);
     progress.finish();
-    report.unlearn = Some(UnlearnSection::new(schedule, &trajectory?, config.device.to_string(), config.seed));
+    report.unlearn = Some(UnlearnSection::new(schedule, &trajectory?, config.computed_on(), config.seed));
 
     let (after, measured_after) = stages.run("audit after", || job.audit(&model))?;
     let change = audit::change(&measured, &measured_after);

@@ -6,6 +6,7 @@ mod args;
 mod audit;
 mod config;
 mod demo;
+mod device;
 mod forget;
 mod inspect;
 mod job;

@@ -3,6 +3,8 @@
 mod context;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(any(feature = "cuda", test))]
+pub(crate) mod cuda_libraries;
 mod float;
 mod grads;
 mod memory;

@@ -52,9 +52,9 @@ pub(super) struct Gpu {
 static TF32: AtomicBool = AtomicBool::new(false);
 static GPU: OnceLock<Arc<Gpu>> = OnceLock::new();
 
-/// Lets matrix products round their factors to TF32 (10 bits of mantissa); to be called before the first kernel.
-pub fn allow_tf32() {
-    TF32.store(true, Ordering::Relaxed);
+/// Whether matrix products may round their factors to TF32 (10 bits of mantissa) from here on.
+pub fn allow_tf32(allow: bool) {
+    TF32.store(allow, Ordering::Relaxed);
 }
 
 /// The GPU of `cx`; the program runs on one only.
@@ -172,11 +172,6 @@ impl Gpu {
         let device = Storage::<f32>::try_alloc_len(dev, 1)?.device();
         keep_freed(&device)?;
         let blas = CudaBlas::new(device.clone())?;
-        if TF32.load(Ordering::Relaxed) {
-            let mode = cublas_sys::cublasMath_t::CUBLAS_TF32_TENSOR_OP_MATH;
-            // SAFETY: the handle is live.
-            unsafe { cublas_sys::cublasSetMathMode(*blas.handle(), mode) }.result()?;
-        }
         let broken = device.alloc_zeros::<u32>(1)?.leak();
         Ok(Self { device, blas, modules: Default::default(), functions: Mutex::default(), broken })
     }
@@ -264,9 +259,13 @@ impl Gpu {
         let one = 1.0_f32;
         let int = |x: usize| i32::try_from(x).map_err(|_| too_large());
         let (m32, n32, k32) = (int(m)?, int(n)?, int(k)?);
+        use cublas_sys::cublasMath_t as Math;
+        let tf32 = TF32.load(Ordering::Relaxed);
+        let math = if tf32 { Math::CUBLAS_TF32_TENSOR_OP_MATH } else { Math::CUBLAS_DEFAULT_MATH };
         self.device.bind_to_thread()?;
-        // SAFETY: as for kernels.
+        // SAFETY: as for kernels; the handle is live.
         unsafe {
+            cublas_sys::cublasSetMathMode(*self.blas.handle(), math).result()?;
             cublas::sgemm_strided_batched(
                 *self.blas.handle(),
                 op(b.transposed),
@@ -337,10 +336,6 @@ pub(super) struct Batch {
     pub a: usize,
     pub b: usize,
     pub c: usize,
-}
-
-impl Batch {
-    pub const ONE: Self = Self { count: 1, a: 0, b: 0, c: 0 };
 }
 
 /// Freed memory stays with the process, for the next step needs as much again.
