@@ -181,7 +181,7 @@ def main():
     folder, program, steps = (path.resolve() for path in (given.folder, given.program, given.steps))
     this = [sys.executable, Path(__file__).resolve(), folder, program, steps, "--device", given.device, "--shrink", given.shrink]
     threads = os.cpu_count() or 1
-    few = os.environ | {"OMP_NUM_THREADS": str(max(threads // len(given.names), 1))}
+    few = os.environ | {"OMP_NUM_THREADS": str(max(threads // 4, 1))}
     wrong = {}
     with ThreadPoolExecutor() as pool:
         making = {name: pool.submit(events, [*this, name, "--make"], given.limit, few) for name in given.names}
@@ -190,7 +190,7 @@ def main():
     results = []
     side = ["--cuda"] if given.device == "cuda" else []
 
-    def measured(name):
+    def measure(name):
         if wrong[name]:
             results.append((name, {}, {}, {}, [f"not exported: {wrong[name]}"]))
         else:
@@ -204,13 +204,21 @@ def main():
             results.append((name, about, ours, theirs, remarks))
         given.out.write_text(markdown(results))
 
-    for name in given.names:
-        measured(name)
-    for i, (name, about, ours, theirs, remarks) in enumerate(results):
-        if GPU[name][2] and about:
+    def measure_compiled(name, about, ours, theirs, remarks):
+        if about:
             found, other = events([*this, name, "--peer", "compiled,compiled-tf32"], given.limit)
-            results[i] = (name, about, ours, theirs | found, remarks + ([f"compiled: {other}"] if other else []))
-            given.out.write_text(markdown(results))
+            theirs |= found
+            remarks += [f"compiled: {other}"] if other else []
+        given.out.write_text(markdown(results))
+
+    compiling = [name for name in given.names if GPU[name][2]]
+    for name in compiling:
+        measure(name)
+    for result in results:
+        measure_compiled(*result)
+    for name in given.names:
+        if name not in compiling:
+            measure(name)
     given.out.with_suffix(".json").write_text(json.dumps([r[0:4] for r in results], indent=1) + "\n")
     print(given.out.read_text(), end="")
 

@@ -85,8 +85,9 @@ macro_rules! forward {
             match $library.function(concat!(stringify!($name), "\0"), &KNOWN) {
                 Some(address) => {
                     // SAFETY: the signature is that of CUDA's headers, and the caller keeps the function's contract.
-                    let function: unsafe extern "C" fn($($type),*) -> c_int = unsafe { std::mem::transmute(address) };
-                    $answer(unsafe { function($($argument),*) })
+                    $answer(unsafe {
+                        std::mem::transmute::<Ptr, unsafe extern "C" fn($($type),*) -> c_int>(address)($($argument),*)
+                    })
                 }
                 None => $missing,
             }

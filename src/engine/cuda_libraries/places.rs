@@ -84,6 +84,7 @@ pub(super) struct Places {
 
 impl Places {
     /// Those that this process' environment gives.
+    #[cfg(feature = "cuda")]
     pub fn from_environment() -> Self {
         Self::from_variables(|name| std::env::var_os(name).filter(|v| !v.is_empty()))
     }
