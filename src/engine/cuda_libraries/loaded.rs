@@ -53,7 +53,7 @@ impl Library {
 fn load(candidate: &Candidate) -> Result<libloading::Library, String> {
     // SAFETY: what these libraries do when they are loaded is NVIDIA's; they are never unloaded.
     unsafe {
-        if let Some(before) = &candidate.before {
+        for before in &candidate.before {
             std::mem::forget(libloading::Library::new(before).map_err(|e| e.to_string())?);
         }
         libloading::Library::new(&candidate.path).map_err(|e| e.to_string())
