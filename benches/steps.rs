@@ -1,8 +1,8 @@
 //! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
 //!
-//! `steps FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before) through
-//! the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS` measures
-//! what the machine can do. Both print JSON lines.
+//! `steps [--cuda] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before)
+//! through the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS`
+//! measures what the machine can do. Both print JSON lines.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -13,6 +13,7 @@ use onnx_forget::{
     data::{self, Data, DataConfig, Dataset, Request, Rows},
     engine::keep_freed,
     graph::{build, trainable, training},
+    kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
     unlearn::{self, Batches, Observer, Schedule, StepRecord, StepSize, nabla_tau::BatchIter},
@@ -68,7 +69,7 @@ impl Observer for Clock {
     }
 }
 
-fn steps(folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let about: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("workload.json"))?)?;
     let batch = about["batch"].as_u64().ok_or("no batch size")? as usize;
     let table: toml::Table = std::fs::read_to_string(folder.join("model.forget.toml"))?.parse()?;
@@ -84,7 +85,7 @@ fn steps(folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::er
     let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
     let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
-    let mut model = Model::<f32, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default())?;
+    let mut model = Model::<f32, D>::build(&graph, &plan, &decisions, ModelOptions::default(), dev)?;
     let all = steps + 1;
     let schedule = Schedule {
         batch_size: batch,
@@ -161,8 +162,13 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     match words.as_slice() {
         ["limits", _] => limits(threads),
-        [folder, count, _] => steps(Path::new(folder), count.parse()?)?,
-        _ => return Err("steps FOLDER STEPS THREADS, or limits THREADS".into()),
+        [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?)?,
+        #[cfg(feature = "cuda")]
+        ["--cuda", folder, count, _] => {
+            let device = dfdx::tensor::Cuda::try_build(0, 0).map_err(|e| format!("{e:?}"))?;
+            steps(device, Path::new(folder), count.parse()?)?;
+        }
+        _ => return Err("steps [--cuda] FOLDER STEPS THREADS, or limits THREADS".into()),
     }
     Ok(())
 }

@@ -103,10 +103,9 @@ macro_rules! text {
         pub(super) unsafe extern "C" fn $name(code: c_uint, text: *mut *const c_char) -> c_int {
             static KNOWN: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
             if let Some(address) = Library::Driver.function(concat!(stringify!($name), "\0"), &KNOWN) {
+                type Text = unsafe extern "C" fn(c_uint, *mut *const c_char) -> c_int;
                 // SAFETY: the signature is that of CUDA's headers.
-                let function: unsafe extern "C" fn(c_uint, *mut *const c_char) -> c_int =
-                    unsafe { std::mem::transmute(address) };
-                if unsafe { function(code, text) } == 0 {
+                if unsafe { std::mem::transmute::<Ptr, Text>(address)(code, text) } == 0 {
                     return 0;
                 }
             }

@@ -53,7 +53,7 @@ impl Library {
 fn load(candidate: &Candidate) -> Result<libloading::Library, String> {
     // SAFETY: what these libraries do when they are loaded is NVIDIA's; they are never unloaded.
     unsafe {
-        if let Some(before) = &candidate.before {
+        for before in &candidate.before {
             std::mem::forget(libloading::Library::new(before).map_err(|e| e.to_string())?);
         }
         libloading::Library::new(&candidate.path).map_err(|e| e.to_string())
@@ -85,8 +85,9 @@ macro_rules! forward {
             match $library.function(concat!(stringify!($name), "\0"), &KNOWN) {
                 Some(address) => {
                     // SAFETY: the signature is that of CUDA's headers, and the caller keeps the function's contract.
-                    let function: unsafe extern "C" fn($($type),*) -> c_int = unsafe { std::mem::transmute(address) };
-                    $answer(unsafe { function($($argument),*) })
+                    $answer(unsafe {
+                        std::mem::transmute::<Ptr, unsafe extern "C" fn($($type),*) -> c_int>(address)($($argument),*)
+                    })
                 }
                 None => $missing,
             }

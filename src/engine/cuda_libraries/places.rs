@@ -27,7 +27,7 @@ pub(super) struct Wanted {
     pub what: &'static str,
     /// Its file names, best first.
     pub names: &'static [&'static str],
-    /// What it needs from its own folder, by the same place in the list.
+    /// How the names begin of what it needs from its own folder, by the same place in the list.
     pub before: &'static [&'static str],
     /// Whether Python wheels bring it.
     pub in_wheels: bool,
@@ -57,7 +57,8 @@ pub(super) const BLAS: Wanted = Wanted {
 pub(super) const NVRTC: Wanted = Wanted {
     what: "NVRTC",
     names: &["libnvrtc.so.13", "libnvrtc.so.12"],
-    before: &[],
+    // It opens them by name, and does not look beside itself.
+    before: &["libnvrtc-builtins.so.13", "libnvrtc-builtins.so.12"],
     in_wheels: true,
     way_out: "Install the CUDA toolkit, or `pip install nvidia-cuda-nvrtc` in the active Python",
 };
@@ -66,7 +67,7 @@ pub(super) const NVRTC: Wanted = Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub path: PathBuf,
-    pub before: Option<PathBuf>,
+    pub before: Vec<PathBuf>,
 }
 
 /// The places to look in.
@@ -84,6 +85,7 @@ pub(super) struct Places {
 
 impl Places {
     /// Those that this process' environment gives.
+    #[cfg(feature = "cuda")]
     pub fn from_environment() -> Self {
         Self::from_variables(|name| std::env::var_os(name).filter(|v| !v.is_empty()))
     }
@@ -104,7 +106,7 @@ impl Places {
     fn candidates<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = Candidate> + 'a {
         let named = self.named.iter().flat_map(move |folder| inside(folder, wanted));
         let loader = wanted.names.iter().filter(|_| self.loader);
-        let loader = loader.map(|name| Candidate { path: name.into(), before: None });
+        let loader = loader.map(|name| Candidate { path: name.into(), before: Vec::new() });
         let installed = self.installed.iter().flat_map(move |folder| inside(folder, wanted));
         let wheels = self.pythons.iter().filter(|_| wanted.in_wheels).flat_map(move |python| {
             let packages = python::package_folders(python, "nvidia").into_iter();
@@ -154,12 +156,19 @@ impl Places {
 
 /// The files in `folder` that may be the library.
 fn inside(folder: &Path, wanted: &Wanted) -> Vec<Candidate> {
-    let there = |name: &&str| Some(folder.join(name)).filter(|path| path.is_file());
-    let one = |(i, name)| {
-        let path = there(name)?;
-        Some(Candidate { path, before: wanted.before.get(i).and_then(there) })
-    };
-    wanted.names.iter().enumerate().filter_map(one).collect()
+    let there = wanted.names.iter().map(|name| folder.join(name)).enumerate().filter(|(_, path)| path.is_file());
+    there
+        .map(|(i, path)| Candidate { path, before: wanted.before.get(i).map_or(vec![], |b| begin(folder, b)) })
+        .collect()
+}
+
+/// The files in `folder` whose names begin so, by name.
+fn begin(folder: &Path, with: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<_> = names.filter(|name| name.to_str().is_some_and(|name| name.starts_with(with))).collect();
+    names.sort();
+    names.into_iter().map(|name| folder.join(name)).collect()
 }
 
 #[cfg(test)]
@@ -200,8 +209,11 @@ mod tests {
             installed: vec![at("none"), at("toolkit")],
             pythons: vec![at("no-such-python"), fake_python(&at("python"), at("nvidia").to_str().unwrap())],
         };
-        let candidate = |path: &str, before: Option<&str>| Candidate { path: at(path), before: before.map(at) };
-        let by_name = |name: &str| Candidate { path: name.into(), before: None };
+        let candidate = |path: &str, before: Option<&str>| Candidate {
+            path: at(path),
+            before: before.map(at).into_iter().collect(),
+        };
+        let by_name = |name: &str| Candidate { path: name.into(), before: vec![] };
         assert_eq!(
             places.candidates(&BLAS).collect::<Vec<_>>(),
             [
@@ -219,8 +231,9 @@ mod tests {
             places.candidates(&DRIVER).collect::<Vec<_>>(),
             [by_name("libcuda.so.1"), candidate("toolkit/libcuda.so.1", None)]
         );
-        let taken = places.find(&NVRTC, |c| if c.path.is_absolute() { Ok(c.path.clone()) } else { Err("no".into()) });
-        assert_eq!(taken, Ok(at("toolkit/libnvrtc.so.12")));
+        touch(&at("toolkit"), &["libnvrtc-builtins.so.12.4", "libnvrtc-builtins.so.13.0"]);
+        let taken = places.find(&NVRTC, |c| if c.path.is_absolute() { Ok(c.clone()) } else { Err("no".into()) });
+        assert_eq!(taken, Ok(candidate("toolkit/libnvrtc.so.12", Some("toolkit/libnvrtc-builtins.so.12.4"))));
     }
 
     #[test]
