@@ -214,11 +214,7 @@ impl Context<f32, dfdx::prelude::Cuda> {
         let out = Tensor::new(out.flat().clone(), out.dims().to_vec(), true);
         let dev = self.dev.clone();
         if let (Some(tape), Some(slot)) = (&mut self.tape, out.device_slot()) {
-            tape.add_backward_op(move |grads| {
-                use cudarc::driver::DevicePtr;
-                let gradient = slot.take(grads, &dev)?;
-                backward(super::Address(*gradient.device_ptr()), grads)
-            });
+            tape.add_backward_op(move |grads| slot.consume(grads, &dev, backward));
         }
         Ok(out)
     }

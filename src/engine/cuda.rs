@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use crate::error::{Error, Result};
-use cudarc::driver::DevicePtr;
+use cudarc::driver::{DevicePtr, DeviceSlice};
 use dfdx::tensor::{Cuda, CudaError, Gradients, Storage};
 use std::fmt::{self, Write};
 
@@ -49,14 +49,21 @@ impl DeviceSlot {
         Ok(Address(*(self.0)(grads)?.device_ptr()))
     }
 
-    /// Takes the gradient out, so that it is freed when its operation is through.
-    pub(super) fn take(
+    /// Runs `f` on the gradient, which is freed when it is through if that is worth it.
+    pub(super) fn consume(
         &self,
         grads: &mut Gradients<f32, Cuda>,
         dev: &Cuda,
-    ) -> Result<<Cuda as Storage<f32>>::Vec, CudaError> {
-        let empty = dev.try_alloc_len(1)?;
-        Ok(std::mem::replace((self.0)(grads)?, empty))
+        f: impl FnOnce(Address, &mut Gradients<f32, Cuda>) -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        /// Elements below which a buffer costs less than its replacement by a small one.
+        const SMALL: usize = 1 << 18;
+        let gradient = (self.0)(grads)?;
+        let address = Address(*gradient.device_ptr());
+        let held = if gradient.len() < SMALL { None } else { Some(std::mem::replace(gradient, dev.try_alloc_len(1)?)) };
+        f(address, grads)?;
+        drop(held);
+        Ok(())
     }
 }
 

@@ -185,8 +185,13 @@ impl Backend<f32> for Cuda {
         activation: Option<Unary>,
         spec: &ConvSpec,
     ) -> Result<GpuF32> {
-        choose!(cuda, cx, conv_fused(x, w, bias, residual, activation, spec)
-            if cuda::convolves(x, w, activation))
+        match activation {
+            Some(op) if !cuda::fuses(op) => {
+                let y = Self::conv_fused(cx, x, w, bias, residual, None, spec)?;
+                Self::unary(cx, op, &y)
+            }
+            _ => choose!(cuda, cx, conv_fused(x, w, bias, residual, activation, spec) if cuda::convolves(x, w)),
+        }
     }
 
     fn max_pool(cx: &mut GpuCx, x: &GpuF32, spec: &PoolSpec) -> Result<GpuF32> {

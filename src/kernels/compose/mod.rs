@@ -26,6 +26,8 @@ mod view;
 pub use adamw::adamw;
 pub use conv::{conv, conv_fused};
 pub use elementwise::{binary, unary};
+#[cfg(feature = "cuda")]
+pub(super) use layout::padded;
 pub use layout::{concat, expand, gather, gather_flat, pad, permute, slice};
 pub use loss::{bce_with_logits, cross_entropy};
 pub use matmul::matmul;

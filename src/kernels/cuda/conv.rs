@@ -17,8 +17,13 @@ use crate::{
 use dfdx::{prelude::Cuda, tensor::CudaError};
 
 /// Whether a kernel takes the case.
-pub(in crate::kernels) fn convolves(x: &F32, w: &F32, op: Option<Unary>) -> bool {
-    (3..=5).contains(&x.rank()) && !x.is_empty() && !w.is_empty() && op.is_none_or(|op| activation(op).is_some())
+pub(in crate::kernels) fn convolves(x: &F32, w: &F32) -> bool {
+    (3..=5).contains(&x.rank()) && !x.is_empty() && !w.is_empty()
+}
+
+/// Whether the last pass can apply the function.
+pub(in crate::kernels) fn fuses(op: Unary) -> bool {
+    activation(op).is_some()
 }
 
 /// What is convolved, in numbers.

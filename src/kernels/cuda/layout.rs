@@ -137,10 +137,17 @@ pub(in crate::kernels) fn concat(cx: &mut Cx, xs: &[&F32], axis: usize) -> Resul
 }
 
 pub(in crate::kernels) fn pad(cx: &mut Cx, x: &F32, pads: &[[isize; 2]], mode: PadMode) -> Result<F32> {
-    let whole = pads.iter().all(|p| p.iter().all(|&p| p >= 0));
-    let (PadMode::Constant(value), true) = (mode, whole && pads.len() == x.rank()) else {
-        return compose::pad(cx, x, pads, mode);
+    let value = match mode {
+        PadMode::Constant(value) if pads.iter().flatten().all(|&p| p >= 0) => value,
+        _ => {
+            let (from, dims) = compose::padded(x.dims(), pads, mode)?;
+            return match from.iter().copied().collect::<Option<Vec<usize>>>() {
+                Some(from) if !from.is_empty() => gather_flat(cx, x, &from, &dims),
+                _ => compose::pad(cx, x, pads, mode),
+            };
+        }
     };
+    require(pads.len() == x.rank(), || format!("{} pads for {:?}", pads.len(), x.dims()))?;
     let dims: Vec<usize> = x.dims().iter().zip(pads).map(|(&d, [a, b])| d + *a as usize + *b as usize).collect();
     let own = strides(&dims);
     let offset: i64 = own.iter().zip(pads).map(|(&s, [before, _])| s as i64 * *before as i64).sum();

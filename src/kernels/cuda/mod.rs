@@ -18,7 +18,7 @@ mod sum;
 mod window;
 
 pub(super) use adamw::{adamw, stayed_finite};
-pub(super) use conv::{conv_fused, convolves};
+pub(super) use conv::{conv_fused, convolves, fuses};
 pub(super) use elementwise::{binary, select, unary};
 pub use gpu::allow_tf32;
 pub(super) use layout::{concat, expand, gather, gather_flat, pad, permute, slice};

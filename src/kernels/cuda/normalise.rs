@@ -3,6 +3,7 @@
 use super::{
     Cx, F32,
     gpu::{Grid, Scratch, device_error, gpu, zeros},
+    layout::expand,
     sum::{Sum, add_to},
 };
 use crate::{
@@ -20,10 +21,11 @@ pub(in crate::kernels) fn layer_norm(
     epsilon: f64,
 ) -> Result<F32> {
     let tail = x.dims().get(axis..).unwrap_or_default();
-    // One number for each element of a row: what exporters write.
-    if tail.is_empty() || scale.dims() != tail || bias.is_some_and(|b| b.dims() != tail) {
+    if tail.is_empty() {
         return compose::layer_norm(cx, x, scale, bias, axis, epsilon);
     }
+    let (scale, bias) = (&expand(cx, scale, tail)?, bias.map(|b| expand(cx, b, tail)).transpose()?);
+    let bias = bias.as_ref();
     let extent: usize = tail.iter().product();
     let (gpu, n, rows) = (gpu(cx)?, x.len(), x.len() / extent);
     let y = zeros(cx, x.dims())?;
