@@ -70,19 +70,21 @@ impl DeviceSlot {
 /// dfdx keeps the storage of a tensor to itself, but prints it: the first address in the text is that of the elements.
 #[derive(Default)]
 struct Search {
-    text: String,
+    labelled: bool,
     found: Option<u64>,
 }
 
 impl Write for Search {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        const LABEL: &str = "cu_device_ptr: ";
-        self.text.push_str(s);
-        let Some((_, after)) = self.text.split_once(LABEL) else { return Ok(()) };
-        let digits = after.find(|c: char| !c.is_ascii_digit()).and_then(|end| after.get(..end));
-        let Some(digits) = digits else { return Ok(()) };
-        self.found = digits.parse().ok();
-        Err(fmt::Error)
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        // A derived `Debug` writes a field's name, ": " and a number's digits one by one.
+        if self.labelled
+            && let Ok(address) = part.parse()
+        {
+            self.found = Some(address);
+            return Err(fmt::Error);
+        }
+        self.labelled |= part == "cu_device_ptr";
+        Ok(())
     }
 }
 
@@ -90,13 +92,22 @@ impl Write for Search {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    #[allow(dead_code)]
+    struct Slice {
+        len: u64,
+        cu_device_ptr: u64,
+        more: u64,
+    }
+
     #[test]
     fn the_first_address_is_found_and_ends_the_search() {
         let mut search = Search::default();
-        assert!(write!(search, "Tensor {{ data: CudaSlice {{ {}: {}, len", "cu_device_ptr", 139_u64).is_err());
+        let slices = [Slice { len: 5, cu_device_ptr: 139, more: 7 }, Slice { len: 5, cu_device_ptr: 140, more: 7 }];
+        assert!(write!(search, "{slices:?}").is_err());
         assert_eq!(search.found, Some(139));
         let mut search = Search::default();
-        write!(search, "Tensor {{ data: {} }}", 7).unwrap();
+        write!(search, "{:?}", [7, 8]).unwrap();
         assert_eq!(search.found, None);
     }
 }
