@@ -3,7 +3,7 @@
 use super::{
     Cx, F32,
     elementwise::{Code, activation},
-    gpu::{Batch, Factor, Gpu, Grid, Scratch, Windows, device_error, gpu, zeros},
+    gpu::{Batch, Factor, Gpu, Grid, Scratch, Windows, device_error, gpu, shifted, zeros},
     sum::{Sum, add_to},
 };
 use crate::{
@@ -137,10 +137,6 @@ impl Ends {
     fn code(&self) -> Code {
         self.code.unwrap_or(Code { op: -1, a: 0., b: 0. })
     }
-}
-
-fn shifted(address: Address, elements: usize) -> Address {
-    if address == Address::NONE { address } else { Address(address.0 + 4 * elements as u64) }
 }
 
 fn forward(gpu: &Gpu, dev: &Cuda, s: &Shapes, x: Address, w: Address, y: Address, ends: Ends) -> Result<(), CudaError> {

@@ -378,3 +378,8 @@ impl Scratch {
         Address(*self.0.device_ptr())
     }
 }
+
+/// `elements` further on.
+pub(super) fn shifted(address: Address, elements: usize) -> Address {
+    if address == Address::NONE { address } else { Address(address.0 + 4 * elements as u64) }
+}

@@ -225,3 +225,37 @@ extern "C" __global__ void adamw(
         if (!isfinite(fresh)) *broken = 1u;
     }
 }
+
+// A step of an LSTM, from the gates i, o, f, c before their functions, (batch, 4, hidden), to those after.
+extern "C" __global__ void lstm_cell(float *gates, const float *before, float *after, float *h, u64 n, u64 hidden) {
+    FOR_EACH(i, n) {
+        u64 row = i / hidden;
+        float *g = gates + 3 * row * hidden + i;
+        float in = sigmoid(g[0]), out = sigmoid(g[hidden]), keep = sigmoid(g[2 * hidden]), fresh = tanhf(g[3 * hidden]);
+        float c = keep * before[i] + in * fresh;
+        g[0] = in;
+        g[hidden] = out;
+        g[2 * hidden] = keep;
+        g[3 * hidden] = fresh;
+        after[i] = c;
+        h[i] = out * tanhf(c);
+    }
+}
+
+// Its gradient: dh of this step's h (its own and the next step's), dc from the next step and, after it, for the one before.
+extern "C" __global__ void lstm_cell_backward(
+    const float *gates, const float *before, const float *after, const float *dy, const float *next, float *dc, float *dz,
+    u64 n, u64 hidden) {
+    FOR_EACH(i, n) {
+        u64 at = 3 * (i / hidden) * hidden + i;
+        const float *g = gates + at;
+        float *d = dz + at;
+        float in = g[0], out = g[hidden], keep = g[2 * hidden], fresh = g[3 * hidden];
+        float t = tanhf(after[i]), dh = dy[i] + next[i], c = dc[i] + dh * out * (1.0f - t * t);
+        d[0] = c * fresh * in * (1.0f - in);
+        d[hidden] = dh * t * out * (1.0f - out);
+        d[2 * hidden] = c * before[i] * keep * (1.0f - keep);
+        d[3 * hidden] = c * in * (1.0f - fresh * fresh);
+        dc[i] = c * keep;
+    }
+}
