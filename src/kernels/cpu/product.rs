@@ -31,6 +31,11 @@ impl<'a> Mat<'a> {
         if transposed { Self::new(data, columns, rows).t() } else { Self::new(data, rows, columns) }
     }
 
+    /// Number of columns.
+    pub(super) fn width(self) -> usize {
+        self.columns
+    }
+
     /// Transposed.
     pub(super) fn t(self) -> Self {
         Self {
@@ -90,10 +95,19 @@ pub(super) fn small(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
 /// Multiplications that are worth a task of their own.
 pub(super) const TASK: usize = 1 << 20;
 
-/// c = a·b or c += a·b, c contiguous, on all threads.
-pub(super) fn large(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
+/// The elements from `at` on become a·b, or a·b is added to them, on all threads. `finish` is given, once they are
+/// complete, stretches of rows and the column at which each begins.
+///
+/// # Safety
+/// No other task touches these elements.
+pub(super) unsafe fn large(
+    c: &Shared<'_>,
+    at: usize,
+    (a, b): (Mat<'_>, Mat<'_>),
+    old: Old,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    assert!(c.len() >= m * n);
     let tasks = (m * n * k / TASK).clamp(1, 16);
     // Halve the longer side until there are enough blocks, or they get too small for the inner kernel.
     let (mut rows, mut columns) = (m.max(1), n.max(1));
@@ -120,19 +134,26 @@ pub(super) fn large(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
             part
         });
         let total = par::sum_in_order(partial);
-        match old {
-            Old::Replaced => c[..m * n].copy_from_slice(&total),
-            Old::Kept => par::add(&mut c[..m * n], &total),
-        }
+        // SAFETY: by the caller's promise; all bits zero is a number.
+        let c = match old {
+            Old::Replaced => unsafe { c.fresh(at, m * n) },
+            Old::Kept => unsafe { c.slice(at, m * n) },
+        };
+        par::add(c, &total);
+        c.chunks_mut(n.max(1)).for_each(|row| finish(0, row));
         return;
     }
     let across = n.div_ceil(columns);
-    let shared = Shared::new(c);
     par::tasks(blocks, |task| {
         let (i, j) = (task / across * rows, task % across * columns);
         let (h, w) = (rows.min(m - i), columns.min(n - j));
-        let c = shared.pointer(i * n + j, (h - 1) * n + w);
+        let start = at + i * n + j;
+        let to = c.pointer(start, (h - 1) * n + w);
         // SAFETY: the pointer reaches h rows of w; blocks do not overlap.
-        unsafe { on_thread(c, n, a.rows(i, h), b.columns(j, w), old) }
+        unsafe { on_thread(to, n, a.rows(i, h), b.columns(j, w), old) }
+        for row in 0..h {
+            // SAFETY: written above.
+            finish(j, unsafe { c.slice(start + row * n, w) });
+        }
     });
 }
