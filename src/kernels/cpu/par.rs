@@ -269,11 +269,3 @@ pub(super) fn add(dst: &mut [f32], src: &[f32]) {
         dst.iter_mut().zip(&src[at..at + n]).for_each(|(d, s)| *d += s);
     });
 }
-
-/// The sum of equally long buffers, in their order.
-pub(super) fn sum_in_order(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
-    let mut parts = parts.drain(..);
-    let mut total = parts.next().unwrap_or_default();
-    parts.for_each(|part| add(&mut total, &part));
-    total
-}

@@ -144,6 +144,9 @@ impl Table {
             self.add(Call::Matmul { ta, tb }, &[&a, &b]);
             self.twice(Call::Matmul { ta, tb }, &[2, 3, 3]);
         }
+        // Sums that are taken in parts, the left side stored either way.
+        self.add(Call::Matmul { ta: true, tb: false }, &[&[2100, 21], &[2100, 13]]);
+        self.add(Call::Matmul { ta: false, tb: true }, &[&[40, 5000], &[72, 5000]]);
         let plain = Call::Matmul { ta: false, tb: false };
         self.add(plain.clone(), &[&[3, 0], &[0, 2]]);
         self.add(plain.clone(), &[&[0, 3], &[3, 2]]);
