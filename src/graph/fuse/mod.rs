@@ -4,6 +4,8 @@
 mod conv;
 mod gelu;
 mod linear;
+#[cfg(test)]
+mod tests;
 
 use super::{Attr, Graph, Initializer, Links, Node, ValueId, ValueInfo, fold::Known};
 use crate::tensor::HostTensor;
