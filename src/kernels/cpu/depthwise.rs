@@ -179,8 +179,8 @@ pub(super) fn to_input(g: &Geometry, w: &[f32], dy: &[f32], arrived: Option<Vec<
                 for m in 0..g.m {
                     layout.embed_outputs(&dy[g.out_plane(n, group, m)..][..g.positions()], &mut outputs[before..]);
                     let w = &sorted[(group * g.m + m) * g.taps()..][..g.taps()];
-                    // From the last phase on: the end of a block may reach into the next one.
-                    for p in (0..phases).rev() {
+                    // The end of a block may reach into the next phase, which is then written.
+                    for p in 0..phases {
                         let taps = starts[p]..starts[p + 1];
                         correlate(outputs, &offsets[taps.clone()], &w[taps], &mut inputs[p * phase..][..length]);
                     }
