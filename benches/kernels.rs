@@ -322,8 +322,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             name => wanted = name.to_owned(),
         }
     }
-    keep_freed();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    keep_freed();
     let mut torch = python.map(|python| Torch::start(&python, threads)).transpose()?;
     println!("| forward + backward, {threads} threads | ms | GFLOP/s | PyTorch ms | PyTorch ÷ ours |");
     println!("| --- | --- | --- | --- | --- |");

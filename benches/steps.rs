@@ -155,11 +155,11 @@ fn limits(threads: usize) {
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    keep_freed();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let threads: usize = words.last().ok_or("how many threads?")?.parse()?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    keep_freed();
     match words.as_slice() {
         ["limits", _] => limits(threads),
         [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?)?,

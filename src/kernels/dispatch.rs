@@ -45,6 +45,10 @@ impl Backend<f32> for Cpu {
         choose!(cpu, cx, matmul(a, b, ta, tb))
     }
 
+    fn linear(cx: &mut Cx, x: &F32, w: &F32, t: bool, bias: Option<&F32>, activation: Option<Unary>) -> Result<F32> {
+        choose!(cx, linear(x, w, t, bias, activation) if activation.is_none_or(cpu::fuses))
+    }
+
     fn conv(cx: &mut Cx, x: &F32, w: &F32, bias: Option<&F32>, spec: &ConvSpec) -> Result<F32> {
         Self::conv_fused(cx, x, w, bias, None, None, spec)
     }
@@ -124,6 +128,10 @@ impl Backend<f32> for Cpu {
 
     fn cumsum(cx: &mut Cx, x: &F32, axis: usize, exclusive: bool, reverse: bool) -> Result<F32> {
         choose!(cpu, cx, cumsum(x, axis, exclusive, reverse))
+    }
+
+    fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F32, c: &F32) -> Result<F32> {
+        choose!(cx, lstm(gates, recurrent, h, c))
     }
 
     fn cross_entropy(cx: &mut Cx, logits: &F32, classes: &[usize]) -> Result<F32> {

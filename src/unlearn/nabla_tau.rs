@@ -172,6 +172,8 @@ struct Cycle {
 
 impl Cycle {
     fn restart(&mut self, batches: &mut dyn Batches) -> Result<()> {
+        // First the old pass goes: what it holds of the file is not held twice.
+        self.current = None;
         self.current = Some(batches.retain(self.passes)?);
         self.passes += 1;
         Ok(())
