@@ -143,7 +143,7 @@ def differences(ours, theirs):
 def markdown(results):
     from common import rows
 
-    head = ["workload", "rows in a batch", "ours, steps/s", *(f"PyTorch {m}" for m in MODES), "ours / eager", "remarks"]
+    head = ["workload", "rows in a batch", "ours, steps/s", "ours, TF32", *(f"PyTorch {m}" for m in MODES), "ours / eager", "remarks"]
     body, ratios = [], []
     for name, about, ours, theirs, remarks in results:
         rate = lambda found, event: found[event]["steps_per_second"] if event in found else None
@@ -151,7 +151,7 @@ def markdown(results):
         mine, eager = rate(ours, "active"), rate(theirs, "eager")
         ratio = mine / eager if mine and eager else None
         ratios += [ratio] if ratio else []
-        cells = [about.get("what", name), str(GPU[name][0]), shown(mine), *(shown(rate(theirs, m)) for m in MODES)]
+        cells = [about.get("what", name), str(GPU[name][0]), shown(mine), shown(rate(ours, "active-tf32")), *(shown(rate(theirs, m)) for m in MODES)]
         body.append([*cells, shown(ratio), "; ".join(remarks).replace("|", "/")])
     text = rows(head, body)
     if ratios:
@@ -196,6 +196,9 @@ def main():
         else:
             about = json.loads((folder / name / "workload.json").read_text())
             ours, fault = events([steps, *side, folder / name, about["steps"], threads], given.limit)
+            if side:
+                rounded, _ = events([steps, "--cuda-tf32", folder / name, about["steps"], threads], given.limit)
+                ours |= {"active-tf32": rounded[e] for e in ("active",) if e in rounded}
             theirs, other = events([*this, name, "--peer", "eager,eager-tf32"], given.limit)
             remarks = [f"ours: {fault}"] if fault else []
             remarks += [f"PyTorch: {other}"] if other else []

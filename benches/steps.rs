@@ -1,6 +1,6 @@
 //! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
 //!
-//! `steps [--cuda] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before)
+//! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before)
 //! through the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS`
 //! measures what the machine can do. Both print JSON lines.
 
@@ -164,11 +164,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         ["limits", _] => limits(threads),
         [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?)?,
         #[cfg(feature = "cuda")]
-        ["--cuda", folder, count, _] => {
+        [on @ ("--cuda" | "--cuda-tf32"), folder, count, _] => {
+            onnx_forget::kernels::cuda::allow_tf32(*on == "--cuda-tf32");
             let device = dfdx::tensor::Cuda::try_build(0, 0).map_err(|e| format!("{e:?}"))?;
             steps(device, Path::new(folder), count.parse()?)?;
         }
-        _ => return Err("steps [--cuda] FOLDER STEPS THREADS, or limits THREADS".into()),
+        _ => return Err("steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS, or limits THREADS".into()),
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ impl Backend<f32> for Cpu {
     }
 
     fn linear(cx: &mut Cx, x: &F32, w: &F32, t: bool, bias: Option<&F32>, activation: Option<Unary>) -> Result<F32> {
-        choose!(cx, linear(x, w, t, bias, activation) if activation.is_none_or(cpu::fuses))
+        choose!(cpu, cx, linear(x, w, t, bias, activation) if activation.is_none_or(cpu::fuses))
     }
 
     fn conv(cx: &mut Cx, x: &F32, w: &F32, bias: Option<&F32>, spec: &ConvSpec) -> Result<F32> {
@@ -131,7 +131,7 @@ impl Backend<f32> for Cpu {
     }
 
     fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F32, c: &F32) -> Result<F32> {
-        choose!(cx, lstm(gates, recurrent, h, c))
+        choose!(cpu, cx, lstm(gates, recurrent, h, c))
     }
 
     fn cross_entropy(cx: &mut Cx, logits: &F32, classes: &[usize]) -> Result<F32> {
@@ -178,6 +178,17 @@ impl Backend<f32> for Cuda {
 
     fn matmul(cx: &mut GpuCx, a: &GpuF32, b: &GpuF32, ta: bool, tb: bool) -> Result<GpuF32> {
         choose!(cuda, cx, matmul(a, b, ta, tb) if cuda::takes(&[a, b]))
+    }
+
+    fn linear(
+        cx: &mut GpuCx,
+        x: &GpuF32,
+        w: &GpuF32,
+        t: bool,
+        bias: Option<&GpuF32>,
+        activation: Option<Unary>,
+    ) -> Result<GpuF32> {
+        choose!(cuda, cx, linear(x, w, t, bias, activation) if cuda::takes(&[x, w]))
     }
 
     fn conv(cx: &mut GpuCx, x: &GpuF32, w: &GpuF32, bias: Option<&GpuF32>, spec: &ConvSpec) -> Result<GpuF32> {
@@ -275,6 +286,10 @@ impl Backend<f32> for Cuda {
 
     fn gather_flat(cx: &mut GpuCx, x: &GpuF32, indices: &[usize], dims: &[usize]) -> Result<GpuF32> {
         choose!(cuda, cx, gather_flat(x, indices, dims) if cuda::takes(&[x]) && !indices.is_empty())
+    }
+
+    fn lstm(cx: &mut GpuCx, gates: &GpuF32, recurrent: &GpuF32, h: &GpuF32, c: &GpuF32) -> Result<GpuF32> {
+        choose!(cuda, cx, lstm(gates, recurrent, h, c))
     }
 
     fn cross_entropy(cx: &mut GpuCx, logits: &GpuF32, classes: &[usize]) -> Result<GpuF32> {

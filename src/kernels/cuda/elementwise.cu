@@ -127,6 +127,25 @@ extern "C" __global__ void activation_backward(int op, float a, float b, const f
     FOR_EACH(i, n) dz[i] = dy[i] * unary_slope(op, y[i], a, b);
 }
 
+// y = f(x + bias) over rows of `columns`; f by its code, -1 for none.
+extern "C" __global__ void bias_forward(
+    int op, float a, float b, const float *x, const float *bias, float *y, u64 n, u64 columns) {
+    FOR_EACH(i, n) {
+        float v = x[i] + bias[(INDEX)i % (INDEX)columns];
+        y[i] = op < 0 ? v : unary_value(op, v, a, b);
+    }
+}
+
+// Its gradient, from what is kept: x, to which `bias` is then added, or the value.
+extern "C" __global__ void bias_backward(
+    int op, float a, float b, const float *kept, const float *bias, const float *dy, float *dx, u64 n, u64 columns) {
+    FOR_EACH(i, n) {
+        float slope = 1.0f;
+        if (op >= 0) slope = unary_slope(op, bias ? kept[i] + bias[(INDEX)i % (INDEX)columns] : kept[i], a, b);
+        dx[i] += dy[i] * slope;
+    }
+}
+
 extern "C" __global__ void fill(float *y, float value, u64 n) {
     FOR_EACH(i, n) y[i] = value;
 }

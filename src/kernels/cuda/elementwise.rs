@@ -17,7 +17,7 @@ use ndarray::ArrayD;
 
 /// What the backward pass keeps.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Keeps {
+pub(super) enum Keeps {
     Argument,
     Value,
 }
@@ -30,7 +30,7 @@ pub(super) struct Code {
     pub b: f32,
 }
 
-fn code(op: Unary) -> (Code, Keeps) {
+pub(super) fn code(op: Unary) -> (Code, Keeps) {
     use Keeps::{Argument, Value};
     let plain = |op, keeps| (Code { op, a: 0., b: 0. }, keeps);
     let with = |op, a: f64, b: f64, keeps| (Code { op, a: a as f32, b: b as f32 }, keeps);

@@ -366,12 +366,25 @@ pub(super) fn zeros(cx: &Cx, dims: &[usize]) -> Result<Tensor<f32, Cuda>> {
     Ok(Tensor::constant(flat, dims.to_vec()))
 }
 
-/// A scratch buffer of a backward pass.
-pub(super) struct Scratch(<Cuda as Storage<f32>>::Vec);
+/// A scratch buffer.
+pub(super) struct Scratch(cudarc::driver::CudaSlice<f32>);
 
 impl Scratch {
+    /// Of elements that are written before they are read.
     pub fn new(dev: &Cuda, n: usize) -> Result<Self, CudaError> {
-        Ok(Self(dev.try_alloc_len(n.max(1))?))
+        let device = match GPU.get() {
+            Some(gpu) => gpu.device.clone(),
+            None => Storage::<f32>::try_alloc_len(dev, 1)?.device(),
+        };
+        // SAFETY: by what the function says of its elements; any bits are an f32.
+        Ok(Self(unsafe { device.alloc::<f32>(n.max(1)) }?))
+    }
+
+    /// Of zeros.
+    pub fn zeros(dev: &Cuda, n: usize) -> Result<Self, CudaError> {
+        let mut scratch = Self::new(dev, n)?;
+        scratch.0.device().memset_zeros(&mut scratch.0)?;
+        Ok(scratch)
     }
 
     pub fn address(&self) -> Address {

@@ -6,26 +6,22 @@ use super::{
 };
 use crate::{
     engine::Address,
-    error::{Error, Result},
-    kernels::shape::require,
+    error::Result,
+    kernels::shape::{LstmDims, lstm_dims},
 };
 use dfdx::tensor::CudaError;
 
-/// Extents.
-#[derive(Clone, Copy)]
-struct Extents {
-    steps: usize,
-    batch: usize,
-    hidden: usize,
+/// Elements of a state and of a step's gates.
+trait Sizes {
+    fn state(&self) -> usize;
+    fn gates(&self) -> usize;
 }
 
-impl Extents {
-    /// Elements of a state.
+impl Sizes for LstmDims {
     fn state(&self) -> usize {
         self.batch * self.hidden
     }
 
-    /// Elements of a step's gates.
     fn gates(&self) -> usize {
         4 * self.state()
     }
@@ -33,15 +29,10 @@ impl Extents {
 
 /// See [`crate::kernels::Backend::lstm`].
 pub(in crate::kernels) fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F32, c: &F32) -> Result<F32> {
-    let &[steps, batch, wide] = gates.dims() else {
-        return Err(Error::Internal(format!("gates of {:?}", gates.dims())));
-    };
-    let e = Extents { steps, batch, hidden: wide / 4 };
-    let fits = recurrent.dims() == [wide, e.hidden] && [h, c].iter().all(|s| s.dims() == [batch, e.hidden]);
-    require(fits && wide == 4 * e.hidden, || format!("an LSTM of {:?} and {:?}", gates.dims(), recurrent.dims()))?;
+    let e = lstm_dims(gates.dims(), recurrent.dims(), h.dims(), c.dims())?;
     let gpu = gpu(cx)?;
-    let y = zeros(cx, &[steps + 1, batch, e.hidden])?;
-    let [states, after] = [(steps + 1) * e.state(), steps * e.gates()].map(|n| Scratch::new(&cx.dev, n));
+    let y = zeros(cx, &[e.steps + 1, e.batch, e.hidden])?;
+    let [states, after] = [(e.steps + 1) * e.state(), e.steps * e.gates()].map(|n| Scratch::new(&cx.dev, n));
     let (states, after) = (states.map_err(device_error)?, after.map_err(device_error)?);
     let (h0, c0, r) = (h.address()?, c.address()?, recurrent.address()?);
     forward(gpu, e, (gates.address()?, r, h0, c0), (y.address()?, states.address(), after.address()))
@@ -51,8 +42,8 @@ pub(in crate::kernels) fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F3
     cx.record_on_device(&[gates, recurrent, h, c], y, move |dy, grads| {
         let of = |t: &F32| t.address().unwrap_or(Address::NONE);
         let (s, y, h0, r) = (e.state(), of(&kept_y), of(&kept_h), of(&kept_r));
-        let [next, dc, dz] = [s, s, e.steps * e.gates()].map(|n| Scratch::new(&dev, n));
-        let (next, dc, through) = (next?, dc?, dz?);
+        let (next, dc) = (Scratch::zeros(&dev, s)?, Scratch::new(&dev, s)?);
+        let through = Scratch::new(&dev, e.steps * e.gates())?;
         let (next, dc, dz) = (next.address(), dc.address(), through.address());
         copy(gpu, shifted(dy, e.steps * s), dc, s, false)?;
         for t in (0..e.steps).rev() {
@@ -99,7 +90,7 @@ fn stored(address: Address) -> Factor {
 
 fn forward(
     gpu: &Gpu,
-    e: Extents,
+    e: LstmDims,
     (gates, r, h0, c0): (Address, Address, Address, Address),
     (y, states, after): (Address, Address, Address),
 ) -> Result<(), CudaError> {
