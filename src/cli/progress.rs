@@ -83,12 +83,16 @@ impl Progress {
     }
 }
 
+/// The figures that there are, by name.
+fn known(figures: &[(&str, f64)], between: &str) -> String {
+    let words = figures.iter().filter(|(_, value)| value.is_finite()).map(|(name, value)| format!("{name} {value:.4}"));
+    words.collect::<Vec<_>>().join(between)
+}
+
 impl Observer for Progress {
     fn step(&mut self, record: &StepRecord, _steps: usize) -> Result<()> {
-        self.bar.set_message(format!(
-            "forget {:.4} retain {:.4} τ {:.4}",
-            record.forget_loss, record.retain_loss, record.tau
-        ));
+        let losses = [("forget", record.forget_loss), ("retain", record.retain_loss), ("τ", record.tau)];
+        self.bar.set_message(known(&losses, " "));
         self.bar.inc(1);
         check_interrupt()
     }
@@ -97,16 +101,14 @@ impl Observer for Progress {
         if self.format == Format::Json {
             json_line(&serde_json::json!({ "event": "epoch", "record": record }));
         } else {
-            let line = format!(
-                "epoch {}/{}  forget loss {:.4}  retain loss {:.4}  τ {:.4}  α {:.4}  lr {:.1e}",
-                record.epoch,
-                record.epochs,
-                record.forget_loss,
-                record.retain_loss,
-                record.tau,
-                record.alpha,
-                record.lr
-            );
+            let figures = [
+                ("forget loss", record.forget_loss),
+                ("retain loss", record.retain_loss),
+                ("τ", record.tau),
+                ("α", record.alpha),
+            ];
+            let figures = known(&figures, "  ");
+            let line = format!("epoch {}/{}  {figures}  lr {:.1e}", record.epoch, record.epochs, record.lr);
             if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
         }
         Ok(())

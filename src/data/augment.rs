@@ -19,13 +19,14 @@ pub struct ImageInput {
 }
 
 /// What is done to images.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Augment {
     /// Whether half of them are mirrored, left to right.
     pub flip: bool,
     /// Black pixels put around each image, out of which its size is cut anywhere.
     pub crop: usize,
     /// The inputs that it is done to.
+    #[serde(skip)]
     pub images: Vec<ImageInput>,
 }
 
@@ -34,7 +35,7 @@ pub struct Augment {
 struct Draw {
     flip: bool,
     /// Rows and columns by which the image moves.
-    by: [isize; 2],
+    by: [i64; 2],
 }
 
 impl Augment {
@@ -49,7 +50,7 @@ impl Augment {
             return;
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let reach = isize::try_from(self.crop).unwrap_or(isize::MAX);
+        let reach = i64::try_from(self.crop).unwrap_or(i64::MAX);
         let draws: Vec<Draw> = (0..batch.rows())
             .map(|_| Draw {
                 flip: self.flip && rng.random_range(0..2u8) == 1,
@@ -102,11 +103,12 @@ fn changed<T: Element + FromPrimitive>(array: &ArrayD<T>, image: &ImageInput, dr
 }
 
 /// The part of an axis that stays in the image when it moves: in the source, or where it comes to lie.
-fn window(dims: &[usize], spatial: [usize; 2], by: [isize; 2], axis: usize, of_target: bool) -> Slice {
-    let extent = isize::try_from(dims.get(axis).copied().unwrap_or(0)).unwrap_or(0);
+fn window(dims: &[usize], spatial: [usize; 2], by: [i64; 2], axis: usize, of_target: bool) -> Slice {
+    let extent = i64::try_from(dims.get(axis).copied().unwrap_or(0)).unwrap_or(0);
     let moved = spatial.iter().zip(by).find(|(a, _)| **a == axis).map_or(0, |(_, by)| by).clamp(-extent, extent);
     let moved = if of_target { moved } else { -moved };
-    Slice::new(moved.max(0), Some(extent + moved.min(0)), 1)
+    let end = |n: i64| isize::try_from(n).unwrap_or(0);
+    Slice::new(end(moved.max(0)), Some(end(extent + moved.min(0))), 1)
 }
 
 fn black<T: FromPrimitive + Default>(image: &ImageInput, channel: usize) -> T {

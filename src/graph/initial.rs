@@ -58,7 +58,8 @@ pub fn initial(graph: &Graph, links: &Links, value: ValueId) -> Initial {
 
 fn passes_on(node: &Node) -> bool {
     node.domain.is_empty()
-        && ["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"].contains(&node.op_type.as_str())
+        && ["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"]
+            .contains(&node.op_type.as_str())
 }
 
 /// The extents behind a node that passes on.
@@ -205,10 +206,12 @@ mod tests {
             .node("Conv", "x w b", "y", &[]);
         let bound = Initial::Uniform(1.0 / 48f64.sqrt());
         assert_eq!((of(&model, "w"), of(&model, "b")), (bound, bound));
-        let model = Model::new(17, &["x:f32[n,16]"], &["y:f32[n,4]"])
-            .weight("w", &[4, 16])
-            .weight("b", &[4])
-            .node("Gemm", "x w b", "y", &[int("transB", 1)]);
+        let model = Model::new(17, &["x:f32[n,16]"], &["y:f32[n,4]"]).weight("w", &[4, 16]).weight("b", &[4]).node(
+            "Gemm",
+            "x w b",
+            "y",
+            &[int("transB", 1)],
+        );
         assert_eq!((of(&model, "w"), of(&model, "b")), (Initial::Uniform(0.25), Initial::Uniform(0.25)));
     }
 

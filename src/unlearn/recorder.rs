@@ -32,7 +32,9 @@ impl<'o> Recorder<'o> {
     pub fn step(&mut self, lr: f64, forget: Option<f64>, retain: Option<f64>) -> Result<()> {
         let step = self.steps();
         if let Some(loss) = [forget, retain].into_iter().flatten().find(|loss| !loss.is_finite()) {
-            return Err(Error::Unlearning(format!("a loss became {loss} at step {step}; a smaller step size may help")));
+            return Err(Error::Unlearning(format!(
+                "a loss became {loss} at step {step}; a smaller step size may help"
+            )));
         }
         let (forget_loss, retain_loss) = (forget.unwrap_or(f64::NAN), retain.unwrap_or(f64::NAN));
         let record = StepRecord { step, alpha: f64::NAN, lr, forget_loss, retain_loss, tau: f64::NAN };

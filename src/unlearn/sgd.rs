@@ -87,7 +87,9 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
 pub fn finite(wrong: Option<String>, step: usize) -> Result<()> {
     match wrong {
         None => Ok(()),
-        Some(name) => Err(Error::Unlearning(format!("{name} is not finite after step {step}; a smaller step size may help"))),
+        Some(name) => {
+            Err(Error::Unlearning(format!("{name} is not finite after step {step}; a smaller step size may help")))
+        }
     }
 }
 

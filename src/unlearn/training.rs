@@ -53,7 +53,8 @@ impl RateSchedule {
     /// The share of the step size at which step `step` of `steps` is taken, counted from 0.
     pub fn share(self, step: usize, steps: usize) -> f64 {
         let done = step as f64 / steps.max(1) as f64;
-        let cosine = |from: f64, to: f64, done: f64| to + (from - to) * (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
+        let cosine =
+            |from: f64, to: f64, done: f64| to + (from - to) * (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
         match self {
             Self::Constant => 1.0,
             Self::Linear => 1.0 - done,
@@ -111,7 +112,7 @@ pub struct Recipe {
     /// How the step size changes.
     pub schedule: RateSchedule,
     /// What is done to images.
-    #[serde(skip)]
+    #[serde(flatten)]
     pub augment: Augment,
 }
 

@@ -13,8 +13,8 @@ const BOTTOM: f64 = 44.0;
 
 /// Colours by the method's place.
 const COLOURS: [&str; 13] = [
-    "#5b6472", "#b3261e", "#1f5fbf", "#9a6700", "#c2570c", "#1a7f4b", "#0f766e", "#7c3aed", "#be185d", "#4d7c0f", "#0369a1",
-    "#111827", "#6b7280",
+    "#5b6472", "#b3261e", "#1f5fbf", "#9a6700", "#c2570c", "#1a7f4b", "#0f766e", "#7c3aed", "#be185d", "#4d7c0f",
+    "#0369a1", "#111827", "#6b7280",
 ];
 
 /// An axis: how values lie between two ends.
@@ -70,7 +70,8 @@ pub struct Shown {
 /// One chart; nothing if no method has both figures.
 pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fmt::Result {
     let longest = r.measured().filter_map(|row| row.seconds.as_ref()).map(|s| s.mean).fold(0.0, f64::max);
-    let radius = |row: &MethodRow| row.seconds.as_ref().map_or(5.0, |s| 5.0 + 17.0 * (s.mean / longest.max(1e-9)).sqrt());
+    let radius =
+        |row: &MethodRow| row.seconds.as_ref().map_or(5.0, |s| 5.0 + 17.0 * (s.mean / longest.max(1e-9)).sqrt());
     let place = |(n, row): (usize, &'_ MethodRow)| {
         let colour = COLOURS.get(n % COLOURS.len()).copied().unwrap_or("#111827");
         (n, row.method.clone(), colour)
@@ -87,7 +88,13 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
         return Ok(());
     }
     let reach = |of: fn(&Place<'_>) -> (f64, f64), factor: f64| -> Vec<f64> {
-        places.iter().flat_map(|p| { let (mean, sd) = of(p); [factor * (mean - sd), factor * (mean + sd)] }).collect()
+        places
+            .iter()
+            .flat_map(|p| {
+                let (mean, sd) = of(p);
+                [factor * (mean - sd), factor * (mean + sd)]
+            })
+            .collect()
     };
     let mut across = reach(|p| (p.x.mean, p.x.deviation), x.factor);
     across.extend(x.ideal);
@@ -110,7 +117,11 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
             (axis.at(factor * (spread.mean - spread.deviation)), axis.at(factor * (spread.mean + spread.deviation)))
         };
         let ((x1, x2), (y1, y2)) = (ends(p.x, x.factor, &horizontal), ends(p.y, y.factor, &vertical));
-        write!(w, "<path d=\"M{x1:.1} {cy:.1}H{x2:.1}M{cx:.1} {y1:.1}V{y2:.1}\" stroke=\"{}\" stroke-width=\"1\"/>", p.colour)?;
+        write!(
+            w,
+            "<path d=\"M{x1:.1} {cy:.1}H{x2:.1}M{cx:.1} {y1:.1}V{y2:.1}\" stroke=\"{}\" stroke-width=\"1\"/>",
+            p.colour
+        )?;
     }
     write_labels(w, &places, |p| (horizontal.at(x.factor * p.x.mean), vertical.at(y.factor * p.y.mean)))?;
     write!(w, "</svg>")
@@ -138,7 +149,12 @@ fn write_axes(w: &mut String, across: &Axis, up: &Axis, x: &Shown, y: &Shown) ->
         )?;
     }
     let middle = (LEFT + right) / 2.0;
-    write!(w, "<text x=\"{middle:.1}\" y=\"{}\" text-anchor=\"middle\" font-weight=\"600\">{}</text>", HEIGHT - 8.0, x.title)?;
+    write!(
+        w,
+        "<text x=\"{middle:.1}\" y=\"{}\" text-anchor=\"middle\" font-weight=\"600\">{}</text>",
+        HEIGHT - 8.0,
+        x.title
+    )?;
     let (at, middle) = (13.0, (TOP + bottom) / 2.0);
     write!(
         w,
@@ -171,7 +187,13 @@ fn write_labels(w: &mut String, places: &[Place<'_>], at: impl Fn(&Place<'_>) ->
             from - 2.0,
             p.colour
         )?;
-        write!(w, "<text x=\"{from}\" y=\"{:.1}\" fill=\"{}\">{}</text>", height + 4.0, p.colour, escape(&p.row.title))?;
+        write!(
+            w,
+            "<text x=\"{from}\" y=\"{:.1}\" fill=\"{}\">{}</text>",
+            height + 4.0,
+            p.colour,
+            escape(&p.row.title)
+        )?;
     }
     Ok(())
 }

@@ -23,7 +23,11 @@ fn write_page(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     write!(w, "td:first-child,th:first-child{{min-width:7rem}}.wide{{overflow-x:auto}}</style></head><body>")?;
     let name = r.model.path.file_name().unwrap_or_default().to_string_lossy();
     write!(w, "<h1>Methods of unlearning on {}</h1>", escape(&name))?;
-    let seeds = if r.seeds.len() == 1 { "one seed".into() } else { format!("mean ± standard deviation of {} seeds", r.seeds.len()) };
+    let seeds = if r.seeds.len() == 1 {
+        "one seed".into()
+    } else {
+        format!("mean ± standard deviation of {} seeds", r.seeds.len())
+    };
     write!(
         w,
         "<p>{} training rows to forget, {} to retain, {} validation rows, {} test rows; {seeds}. Every method starts from the same \
@@ -69,7 +73,9 @@ fn write_page(w: &mut String, r: &CompareReport) -> std::fmt::Result {
 fn write_charts(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     let has = |key: &str| r.methods.iter().any(|row| row.figures.contains_key(key));
     let utility = match has("test_accuracy") {
-        true => Shown { key: "test_accuracy", title: "test accuracy, % (higher is better)", factor: 100.0, ideal: None },
+        true => {
+            Shown { key: "test_accuracy", title: "test accuracy, % (higher is better)", factor: 100.0, ideal: None }
+        }
         false => Shown { key: "test_loss", title: "test loss (lower is better)", factor: 1.0, ideal: None },
     };
     let attack = |key, title| Shown { key, title, factor: 1.0, ideal: Some(0.5) };

@@ -113,7 +113,12 @@ const fn column(key: Key, title: &'static str, form: Form, meaning: &'static str
 
 /// What the model still does.
 const UTILITY: &[Column] = &[
-    column("forget_accuracy", "forget acc.", Form::Percent, "right answers on rows to forget: ideal is that of a retrained model"),
+    column(
+        "forget_accuracy",
+        "forget acc.",
+        Form::Percent,
+        "right answers on rows to forget: ideal is that of a retrained model",
+    ),
     column("retain_accuracy", "retain acc.", Form::Percent, "on the other training rows: higher is better"),
     column("test_accuracy", "test acc.", Form::Percent, "on unseen rows: higher is better"),
     column("forget_loss", "forget loss", Form::Number, "mean loss of rows to forget: ideal is that of unseen rows"),
@@ -123,14 +128,44 @@ const UTILITY: &[Column] = &[
 
 /// What it gives away.
 const ATTACKS: &[Column] = &[
-    column("mia_loss", "MIA_L", Form::Number, "accuracy of an attacker who tells rows to forget from unseen ones by their loss: 0.5 is ideal"),
+    column(
+        "mia_loss",
+        "MIA_L",
+        Form::Number,
+        "accuracy of an attacker who tells rows to forget from unseen ones by their loss: 0.5 is ideal",
+    ),
     column("mia_entropy", "MIA_E", Form::Number, "the same by the entropy of the answer: 0.5 is ideal"),
-    column("auc_loss", "AUC_L", Form::Number, "probability that a row to forget has a lower loss than an unseen one: 0.5 is ideal"),
+    column(
+        "auc_loss",
+        "AUC_L",
+        Form::Number,
+        "probability that a row to forget has a lower loss than an unseen one: 0.5 is ideal",
+    ),
     column("ks_loss", "KS", Form::Number, "distance of both distributions of the loss: 0 is ideal, chance leaves some"),
-    column("transfer_gap", "transfer", Form::Number, "by what more rows to forget are taken for members than unseen rows: 0 is ideal"),
-    column("under_forgotten", "under", Form::Percent, "single rows with a lower loss than nearly all unseen ones: 5 % is ideal"),
-    column("over_forgotten", "over", Form::Percent, "single rows with a higher loss than nearly all unseen ones: 5 % is ideal"),
-    column("average_gap", "avg. gap", Form::Number, "mean distance from the model without the rows in accuracies and MIA_L: 0 is ideal"),
+    column(
+        "transfer_gap",
+        "transfer",
+        Form::Number,
+        "by what more rows to forget are taken for members than unseen rows: 0 is ideal",
+    ),
+    column(
+        "under_forgotten",
+        "under",
+        Form::Percent,
+        "single rows with a lower loss than nearly all unseen ones: 5 % is ideal",
+    ),
+    column(
+        "over_forgotten",
+        "over",
+        Form::Percent,
+        "single rows with a higher loss than nearly all unseen ones: 5 % is ideal",
+    ),
+    column(
+        "average_gap",
+        "avg. gap",
+        Form::Number,
+        "mean distance from the model without the rows in accuracies and MIA_L: 0 is ideal",
+    ),
     column("tug_of_war", "ToW", Form::Number, "closeness to that model's accuracies: 1 is ideal"),
     column("rmia_auc", "RMIA", Form::Number, "AUC of an attacker who has that model: 0.5 is ideal"),
 ];

@@ -12,7 +12,11 @@ pub fn markdown(report: &CompareReport) -> String {
 }
 
 fn write_markdown(out: &mut String, r: &CompareReport) -> std::fmt::Result {
-    let seeds = if r.seeds.len() == 1 { "one seed".into() } else { format!("mean ± standard deviation of {} seeds", r.seeds.len()) };
+    let seeds = if r.seeds.len() == 1 {
+        "one seed".into()
+    } else {
+        format!("mean ± standard deviation of {} seeds", r.seeds.len())
+    };
     writeln!(
         out,
         "{} rows to forget, {} to retain, {} test rows; {seeds}. Accuracies and shares in %.\n",

@@ -82,8 +82,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
         let classes = classes(model, &first_forget_batch(sets, self.batch_size)?, MethodName::Amnesiac)?;
         let mut rng = ChaCha8Rng::seed_from_u64(epoch_seed(sets.seed(), "wrong classes", 0));
-        let drawn: Vec<i64> =
-            (0..sets.count(Set::Forget)).map(|_| rng.random_range(0..(classes - 1).max(1))).collect();
+        let drawn: Vec<i64> = (0..sets.count(Set::Forget)).map(|_| rng.random_range(0..(classes - 1).max(1))).collect();
         let mut optimizer = Optimizer::adamw(model, self.weight_decay)?;
         let mut recorder = Recorder::new(observer, self.steps, self.epochs);
         for epoch in 0..self.epochs {
@@ -173,9 +172,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for RandomLabels {
                 for batch in sets.pass(set, epoch, self.batch_size)? {
                     let mut batch = batch?;
                     if let (Set::Forget, Targets::Classes(labels)) = (set, &mut batch.targets) {
-                        labels
-                            .iter_mut()
-                            .for_each(|l| *l = other_class(*l, rng.random_range(0..(classes - 1).max(1))));
+                        labels.iter_mut().for_each(|l| *l = other_class(*l, rng.random_range(0..(classes - 1).max(1))));
                     }
                     let forward = model.forward(&batch, None)?;
                     let loss = forward.mean;
