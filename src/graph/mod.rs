@@ -15,7 +15,7 @@ mod links;
 mod order;
 pub mod scale;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod trainable;
 pub mod training;
 mod unroll;

@@ -160,7 +160,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
 
     /// The batch, or parts of it, and how many rows of each count: of as many rows as the graph computes where that is fixed,
     /// else of at most a micro-batch.
-    fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
+    pub(super) fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
         let rows = batch.rows();
         let pieces = match (self.rows_at_once, self.options.micro_batch) {
             (Some(size), _) if size != rows => batch.pieces(size),

@@ -68,10 +68,12 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let mut sums = vec![Sums::default(); wanted.len()];
         for batch in batches {
             let batch = batch?;
-            let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
-            for (value, sums) in self.run(&mut cx, &program, &batch.inputs, mode)?.into_iter().zip(&mut sums) {
-                if let Value::Float(x) = value {
-                    sums.add(&mut cx, &x)?;
+            for (piece, _) in self.pieces(&batch) {
+                let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
+                for (value, sums) in self.run(&mut cx, &program, &piece.inputs, mode)?.into_iter().zip(&mut sums) {
+                    if let Value::Float(x) = value {
+                        sums.add(&mut cx, &x)?;
+                    }
                 }
             }
         }
