@@ -62,6 +62,8 @@ pub fn json_line(value: &impl serde::Serialize) {
 pub struct Progress {
     format: Format,
     bar: ProgressBar,
+    /// What the loss of the rows is called that are not to be forgotten.
+    kept: &'static str,
 }
 
 impl Progress {
@@ -74,7 +76,12 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left") {
             bar.set_style(style);
         }
-        Self { format, bar }
+        Self { format, bar, kept: "retain" }
+    }
+
+    /// For a training, where nothing is forgotten.
+    pub fn training(format: Format, steps: usize) -> Self {
+        Self { kept: "train", ..Self::new(format, steps) }
     }
 
     /// Takes the bar off the terminal.
@@ -91,7 +98,7 @@ fn known(figures: &[(&str, f64)], between: &str) -> String {
 
 impl Observer for Progress {
     fn step(&mut self, record: &StepRecord, _steps: usize) -> Result<()> {
-        let losses = [("forget", record.forget_loss), ("retain", record.retain_loss), ("τ", record.tau)];
+        let losses = [("forget", record.forget_loss), (self.kept, record.retain_loss), ("τ", record.tau)];
         self.bar.set_message(known(&losses, " "));
         self.bar.inc(1);
         check_interrupt()
@@ -103,7 +110,7 @@ impl Observer for Progress {
         } else {
             let figures = [
                 ("forget loss", record.forget_loss),
-                ("retain loss", record.retain_loss),
+                (&format!("{} loss", self.kept), record.retain_loss),
                 ("τ", record.tau),
                 ("α", record.alpha),
             ];

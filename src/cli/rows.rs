@@ -97,7 +97,7 @@ impl Sets for RunBatches<'_> {
         let mut order: Vec<usize> = (0..data.train.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(epoch_seed(self.seed, "mixed", pass)));
         let forget = data.forget.to_vec();
-        let batches = (0..order.len()).step_by(size.max(1)).map(move |start| {
+        let batches = (0..order.len()).step_by(size.max(1)).map(move |start| -> Result<Mixed> {
             let rows = order.get(start..order.len().min(start + size)).unwrap_or_default();
             let places = rows.iter().map(|row| forget.binary_search(row).ok()).collect();
             Ok((data.train.batch(rows)?, places))

@@ -182,7 +182,7 @@ impl Work for Trainer {
         let mut pass = |pass: usize, size: usize| -> Result<crate::unlearn::nabla_tau::BatchIter> {
             Ok(Box::new(train_set.shuffled(&rows, size, epoch_seed(seed, "retain", pass))))
         };
-        let mut progress = Progress::new(config.format, self.recipe.steps(rows.len()));
+        let mut progress = Progress::training(config.format, self.recipe.steps(rows.len()));
         let recipe = &self.recipe;
         let trajectory =
             self.stages.run("training", || train(&mut model, &mut pass, rows.len(), recipe, seed, &mut progress));

@@ -1,6 +1,6 @@
 //! Where a parameter starts that is trained from the beginning, told by what it is for.
 //!
-//! The node that takes the tensor tells its role, seen through Identity, Cast, Transpose and changes of shape. The rules are
+//! The node that takes the tensor tells its role, seen through Identity, Cast, Transpose, Split, Slice and changes of shape. The rules are
 //! PyTorch's for a module of that kind: weights of linear layers and convolutions uniform within ±1/√fan-in (Kaiming's rule
 //! with a = √5, arXiv 1502.01852), their biases within the same bound, recurrent layers within ±1/√hidden, tables that are looked
 //! up N(0, 1), scales of normalisations 1 and their biases 0, slopes of PRelu 1/4. What is added to or put into data as a whole, as
@@ -58,7 +58,7 @@ pub fn initial(graph: &Graph, links: &Links, value: ValueId) -> Initial {
 
 fn passes_on(node: &Node) -> bool {
     node.domain.is_empty()
-        && ["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"]
+        && ["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice"]
             .contains(&node.op_type.as_str())
 }
 
