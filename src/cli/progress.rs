@@ -108,9 +108,10 @@ impl Observer for Progress {
         if self.format == Format::Json {
             json_line(&serde_json::json!({ "event": "epoch", "record": record }));
         } else {
+            let kept = format!("{} loss", self.kept);
             let figures = [
                 ("forget loss", record.forget_loss),
-                (&format!("{} loss", self.kept), record.retain_loss),
+                (kept.as_str(), record.retain_loss),
                 ("τ", record.tau),
                 ("α", record.alpha),
             ];

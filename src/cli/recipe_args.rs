@@ -13,7 +13,7 @@ pub struct RecipeArgs {
     /// Optimizer
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Training from the beginning")]
     pub optimizer: Option<OptimizerName>,
-    /// Step size at its largest: 0.001 for adamw, 0.1 for sgd if not given
+    /// Step size at its largest: 0.001 for adamw, 0.1 for sgd (less in batches below 128) if not given
     #[arg(long, value_name = "LR", help_heading = "Training from the beginning")]
     pub learning_rate: Option<f64>,
     /// Momentum of sgd: 0.9 if not given

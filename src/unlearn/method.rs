@@ -2,7 +2,7 @@
 
 use super::{
     nabla_tau::{self, BatchIter, Batches},
-    schedule::{Schedule, StepSize},
+    schedule::{BATCH_SIZE, Schedule, StepSize},
     trace::{Observer, Trajectory},
 };
 use crate::{
@@ -228,6 +228,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The step size asked for, or the one that SGD was published with. It was found for batches of [`BATCH_SIZE`]; with smaller ones
+    /// steps are smaller in proportion (arXiv 1706.02677), so that a pass moves the weights as far.
+    pub fn sgd_rate(&self, published: f64) -> f64 {
+        let share = self.batch_size as f64 / BATCH_SIZE as f64;
+        self.learning_rate.unwrap_or(published * share.min(1.0))
+    }
+
     /// Batches in a pass over so many rows.
     pub fn batches(&self, rows: usize) -> usize {
         rows.div_ceil(self.batch_size.max(1)).max(1)
@@ -245,6 +252,14 @@ mod tests {
             assert_eq!(name.to_possible_value().unwrap().get_name(), name.as_str());
             assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
         }
+    }
+
+    #[test]
+    fn steps_shrink_with_small_batches_unless_asked_for() {
+        let wanted = |batch_size, learning_rate| Wanted { batch_size, learning_rate, ..Wanted::default() };
+        let rates =
+            [wanted(256, None), wanted(64, None), wanted(512, None), wanted(64, Some(0.3))].map(|w| w.sgd_rate(0.1));
+        assert_eq!(rates, [0.1, 0.025, 0.1, 0.3]);
     }
 
     #[test]

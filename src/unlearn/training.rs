@@ -117,18 +117,21 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Resolves the settings: 50 epochs along a cosine, by AdamW from 1e-3 with weight decay 0.01, or by SGD from 0.1 with
-    /// momentum 0.9 and weight decay 5e-4, in batches of `batch_size` unless another is asked for.
+    /// Resolves the settings: 50 epochs along a cosine, by AdamW from 1e-3 with weight decay 0.01, or by SGD from 0.1 (in
+    /// proportion less in batches below 128) with momentum 0.9 and weight decay 5e-4, in batches of `batch_size` unless another is
+    /// asked for.
     pub fn new(settings: &RecipeSettings, batch_size: usize, mut augment: Augment) -> Self {
         let optimizer = settings.optimizer.unwrap_or_default();
         let sgd = optimizer == OptimizerName::Sgd;
         (augment.flip, augment.crop) = (settings.flip.unwrap_or(false), settings.crop.unwrap_or(0));
+        let batch_size = settings.batch_size.unwrap_or(batch_size).max(1);
+        let rate = if sgd { 0.1 * (batch_size as f64 / 128.0).min(1.0) } else { 1e-3 };
         Self {
             optimizer,
-            learning_rate: settings.learning_rate.unwrap_or(if sgd { 0.1 } else { 1e-3 }),
+            learning_rate: settings.learning_rate.unwrap_or(rate),
             momentum: settings.momentum.unwrap_or(0.9),
             weight_decay: settings.weight_decay.unwrap_or(if sgd { 5e-4 } else { 0.01 }),
-            batch_size: settings.batch_size.unwrap_or(batch_size).max(1),
+            batch_size,
             epochs: settings.epochs.unwrap_or(50),
             schedule: settings.schedule.unwrap_or_default(),
             augment,
@@ -235,6 +238,9 @@ mod tests {
         let sgd = Recipe::new(&sgd, 128, Augment::default());
         assert_eq!((sgd.learning_rate, sgd.weight_decay, sgd.batch_size, sgd.epochs), (0.1, 5e-4, 128, 50));
         assert_eq!(sgd.steps(300), 150);
+        let small =
+            RecipeSettings { optimizer: Some(OptimizerName::Sgd), batch_size: Some(32), ..RecipeSettings::default() };
+        assert_eq!(Recipe::new(&small, 128, Augment::default()).learning_rate, 0.025);
         let asked = RecipeSettings { batch_size: Some(7), flip: Some(true), ..RecipeSettings::default() };
         let asked = Recipe::new(&asked, 128, Augment::default());
         assert_eq!((asked.batch_size, asked.learning_rate, asked.augment.flip), (7, 1e-3, true));

@@ -72,14 +72,8 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
     let longest = r.measured().filter_map(|row| row.seconds.as_ref()).map(|s| s.mean).fold(0.0, f64::max);
     let radius =
         |row: &MethodRow| row.seconds.as_ref().map_or(5.0, |s| 5.0 + 17.0 * (s.mean / longest.max(1e-9)).sqrt());
-    let place = |(n, row): (usize, &'_ MethodRow)| {
-        let colour = COLOURS.get(n % COLOURS.len()).copied().unwrap_or("#111827");
-        (n, row.method.clone(), colour)
-    };
-    let colours: Vec<_> = r.methods.iter().enumerate().map(place).collect();
     let mut places: Vec<Place<'_>> = Vec::new();
-    for row in r.measured() {
-        let colour = colours.iter().find(|(_, method, _)| *method == row.method).map_or("#111827", |c| c.2);
+    for (row, &colour) in r.methods.iter().zip(COLOURS.iter().cycle()) {
         if let (Some(x), Some(y)) = (row.figures.get(x.key), row.figures.get(y.key)) {
             places.push(Place { row, colour, x, y, radius: radius(row) });
         }

@@ -20,7 +20,11 @@ pub fn html(report: &CompareReport) -> String {
 fn write_page(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     write!(w, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>onnx-forget comparison</title>")?;
     write!(w, "<meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}")?;
-    write!(w, "td:first-child,th:first-child{{min-width:7rem}}.wide{{overflow-x:auto}}</style></head><body>")?;
+    write!(
+        w,
+        "td:first-child,th:first-child{{min-width:6rem}}body{{max-width:76rem}}\
+        .wide{{overflow-x:auto;font-size:.88rem}}.wide td,.wide th{{padding:.25rem .55rem}}.row figure{{width:auto}}</style></head><body>"
+    )?;
     let name = r.model.path.file_name().unwrap_or_default().to_string_lossy();
     write!(w, "<h1>Methods of unlearning on {}</h1>", escape(&name))?;
     let seeds = if r.seeds.len() == 1 {
@@ -82,7 +86,9 @@ fn write_charts(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     write!(w, "<h2>Forgetting, utility, time</h2><div class=\"row\">")?;
     for x in [attack("mia_loss", "MIA_L (0.5 is ideal)"), attack("mia_entropy", "MIA_E (0.5 is ideal)")] {
         if has(x.key) {
+            write!(w, "<figure>")?;
             chart(w, r, &x, &utility)?;
+            write!(w, "</figure>")?;
         }
     }
     write!(

@@ -97,7 +97,7 @@ impl NegGrad {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * wanted.batches(wanted.forget),
-            learning_rate: wanted.learning_rate.unwrap_or(1e-4),
+            learning_rate: wanted.sgd_rate(1e-4),
             weight_decay: wanted.weight_decay.unwrap_or(5e-4),
         }
     }
@@ -158,7 +158,7 @@ impl NegGradPlus {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * wanted.batches(wanted.retain),
-            learning_rate: wanted.learning_rate.unwrap_or(0.01),
+            learning_rate: wanted.sgd_rate(0.01),
             weight_decay: wanted.weight_decay.unwrap_or(0.0),
             alpha: 0.9999,
         }

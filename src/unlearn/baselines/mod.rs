@@ -1,4 +1,6 @@
 //! The methods that ∇τ is compared with, each as its paper and the authors' code set it, on the same rows and the same batches.
+//!
+//! Where rows are few, batches are smaller than published, and the steps of SGD in proportion ([`Wanted::sgd_rate`]).
 
 mod descent;
 mod distil;

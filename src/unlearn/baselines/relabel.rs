@@ -133,7 +133,7 @@ impl RandomLabels {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * (wanted.batches(wanted.forget) + wanted.batches(wanted.retain)),
-            learning_rate: wanted.learning_rate.unwrap_or(0.013),
+            learning_rate: wanted.sgd_rate(0.013),
             weight_decay: wanted.weight_decay.unwrap_or(5e-4),
         }
     }

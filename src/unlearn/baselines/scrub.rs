@@ -66,7 +66,7 @@ impl Scrub {
             epochs: wanted.epochs.unwrap_or(6),
             forget_batches: wanted.batches(wanted.forget),
             retain_batches: wanted.batches(wanted.retain),
-            learning_rate: wanted.learning_rate.unwrap_or(5e-4),
+            learning_rate: wanted.sgd_rate(5e-4),
             weight_decay: wanted.weight_decay.unwrap_or(5e-4),
         }
     }
