@@ -197,7 +197,7 @@ fn wrong_requests_are_refused() {
     refused(&mut train(&fixture, &["--forget", "x.parquet"]), 2, "--exclude");
     refused(&mut train(&fixture, &["--epochs", "0"]), 2, "epochs");
     refused(train(&fixture, &[]).arg("--exclude").arg(fixture.path("train.parquet")), 4, "every training row");
-    refused(train(&fixture, &["--crop", "2"]), 2, "--crop");
+    refused(&mut train(&fixture, &["--crop", "2"]), 2, "--crop");
     refused(train(&fixture, &[]).arg("-o").arg(fixture.path("model.onnx")), 2, "input");
     assert!(!fixture.path("model.compare").exists() && !fixture.path("model.trained.onnx").exists());
 }
