@@ -9,7 +9,7 @@ use crate::{
     graph::training::LossKind,
     model::BatchNorm,
     parity::{Runtimes, Tolerance},
-    unlearn::Settings,
+    unlearn::{MethodName, RecipeSettings, Settings},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -27,6 +27,7 @@ pub(super) struct ConfigFile {
     loss: LossTable,
     model: ModelTable,
     unlearn: Settings,
+    train: RecipeSettings,
     parity: ParitySettings,
     gates: Gates,
     report: ReportTable,
@@ -109,6 +110,8 @@ pub struct RunConfig {
     pub dropout: bool,
     /// What the user set of the method.
     pub unlearn: Settings,
+    /// What the user set of a training from the beginning.
+    pub train: RecipeSettings,
     /// Tolerance and rows of the parity check.
     pub parity: ParitySettings,
     /// Runtime that the model must agree with.
@@ -184,6 +187,7 @@ impl RunConfig {
             dropout: args.dropout || file.model.dropout,
             seed: args.seed.or(file.unlearn.seed).unwrap_or(0),
             unlearn: file.unlearn,
+            train: file.train,
             parity: file.parity,
             runtime: Runtimes::default(),
             gates: file.gates,
@@ -213,6 +217,7 @@ impl RunConfig {
     pub fn for_forgetting(model: &Path, args: &ForgetArgs) -> Result<Self> {
         let mut config = Self::new(model, &args.source, &args.tests)?;
         let (s, flags) = (&mut config.unlearn, &args.settings);
+        s.method = flags.method.or(s.method);
         s.batch_size = flags.batch_size.map(Into::into).or(s.batch_size);
         s.micro_batch = flags.micro_batch.map(Into::into).or(s.micro_batch);
         s.epochs = flags.epochs.map(Into::into).or(s.epochs);
@@ -233,8 +238,17 @@ impl RunConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<()> {
+    /// The method of the main job.
+    pub fn method(&self) -> MethodName {
+        self.unlearn.method.unwrap_or_default()
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
         let s = &self.unlearn;
+        if self.method() != MethodName::NablaTau && (s.alpha.is_some() || s.step_size.is_some()) {
+            let problem = "alpha and step_size are settings of nabla-tau, and method is";
+            return Err(Error::Usage(format!("{problem} {}: leave them out", self.method())));
+        }
         let range = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
             Some(v) if !(low..=high).contains(&v) => {
                 Err(Error::Usage(format!("{name} is {v}; it must be between {low} and {high}")))
@@ -244,9 +258,14 @@ impl RunConfig {
         range("alpha", s.alpha, 0.0, 1.0)?;
         range("learning rate", s.learning_rate, 0.0, 1e3)?;
         range("weight decay", s.weight_decay, 0.0, 1e3)?;
+        let t = &self.train;
+        range("the recipe's learning rate", t.learning_rate, 0.0, 1e3)?;
+        range("the recipe's weight decay", t.weight_decay, 0.0, 1e3)?;
+        range("momentum", t.momentum, 0.0, 1.0)?;
         range("parity.atol", Some(self.parity.atol), 0.0, 1e3)?;
         range("parity.rtol", Some(self.parity.rtol), 0.0, 1e3)?;
-        if [s.batch_size, s.micro_batch, s.epochs, Some(self.parity.samples)].contains(&Some(0)) {
+        if [s.batch_size, s.micro_batch, s.epochs, t.batch_size, t.epochs, Some(self.parity.samples)].contains(&Some(0))
+        {
             return Err(Error::Usage("batch_size, micro_batch, epochs and parity.samples must be at least 1".into()));
         }
         if s.micro_batch.is_some() && self.bn == BatchNorm::Batch {
@@ -277,7 +296,8 @@ impl RunConfig {
     }
 }
 
-fn sibling(path: &Path, ending: &str) -> PathBuf {
+/// The path of a neighbour of `path` with `ending` in place of its extension.
+pub(super) fn sibling(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_os_string();
     name.push(ending);
     path.with_file_name(name)

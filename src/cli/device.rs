@@ -1,7 +1,34 @@
 //! The device of `--device`: is it there, and what its errors mean.
 
 use super::args::{DeviceChoice, Precision};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    kernels::Backend,
+};
+use dfdx::tensor::Cpu;
+
+/// Work for any device.
+pub trait Work {
+    /// Does it.
+    fn on<D: Backend<f32>>(self, device: D) -> Result<()>;
+}
+
+/// Does `work` on the device.
+///
+/// # Errors
+/// Those of the work, and [`Error::Device`] for a GPU that cannot be used.
+pub fn on_device(choice: DeviceChoice, seed: u64, work: impl Work) -> Result<()> {
+    match choice {
+        DeviceChoice::Cpu => work.on(Cpu::default()),
+        #[cfg(feature = "cuda")]
+        DeviceChoice::Cuda(n) => on_cuda(n, seed, |device| work.on(device)),
+        #[cfg(not(feature = "cuda"))]
+        DeviceChoice::Cuda(_) => {
+            let _ = seed;
+            check(choice)
+        }
+    }
+}
 
 /// How matrix products are computed from here on; of no effect on a CPU.
 pub fn allow_tf32(precision: Precision) {
@@ -37,7 +64,7 @@ use crate::engine::cuda_libraries::check as usable;
 /// # Errors
 /// Those of `f`, with the GPU's told apart: too little memory, kernels that it cannot run, and all others.
 #[cfg(feature = "cuda")]
-pub fn on_cuda<T>(number: usize, seed: u64, f: impl FnOnce(dfdx::tensor::Cuda) -> Result<T>) -> Result<T> {
+fn on_cuda<T>(number: usize, seed: u64, f: impl FnOnce(dfdx::tensor::Cuda) -> Result<T>) -> Result<T> {
     check(DeviceChoice::Cuda(number))?;
     let run = || {
         let device =

@@ -1,10 +1,10 @@
 //! The main job: the whole flow on one page.
 
 use super::{
-    args::{DeviceChoice, ForgetArgs, Format, Precision},
+    args::{ForgetArgs, Format, Precision},
     check_interrupt,
     config::RunConfig,
-    device,
+    device::{self, Work, on_device},
     job::Job,
     measuring::Reference,
     progress::{Progress, Stages, json_line},
@@ -17,10 +17,9 @@ use crate::{
     kernels::Backend,
     parity::{self, GradientOptions, Parity},
     report::{self, ReferenceSection, Report, Status, UnlearnSection},
-    unlearn, writeback,
+    writeback,
 };
-use dfdx::tensor::Cpu;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Forgets the rows, publishes the new model if everything held, and leaves a report.
 pub fn run(args: ForgetArgs) -> Result<()> {
@@ -36,14 +35,21 @@ pub fn run(args: ForgetArgs) -> Result<()> {
     if args.dry_run {
         return job.describe();
     }
-    match job.config.device {
-        DeviceChoice::Cpu => run_on(Cpu::default(), &job, stages, &out, args.force),
-        #[cfg(feature = "cuda")]
-        DeviceChoice::Cuda(n) => {
-            device::on_cuda(n, job.config.seed, |device| run_on(device, &job, stages, &out, args.force))
-        }
-        #[cfg(not(feature = "cuda"))]
-        DeviceChoice::Cuda(_) => device::check(job.config.device),
+    let (device, seed) = (job.config.device, job.config.seed);
+    on_device(device, seed, Forgetting { job, stages, out, force: args.force })
+}
+
+/// The main job, once everything is read.
+struct Forgetting {
+    job: Job,
+    stages: Stages,
+    out: PathBuf,
+    force: bool,
+}
+
+impl Work for Forgetting {
+    fn on<D: Backend<f32>>(self, device: D) -> Result<()> {
+        run_on(device, &self.job, self.stages, &self.out, self.force)
     }
 }
 
@@ -89,7 +95,10 @@ fn flow<D: Backend<f32>>(
 ) -> Result<()> {
     let config = &job.config;
     let references = job.open_references()?;
-    let mut model = stages.run("building the model", || job.model(device, job.model_options()))?;
+    let method = job.method::<D>(config.method())?;
+    job.require_applicable(config.method())?;
+    let options = job.options_for(config.method(), config.seed);
+    let mut model = stages.run("building the model", || job.model(device, options))?;
     let rows = job.parity_rows()?;
     let checks = parity::Settings {
         runtimes: config.runtime,
@@ -117,14 +126,16 @@ fn flow<D: Backend<f32>>(
     report.audit.splits = job.splits(&measured);
     report.audit.before = Some(before.clone());
 
-    let schedule = &job.schedule;
-    let mut progress = Progress::new(config.format, schedule.steps());
+    let settings = method.described();
+    let mut progress = Progress::new(config.format, settings.steps);
+    let mut sets = RunBatches::new(job, config.seed);
     device::allow_tf32(config.precision);
-    let trajectory =
-        stages.run("unlearning", || unlearn::run(&mut model, &mut RunBatches::new(job), schedule, &mut progress));
+    let trajectory = stages.run("unlearning", || method.run(&mut model, &mut sets, &mut progress));
     device::allow_tf32(Precision::F32);
     progress.finish();
-    report.unlearn = Some(UnlearnSection::new(schedule, &trajectory?, config.computed_on(), config.seed));
+    let run = (method.name(), settings);
+    report.unlearn =
+        Some(UnlearnSection::new(run, job.schedule.micro_batch, &trajectory?, config.computed_on(), config.seed));
 
     let (after, measured_after) = stages.run("audit after", || job.audit(&model))?;
     let change = audit::change(&measured, &measured_after);

@@ -4,6 +4,7 @@
 
 mod args;
 mod audit;
+mod compare;
 mod config;
 mod demo;
 mod device;
@@ -11,11 +12,14 @@ mod forget;
 mod inspect;
 mod job;
 mod measuring;
+mod methods;
 mod progress;
+mod recipe_args;
 mod rows;
 mod staged;
 #[cfg(test)]
 mod tests;
+mod train;
 mod verify;
 
 pub use args::{Cli, Command};
@@ -74,6 +78,8 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Verify(args)) => verify::run(args),
         Some(Command::Audit(args)) => audit::run(args),
+        Some(Command::Compare(args)) => compare::run(args),
+        Some(Command::Train(args)) => train::run(args),
         Some(Command::Demo(args)) => demo::run(args),
         None => forget::run(cli.forget),
     }

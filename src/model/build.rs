@@ -3,11 +3,12 @@
 use super::{
     BatchNorm, Input, Model, ModelOptions, Parameter,
     program::{Program, Step},
+    statistics,
 };
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},
     error::{Error, Result},
-    graph::{Graph, Node, ValueId, fold, fuse, scale, trainable::Decision, training::LossPlan},
+    graph::{Graph, Node, ValueId, fold, fuse, initial, scale, trainable::Decision, training::LossPlan},
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},
     tensor::HostTensor,
@@ -110,6 +111,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             inputs: fed.map(|&id| input(graph, id)).collect(),
             output_names: graph.outputs.iter().map(|&id| name(graph, id)).collect(),
             values: graph.values.len(),
+            running: statistics::running(graph),
+            measured: Vec::new(),
             makers: nodes().flat_map(made).collect(),
             plan: scoring,
             calls: AtomicU64::new(0),
@@ -195,7 +198,7 @@ fn parameters<E: Float, D: Backend<E>>(
     trainable: &[Decision],
 ) -> Result<Vec<Parameter<E, D>>> {
     let mut parameters = Vec::new();
-    let own_scale = scale::unnormalised_convolutions(graph);
+    let (own_scale, links) = (scale::unnormalised_convolutions(graph), graph.links());
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
         let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
@@ -205,6 +208,7 @@ fn parameters<E: Float, D: Backend<E>>(
             dtype: held.tensor.dtype(),
             tensor: Tensor::new(constant.flat().clone(), constant.dims().to_vec(), true),
             own_scale: own_scale.get(&decision.value).copied(),
+            initial: initial::initial(graph, &links, decision.value),
             value: decision.value,
         });
     }

@@ -33,6 +33,8 @@ pub enum StepSize {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The method.
+    pub method: Option<super::MethodName>,
     /// Rows in a batch.
     pub batch_size: Option<usize>,
     /// Rows of a batch that run at once.

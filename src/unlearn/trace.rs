@@ -3,7 +3,7 @@
 use crate::error::Result;
 use serde::Serialize;
 
-/// One optimizer step.
+/// One optimizer step. What a method does not have, or does not look at in a step, is NaN here and null in files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepRecord {
     /// Counted from 0.
