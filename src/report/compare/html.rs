@@ -22,8 +22,8 @@ fn write_page(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     write!(w, "<meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}")?;
     write!(
         w,
-        "td:first-child,th:first-child{{min-width:6rem}}body{{max-width:76rem}}\
-        .wide{{overflow-x:auto;font-size:.88rem}}.wide td,.wide th{{padding:.25rem .55rem}}.row figure{{width:auto}}</style></head><body>"
+        "td:first-child,th:first-child{{min-width:6rem}}body{{max-width:80rem}}\
+        .wide{{overflow-x:auto;font-size:.88rem}}.wide td,.wide th{{padding:.25rem .42rem}}.row figure{{width:auto}}</style></head><body>"
     )?;
     let name = r.model.path.file_name().unwrap_or_default().to_string_lossy();
     write!(w, "<h1>Methods of unlearning on {}</h1>", escape(&name))?;
