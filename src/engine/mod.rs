@@ -10,6 +10,6 @@ mod value;
 pub use context::{Context, Indices, KernelChoice};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
-pub use memory::keep_freed;
+pub use memory::start_pool;
 pub use sink::{GradSink, Slot};
 pub use value::{Flat, Taped, Tensor, Value};
