@@ -210,7 +210,7 @@ def main():
         for a, b in pairs:
             same_work(name, a, b)
         results.append((about, figures(pairs)))
-        note("  ratios: " + ", ".join(f"{k} {spread(v['ratio'])}" for k, v in results[-1][1].items()))
+        note("  ratios: " + ", ".join(f"{k} {spread(v['ratio'])}" for k, v in results[-1][1].items() if "ratio" in v))
     best = {k: max(x[k] for x in limits) for k in ("gemm_gflops", "triad_gbytes")} if limits else {}
     parts = [machine(given.threads)]
     if results:

@@ -11,7 +11,7 @@ use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use onnx_forget::{
     Error, Result, cli,
     data::{self, Data, DataConfig, Dataset, Request, Rows},
-    engine::keep_freed,
+    engine::start_pool,
     graph::{build, trainable, training},
     kernels::Backend,
     model::{Model, ModelOptions},
@@ -158,8 +158,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let threads: usize = words.last().ok_or("how many threads?")?.parse()?;
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    keep_freed();
+    start_pool(Some(threads))?;
     match words.as_slice() {
         ["limits", _] => limits(threads),
         [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?)?,

@@ -67,13 +67,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    if let Some(threads) = cli.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
-            .build_global()
-            .map_err(|e| Error::Internal(format!("thread pool: {e}")))?;
-    }
-    crate::engine::keep_freed();
+    crate::engine::start_pool(cli.threads.map(|threads| threads.get()))?;
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Verify(args)) => verify::run(args),

@@ -16,6 +16,6 @@ pub use context::{Context, Indices, KernelChoice};
 pub use cuda::{Address, DeviceSlot};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
-pub use memory::keep_freed;
+pub use memory::start_pool;
 pub use sink::{GradSink, Slot};
 pub use value::{Flat, Taped, Tensor, Value};
