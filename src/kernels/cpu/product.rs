@@ -125,6 +125,7 @@ const PARTS: usize = 1 << 22;
 ///
 /// # Safety
 /// As [`large`].
+#[allow(clippy::mut_from_ref)] // By the promise, as in `Shared::slice`.
 unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Old) -> &'c mut [f32] {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     let most = (PARTS / (m * n).max(1)).clamp(1, 8);
