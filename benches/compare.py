@@ -79,7 +79,7 @@ def figures(pairs):
         "first_step": (lambda r: r.events["first_step"]["at"], True),
         "peak_mib": (lambda r: r.peak_mib, True),
     }
-    out = {}
+    out = {"libraries_mib": [b.events["imported"]["mib"] for _, b in pairs]}
     for name, (of, less_is_better) in measures.items():
         ours, theirs = [of(a) for a, _ in pairs], [of(b) for _, b in pairs]
         # Memory is told as ours over the peer's, as a share; the others as how many times ours is faster.
@@ -105,6 +105,10 @@ def steps_table(results):
             cells += ["", "", mean(measure)]
         body.append(cells)
     text = rows(head, body)
+    libraries = median(m for _, found in results for m in found["libraries_mib"])
+    beyond = [median(a / (b - libraries) for a, b in zip(f["peak_mib"]["ours"], f["peak_mib"]["peer"])) for _, f in results]
+    text += f"\n\nOf PyTorch's memory, {libraries:.0f} MiB are its libraries once imported. All of ours is at most "
+    text += f"{max(beyond):.2f} of what PyTorch takes beyond them."
     if any(about["module"] for about, _ in results):
         text += "\n\n¹ onnx2torch has no recurrent layers: the peer is the PyTorch module that the file was exported from, with its weights."
     return text
@@ -206,7 +210,7 @@ def main():
         for a, b in pairs:
             same_work(name, a, b)
         results.append((about, figures(pairs)))
-        note("  ratios: " + ", ".join(f"{k} {spread(v['ratio'])}" for k, v in results[-1][1].items()))
+        note("  ratios: " + ", ".join(f"{k} {spread(v['ratio'])}" for k, v in results[-1][1].items() if "ratio" in v))
     best = {k: max(x[k] for x in limits) for k in ("gemm_gflops", "triad_gbytes")} if limits else {}
     parts = [machine(given.threads)]
     if results:

@@ -10,7 +10,7 @@ use dfdx::prelude::Cpu;
 use onnx_forget::{
     Error, Result,
     data::{Batch, Targets},
-    engine::{Context, KernelChoice, Tensor, Value, keep_freed},
+    engine::{Context, KernelChoice, Tensor, Value, start_pool},
     graph::{
         Attr, Graph, Initializer, Node, ValueId, ValueInfo,
         trainable::Decision,
@@ -322,8 +322,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             name => wanted = name.to_owned(),
         }
     }
-    keep_freed();
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    start_pool(Some(threads))?;
     let mut torch = python.map(|python| Torch::start(&python, threads)).transpose()?;
     println!("| forward + backward, {threads} threads | ms | GFLOP/s | PyTorch ms | PyTorch ÷ ours |");
     println!("| --- | --- | --- | --- | --- |");

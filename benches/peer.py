@@ -23,6 +23,17 @@ def say(event, **values):
     print(json.dumps({"event": event, **values}), flush=True)
 
 
+def imported(converting=True):
+    """Says how much memory the libraries alone take, before any model or row is read."""
+    import resource
+
+    if converting:
+        import onnx2torch  # noqa: F401
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    say("imported", mib=peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
 def converted(path, trained):
     """The file as a module in evaluation mode. What the program trains is a parameter here too: onnx2torch keeps initializers that
     belong to no layer as buffers. Also the tensor of each trained initializer, by name, and whether it is transposed."""
@@ -81,6 +92,7 @@ def table(path, row):
 def steps(folder, count):
     about = json.loads((folder / "workload.json").read_text())
     batch = about["batch"]
+    imported(not about["module"])
     if about["module"]:
         import modules
 

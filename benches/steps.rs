@@ -1,8 +1,8 @@
 //! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
 //!
-//! `steps FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before) through
-//! the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS` measures
-//! what the machine can do. Both print JSON lines.
+//! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before)
+//! through the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS`
+//! measures what the machine can do. Both print JSON lines.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -11,8 +11,9 @@ use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use onnx_forget::{
     Error, Result, cli,
     data::{self, Data, DataConfig, Dataset, Request, Rows},
-    engine::keep_freed,
+    engine::start_pool,
     graph::{build, trainable, training},
+    kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
     unlearn::{
@@ -64,14 +65,14 @@ struct Clock(Vec<Instant>);
 impl Observer for Clock {
     fn step(&mut self, record: &StepRecord, _: usize) -> Result<()> {
         self.0.push(Instant::now());
-        if self.0.len() == 1 && record.active() {
+        if self.0.len() == 1 && record.active {
             println!("{}", json!({ "event": "first_step" }));
         }
         Ok(())
     }
 }
 
-fn steps(folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let about: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("workload.json"))?)?;
     let batch = about["batch"].as_u64().ok_or("no batch size")? as usize;
     let table: toml::Table = std::fs::read_to_string(folder.join("model.forget.toml"))?.parse()?;
@@ -87,7 +88,7 @@ fn steps(folder: &Path, steps: usize) -> std::result::Result<(), Box<dyn std::er
     let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
     let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
-    let mut model = Model::<f32, Cpu>::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default())?;
+    let mut model = Model::<f32, D>::build(&graph, &plan, &decisions, ModelOptions::default(), dev)?;
     let all = steps + 1;
     let schedule = Schedule {
         version: Version::Published,
@@ -158,15 +159,20 @@ fn limits(threads: usize) {
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    keep_freed();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let threads: usize = words.last().ok_or("how many threads?")?.parse()?;
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    start_pool(Some(threads))?;
     match words.as_slice() {
         ["limits", _] => limits(threads),
-        [folder, count, _] => steps(Path::new(folder), count.parse()?)?,
-        _ => return Err("steps FOLDER STEPS THREADS, or limits THREADS".into()),
+        [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?)?,
+        #[cfg(feature = "cuda")]
+        [on @ ("--cuda" | "--cuda-tf32"), folder, count, _] => {
+            onnx_forget::kernels::cuda::allow_tf32(*on == "--cuda-tf32");
+            let device = dfdx::tensor::Cuda::try_build(0, 0).map_err(|e| format!("{e:?}"))?;
+            steps(device, Path::new(folder), count.parse()?)?;
+        }
+        _ => return Err("steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS, or limits THREADS".into()),
     }
     Ok(())
 }

@@ -39,6 +39,14 @@ pub enum Error {
     /// The runtime that parity needs is not on this machine.
     #[error("{0}")]
     RuntimeMissing(String),
+    /// The device that was asked for is not there, or cannot run the job.
+    #[error("--device {device}: {problem}")]
+    Device {
+        /// As it is typed.
+        device: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
 
     // 3: the model cannot be used
     /// The model file, or a file it refers to, cannot be read.
@@ -113,7 +121,7 @@ impl Error {
         use Error::*;
         match self {
             Internal(_) => 1,
-            Usage(_) | Config { .. } | Write { .. } | RuntimeMissing(_) => 2,
+            Usage(_) | Config { .. } | Write { .. } | RuntimeMissing(_) | Device { .. } => 2,
             ReadModel { .. } | Malformed { .. } | Node { .. } | Unsupported(_) | Untrainable(_) => 3,
             ReadData { .. } | Data(_) => 4,
             ParityBefore(_) => 5,

@@ -12,6 +12,8 @@
 //! An arrow goes one way only: a later stage may use an earlier one, never the reverse.
 
 pub mod error;
+mod python;
+mod quiet;
 pub mod tensor;
 
 pub mod onnx;

@@ -15,6 +15,7 @@
 mod accuracy;
 mod classes;
 mod conformal;
+mod figures;
 mod gates;
 mod histogram;
 mod logistic;
@@ -30,6 +31,7 @@ mod transfer;
 pub use accuracy::{Outcome, SplitScore, score};
 pub use classes::{ClassScore, Classes, classes};
 pub use conformal::{LEVEL, PValues, Records, Share, UNSEEN_NEEDED, Unseen, records};
+pub use figures::{Key, Spread, figures};
 pub use gates::{Evidence, Gate, Gates, Judgement, Need, Verdict, attacks, judge, overall};
 pub use histogram::Histogram;
 pub use logistic::Logistic;

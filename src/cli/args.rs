@@ -1,6 +1,12 @@
 //! What is typed.
 
-use crate::{engine::KernelChoice, graph::training::LossKind, model::BatchNorm, parity::Runtimes, unlearn::StepSize};
+use crate::{
+    engine::KernelChoice,
+    graph::training::LossKind,
+    model::BatchNorm,
+    parity::Runtimes,
+    unlearn::{MethodName, StepSize},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -38,6 +44,10 @@ pub enum Command {
     Verify(super::verify::VerifyArgs),
     /// Measure membership inference and accuracy, and change nothing
     Audit(AuditArgs),
+    /// Put methods of unlearning and a retrained model beside each other, as a table and a page with charts
+    Compare(super::compare::CompareArgs),
+    /// Train a model on rows, from the beginning or further: the model to compare with
+    Train(super::train::TrainArgs),
     /// Run the main job on a model and data that the program carries
     Demo(DemoArgs),
 }
@@ -50,6 +60,17 @@ pub enum DeviceChoice {
     Cpu,
     /// An NVIDIA GPU, by number.
     Cuda(usize),
+}
+
+/// How exactly matrix products are computed on an NVIDIA GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    #[default]
+    F32,
+    /// The factors of matrix products rounded to TF32 (10 bits of mantissa): several times faster.
+    Tf32,
 }
 
 impl FromStr for DeviceChoice {
@@ -188,6 +209,9 @@ pub struct ForgetArgs {
     /// Runtime that the model must agree with: onnxruntime, or tract where there is no onnxruntime
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
     pub parity: Runtimes,
+    /// Matrix products of --device cuda: in 32 bits, or faster, their factors rounded to TF32
+    #[arg(long, value_enum, default_value_t, value_name = "PRECISION", help_heading = "Run")]
+    pub precision: Precision,
     /// Further tests.
     #[command(flatten)]
     pub tests: TestArgs,
@@ -220,22 +244,31 @@ pub struct TestArgs {
 /// Overrides of what the method derives from the data's sizes.
 #[derive(Debug, Default, Args)]
 pub struct SettingArgs {
+    /// How to forget; all but nabla-tau are there to be compared with
+    #[arg(
+        long,
+        value_enum,
+        value_name = "METHOD",
+        hide_possible_values = true,
+        help_heading = "Method (nothing has to be set)"
+    )]
+    pub method: Option<MethodName>,
     /// Rows in a batch
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub batch_size: Option<NonZeroUsize>,
     /// Rows of a batch that run at once, for models that do not fit in memory: the same steps to rounding, but slower
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub micro_batch: Option<NonZeroUsize>,
-    /// Passes over the forget set
+    /// Passes over the forget set (of other methods: over what they count passes over)
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub epochs: Option<NonZeroUsize>,
     /// Weight of the forget term at the start, 0 to 1
     #[arg(long, value_name = "A", help_heading = "Method (nothing has to be set)")]
     pub alpha: Option<f64>,
-    /// AdamW's step size at the start
+    /// Step size at the start
     #[arg(long, value_name = "LR", help_heading = "Method (nothing has to be set)")]
     pub learning_rate: Option<f64>,
-    /// AdamW's decoupled weight decay
+    /// Weight decay
     #[arg(long, value_name = "WD", help_heading = "Method (nothing has to be set)")]
     pub weight_decay: Option<f64>,
     /// How large a step is: fitted to the scale of each channel's weights (default), or as published, the same for all

@@ -1,6 +1,6 @@
 //! What was typed and what the configuration file says, put together: flags beat the file.
 
-use super::args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, SourceArgs, TestArgs};
+use super::args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, Precision, SourceArgs, TestArgs};
 use crate::{
     audit::Gates,
     data::{DataConfig, Files, InputConfig, TargetConfig},
@@ -9,7 +9,7 @@ use crate::{
     graph::training::LossKind,
     model::BatchNorm,
     parity::{Runtimes, Tolerance},
-    unlearn::Settings,
+    unlearn::{MethodName, RecipeSettings, Settings},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -27,6 +27,7 @@ pub(super) struct ConfigFile {
     loss: LossTable,
     model: ModelTable,
     unlearn: Settings,
+    train: RecipeSettings,
     parity: ParitySettings,
     gates: Gates,
     report: ReportTable,
@@ -109,6 +110,8 @@ pub struct RunConfig {
     pub dropout: bool,
     /// What the user set of the method.
     pub unlearn: Settings,
+    /// What the user set of a training from the beginning.
+    pub train: RecipeSettings,
     /// Tolerance and rows of the parity check.
     pub parity: ParitySettings,
     /// Runtime that the model must agree with.
@@ -124,6 +127,8 @@ pub struct RunConfig {
     /// Where to compute.
     #[serde(serialize_with = "as_text")]
     pub device: DeviceChoice,
+    /// How the steps' matrix products are computed there.
+    pub precision: Precision,
     /// Kernels.
     pub kernels: KernelChoice,
     /// Whether nothing may be fetched.
@@ -182,12 +187,14 @@ impl RunConfig {
             dropout: args.dropout || file.model.dropout,
             seed: args.seed.or(file.unlearn.seed).unwrap_or(0),
             unlearn: file.unlearn,
+            train: file.train,
             parity: file.parity,
             runtime: Runtimes::default(),
             gates: file.gates,
             deep: tests.audit == AuditDepth::Deep,
             references: tests.reference.clone(),
             device: args.device,
+            precision: Precision::default(),
             kernels: args.kernels,
             offline: args.offline,
             allow_symlink_inside: args.allow_symlink_inside,
@@ -198,10 +205,19 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// Device and precision of the steps, in words.
+    pub fn computed_on(&self) -> String {
+        match self.precision {
+            Precision::F32 => self.device.to_string(),
+            Precision::Tf32 => format!("{}, TF32", self.device),
+        }
+    }
+
     /// The same for the main job, with its further flags.
     pub fn for_forgetting(model: &Path, args: &ForgetArgs) -> Result<Self> {
         let mut config = Self::new(model, &args.source, &args.tests)?;
         let (s, flags) = (&mut config.unlearn, &args.settings);
+        s.method = flags.method.or(s.method);
         s.batch_size = flags.batch_size.map(Into::into).or(s.batch_size);
         s.micro_batch = flags.micro_batch.map(Into::into).or(s.micro_batch);
         s.epochs = flags.epochs.map(Into::into).or(s.epochs);
@@ -210,6 +226,10 @@ impl RunConfig {
         s.weight_decay = flags.weight_decay.or(s.weight_decay);
         s.step_size = flags.step_size.or(s.step_size);
         config.runtime = args.parity;
+        config.precision = args.precision;
+        if config.precision == Precision::Tf32 && config.device == DeviceChoice::Cpu {
+            return Err(Error::Usage("--precision tf32 is for --device cuda; a CPU computes in 32 bits".into()));
+        }
         config.report = args.report.clone().or(config.report);
         if config.forget.is_none() && config.forget_class.is_none() {
             return Err(Error::Usage("what is to be forgotten? Give --forget IDS or --forget-class N".into()));
@@ -218,8 +238,20 @@ impl RunConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<()> {
+    /// The method of the main job.
+    pub fn method(&self) -> MethodName {
+        self.unlearn.method.unwrap_or_default()
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
         let s = &self.unlearn;
+        let method = self.method();
+        let both = [MethodName::NablaTau, MethodName::NablaTauPaper].contains(&method);
+        let foreign = [("alpha", s.alpha.is_some() && !both), ("step_size", s.step_size.is_some() && method != MethodName::NablaTau)];
+        if let Some((setting, _)) = foreign.into_iter().find(|(_, given)| *given) {
+            let problem = format!("{setting} is a setting of nabla-tau, and method is {method}: leave it out");
+            return Err(Error::Usage(problem));
+        }
         let range = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
             Some(v) if !(low..=high).contains(&v) => {
                 Err(Error::Usage(format!("{name} is {v}; it must be between {low} and {high}")))
@@ -229,9 +261,14 @@ impl RunConfig {
         range("alpha", s.alpha, 0.0, 1.0)?;
         range("learning rate", s.learning_rate, 0.0, 1e3)?;
         range("weight decay", s.weight_decay, 0.0, 1e3)?;
+        let t = &self.train;
+        range("the recipe's learning rate", t.learning_rate, 0.0, 1e3)?;
+        range("the recipe's weight decay", t.weight_decay, 0.0, 1e3)?;
+        range("momentum", t.momentum, 0.0, 1.0)?;
         range("parity.atol", Some(self.parity.atol), 0.0, 1e3)?;
         range("parity.rtol", Some(self.parity.rtol), 0.0, 1e3)?;
-        if [s.batch_size, s.micro_batch, s.epochs, Some(self.parity.samples)].contains(&Some(0)) {
+        if [s.batch_size, s.micro_batch, s.epochs, t.batch_size, t.epochs, Some(self.parity.samples)].contains(&Some(0))
+        {
             return Err(Error::Usage("batch_size, micro_batch, epochs and parity.samples must be at least 1".into()));
         }
         if s.micro_batch.is_some() && self.bn == BatchNorm::Batch {
@@ -262,7 +299,8 @@ impl RunConfig {
     }
 }
 
-fn sibling(path: &Path, ending: &str) -> PathBuf {
+/// The path of a neighbour of `path` with `ending` in place of its extension.
+pub(super) fn sibling(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_os_string();
     name.push(ending);
     path.with_file_name(name)

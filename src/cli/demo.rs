@@ -1,7 +1,7 @@
 //! `onnx-forget demo`: the main job on a model and data that the program carries.
 
 use super::{
-    args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs, TestArgs},
+    args::{DemoArgs, ForgetArgs, Precision, SettingArgs, SourceArgs, TestArgs},
     staged::cannot_write,
 };
 use crate::error::{Error, Result};
@@ -37,6 +37,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         force: true,
         dry_run: false,
         parity: args.parity,
+        precision: Precision::default(),
         tests: TestArgs::default(),
         settings: SettingArgs::default(),
     })

@@ -1,9 +1,10 @@
 //! The main job: the whole flow on one page.
 
 use super::{
-    args::{DeviceChoice, ForgetArgs, Format},
+    args::{ForgetArgs, Format, Precision},
     check_interrupt,
     config::RunConfig,
+    device::{self, Work, on_device},
     job::Job,
     measuring::Reference,
     progress::{Progress, Stages, json_line},
@@ -16,15 +17,15 @@ use crate::{
     kernels::Backend,
     parity::{self, GradientOptions, Parity},
     report::{self, ReferenceSection, Report, Status, UnlearnSection},
-    unlearn, writeback,
+    writeback,
 };
-use dfdx::tensor::Cpu;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Forgets the rows, publishes the new model if everything held, and leaves a report.
 pub fn run(args: ForgetArgs) -> Result<()> {
     let model = args.model.as_deref().ok_or_else(|| Error::Usage("which MODEL?".into()))?;
     let config = RunConfig::for_forgetting(model, &args)?;
+    device::check(config.device)?;
     let mut stages = Stages::new(config.format);
     let destination = |config: &RunConfig| config.out(args.out.as_deref());
     let job = Job::prepare(config, &mut stages, |config, file| {
@@ -34,22 +35,22 @@ pub fn run(args: ForgetArgs) -> Result<()> {
     if args.dry_run {
         return job.describe();
     }
-    match job.config.device {
-        DeviceChoice::Cpu => run_on(Cpu::default(), &job, stages, &out, args.force),
-        DeviceChoice::Cuda(n) => run_on_cuda(n, &job, stages, &out, args.force),
+    let (device, seed) = (job.config.device, job.config.seed);
+    on_device(device, seed, Forgetting { job, stages, out, force: args.force })
+}
+
+/// The main job, once everything is read.
+struct Forgetting {
+    job: Job,
+    stages: Stages,
+    out: PathBuf,
+    force: bool,
+}
+
+impl Work for Forgetting {
+    fn on<D: Backend<f32>>(self, device: D) -> Result<()> {
+        run_on(device, &self.job, self.stages, &self.out, self.force)
     }
-}
-
-#[cfg(feature = "cuda")]
-fn run_on_cuda(n: usize, job: &Job, stages: Stages, out: &Path, force: bool) -> Result<()> {
-    let device = dfdx::tensor::Cuda::try_build(n, job.config.seed)
-        .map_err(|e| Error::Usage(format!("--device cuda:{n}: {e:?}; use --device cpu")))?;
-    run_on(device, job, stages, out, force)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn run_on_cuda(_: usize, _: &Job, _: Stages, _: &Path, _: bool) -> Result<()> {
-    Err(Error::Usage("this program was built without CUDA: build it with --features cuda, or use --device cpu".into()))
 }
 
 fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path, force: bool) -> Result<()> {
@@ -94,7 +95,10 @@ fn flow<D: Backend<f32>>(
 ) -> Result<()> {
     let config = &job.config;
     let references = job.open_references()?;
-    let mut model = stages.run("building the model", || job.model(device, job.model_options()))?;
+    let method = job.method::<D>(config.method())?;
+    job.require_applicable(config.method())?;
+    let options = job.options_for(config.method(), config.seed);
+    let mut model = stages.run("building the model", || job.model(device, options))?;
     let rows = job.parity_rows()?;
     let checks = parity::Settings {
         runtimes: config.runtime,
@@ -122,12 +126,16 @@ fn flow<D: Backend<f32>>(
     report.audit.splits = job.splits(&measured);
     report.audit.before = Some(before.clone());
 
-    let schedule = &job.schedule;
-    let mut progress = Progress::new(config.format, schedule.steps());
-    let trajectory =
-        stages.run("unlearning", || unlearn::run(&mut model, &mut RunBatches::new(job), schedule, &mut progress));
+    let settings = method.described();
+    let mut progress = Progress::new(config.format, settings.steps);
+    let mut sets = RunBatches::new(job, config.seed);
+    device::allow_tf32(config.precision);
+    let trajectory = stages.run("unlearning", || method.run(&mut model, &mut sets, &mut progress));
+    device::allow_tf32(Precision::F32);
     progress.finish();
-    report.unlearn = Some(UnlearnSection::new(schedule, &trajectory?, config.device.to_string(), config.seed));
+    let run = (method.name(), settings);
+    report.unlearn =
+        Some(UnlearnSection::new(run, job.schedule.micro_batch, &trajectory?, config.computed_on(), config.seed));
 
     let (after, measured_after) = stages.run("audit after", || job.audit(&model))?;
     let change = audit::change(&measured, &measured_after);

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     data::{self, Batch, Data, InputSpec, MissingIds, Request, Signature, TargetKind},
+    engine::KernelChoice,
     error::{Error, Result},
     graph::{
         Dim, Graph, ValueId, forms,
@@ -124,8 +125,8 @@ impl Job {
             "warnings": self.data.warnings,
             "loss": self.plan.why,
             "trainable": trainable,
-            "schedule": self.schedule,
-            "steps": self.schedule.steps(),
+            "method": self.config.method(),
+            "settings": self.method::<dfdx::tensor::Cpu>(self.config.method())?.described(),
         });
         match self.config.format {
             super::args::Format::Json => json_line(&plan),
@@ -173,8 +174,7 @@ impl Job {
 
     /// The trained parameters as the write-back takes them.
     pub fn changes<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Vec<Change> {
-        let change = |p: &crate::model::Parameter<f32, D>| Change { name: p.name.clone(), values: p.tensor.to_vec() };
-        model.parameters().iter().map(change).collect()
+        changes(model)
     }
 
     /// A report that knows what is known so far.
@@ -223,20 +223,32 @@ impl Job {
             gates: Vec::new(),
             limits: limits(),
             timings: indexmap::IndexMap::new(),
-            environment: Environment {
-                version: env!("CARGO_PKG_VERSION"),
-                os: std::env::consts::OS,
-                arch: std::env::consts::ARCH,
-                threads: rayon::current_num_threads(),
-                kernels: format!("{:?}", config.kernels).to_lowercase(),
-            },
+            environment: environment(config.kernels),
         }
     }
+}
+
+/// The trained parameters, and running statistics that were measured anew, as the write-back takes them.
+pub fn changes<D: Backend<f32>>(model: &Model<f32, D>) -> Vec<Change> {
+    let parameters = model.parameters().iter().map(|p| Change { name: p.name.clone(), values: p.tensor.to_vec() });
+    let statistics = model.measured_statistics().iter();
+    parameters.chain(statistics.map(|(name, values)| Change { name: name.clone(), values: values.clone() })).collect()
 }
 
 fn file_digest(path: &std::path::Path, sha256: &str) -> FileDigest {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     FileDigest { name, sha256: sha256.to_owned() }
+}
+
+/// Where this runs.
+pub fn environment(kernels: KernelChoice) -> Environment {
+    Environment {
+        version: env!("CARGO_PKG_VERSION"),
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
+        threads: rayon::current_num_threads(),
+        kernels: format!("{kernels:?}").to_lowercase(),
+    }
 }
 
 /// Which checkpoint is taken, and what becomes of its momentums.

@@ -4,17 +4,22 @@
 
 mod args;
 mod audit;
+mod compare;
 mod config;
 mod demo;
+mod device;
 mod forget;
 mod inspect;
 mod job;
 mod measuring;
+mod methods;
 mod progress;
+mod recipe_args;
 mod rows;
 mod staged;
 #[cfg(test)]
 mod tests;
+mod train;
 mod verify;
 
 pub use args::{Cli, Command};
@@ -62,17 +67,13 @@ fn run(cli: Cli) -> Result<(), Error> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    crate::engine::keep_freed();
-    if let Some(threads) = cli.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
-            .build_global()
-            .map_err(|e| Error::Internal(format!("thread pool: {e}")))?;
-    }
+    crate::engine::start_pool(cli.threads.map(|threads| threads.get()))?;
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Verify(args)) => verify::run(args),
         Some(Command::Audit(args)) => audit::run(args),
+        Some(Command::Compare(args)) => compare::run(args),
+        Some(Command::Train(args)) => train::run(args),
         Some(Command::Demo(args)) => demo::run(args),
         None => forget::run(cli.forget),
     }

@@ -62,6 +62,8 @@ pub fn json_line(value: &impl serde::Serialize) {
 pub struct Progress {
     format: Format,
     bar: ProgressBar,
+    /// What the loss of the rows is called that are not to be forgotten.
+    kept: &'static str,
 }
 
 impl Progress {
@@ -74,7 +76,12 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left") {
             bar.set_style(style);
         }
-        Self { format, bar }
+        Self { format, bar, kept: "retain" }
+    }
+
+    /// For a training, where nothing is forgotten.
+    pub fn training(format: Format, steps: usize) -> Self {
+        Self { kept: "train", ..Self::new(format, steps) }
     }
 
     /// Takes the bar off the terminal.
@@ -83,12 +90,16 @@ impl Progress {
     }
 }
 
+/// The figures that there are, by name.
+fn known(figures: &[(&str, f64)], between: &str) -> String {
+    let words = figures.iter().filter(|(_, value)| value.is_finite()).map(|(name, value)| format!("{name} {value:.4}"));
+    words.collect::<Vec<_>>().join(between)
+}
+
 impl Observer for Progress {
     fn step(&mut self, record: &StepRecord, _steps: usize) -> Result<()> {
-        self.bar.set_message(format!(
-            "forget {:.4} retain {:.4} τ {:.4}",
-            record.forget_loss, record.retain_loss, record.tau
-        ));
+        let losses = [("forget", record.forget_loss), (self.kept, record.retain_loss), ("τ", record.tau)];
+        self.bar.set_message(known(&losses, " "));
         self.bar.inc(1);
         check_interrupt()
     }
@@ -97,16 +108,15 @@ impl Observer for Progress {
         if self.format == Format::Json {
             json_line(&serde_json::json!({ "event": "epoch", "record": record }));
         } else {
-            let line = format!(
-                "epoch {}/{}  forget loss {:.4}  retain loss {:.4}  τ {:.4}  α {:.4}  lr {:.1e}",
-                record.epoch,
-                record.epochs,
-                record.forget_loss,
-                record.retain_loss,
-                record.tau,
-                record.alpha,
-                record.lr
-            );
+            let kept = format!("{} loss", self.kept);
+            let figures = [
+                ("forget loss", record.forget_loss),
+                (kept.as_str(), record.retain_loss),
+                ("τ", record.tau),
+                ("α", record.alpha),
+            ];
+            let figures = known(&figures, "  ");
+            let line = format!("epoch {}/{}  {figures}  lr {:.1e}", record.epoch, record.epochs, record.lr);
             if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
         }
         Ok(())

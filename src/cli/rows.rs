@@ -5,9 +5,12 @@ use crate::{
     data::{Batch, Dataset, Rows, epoch_seed},
     error::Result,
     graph::Graph,
-    unlearn::{Batches, nabla_tau::BatchIter},
+    unlearn::{Batches, Set, Sets, method::Mixed, nabla_tau::BatchIter},
 };
-use rand::{SeedableRng, seq::IteratorRandom};
+use rand::{
+    SeedableRng,
+    seq::{IteratorRandom, SliceRandom},
+};
 use rand_chacha::ChaCha8Rng;
 
 /// At most `count` rows of `among` (of all `total` if not given), chosen by the seed, in memory that depends on `count` alone.
@@ -40,32 +43,69 @@ pub fn runtime_batches(
 /// The job's rows in the order that the method asks for.
 pub struct RunBatches<'a> {
     job: &'a Job,
+    seed: u64,
 }
 
 impl<'a> RunBatches<'a> {
-    /// For one run.
-    pub fn new(job: &'a Job) -> Self {
-        Self { job }
+    /// For one run, in the order that `seed` decides.
+    pub fn new(job: &'a Job, seed: u64) -> Self {
+        Self { job, seed }
     }
 
-    fn shuffled(&self, rows: &Rows, subset: &str, pass: usize) -> BatchIter {
-        let job = self.job;
-        let seed = epoch_seed(job.config.seed, subset, pass);
-        Box::new(job.data.train.shuffled(rows, job.schedule.batch_size, seed))
+    fn shuffled(&self, rows: &Rows, subset: &str, pass: usize, size: usize) -> BatchIter {
+        let seed = epoch_seed(self.seed, subset, pass);
+        Box::new(self.job.data.train.shuffled(rows, size, seed))
     }
 }
 
 impl Batches for RunBatches<'_> {
     fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
-        Ok(self.shuffled(&self.job.data.forget, "forget", epoch))
+        self.pass(Set::Forget, epoch, self.job.schedule.batch_size)
     }
 
     fn retain(&mut self, pass: usize) -> Result<BatchIter> {
-        Ok(self.shuffled(&self.job.data.retain, "retain", pass))
+        self.pass(Set::Retain, pass, self.job.schedule.batch_size)
     }
 
     fn validation(&mut self) -> Result<BatchIter> {
         let set = &self.job.data.validation;
         Ok(Box::new(set.in_order(&Rows::all(set.len()), EVALUATION_BATCH)))
+    }
+}
+
+impl Sets for RunBatches<'_> {
+    fn count(&self, set: Set) -> usize {
+        let data = &self.job.data;
+        match set {
+            Set::Forget => data.forget.len(),
+            Set::Retain => data.retain.len(),
+            Set::Train => data.train.len(),
+        }
+    }
+
+    fn pass(&mut self, set: Set, pass: usize, size: usize) -> Result<BatchIter> {
+        let data = &self.job.data;
+        Ok(match set {
+            Set::Forget => self.shuffled(&data.forget, "forget", pass, size),
+            Set::Retain => self.shuffled(&data.retain, "retain", pass, size),
+            Set::Train => self.shuffled(&Rows::all(data.train.len()), "train", pass, size),
+        })
+    }
+
+    fn mixed(&mut self, pass: usize, size: usize) -> Result<Box<dyn Iterator<Item = Result<Mixed>> + '_>> {
+        let data = &self.job.data;
+        let mut order: Vec<usize> = (0..data.train.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(epoch_seed(self.seed, "mixed", pass)));
+        let forget = data.forget.to_vec();
+        let batches = (0..order.len()).step_by(size.max(1)).map(move |start| -> Result<Mixed> {
+            let rows = order.get(start..order.len().min(start + size)).unwrap_or_default();
+            let places = rows.iter().map(|row| forget.binary_search(row).ok()).collect();
+            Ok((data.train.batch(rows)?, places))
+        });
+        Ok(Box::new(batches))
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
     }
 }

@@ -34,21 +34,7 @@ impl StagedReport {
         } else {
             outdated.extend(about_the_model.map(|name| folder.join(name)));
         }
-        let mut files = Vec::new();
-        for (name, text) in texts {
-            let path = folder.join(name);
-            if path.is_dir() {
-                return Err(Error::Write { path, problem: "this is a folder; give another --report".into() });
-            }
-            let mut builder = tempfile::Builder::new();
-            // For auditors to read, as far as the umask allows.
-            #[cfg(unix)]
-            builder.permissions(<std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
-            let file = builder.tempfile_in(folder).map_err(|e| cannot_write(&path, &e))?;
-            std::fs::write(file.path(), text).map_err(|e| cannot_write(&path, &e))?;
-            files.push((file, path));
-        }
-        Ok(Self { files, outdated })
+        Ok(Self { files: staged(folder, texts)?, outdated })
     }
 
     /// Gives the files their names.
@@ -61,6 +47,31 @@ impl StagedReport {
         }
         Ok(())
     }
+}
+
+/// Writes texts under temporary names in `folder`, which exists.
+fn staged(folder: &Path, texts: Vec<(&str, String)>) -> Result<Vec<(NamedTempFile, PathBuf)>> {
+    let mut files = Vec::new();
+    for (name, text) in texts {
+        let path = folder.join(name);
+        if path.is_dir() {
+            return Err(Error::Write { path, problem: "this is a folder; give another one for the report".into() });
+        }
+        let mut builder = tempfile::Builder::new();
+        // For auditors to read, as far as the umask allows.
+        #[cfg(unix)]
+        builder.permissions(<std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(|e| cannot_write(&path, &e))?;
+        std::fs::write(file.path(), text).map_err(|e| cannot_write(&path, &e))?;
+        files.push((file, path));
+    }
+    Ok(files)
+}
+
+/// Writes texts to files in `folder`: all of them, or none.
+pub fn place_texts(folder: &Path, texts: Vec<(&str, String)>) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| cannot_write(folder, &e))?;
+    StagedReport { files: staged(folder, texts)?, outdated: Vec::new() }.place()
 }
 
 /// A failure to write `path`.

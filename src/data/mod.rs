@@ -7,6 +7,7 @@
 //!
 //! Nothing here ever shows an id, a label or a feature value: messages say columns and counts.
 
+mod augment;
 mod batch;
 mod bind;
 mod column;
@@ -17,17 +18,20 @@ pub mod digest;
 pub mod ids;
 mod join;
 mod open;
+mod open_training;
 mod rows;
 mod signature;
 mod source;
 mod split;
 mod stream;
 
+pub use augment::{Augment, ImageInput};
 pub use batch::{Batch, Targets};
 pub use bind::Note;
 pub use config::{DataConfig, Files, InputConfig, InputKind, Layout, PerChannel, TargetConfig, TargetKind};
 pub use dataset::Dataset;
 pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
+pub use open_training::{TrainingData, open_training};
 pub use rows::Rows;
 pub use signature::{InputSpec, Signature};
 pub use source::{Piece, Source};

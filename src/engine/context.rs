@@ -193,3 +193,29 @@ where
         Ok(out)
     }
 }
+
+#[cfg(feature = "cuda")]
+impl Context<f32, dfdx::prelude::Cuda> {
+    /// Makes `out`, computed by a kernel of our own from `inputs`, a recorded result. `backward` is given the address
+    /// of the result's gradient and adds to the gradients of `inputs`; it is not kept if none of them is tracked.
+    pub fn record_on_device<F>(
+        &mut self,
+        inputs: &[&Tensor<f32, dfdx::prelude::Cuda>],
+        out: Tensor<f32, dfdx::prelude::Cuda>,
+        backward: F,
+    ) -> Result<Tensor<f32, dfdx::prelude::Cuda>>
+    where
+        F: 'static
+            + FnOnce(super::Address, &mut Gradients<f32, dfdx::prelude::Cuda>) -> Result<(), dfdx::tensor::CudaError>,
+    {
+        if !self.records(inputs) {
+            return Ok(out);
+        }
+        let out = Tensor::new(out.flat().clone(), out.dims().to_vec(), true);
+        let dev = self.dev.clone();
+        if let (Some(tape), Some(slot)) = (&mut self.tape, out.device_slot()) {
+            tape.add_backward_op(move |grads| slot.consume(grads, &dev, backward));
+        }
+        Ok(out)
+    }
+}

@@ -19,6 +19,12 @@ impl<E: Float, D: Device<E>> Grads<E, D> {
         self.0.get_or_alloc_mut(tensor.flat()).map_err(super::context::device_error)
     }
 
+    /// The gradient of `tensor` as a tensor of its own, of zeros if nothing flowed into it.
+    pub fn tensor(&mut self, tensor: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+        self.buffer(tensor)?;
+        Ok(Tensor::constant(self.0.get(tensor.flat()), tensor.dims().to_vec()))
+    }
+
     /// Copies the gradient of `tensor` to the host, row-major.
     pub fn to_vec(&mut self, tensor: &Tensor<E, D>) -> Result<Vec<E>> {
         self.buffer(tensor)?;

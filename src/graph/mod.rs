@@ -9,12 +9,13 @@ pub mod fold;
 pub mod forms;
 pub mod fuse;
 mod gradient;
+pub mod initial;
 mod ir;
 mod links;
 mod order;
 pub mod scale;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod trainable;
 pub mod training;
 mod unroll;

@@ -1,20 +1,24 @@
 //! Which device runs which kernel: the one place that chooses between a fast kernel and a definition.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{AdamStep, Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu};
 use crate::{
     engine::{Buffer, Context, KernelChoice, Tensor},
     error::Result,
 };
 use dfdx::prelude::Cpu;
+#[cfg(feature = "cuda")]
+use dfdx::prelude::Cuda;
 use ndarray::ArrayD;
 
 impl Backend<f64> for Cpu {}
 
 /// Calls the fast kernel, or the definition where those are asked for or there is no fast kernel for the case.
 macro_rules! choose {
-    ($cx:ident, $name:ident($($argument:expr),*) $(if $condition:expr)?) => {
+    ($device:ident, $cx:ident, $name:ident($($argument:expr),*) $(if $condition:expr)?) => {
         if $cx.kernels == KernelChoice::Fast $(&& $condition)? {
-            cpu::$name($cx, $($argument),*)
+            $device::$name($cx, $($argument),*)
         } else {
             compose::$name($cx, $($argument),*)
         }
@@ -26,19 +30,23 @@ type F32 = Tensor<f32, Cpu>;
 
 impl Backend<f32> for Cpu {
     fn unary(cx: &mut Cx, op: Unary, x: &F32) -> Result<F32> {
-        choose!(cx, unary(op, x))
+        choose!(cpu, cx, unary(op, x))
     }
 
     fn binary(cx: &mut Cx, op: Binary, a: &F32, b: &F32) -> Result<F32> {
-        choose!(cx, binary(op, a, b))
+        choose!(cpu, cx, binary(op, a, b))
     }
 
     fn select(cx: &mut Cx, mask: &ArrayD<bool>, a: &F32, b: &F32) -> Result<F32> {
-        choose!(cx, select(mask, a, b))
+        choose!(cpu, cx, select(mask, a, b))
     }
 
     fn matmul(cx: &mut Cx, a: &F32, b: &F32, ta: bool, tb: bool) -> Result<F32> {
-        choose!(cx, matmul(a, b, ta, tb))
+        choose!(cpu, cx, matmul(a, b, ta, tb))
+    }
+
+    fn linear(cx: &mut Cx, x: &F32, w: &F32, t: bool, bias: Option<&F32>, activation: Option<Unary>) -> Result<F32> {
+        choose!(cpu, cx, linear(x, w, t, bias, activation) if activation.is_none_or(cpu::fuses))
     }
 
     fn conv(cx: &mut Cx, x: &F32, w: &F32, bias: Option<&F32>, spec: &ConvSpec) -> Result<F32> {
@@ -54,80 +62,84 @@ impl Backend<f32> for Cpu {
         activation: Option<Unary>,
         spec: &ConvSpec,
     ) -> Result<F32> {
-        choose!(cx, conv_fused(x, w, bias, residual, activation, spec)
+        choose!(cpu, cx, conv_fused(x, w, bias, residual, activation, spec)
             if cpu::convolves(x) && activation.is_none_or(cpu::fuses))
     }
 
     fn max_pool(cx: &mut Cx, x: &F32, spec: &PoolSpec) -> Result<F32> {
-        choose!(cx, max_pool(x, spec) if cpu::pools(x))
+        choose!(cpu, cx, max_pool(x, spec) if cpu::pools(x))
     }
 
     fn avg_pool(cx: &mut Cx, x: &F32, spec: &PoolSpec) -> Result<F32> {
-        choose!(cx, avg_pool(x, spec) if cpu::pools(x))
+        choose!(cpu, cx, avg_pool(x, spec) if cpu::pools(x))
     }
 
     fn reduce(cx: &mut Cx, op: Reduce, x: &F32, axes: &[usize], keep_dims: bool) -> Result<F32> {
-        choose!(cx, reduce(op, x, axes, keep_dims) if cpu::reduces(op))
+        choose!(cpu, cx, reduce(op, x, axes, keep_dims) if cpu::reduces(op))
     }
 
     fn softmax(cx: &mut Cx, x: &F32, axis: usize) -> Result<F32> {
-        choose!(cx, softmax(x, axis))
+        choose!(cpu, cx, softmax(x, axis))
     }
 
     fn log_softmax(cx: &mut Cx, x: &F32, axis: usize) -> Result<F32> {
-        choose!(cx, log_softmax(x, axis))
+        choose!(cpu, cx, log_softmax(x, axis))
     }
 
     fn batch_norm(cx: &mut Cx, x: &F32, s: &F32, b: &F32, mean: &F32, var: &F32, epsilon: f64) -> Result<F32> {
-        choose!(cx, batch_norm(x, s, b, mean, var, epsilon))
+        choose!(cpu, cx, batch_norm(x, s, b, mean, var, epsilon))
     }
 
     fn batch_norm_train(cx: &mut Cx, x: &F32, scale: &F32, bias: &F32, epsilon: f64) -> Result<F32> {
-        choose!(cx, batch_norm_train(x, scale, bias, epsilon))
+        choose!(cpu, cx, batch_norm_train(x, scale, bias, epsilon))
     }
 
     fn layer_norm(cx: &mut Cx, x: &F32, s: &F32, b: Option<&F32>, axis: usize, epsilon: f64) -> Result<F32> {
-        choose!(cx, layer_norm(x, s, b, axis, epsilon))
+        choose!(cpu, cx, layer_norm(x, s, b, axis, epsilon))
     }
 
     fn permute(cx: &mut Cx, x: &F32, perm: &[usize]) -> Result<F32> {
-        choose!(cx, permute(x, perm))
+        choose!(cpu, cx, permute(x, perm))
     }
 
     fn expand(cx: &mut Cx, x: &F32, dims: &[usize]) -> Result<F32> {
-        choose!(cx, expand(x, dims))
+        choose!(cpu, cx, expand(x, dims))
     }
 
     fn concat(cx: &mut Cx, xs: &[&F32], axis: usize) -> Result<F32> {
-        choose!(cx, concat(xs, axis))
+        choose!(cpu, cx, concat(xs, axis))
     }
 
     fn slice(cx: &mut Cx, x: &F32, starts: &[usize], steps: &[isize], out_dims: &[usize]) -> Result<F32> {
-        choose!(cx, slice(x, starts, steps, out_dims))
+        choose!(cpu, cx, slice(x, starts, steps, out_dims))
     }
 
     fn pad(cx: &mut Cx, x: &F32, pads: &[[isize; 2]], mode: PadMode) -> Result<F32> {
-        choose!(cx, pad(x, pads, mode))
+        choose!(cpu, cx, pad(x, pads, mode))
     }
 
     fn gather(cx: &mut Cx, x: &F32, axis: usize, indices: &[usize], index_dims: &[usize]) -> Result<F32> {
-        choose!(cx, gather(x, axis, indices, index_dims))
+        choose!(cpu, cx, gather(x, axis, indices, index_dims))
     }
 
     fn gather_flat(cx: &mut Cx, x: &F32, indices: &[usize], dims: &[usize]) -> Result<F32> {
-        choose!(cx, gather_flat(x, indices, dims))
+        choose!(cpu, cx, gather_flat(x, indices, dims))
     }
 
     fn cumsum(cx: &mut Cx, x: &F32, axis: usize, exclusive: bool, reverse: bool) -> Result<F32> {
-        choose!(cx, cumsum(x, axis, exclusive, reverse))
+        choose!(cpu, cx, cumsum(x, axis, exclusive, reverse))
+    }
+
+    fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F32, c: &F32) -> Result<F32> {
+        choose!(cpu, cx, lstm(gates, recurrent, h, c))
     }
 
     fn cross_entropy(cx: &mut Cx, logits: &F32, classes: &[usize]) -> Result<F32> {
-        choose!(cx, cross_entropy(logits, classes))
+        choose!(cpu, cx, cross_entropy(logits, classes))
     }
 
     fn bce_with_logits(cx: &mut Cx, logits: &F32, targets: &F32) -> Result<F32> {
-        choose!(cx, bce_with_logits(logits, targets))
+        choose!(cpu, cx, bce_with_logits(logits, targets))
     }
 
     fn adamw(
@@ -138,12 +150,168 @@ impl Backend<f32> for Cpu {
         gradient: &Buffer<f32, Cpu>,
         share: Option<&F32>,
     ) -> Result<bool> {
-        choose!(cx, adamw(step, parameter, moments, gradient, share))
+        choose!(cpu, cx, adamw(step, parameter, moments, gradient, share))
     }
 }
 
 #[cfg(feature = "cuda")]
-impl Backend<f32> for dfdx::prelude::Cuda {}
+type GpuCx = Context<f32, Cuda>;
+#[cfg(feature = "cuda")]
+type GpuF32 = Tensor<f32, Cuda>;
 
 #[cfg(feature = "cuda")]
-impl Backend<f64> for dfdx::prelude::Cuda {}
+impl Backend<f64> for Cuda {}
+
+#[cfg(feature = "cuda")]
+impl Backend<f32> for Cuda {
+    fn unary(cx: &mut GpuCx, op: Unary, x: &GpuF32) -> Result<GpuF32> {
+        choose!(cuda, cx, unary(op, x) if cuda::takes(&[x]))
+    }
+
+    fn binary(cx: &mut GpuCx, op: Binary, a: &GpuF32, b: &GpuF32) -> Result<GpuF32> {
+        choose!(cuda, cx, binary(op, a, b) if cuda::takes(&[a, b]))
+    }
+
+    fn select(cx: &mut GpuCx, mask: &ArrayD<bool>, a: &GpuF32, b: &GpuF32) -> Result<GpuF32> {
+        choose!(cuda, cx, select(mask, a, b) if cuda::takes(&[a, b]) && !mask.is_empty())
+    }
+
+    fn matmul(cx: &mut GpuCx, a: &GpuF32, b: &GpuF32, ta: bool, tb: bool) -> Result<GpuF32> {
+        choose!(cuda, cx, matmul(a, b, ta, tb) if cuda::takes(&[a, b]))
+    }
+
+    fn linear(
+        cx: &mut GpuCx,
+        x: &GpuF32,
+        w: &GpuF32,
+        t: bool,
+        bias: Option<&GpuF32>,
+        activation: Option<Unary>,
+    ) -> Result<GpuF32> {
+        choose!(cuda, cx, linear(x, w, t, bias, activation) if cuda::takes(&[x, w]))
+    }
+
+    fn conv(cx: &mut GpuCx, x: &GpuF32, w: &GpuF32, bias: Option<&GpuF32>, spec: &ConvSpec) -> Result<GpuF32> {
+        Self::conv_fused(cx, x, w, bias, None, None, spec)
+    }
+
+    fn conv_fused(
+        cx: &mut GpuCx,
+        x: &GpuF32,
+        w: &GpuF32,
+        bias: Option<&GpuF32>,
+        residual: Option<&GpuF32>,
+        activation: Option<Unary>,
+        spec: &ConvSpec,
+    ) -> Result<GpuF32> {
+        match activation {
+            Some(op) if !cuda::fuses(op) => {
+                let y = Self::conv_fused(cx, x, w, bias, residual, None, spec)?;
+                Self::unary(cx, op, &y)
+            }
+            _ => choose!(cuda, cx, conv_fused(x, w, bias, residual, activation, spec) if cuda::convolves(x, w)),
+        }
+    }
+
+    fn max_pool(cx: &mut GpuCx, x: &GpuF32, spec: &PoolSpec) -> Result<GpuF32> {
+        choose!(cuda, cx, max_pool(x, spec) if cuda::pools(x))
+    }
+
+    fn avg_pool(cx: &mut GpuCx, x: &GpuF32, spec: &PoolSpec) -> Result<GpuF32> {
+        choose!(cuda, cx, avg_pool(x, spec) if cuda::pools(x))
+    }
+
+    fn reduce(cx: &mut GpuCx, op: Reduce, x: &GpuF32, axes: &[usize], keep_dims: bool) -> Result<GpuF32> {
+        choose!(cuda, cx, reduce(op, x, axes, keep_dims) if cuda::takes(&[x]) && cuda::reduces(op))
+    }
+
+    fn softmax(cx: &mut GpuCx, x: &GpuF32, axis: usize) -> Result<GpuF32> {
+        choose!(cuda, cx, softmax(x, axis) if cuda::takes(&[x]))
+    }
+
+    fn log_softmax(cx: &mut GpuCx, x: &GpuF32, axis: usize) -> Result<GpuF32> {
+        choose!(cuda, cx, log_softmax(x, axis) if cuda::takes(&[x]))
+    }
+
+    fn batch_norm(
+        cx: &mut GpuCx,
+        x: &GpuF32,
+        s: &GpuF32,
+        b: &GpuF32,
+        mean: &GpuF32,
+        var: &GpuF32,
+        epsilon: f64,
+    ) -> Result<GpuF32> {
+        choose!(cuda, cx, batch_norm(x, s, b, mean, var, epsilon) if cuda::takes(&[x]))
+    }
+
+    fn batch_norm_train(cx: &mut GpuCx, x: &GpuF32, scale: &GpuF32, bias: &GpuF32, epsilon: f64) -> Result<GpuF32> {
+        choose!(cuda, cx, batch_norm_train(x, scale, bias, epsilon) if cuda::takes(&[x]))
+    }
+
+    fn layer_norm(
+        cx: &mut GpuCx,
+        x: &GpuF32,
+        s: &GpuF32,
+        b: Option<&GpuF32>,
+        axis: usize,
+        epsilon: f64,
+    ) -> Result<GpuF32> {
+        choose!(cuda, cx, layer_norm(x, s, b, axis, epsilon) if cuda::takes(&[x]))
+    }
+
+    fn permute(cx: &mut GpuCx, x: &GpuF32, perm: &[usize]) -> Result<GpuF32> {
+        choose!(cuda, cx, permute(x, perm) if cuda::takes(&[x]))
+    }
+
+    fn expand(cx: &mut GpuCx, x: &GpuF32, dims: &[usize]) -> Result<GpuF32> {
+        choose!(cuda, cx, expand(x, dims) if cuda::takes(&[x]) && !dims.contains(&0))
+    }
+
+    fn concat(cx: &mut GpuCx, xs: &[&GpuF32], axis: usize) -> Result<GpuF32> {
+        choose!(cuda, cx, concat(xs, axis) if cuda::takes(xs))
+    }
+
+    fn slice(cx: &mut GpuCx, x: &GpuF32, starts: &[usize], steps: &[isize], out_dims: &[usize]) -> Result<GpuF32> {
+        choose!(cuda, cx, slice(x, starts, steps, out_dims) if cuda::takes(&[x]) && !out_dims.contains(&0))
+    }
+
+    fn pad(cx: &mut GpuCx, x: &GpuF32, pads: &[[isize; 2]], mode: PadMode) -> Result<GpuF32> {
+        choose!(cuda, cx, pad(x, pads, mode) if cuda::takes(&[x]))
+    }
+
+    fn gather(cx: &mut GpuCx, x: &GpuF32, axis: usize, indices: &[usize], index_dims: &[usize]) -> Result<GpuF32> {
+        choose!(cuda, cx, gather(x, axis, indices, index_dims) if cuda::takes(&[x]) && !indices.is_empty())
+    }
+
+    fn gather_flat(cx: &mut GpuCx, x: &GpuF32, indices: &[usize], dims: &[usize]) -> Result<GpuF32> {
+        choose!(cuda, cx, gather_flat(x, indices, dims) if cuda::takes(&[x]) && !indices.is_empty())
+    }
+
+    fn lstm(cx: &mut GpuCx, gates: &GpuF32, recurrent: &GpuF32, h: &GpuF32, c: &GpuF32) -> Result<GpuF32> {
+        choose!(cuda, cx, lstm(gates, recurrent, h, c))
+    }
+
+    fn cross_entropy(cx: &mut GpuCx, logits: &GpuF32, classes: &[usize]) -> Result<GpuF32> {
+        choose!(cuda, cx, cross_entropy(logits, classes) if cuda::takes(&[logits]))
+    }
+
+    fn bce_with_logits(cx: &mut GpuCx, logits: &GpuF32, targets: &GpuF32) -> Result<GpuF32> {
+        choose!(cuda, cx, bce_with_logits(logits, targets) if cuda::takes(&[logits]))
+    }
+
+    fn adamw(
+        cx: &mut GpuCx,
+        step: &AdamStep,
+        parameter: &mut GpuF32,
+        moments: [&mut Buffer<f32, Cuda>; 2],
+        gradient: &Buffer<f32, Cuda>,
+        share: Option<&GpuF32>,
+    ) -> Result<bool> {
+        choose!(cuda, cx, adamw(step, parameter, moments, gradient, share))
+    }
+
+    fn stayed_finite(cx: &GpuCx) -> Result<bool> {
+        if cx.kernels == KernelChoice::Fast { cuda::stayed_finite(cx) } else { Ok(true) }
+    }
+}

@@ -9,6 +9,8 @@
 
 pub mod compose;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod spec;
 
 #[cfg(test)]
@@ -64,6 +66,18 @@ pub trait Backend<E: Float>: Device<E> {
         tb: bool,
     ) -> Result<Tensor<E, Self>> {
         compose::matmul(cx, a, b, ta, tb)
+    }
+
+    /// `activation` of x·w + bias: `x` (…, k) with at least one k, `w` (k, n) or, if `transposed`, (n, k), `bias` (n).
+    fn linear(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        w: &Tensor<E, Self>,
+        transposed: bool,
+        bias: Option<&Tensor<E, Self>>,
+        activation: Option<Unary>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::linear(cx, x, w, transposed, bias, activation)
     }
 
     /// Convolution of `x` (N, C, spatial…) by `w` (M, C/groups, window…), plus `bias` (M), over any number of
@@ -227,6 +241,19 @@ pub trait Backend<E: Float>: Device<E> {
         compose::cumsum(cx, x, axis, exclusive, reverse)
     }
 
+    /// The steps of an LSTM from the states `h` and `c` (batch, hidden): `gates` (steps, batch, 4·hidden) is the inputs'
+    /// part of the gates i, o, f and c of every step, biases included; `recurrent` (4·hidden, hidden) are the weights of
+    /// h. The result (steps + 1, batch, hidden) is h after each step, then c after the last.
+    fn lstm(
+        cx: &mut Context<E, Self>,
+        gates: &Tensor<E, Self>,
+        recurrent: &Tensor<E, Self>,
+        h: &Tensor<E, Self>,
+        c: &Tensor<E, Self>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::lstm(cx, gates, recurrent, h, c)
+    }
+
     /// −ln softmax(logits)\[class\] of each row of `logits` (n, c): dimensions (n).
     fn cross_entropy(
         cx: &mut Context<E, Self>,
@@ -258,5 +285,11 @@ pub trait Backend<E: Float>: Device<E> {
         share: Option<&Tensor<E, Self>>,
     ) -> Result<bool> {
         compose::adamw(cx, step, parameter, moments, gradient, share)
+    }
+
+    /// Whether every parameter that [`Backend::adamw`] has stepped since the last call is finite, where it did not wait
+    /// for the device to say so.
+    fn stayed_finite(_: &Context<E, Self>) -> Result<bool> {
+        Ok(true)
     }
 }

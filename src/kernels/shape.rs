@@ -62,6 +62,36 @@ pub(crate) fn around(dims: &[usize], axis: usize) -> Result<(usize, usize, usize
     }
 }
 
+/// Rows of x (…, k), k and n of a product by weights (k, n), stored (n, k) if `transposed`, with a bias (n).
+pub(crate) fn linear_dims(
+    x: &[usize],
+    w: &[usize],
+    transposed: bool,
+    bias: Option<&[usize]>,
+) -> Result<(usize, usize, usize)> {
+    let misfit = || Error::Internal(format!("product of {x:?} by {w:?} (transposed: {transposed}) with bias {bias:?}"));
+    let (Some((&k, lead)), &[a, b]) = (x.split_last(), w) else { return Err(misfit()) };
+    let (inner, n) = if transposed { (b, a) } else { (a, b) };
+    let fits = inner == k && k > 0 && bias.is_none_or(|bias| bias == [n]);
+    if fits { Ok((lead.iter().product(), k, n)) } else { Err(misfit()) }
+}
+
+/// Extents of an LSTM's run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LstmDims {
+    pub steps: usize,
+    pub batch: usize,
+    pub hidden: usize,
+}
+
+/// Extents of gates (steps, batch, 4·hidden), recurrent weights (4·hidden, hidden) and states (batch, hidden).
+pub(crate) fn lstm_dims(gates: &[usize], recurrent: &[usize], h: &[usize], c: &[usize]) -> Result<LstmDims> {
+    let misfit = || Error::Internal(format!("LSTM of gates {gates:?}, weights {recurrent:?}, states {h:?} and {c:?}"));
+    let (&[steps, batch, wide], &[_, hidden]) = (gates, recurrent) else { return Err(misfit()) };
+    let fits = wide == 4 * hidden && recurrent == [wide, hidden] && h == [batch, hidden] && c == h;
+    if fits && steps * batch * hidden > 0 { Ok(LstmDims { steps, batch, hidden }) } else { Err(misfit()) }
+}
+
 /// Two tensors that broadcast against each other, as three axes each of which a side either has or repeats.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Runs {

@@ -3,12 +3,13 @@
 use super::{
     BatchNorm, ChannelScale, Input, Model, ModelOptions, Parameter,
     program::{Program, Step},
+    statistics,
 };
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},
     error::{Error, Result},
     graph::{
-        Graph, Node, ValueId, fold, fuse,
+        Graph, Node, ValueId, fold, fuse, initial,
         scale::{self, Scale},
         trainable::Decision,
         training::LossPlan,
@@ -115,6 +116,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             inputs: fed.map(|&id| input(graph, id)).collect(),
             output_names: graph.outputs.iter().map(|&id| name(graph, id)).collect(),
             values: graph.values.len(),
+            running: statistics::running(graph),
+            measured: Vec::new(),
             makers: nodes().flat_map(made).collect(),
             plan: scoring,
             calls: AtomicU64::new(0),
@@ -200,6 +203,7 @@ fn parameters<E: Float, D: Backend<E>>(
     trainable: &[Decision],
 ) -> Result<Vec<Parameter<E, D>>> {
     let mut parameters = Vec::new();
+    let links = graph.links();
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
         let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
@@ -209,6 +213,7 @@ fn parameters<E: Float, D: Backend<E>>(
             dtype: held.tensor.dtype(),
             tensor: Tensor::new(constant.flat().clone(), constant.dims().to_vec(), true),
             scale: None,
+            initial: initial::initial(graph, &links, decision.value),
             value: decision.value,
         });
     }

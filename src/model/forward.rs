@@ -41,6 +41,8 @@ pub struct Forward<'m, E: Float, D: Backend<E>> {
     pub losses: Vec<E>,
     /// What each row counts for in the mean.
     pub weights: Vec<f64>,
+    /// `rows × width` logits, row-major, if they were asked for.
+    pub logits: Vec<E>,
     model: &'m Model<E, D>,
     pieces: Vec<Piece<'m, E, D>>,
     grads: Option<Grads<E, D>>,
@@ -56,9 +58,10 @@ struct Piece<'m, E: Float, D: Backend<E>> {
     recorded: Option<Recorded<E, D>>,
 }
 
-/// A tape, and the losses (n) at its end.
+/// A tape, and the scores and losses (n) at its end.
 struct Recorded<E: Float, D: Backend<E>> {
     cx: Context<E, D>,
+    scores: Tensor<E, D>,
     losses: Tensor<E, D>,
 }
 
@@ -68,16 +71,29 @@ impl<E: Float, D: Backend<E>> Forward<'_, E, D> {
     /// # Errors
     /// If the device fails.
     pub fn backward(self, coefficient: f64) -> Result<Grads<E, D>> {
+        self.backward_with(coefficient, &[])
+    }
+
+    /// The gradient of `coefficient · mean + Σ slopes[i] · logits[i]`, added to the gradients that the pass was given: so any
+    /// function of the logits is differentiated, by its slopes. Without slopes, that of the first term.
+    ///
+    /// # Errors
+    /// If the device fails, or there are not as many slopes as logits.
+    pub fn backward_with(self, coefficient: f64, slopes: &[E]) -> Result<Grads<E, D>> {
+        let width = slopes.len().checked_div(self.weights.len()).unwrap_or(0);
+        if width * self.weights.len() != slopes.len() {
+            return Err(Error::Internal(format!("{} slopes for {} rows", slopes.len(), self.weights.len())));
+        }
         let total: f64 = self.weights.iter().sum();
         let share = |&w: &f64| E::of(if total > 0.0 { coefficient * w / total } else { 0.0 });
         let parameters: Vec<Tensor<E, D>> = self.model.parameters.iter().map(|p| p.tensor.clone()).collect();
         let keep: Vec<&Tensor<E, D>> = parameters.iter().collect();
-        let (mut grads, mut weights) = (self.grads, self.weights.iter().rev());
+        let (mut grads, mut weights, mut rest) = (self.grads, self.weights.iter().rev(), slopes);
         // The last piece first: its tape may be the only one there is.
         for piece in self.pieces.into_iter().rev() {
             let mut shares: Vec<E> = weights.by_ref().take(piece.rows).map(share).collect();
             shares.reverse();
-            let Recorded { mut cx, losses } = match piece.recorded {
+            let Recorded { mut cx, scores, losses } = match piece.recorded {
                 Some(recorded) => recorded,
                 None => self.model.record(&piece.batch, piece.mode)?.0,
             };
@@ -85,7 +101,16 @@ impl<E: Float, D: Backend<E>> Forward<'_, E, D> {
             if let Some(grads) = grads.take() {
                 cx.accumulate(grads)?;
             }
-            grads = Some(cx.backward(&losses, shares, &keep)?);
+            let end = if width == 0 {
+                losses
+            } else {
+                let (before, own) = rest.split_at(rest.len() - piece.rows * width);
+                rest = before;
+                shares.extend(own);
+                shares.resize(losses.len() + scores.len(), E::of(0.0));
+                D::concat(&mut cx, &[&losses, &scores.reshaped(vec![scores.len()])?], 0)?
+            };
+            grads = Some(cx.backward(&end, shares, &keep)?);
         }
         grads.ok_or_else(|| Error::Internal("a pass over no rows".into()))
     }
@@ -135,7 +160,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
 
     /// The batch, or parts of it, and how many rows of each count: of as many rows as the graph computes where that is fixed,
     /// else of at most a micro-batch.
-    fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
+    pub(super) fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
         let rows = batch.rows();
         let pieces = match (self.rows_at_once, self.options.micro_batch) {
             (Some(size), _) if size != rows => batch.pieces(size),
@@ -151,11 +176,11 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// A recorded pass over rows that run at once, and what each counts for.
     fn record(&self, batch: &Batch, mode: Mode) -> Result<(Recorded<E, D>, Vec<f64>)> {
         let mut cx = Context::recording(self.dev.clone(), self.options.kernels);
-        let (_, RowLosses { losses, weights }) = self.score(&mut cx, batch, mode)?;
+        let (scores, RowLosses { losses, weights }) = self.score(&mut cx, batch, mode)?;
         if !losses.tracked() {
             return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
         }
-        Ok((Recorded { cx, losses }, weights))
+        Ok((Recorded { cx, scores, losses }, weights))
     }
 
     /// Finds out, on the rows of `sample`, whether a graph whose inputs have a fixed number of rows also computes other
@@ -201,13 +226,31 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// # Errors
     /// [`Error::Data`] if the batch does not fit the model, [`Error::Untrainable`] if its loss depends on no parameter.
     pub fn forward<'m>(&'m self, batch: &'m Batch, grads: Option<Grads<E, D>>) -> Result<Forward<'m, E, D>> {
+        self.pass(batch, grads, false)
+    }
+
+    /// The same, with the logits to be looked at.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn forward_with_logits<'m>(&'m self, batch: &'m Batch) -> Result<Forward<'m, E, D>> {
+        self.pass(batch, None, true)
+    }
+
+    fn pass<'m>(&'m self, batch: &'m Batch, grads: Option<Grads<E, D>>, look: bool) -> Result<Forward<'m, E, D>> {
         let statistics = match self.options.bn {
             BatchNorm::Frozen => Statistics::Running,
             BatchNorm::Batch => Statistics::Batch,
         };
         let seed = self.next_seed();
-        let (mut losses, mut weights, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut losses, mut weights, mut logits, mut pieces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cut = self.pieces(batch);
+        // Rows that fill a piece up do not count.
+        let mut seen = |scores: &Tensor<E, D>, of: usize, rows: usize| {
+            if look {
+                logits.extend(scores.to_vec().into_iter().take(scores.len() / of.max(1) * rows));
+            }
+        };
         let dropped = if self.options.micro_batch.is_some() { cut.len().saturating_sub(1) } else { 0 };
         for (n, (batch, rows)) in cut.into_iter().enumerate() {
             let seed = seed.wrapping_add(n as u64);
@@ -215,10 +258,12 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             let mode = Mode { statistics, dropout };
             let (each, counts, recorded) = if n < dropped {
                 let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
-                let found = self.score(&mut cx, &batch, mode)?.1;
+                let (scores, found) = self.score(&mut cx, &batch, mode)?;
+                seen(&scores, batch.rows(), rows);
                 (found.losses.to_vec(), found.weights, None)
             } else {
                 let (recorded, counts) = self.record(&batch, mode)?;
+                seen(&recorded.scores, batch.rows(), rows);
                 (recorded.losses.to_vec(), counts, Some(recorded))
             };
             losses.extend(each.into_iter().take(rows));
@@ -227,7 +272,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         }
         let total: f64 = weights.iter().sum();
         let sum: f64 = losses.iter().zip(&weights).map(|(l, w)| l.f64() * w).sum();
-        Ok(Forward { mean: if total > 0.0 { sum / total } else { 0.0 }, losses, weights, model: self, pieces, grads })
+        let mean = if total > 0.0 { sum / total } else { 0.0 };
+        Ok(Forward { mean, losses, weights, logits, model: self, pieces, grads })
     }
 
     /// Mean loss of `batch` and its gradient, one row-major vector a parameter. BatchNormalization and Dropout are as in [`Model::forward`].

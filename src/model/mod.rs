@@ -6,13 +6,17 @@
 //! In unlearning as in inference, BatchNormalization uses the file's running statistics and Dropout does nothing,
 //! whatever training flags the file carries; [`ModelOptions`] changes that for [`Model::forward`] only.
 
+mod answer;
 mod build;
 mod feed;
 mod forward;
 mod loss;
 mod program;
 mod section;
+mod statistics;
 
+pub use crate::graph::initial::Initial;
+pub use answer::Answer;
 pub use forward::{Forward, Scores};
 
 use crate::{
@@ -24,6 +28,7 @@ use crate::{
     tensor::{DType, HostTensor},
 };
 use program::{Program, Step};
+use statistics::Running;
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
@@ -71,6 +76,8 @@ pub struct Parameter<E: Float, D: Backend<E>> {
     pub tensor: Tensor<E, D>,
     /// Where the scale of its channels is read, if it has channels.
     pub scale: Option<ChannelScale>,
+    /// Where it starts if it is trained from the beginning.
+    pub initial: Initial,
     value: ValueId,
 }
 
@@ -99,6 +106,9 @@ pub struct Model<E: Float, D: Backend<E>> {
     dev: D,
     options: ModelOptions,
     parameters: Vec<Parameter<E, D>>,
+    running: Vec<Running>,
+    /// Running statistics that were measured anew.
+    measured: Vec<(String, Vec<E>)>,
     constants: BTreeMap<ValueId, Value<E, D>>,
     steps: Vec<Step<E, D>>,
     /// The step that makes a value.
@@ -136,6 +146,16 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         }
         parameter.tensor.flat_mut().copy_from(values);
         Ok(())
+    }
+
+    /// Whether BatchNormalization nodes run, and on the batch's statistics: then the file's have to be measured after training.
+    pub fn trains_on_batch_statistics(&self) -> bool {
+        self.options.bn == BatchNorm::Batch && !self.running.is_empty()
+    }
+
+    /// The running statistics that were measured anew, by the names under which the file's bytes are found.
+    pub fn measured_statistics(&self) -> &[(String, Vec<E>)] {
+        &self.measured
     }
 
     /// What the loss is computed from; `None` for a model that was built for inference alone.

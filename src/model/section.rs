@@ -51,7 +51,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     }
 
     /// What `wanted` are computed by, found from there backwards: the whole graph is not looked at.
-    fn section(&self, wanted: &[ValueId], given: &dyn Fn(ValueId) -> bool) -> Program {
+    pub(super) fn section(&self, wanted: &[ValueId], given: &dyn Fn(ValueId) -> bool) -> Program {
         let known = |id: ValueId| given(id) || self.is_stored(id);
         let (mut open, mut steps) = (wanted.to_vec(), BTreeSet::new());
         while let Some(id) = open.pop() {

@@ -22,7 +22,6 @@ mod ort_fetch;
 pub mod ort_library;
 mod ours;
 mod prepare;
-mod quiet;
 mod random;
 mod record;
 mod slopes;

@@ -4,11 +4,11 @@ use super::{
     Runner,
     compare::Outputs,
     ort_library::{Search, Step, version_of},
-    quiet,
 };
 use crate::{
     each,
     error::Result,
+    quiet,
     tensor::{DType, Element, HostTensor},
 };
 use ndarray::ArrayD;

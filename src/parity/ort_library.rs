@@ -11,11 +11,13 @@
 //! With `offline`, the fifth is left out.
 
 use super::ort_fetch::{self, Wheel};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    python,
+};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 /// Where a library was found.
@@ -70,7 +72,7 @@ impl Search {
         Self {
             named: var("ORT_DYLIB_PATH").map(Into::into),
             beside: std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf)),
-            pythons: pythons(var("VIRTUAL_ENV"), var("CONDA_PREFIX")),
+            pythons: python::interpreters(var("VIRTUAL_ENV"), var("CONDA_PREFIX")),
             cache: cache_folder(&var),
             offline,
             wheel: Wheel::of_this_platform(),
@@ -85,8 +87,8 @@ impl Search {
         });
         let beside = self.beside.iter().flat_map(|dir| with(Step::BesideExecutable, libraries_in(dir)));
         let python = self.pythons.iter().flat_map(|python| {
-            let folder = package_folder(python).map(|p| libraries_in(&p.join("capi"))).unwrap_or_default();
-            with(Step::PythonPackage, folder)
+            let folder = python::package_folders(python, "onnxruntime").into_iter().next();
+            with(Step::PythonPackage, folder.map(|p| libraries_in(&p.join("capi"))).unwrap_or_default())
         });
         let cached = self.cached().into_iter().flat_map(|dir| with(Step::Cache, libraries_in(&dir)));
         named.chain(beside).chain(python).chain(cached)
@@ -152,17 +154,6 @@ fn missing(refused: &[String], why: &str) -> Error {
     Error::RuntimeMissing(text)
 }
 
-/// Interpreters to ask, those of active environments first. The names are those of the platform.
-fn pythons(virtual_env: Option<OsString>, conda: Option<OsString>) -> Vec<PathBuf> {
-    let inside =
-        |root: &OsString, unix: &str, windows: &str| Path::new(root).join(if cfg!(windows) { windows } else { unix });
-    let mut all = Vec::new();
-    all.extend(virtual_env.iter().map(|root| inside(root, "bin/python", "Scripts/python.exe")));
-    all.extend(conda.iter().map(|root| inside(root, "bin/python", "python.exe")));
-    all.extend(["python3", "python"].map(PathBuf::from));
-    all
-}
-
 fn cache_folder(var: &impl Fn(&'static str) -> Option<OsString>) -> Option<PathBuf> {
     let home = || var("HOME").map(PathBuf::from);
     let folder = match var("XDG_CACHE_HOME").map(PathBuf::from) {
@@ -172,16 +163,6 @@ fn cache_folder(var: &impl Fn(&'static str) -> Option<OsString>) -> Option<PathB
         None => home()?.join(".cache"),
     };
     folder.is_absolute().then_some(folder)
-}
-
-/// The folder of the interpreter's package `onnxruntime`, found without importing it.
-fn package_folder(python: &Path) -> Option<PathBuf> {
-    const ASK: &str = "import importlib.util as u\ns = u.find_spec('onnxruntime')\n\
-                       print(next(iter(s.submodule_search_locations or []), '') if s else '')";
-    let output = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let folder = text.trim_end_matches(['\r', '\n']);
-    (output.status.success() && !folder.is_empty()).then(|| PathBuf::from(folder))
 }
 
 /// Whether a file name is that of the library proper, and not of one of its plug-ins.

@@ -1,8 +1,8 @@
 //! tract: the second, independent runtime, in pure Rust.
 
-use super::{Runner, compare::Outputs, quiet};
+use super::{Runner, compare::Outputs};
 use crate::{
-    each,
+    each, quiet,
     tensor::{Element, HostTensor},
 };
 use half::{bf16, f16};

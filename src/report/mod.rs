@@ -1,6 +1,7 @@
 //! What a run leaves for people and machines: one record, three faces (JSON, text, HTML), a statement to sign and tags for
 //! a registry. Computes nothing.
 
+pub mod compare;
 mod html;
 mod record;
 mod statement;

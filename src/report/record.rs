@@ -3,7 +3,7 @@
 use crate::{
     audit::{Audit, Change, Comparison, Deep, Histogram, Judgement, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
-    unlearn::{StepSize, Trajectory},
+    unlearn::{Described, MethodName, StepSize, Trajectory},
     writeback::{FileDigest, Proof},
 };
 use indexmap::IndexMap;
@@ -137,26 +137,30 @@ pub struct ParitySection {
 #[derive(Clone, Debug, Serialize)]
 pub struct UnlearnSection {
     /// Name of the method.
-    pub method: &'static str,
+    pub method: MethodName,
     /// Where it ran.
     pub device: String,
     /// Seed of every random choice.
     pub seed: u64,
-    /// α₀.
-    pub alpha0: f64,
-    /// Step size at the start.
-    pub learning_rate: f64,
-    /// AdamW's decoupled weight decay.
+    /// α₀; null for methods other than ∇τ.
+    pub alpha0: Option<f64>,
+    /// Step size at the start; null for methods without steps.
+    pub learning_rate: Option<f64>,
+    /// Weight decay.
     pub weight_decay: f64,
-    /// How large a step is.
-    pub step_size: StepSize,
+    /// How large a step of ∇τ is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_size: Option<StepSize>,
     /// Rows in a batch.
     pub batch_size: usize,
     /// Rows of a batch that ran at once, if not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
-    /// Passes over the forget set.
+    /// Passes over the set that the method counts passes over: ∇τ over the forget set.
     pub epochs: usize,
+    /// What else the method sets.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub settings: serde_json::Map<String, serde_json::Value>,
     /// Steps done.
     pub steps: usize,
     /// Steps in which the forget term had a gradient.
@@ -173,19 +177,26 @@ pub struct UnlearnSection {
 
 impl UnlearnSection {
     /// From the method's settings and what happened.
-    pub fn new(schedule: &crate::unlearn::Schedule, trajectory: &Trajectory, device: String, seed: u64) -> Self {
+    pub fn new(
+        (method, settings): (MethodName, Described),
+        micro_batch: Option<usize>,
+        trajectory: &Trajectory,
+        device: String,
+        seed: u64,
+    ) -> Self {
         let steps = trajectory.steps.len();
         Self {
-            method: schedule.version.name(),
+            method,
             device,
             seed,
-            alpha0: schedule.alpha0,
-            learning_rate: schedule.learning_rate,
-            weight_decay: schedule.weight_decay,
-            step_size: schedule.step_size,
-            batch_size: schedule.batch_size,
-            micro_batch: schedule.micro_batch,
-            epochs: schedule.epochs,
+            alpha0: settings.alpha0,
+            learning_rate: settings.learning_rate,
+            weight_decay: settings.weight_decay,
+            step_size: settings.step_size,
+            batch_size: settings.batch_size,
+            micro_batch,
+            epochs: settings.epochs,
+            settings: settings.further,
             steps,
             active_steps: trajectory.active_steps(),
             tau: trajectory.tau.clone(),

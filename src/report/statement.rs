@@ -96,7 +96,7 @@ pub fn tags(report: &Report, report_sha256: &str) -> IndexMap<String, String> {
     tag("verdict", verdict.map(str::to_lowercase));
     let insufficient = report.gates.iter().filter(|g| g.outcome == Judgement::Insufficient).count();
     tag("checks_with_too_few_rows", Some(insufficient.to_string()));
-    tag("method", report.unlearn.as_ref().map(|u| u.method.into()));
+    tag("method", report.unlearn.as_ref().map(|u| u.method.to_string()));
     tag("model_sha256", report.model.output.as_ref().map(|f| f.sha256.clone()));
     tag("parent_sha256", Some(report.model.checkpoint.as_ref().unwrap_or(&report.model.input).sha256.clone()));
     tag("report_sha256", Some(report_sha256.into()));

@@ -40,8 +40,13 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
     if let Some(u) = &report.unlearn {
         writeln!(
             out,
-            "unlearning {} steps ({} with the forget term active) in {:.1} s, {:.1} steps/s, α₀ {:.3}, batch {}",
-            u.steps, u.active_steps, u.seconds, u.steps_per_second, u.alpha0, u.batch_size
+            "unlearning {}: {} steps{} in {:.1} s, {:.1} steps/s, batch {}",
+            u.method,
+            u.steps,
+            u.alpha0.map_or(String::new(), |a| format!(" ({} with the forget term active, α₀ {a:.3})", u.active_steps)),
+            u.seconds,
+            u.steps_per_second,
+            u.batch_size
         )?;
     }
     for (name, check) in [("before", &report.parity.before), ("after", &report.parity.after)] {

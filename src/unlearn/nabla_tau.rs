@@ -11,11 +11,13 @@
 //! with τ the mean loss on validation rows, a constant. Where the forget loss has reached τ its term and gradient are
 //! zero, and its backward pass is skipped.
 //!
-//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in four things:
+//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in five things:
 //!
 //! - Losses are measured in units of τ, so that nothing depends on the unit of the loss ([`objective`]).
 //! - A step is in proportion to each channel's weights, so that nothing depends on how the exporter scaled them
 //!   ([`super::optim`]).
+//! - How far the goal is, is the mean over the last [`BATCH_SIZE`](super::schedule::BATCH_SIZE) rows or the batch, whichever are more: the chance
+//!   of a small batch does not push.
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
 //!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
 //! - The goal is the loss of unseen rows of the same classes ([`Unseen`]), and computed anew before each epoch, or as soon as
@@ -25,7 +27,7 @@ pub mod objective;
 pub mod unseen;
 
 use self::{
-    objective::{Growth, Version, batch_hinge},
+    objective::{Distance, Growth, Version, hinge},
     unseen::Unseen,
 };
 use super::{
@@ -69,7 +71,7 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
-    let (mut unseen, mut growth) = (None, Growth::default());
+    let (mut unseen, mut control) = (None, Control::default());
     // Rows in steps since τ was computed.
     let mut trained = 0;
     let mut evaluating = Duration::ZERO;
@@ -91,7 +93,7 @@ pub fn run<E: Float, D: Backend<E>>(
             let at = Position { step: trajectory.steps.len(), epoch, schedule, unseen };
             let (forget, retain) = (forget?, retain.next(batches)?);
             trained += forget.rows() + retain.rows();
-            let record = step(model, &mut optimizer, &mut growth, &forget, &retain, at)?;
+            let record = step(model, &mut optimizer, &mut control, &forget, &retain, at)?;
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
         }
@@ -106,6 +108,13 @@ pub fn run<E: Float, D: Backend<E>>(
     Ok(trajectory)
 }
 
+/// What the default loop remembers from step to step.
+#[derive(Default)]
+struct Control {
+    distance: Distance,
+    growth: Growth,
+}
+
 /// Where in the run a step stands.
 struct Position<'a> {
     step: usize,
@@ -117,7 +126,7 @@ struct Position<'a> {
 fn step<E: Float, D: Backend<E>>(
     model: &mut Model<E, D>,
     optimizer: &mut AdamW<E, D>,
-    growth: &mut Growth,
+    control: &mut Control,
     forget: &Batch,
     retain: &Batch,
     at: Position,
@@ -126,15 +135,17 @@ fn step<E: Float, D: Backend<E>>(
     let forward = model.forward(forget, None)?;
     let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
     let unit = at.schedule.version.unit(tau);
-    let (goal, grown) = match at.schedule.version {
-        Version::Published => (tau, 0.0),
+    let (goal, distance, grown) = match at.schedule.version {
+        Version::Published => (tau, tau - forget_loss, 0.0),
         Version::Invariant => {
             let goal = at.unseen.beside(&forget.targets, &forward.weights);
-            (goal, growth.after((goal - forget_loss) / unit, at.schedule.forget_batches))
+            let distance = (goal - forget_loss) / unit;
+            let grown = control.growth.after(distance, at.schedule.forget_batches);
+            (goal, control.distance.after(distance, at.schedule.smoothed()), grown)
         }
     };
     let (weight, lr) = (alpha + grown, rate * (1.0 + grown));
-    let push = batch_hinge(weight, goal, forget_loss, unit);
+    let push = hinge(weight, distance, unit);
     let mut grads: Option<Grads<E, D>> = None;
     if push < 0.0 {
         grads = Some(forward.backward(push)?);
@@ -147,7 +158,7 @@ fn step<E: Float, D: Backend<E>>(
     if let Some(name) = optimizer.step(model, &mut grads, lr)? {
         return Err(diverged(&format!("the gradient of {name}"), at.step));
     }
-    Ok(StepRecord { step: at.step, alpha, weight, lr, forget_loss, retain_loss, goal, tau })
+    Ok(StepRecord { step: at.step, alpha, weight, lr, forget_loss, retain_loss, goal, tau, active: push < 0.0 })
 }
 
 fn finite(loss: f64, what: &str, step: usize) -> Result<f64> {
@@ -176,7 +187,7 @@ fn summarise(steps: &[StepRecord], epoch: usize, epochs: usize, done: usize) -> 
         forget_loss: mean(|s| s.forget_loss),
         retain_loss: mean(|s| s.retain_loss),
         tau: last.tau,
-        active: mean(|s| f64::from(u8::from(s.active()))),
+        active: mean(|s| f64::from(u8::from(s.active))),
     })
 }
 
@@ -189,6 +200,8 @@ struct Cycle {
 
 impl Cycle {
     fn restart(&mut self, batches: &mut dyn Batches) -> Result<()> {
+        // First the old pass goes: what it holds of the file is not held twice.
+        self.current = None;
         self.current = Some(batches.retain(self.passes)?);
         self.passes += 1;
         Ok(())

@@ -53,6 +53,14 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
                 return Ok(Some(parameter.name.clone()));
             }
         }
+        if D::stayed_finite(&cx)? {
+            return Ok(None);
+        }
+        for parameter in model.parameters() {
+            if !parameter.tensor.is_finite()? {
+                return Ok(Some(parameter.name.clone()));
+            }
+        }
         Ok(None)
     }
 }

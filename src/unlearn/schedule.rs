@@ -33,6 +33,8 @@ pub enum StepSize {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The method.
+    pub method: Option<super::MethodName>,
     /// Rows in a batch.
     pub batch_size: Option<usize>,
     /// Rows of a batch that run at once.
@@ -124,6 +126,11 @@ impl Schedule {
     pub fn rate(&self, epoch: usize) -> f64 {
         let done = epoch as f64 / self.epochs as f64;
         self.learning_rate * (1.0 - (1.0 - FINAL_LEARNING_RATE) * done)
+    }
+
+    /// Over how many steps the default loop takes the mean distance from the goal.
+    pub fn smoothed(&self) -> usize {
+        BATCH_SIZE.div_ceil(self.batch_size.max(1))
     }
 
     /// Whether τ is computed anew before an epoch, given the number of rows in steps since it was, and of rows that it takes:

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use serde::Serialize;
 
-/// One optimizer step.
+/// One optimizer step. What a method does not have, or does not look at in a step, is NaN here and null in files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepRecord {
     /// Counted from 0.
@@ -22,12 +22,15 @@ pub struct StepRecord {
     pub goal: f64,
     /// Mean task loss on validation rows when it was last computed.
     pub tau: f64,
+    /// Whether the forget term had a gradient.
+    pub active: bool,
 }
 
 impl StepRecord {
-    /// Whether the forget term had a gradient in this step.
-    pub fn active(&self) -> bool {
-        self.forget_loss < self.goal && self.weight > 0.0
+    /// A step of which nothing is known.
+    pub fn none(step: usize) -> Self {
+        let [alpha, weight, lr, forget_loss, retain_loss, goal, tau] = [f64::NAN; 7];
+        Self { step, alpha, weight, lr, forget_loss, retain_loss, goal, tau, active: false }
     }
 }
 
@@ -72,7 +75,7 @@ pub struct Trajectory {
 impl Trajectory {
     /// Number of steps in which the forget term had a gradient.
     pub fn active_steps(&self) -> usize {
-        self.steps.iter().filter(|s| s.active()).count()
+        self.steps.iter().filter(|s| s.active).count()
     }
 }
 

@@ -239,6 +239,8 @@ fn refuses_what_cannot_be_right() {
     refuses(&f, &mut f.command(&["--freeze", "*"]), 3, "trainable");
     refuses(&f, &mut f.command(&["--trainable", "no.such.*"]), 2, "no.such.*");
     refuses(&f, &mut f.command(&["--device", "tpu"]), 2, "cuda");
+    // Without a GPU, or built without CUDA, or with fewer GPUs than that.
+    refuses(&f, &mut f.command(&["--device", "cuda:99"]), 2, "--device cuda:99: ");
     refuses(&f, program().arg(f.path("train.parquet")).args(["--forget-class", "1"]), 3, "train.parquet");
     refuses(&f, program().arg(&model).args(["--forget-class", "11"]), 4, "class");
     let train = f.path("train.parquet");

@@ -5,6 +5,7 @@ mod artifacts;
 mod audit;
 mod cases;
 mod commands;
+mod compare;
 mod data;
 mod fidelity;
 mod flow;

@@ -10,7 +10,7 @@ use crate::{
         shape::{Runs, around, broadcast_strides, offsets, require, strides},
     },
 };
-use dfdx::prelude::{Axes4, Axis, Device, GatherTo, PermuteTo, ReshapeTo, TryConcatAlong};
+use dfdx::prelude::{Axes4, Axis, Device, GatherTo, PermuteTo, ReshapeTo, TryConcatAlong, TryMul};
 
 /// See [`crate::kernels::Backend::gather_flat`].
 pub fn gather_flat<E: Float, D: Device<E>>(
@@ -145,7 +145,12 @@ pub fn expand<E: Float, D: Device<E>>(
     match Runs::of(x.dims(), dims, dims) {
         _ if len == x.len() => x.reshaped(dims.to_vec()),
         Some(Runs { dims: runs, has: [has, _] }) => {
-            cx.compose(&[x], dims.to_vec(), |x| spread(x, runs, has)?.try_reshape_like(&(len,)))
+            // dfdx's reshape of repeated elements gives a wrong gradient on a GPU: its product takes them.
+            let ones = filled(cx, dims, 1.)?;
+            cx.compose(&[x], dims.to_vec(), |x| {
+                let ones = ones.flat().clone().try_reshape_like(&runs)?;
+                spread(x, runs, has)?.try_mul(ones)?.try_reshape_like(&(len,))
+            })
         }
         None => {
             let indices = offsets(dims, &broadcast_strides(x.dims(), dims), 0);
@@ -225,18 +230,29 @@ pub fn slice<E: Float, D: Device<E>>(
     gather_or(cx, x, offsets(out_dims, &by, base), 0., out_dims.to_vec())
 }
 
-/// See [`crate::kernels::Backend::pad`]. Cropping comes before padding: what is mirrored, repeated or wrapped around is
-/// what the crop leaves.
+/// See [`crate::kernels::Backend::pad`].
 pub fn pad<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     pads: &[[isize; 2]],
     mode: PadMode,
 ) -> Result<Tensor<E, D>> {
-    require(pads.len() == x.rank(), || format!("{} pads for {:?}", pads.len(), x.dims()))?;
-    // Where each element of the result comes from, along each axis; `None` for the constant.
+    let (from, dims) = padded(x.dims(), pads, mode)?;
+    let fill = if let PadMode::Constant(fill) = mode { fill } else { 0. };
+    let len = x.len();
+    gather_or(cx, x, from.into_iter().map(|i| i.unwrap_or(len)).collect(), fill, dims)
+}
+
+/// Where each element of a padded tensor comes from, `None` for the constant, and its dimensions. Cropping comes before
+/// padding: what is mirrored, repeated or wrapped around is what the crop leaves.
+pub(in crate::kernels) fn padded(
+    dims: &[usize],
+    pads: &[[isize; 2]],
+    mode: PadMode,
+) -> Result<(Vec<Option<usize>>, Vec<usize>)> {
+    require(pads.len() == dims.len(), || format!("{} pads for {dims:?}", pads.len()))?;
     let mut axes = Vec::new();
-    for (&d, &[before, after]) in x.dims().iter().zip(pads) {
+    for (&d, &[before, after]) in dims.iter().zip(pads) {
         let (low, high) = ((-before).max(0), d as isize + after.min(0));
         let kept = high - low;
         require(d as isize + before + after >= 0, || format!("pads {before} and {after} of {d}"))?;
@@ -252,14 +268,11 @@ pub fn pad<E: Float, D: Device<E>>(
         };
         axes.push(out.map(|i| source(i).map(|i| (i + low) as usize)).collect::<Vec<_>>());
     }
-    let dims: Vec<usize> = axes.iter().map(Vec::len).collect();
     let mut from = vec![Some(0)];
-    for (axis, &d) in axes.iter().zip(x.dims()) {
+    for (axis, &d) in axes.iter().zip(dims) {
         from = from.iter().flat_map(|at| axis.iter().map(move |i| Some((*at)? * d + (*i)?))).collect();
     }
-    let fill = if let PadMode::Constant(fill) = mode { fill } else { 0. };
-    let len = x.len();
     let filled = !matches!(mode, PadMode::Constant(_)) && from.contains(&None);
-    require(!filled, || format!("nothing to pad {:?} with by {pads:?}", x.dims()))?;
-    gather_or(cx, x, from.into_iter().map(|i| i.unwrap_or(len)).collect(), fill, dims)
+    require(!filled, || format!("nothing to pad {dims:?} with by {pads:?}"))?;
+    Ok((from, axes.iter().map(Vec::len).collect()))
 }

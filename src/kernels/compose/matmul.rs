@@ -7,7 +7,10 @@ use super::{
 use crate::{
     engine::{Context, Float, Tensor},
     error::{Error, Result},
-    kernels::shape::{broadcast, require},
+    kernels::{
+        Binary, Unary,
+        shape::{broadcast, linear_dims, require},
+    },
 };
 use dfdx::{
     prelude::{Axes2, Axes3, Device, PermuteTo, ReshapeTo, TryMatMul},
@@ -47,6 +50,27 @@ pub fn matmul<E: Float, D: Device<E>>(
         let b = matrices(b.flat().retaped::<OwnedTape<E, D>>(), (batch, kb, nb), tb)?;
         matrices(a, (batch, ma, ka), ta)?.try_matmul(b)?.try_reshape_like(&(len,))
     })
+}
+
+/// See [`crate::kernels::Backend::linear`].
+pub fn linear<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    w: &Tensor<E, D>,
+    transposed: bool,
+    bias: Option<&Tensor<E, D>>,
+    activation: Option<Unary>,
+) -> Result<Tensor<E, D>> {
+    let (rows, k, n) = linear_dims(x.dims(), w.dims(), transposed, bias.map(Tensor::dims))?;
+    let dims = [x.dims().split_last().map_or(&[][..], |(_, lead)| lead), &[n]].concat();
+    let mut y = matmul(cx, &x.reshaped(vec![rows, k])?, w, false, transposed)?;
+    if let Some(bias) = bias {
+        y = super::binary(cx, Binary::Add, &y, bias)?;
+    }
+    if let Some(op) = activation {
+        y = super::unary(cx, op, &y)?;
+    }
+    y.reshaped(dims)
 }
 
 /// Leading axes, rows and columns of the matrices.

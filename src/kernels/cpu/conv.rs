@@ -152,9 +152,7 @@ impl Way {
     fn to_input(self, g: &Geometry, w: &[f32], dy: &[f32], arrived: Option<Vec<f32>>) -> Vec<f32> {
         let size = g.n * g.groups * g.c * g.h * g.w;
         if self == Self::Depthwise {
-            let mut dx = arrived.unwrap_or_else(|| par::zeros(size));
-            depthwise::to_input(g, w, dy, &mut dx);
-            return dx;
+            return depthwise::to_input(g, w, dy, arrived);
         }
         let Some(reversed) = g.reversed() else {
             let mut dx = arrived.unwrap_or_else(|| par::zeros(size));

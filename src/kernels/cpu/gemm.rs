@@ -3,7 +3,7 @@
 use super::{
     F32,
     par::{self, Shared},
-    product::{Mat, Old, TASK, large, small},
+    product::{Mat, Old, TASK, large, on_thread},
     walk::Walk,
 };
 use crate::{
@@ -65,10 +65,10 @@ impl Plan {
         Some((plan, dims))
     }
 
-    /// Adds to each of `count` results the products that belong to it, in order. `f` gives, for the number of a
-    /// product, its factors.
+    /// Each of the results of `side`, `size` elements each, becomes the sum of the products that belong to it, in order,
+    /// or that is added to it. `f` gives, for the number of a product, its factors.
     fn run<'a>(
-        out: &mut [f32],
+        out: &Shared<'_>,
         size: usize,
         work: usize,
         side: &Side,
@@ -77,32 +77,39 @@ impl Plan {
     ) {
         let mut products = vec![Vec::new(); side.count];
         side.index.iter().enumerate().for_each(|(product, &target)| products[target].push(product));
-        let each = |out: &mut [f32], products: &[usize], multiply: fn(&mut [f32], Mat<'_>, Mat<'_>, Old)| {
-            for (i, &product) in products.iter().enumerate() {
+        if old == Old::Replaced && (work == 0 || side.index.is_empty()) {
+            // SAFETY: no task is at work.
+            unsafe { out.fresh(0, side.count * size) };
+        }
+        if work == 0 {
+            return;
+        }
+        let each = |target: usize, multiply: &dyn Fn(usize, Mat<'_>, Mat<'_>, Old)| {
+            for (i, &product) in products[target].iter().enumerate() {
                 let (a, b) = f(product);
-                multiply(out, a, b, if i == 0 { old } else { Old::Kept });
+                multiply(target * size, a, b, if i == 0 { old } else { Old::Kept });
             }
         };
         if side.count < 4 {
-            out.chunks_mut(size.max(1)).zip(&products).for_each(|(out, products)| each(out, products, large));
+            // SAFETY: each result has elements of its own, and they come one after the other.
+            (0..side.count).for_each(|i| each(i, &|at, a, b, old| unsafe { large(out, at, (a, b), old, |_, _| {}) }));
             return;
         }
         let group = (TASK / (work * (side.index.len() / side.count)).max(1)).clamp(1, side.count);
-        let shared = Shared::new(out);
         par::tasks(side.count.div_ceil(group), |task| {
-            for (target, products) in products.iter().enumerate().skip(task * group).take(group) {
+            for target in task * group..side.count.min((task + 1) * group) {
                 // SAFETY: each result belongs to one task.
-                each(unsafe { shared.slice(target * size, size) }, products, small);
+                each(target, &|at, a, b, old| unsafe { on_thread(out.pointer(at, size), b.width(), a, b, old) });
             }
         });
     }
 
     fn forward(&self, a: &[f32], b: &[f32]) -> Vec<f32> {
         let count = self.a.index.len();
-        let mut c = par::zeros(count * self.m * self.n);
         let all = Side { index: (0..count).collect(), count };
-        Self::run(&mut c, self.m * self.n, self.work(), &all, Old::Replaced, |i| (self.left(a, i), self.right(b, i)));
-        c
+        let (size, factors) = (self.m * self.n, |i| (self.left(a, i), self.right(b, i)));
+        // SAFETY: each result has a product.
+        unsafe { par::assemble(count * size, |c| Self::run(c, size, self.work(), &all, Old::Replaced, factors)) }
     }
 
     fn work(&self) -> usize {
@@ -122,7 +129,7 @@ impl Plan {
     }
 
     /// dA = dC·Bᵀ or dA += dC·Bᵀ, in the form in which A is stored.
-    fn backward_left(&self, dc: &[f32], b: &[f32], da: &mut [f32], old: Old) {
+    fn backward_left(&self, dc: &[f32], b: &[f32], da: &Shared<'_>, old: Old) {
         Self::run(da, self.m * self.k, self.work(), &self.a, old, |i| {
             let (dc, b) = (self.result(dc, i), self.right(b, i));
             if self.ta { (b, dc.t()) } else { (dc, b.t()) }
@@ -130,7 +137,7 @@ impl Plan {
     }
 
     /// dB = Aᵀ·dC or dB += Aᵀ·dC, in the form in which B is stored.
-    fn backward_right(&self, dc: &[f32], a: &[f32], db: &mut [f32], old: Old) {
+    fn backward_right(&self, dc: &[f32], a: &[f32], db: &Shared<'_>, old: Old) {
         Self::run(db, self.k * self.n, self.work(), &self.b, old, |i| {
             let (dc, a) = (self.result(dc, i), self.left(a, i));
             if self.tb { (dc.t(), a) } else { (a.t(), dc) }
@@ -149,10 +156,12 @@ pub(in crate::kernels) fn matmul(cx: &mut Context<f32, Cpu>, a: &F32, b: &F32, t
     let (a_kept, b_kept) = (db.is_some().then(|| a.detached()), da.is_some().then(|| b.detached()));
     cx.record(&[a, b], dims, values, move |dc, sink| {
         if let (Some(slot), Some(b)) = (da, b_kept) {
-            par::write(sink, &slot, |da, old| plan.backward_left(&dc, b.as_slice(), da, old))?;
+            // SAFETY: each matrix has a product, or all are filled with zeros.
+            unsafe { par::write(sink, &slot, |da, old| plan.backward_left(&dc, b.as_slice(), da, old))? };
         }
         if let (Some(slot), Some(a)) = (db, a_kept) {
-            par::write(sink, &slot, |db, old| plan.backward_right(&dc, a.as_slice(), db, old))?;
+            // SAFETY: likewise.
+            unsafe { par::write(sink, &slot, |db, old| plan.backward_right(&dc, a.as_slice(), db, old))? };
         }
         Ok(())
     })

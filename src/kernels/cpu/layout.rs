@@ -33,8 +33,30 @@ impl Transfer {
         Self { walk: self.walk.swapped(), count: self.count, bases: [self.bases[1], self.bases[0]] }
     }
 
-    /// Writes or adds the elements. Different elements have to go to different places.
-    fn run(&self, from: &[f32], to: &mut [f32], f: impl Fn(&mut f32, f32) + Sync) {
+    /// Writes the elements to a buffer that may never have been written. Different elements have to go to different places.
+    fn copy(&self, from: &[f32], to: &Shared<'_>) {
+        let [step, to_step] = self.walk.steps();
+        par::tasks(self.count.div_ceil(par::CHUNK), |task| {
+            let start = task * par::CHUNK;
+            self.walk.each(start, par::CHUNK.min(self.count - start), |_, [i, j], n| {
+                let (i, j) = (i + self.bases[0], j + self.bases[1]);
+                if to_step == 1 && step == 1 {
+                    let from = &from[i as usize..][..n];
+                    // SAFETY: different elements have different places, and none is read.
+                    unsafe { to.pointer(j as usize, n).copy_from_nonoverlapping(from.as_ptr(), n) };
+                    return;
+                }
+                for k in 0..n as isize {
+                    let value = from[(i + k * step) as usize];
+                    // SAFETY: likewise.
+                    unsafe { to.pointer((j + k * to_step) as usize, 1).write(value) };
+                }
+            });
+        });
+    }
+
+    /// Adds the elements. Different elements have to go to different places.
+    fn add(&self, from: &[f32], to: &mut [f32]) {
         let to = Shared::new(to);
         let [step, to_step] = self.walk.steps();
         par::tasks(self.count.div_ceil(par::CHUNK), |task| {
@@ -45,29 +67,21 @@ impl Transfer {
                     // SAFETY: different elements have different places.
                     let to = unsafe { to.slice(j as usize, n) };
                     match step {
-                        0 => to.iter_mut().for_each(|to| f(to, from[i as usize])),
-                        1 => to.iter_mut().zip(&from[i as usize..][..n]).for_each(|(to, from)| f(to, *from)),
+                        0 => to.iter_mut().for_each(|to| *to += from[i as usize]),
+                        1 => to.iter_mut().zip(&from[i as usize..][..n]).for_each(|(to, from)| *to += *from),
                         _ => {
-                            to.iter_mut().enumerate().for_each(|(k, to)| f(to, from[(i + k as isize * step) as usize]))
+                            to.iter_mut().enumerate().for_each(|(k, to)| *to += from[(i + k as isize * step) as usize])
                         }
                     }
                 } else {
                     for k in 0..n as isize {
                         // SAFETY: likewise.
                         let to = unsafe { to.slice((j + k * to_step) as usize, 1) };
-                        f(&mut to[0], from[(i + k * step) as usize]);
+                        to[0] += from[(i + k * step) as usize];
                     }
                 }
             });
         });
-    }
-
-    fn copy(&self, from: &[f32], to: &mut [f32]) {
-        self.run(from, to, |to, from| *to = from);
-    }
-
-    fn add(&self, from: &[f32], to: &mut [f32]) {
-        self.run(from, to, |to, from| *to += from);
     }
 }
 
@@ -87,10 +101,10 @@ fn permuted(x: &[f32], dims: &[usize], perm: &[usize]) -> Option<Vec<f32>> {
     if last == 0 && steps[0][0] <= 1 {
         return None;
     }
-    let mut y = par::zeros(x.len());
     let Some(near) = steps.iter().position(|s| s[0] == 1).filter(|&near| near != last) else {
-        Transfer::new(&out, &from, &to, [0, 0]).copy(x, &mut y);
-        return Some(y);
+        let transfer = Transfer::new(&out, &from, &to, [0, 0]);
+        // SAFETY: a permutation reaches every place.
+        return Some(unsafe { par::assemble(x.len(), |y| transfer.copy(x, y)) });
     };
     // The axis that is innermost in the input is another one than in the output: transposition, tile by tile.
     const TILE: usize = 16;
@@ -98,9 +112,8 @@ fn permuted(x: &[f32], dims: &[usize], perm: &[usize]) -> Option<Vec<f32>> {
     let others: Vec<usize> = (0..last).filter(|&axis| axis != near).collect();
     let count: usize = others.iter().map(|&axis| extents[axis]).product();
     let bands = rows.div_ceil(TILE);
-    let shared = Shared::new(&mut y);
     let group = (par::CHUNK / (TILE * columns).max(1)).max(1);
-    par::tasks((count * bands).div_ceil(group), |task| {
+    let tiles = |y: &Shared<'_>, task: usize| {
         for band in task * group..((task + 1) * group).min(count * bands) {
             let (mut rest, first) = (band / bands, band % bands * TILE);
             let (mut from, mut to) = (0, 0);
@@ -114,15 +127,20 @@ fn permuted(x: &[f32], dims: &[usize], perm: &[usize]) -> Option<Vec<f32>> {
             for column in (0..columns).step_by(TILE) {
                 let width = TILE.min(columns - column);
                 for row in first..(first + TILE).min(rows) {
-                    // SAFETY: each task has rows of its own.
-                    let y = unsafe { shared.slice(to + row * steps[near][1] as usize + column, width) };
-                    let x = &x[from + row + column * stride..];
-                    y.iter_mut().enumerate().for_each(|(i, y)| *y = x[i * stride]);
+                    let (y, x) = (
+                        y.pointer(to + row * steps[near][1] as usize + column, width),
+                        &x[from + row + column * stride..],
+                    );
+                    for i in 0..width {
+                        // SAFETY: each task has rows of its own.
+                        unsafe { y.add(i).write(x[i * stride]) };
+                    }
                 }
             }
         }
-    });
-    Some(y)
+    };
+    // SAFETY: the tiles are all of the result.
+    Some(unsafe { par::assemble(x.len(), |y| par::tasks((count * bands).div_ceil(group), |task| tiles(y, task))) })
 }
 
 /// Axis i of the result is axis `perm[i]` of x.
@@ -153,8 +171,9 @@ pub(in crate::kernels) fn expand(cx: &mut Context<f32, Cpu>, x: &F32, dims: &[us
     if count == x.len() {
         return x.reshaped(dims.to_vec());
     }
-    let mut values = par::zeros(count);
-    Transfer::new(dims, &broadcast_strides(x.dims(), dims), &signed(dims), [0, 0]).copy(x.as_slice(), &mut values);
+    let transfer = Transfer::new(dims, &broadcast_strides(x.dims(), dims), &signed(dims), [0, 0]);
+    // SAFETY: every element of the result is one of those that are copied.
+    let values = unsafe { par::assemble(count, |y| transfer.copy(x.as_slice(), y)) };
     let (slot, from, to) = (x.slot(), dims.to_vec(), x.dims().to_vec());
     cx.record(&[x], dims.to_vec(), values, move |dy, sink| match slot {
         Some(slot) => par::give(sink, &slot, reduce::sum_to(&dy, &from, &to)),
@@ -174,15 +193,17 @@ pub(in crate::kernels) fn concat(cx: &mut Context<f32, Cpu>, xs: &[&F32], axis: 
         dims[axis] += x.dims()[axis];
     }
     let to = signed(&dims);
-    let mut values = par::zeros(dims.iter().product());
     let mut at = 0;
-    let mut parts = Vec::new();
-    for x in xs {
-        let transfer = Transfer::new(x.dims(), &signed(x.dims()), &to, [0, at as isize * to[axis]]);
-        transfer.copy(x.as_slice(), &mut values);
-        parts.push((x.slot(), transfer.back()));
+    let mut place = |x: &F32| {
+        let base = at as isize * to[axis];
         at += x.dims()[axis];
-    }
+        Transfer::new(x.dims(), &signed(x.dims()), &to, [0, base])
+    };
+    let transfers: Vec<Transfer> = xs.iter().map(|x| place(x)).collect();
+    let fill = |y: &Shared<'_>| xs.iter().zip(&transfers).for_each(|(x, transfer)| transfer.copy(x.as_slice(), y));
+    // SAFETY: the parts are all of the result.
+    let values = unsafe { par::assemble(dims.iter().product(), fill) };
+    let parts: Vec<_> = xs.iter().map(|x| x.slot()).zip(transfers.into_iter().map(Transfer::back)).collect();
     cx.record(xs, dims, values, move |dy, sink| {
         for (slot, transfer) in parts {
             if let Some(slot) = slot {
@@ -213,8 +234,8 @@ pub(in crate::kernels) fn slice(
     let from: Vec<isize> = own.iter().zip(steps).map(|(s, step)| s * step).collect();
     let base = own.iter().zip(starts).map(|(s, &start)| s * start as isize).sum();
     let transfer = Transfer::new(out, &from, &signed(out), [base, 0]);
-    let mut values = par::zeros(transfer.count);
-    transfer.copy(x.as_slice(), &mut values);
+    // SAFETY: every element of the result is one of those that are copied.
+    let values = unsafe { par::assemble(transfer.count, |y| transfer.copy(x.as_slice(), y)) };
     let (slot, back) = (x.slot(), transfer.back());
     cx.record(&[x], out.to_vec(), values, move |dy, sink| match slot {
         Some(slot) => par::change(sink, &slot, |dx| back.add(&dy, dx)),
@@ -240,7 +261,7 @@ pub(in crate::kernels) fn pad(cx: &mut Context<f32, Cpu>, x: &F32, pads: &[[isiz
     let to_base = to.iter().zip(pads).map(|(s, p)| s * p[0].max(0)).sum();
     let transfer = Transfer::new(&inner, &own, &to, [base, to_base]);
     let mut values = vec![value as f32; dims.iter().product()];
-    transfer.copy(x.as_slice(), &mut values);
+    transfer.copy(x.as_slice(), &Shared::new(&mut values));
     let (slot, back) = (x.slot(), transfer.back());
     cx.record(&[x], dims, values, move |dy, sink| match slot {
         Some(slot) => par::change(sink, &slot, |dx| back.add(&dy, dx)),

@@ -73,15 +73,28 @@ pub(super) fn accumulate(
 
 /// Adds to the gradient at `slot` by `f`, which is given what has arrived, zeros if nothing has.
 pub(super) fn change(sink: &mut Sink<'_>, slot: &Slot<f32>, f: impl FnOnce(&mut [f32])) -> Result<(), CpuError> {
-    write(sink, slot, |gradient, _| f(gradient))
+    let mut gradient = sink.take(slot)?.unwrap_or_else(|| zeros(slot.len()));
+    f(&mut gradient);
+    sink.put(slot, gradient)
 }
 
 /// Writes the gradient at `slot` by `f`, which is given the buffer and whether to keep what is in it.
-pub(super) fn write(sink: &mut Sink<'_>, slot: &Slot<f32>, f: impl FnOnce(&mut [f32], Old)) -> Result<(), CpuError> {
-    let arrived = sink.take(slot)?;
-    let old = if arrived.is_some() { Old::Kept } else { Old::Replaced };
-    let mut gradient = arrived.unwrap_or_else(|| zeros(slot.len()));
-    f(&mut gradient, old);
+///
+/// # Safety
+/// `f` writes every element where nothing is to be kept.
+pub(super) unsafe fn write(
+    sink: &mut Sink<'_>,
+    slot: &Slot<f32>,
+    f: impl FnOnce(&Shared<'_>, Old),
+) -> Result<(), CpuError> {
+    let gradient = match sink.take(slot)? {
+        Some(mut sum) => {
+            f(&Shared::new(&mut sum), Old::Kept);
+            sum
+        }
+        // SAFETY: by the caller's promise.
+        None => unsafe { assemble(slot.len(), |all| f(all, Old::Replaced)) },
+    };
     sink.put(slot, gradient)
 }
 
@@ -255,12 +268,4 @@ pub(super) fn add(dst: &mut [f32], src: &[f32]) {
         let n = dst.len();
         dst.iter_mut().zip(&src[at..at + n]).for_each(|(d, s)| *d += s);
     });
-}
-
-/// The sum of equally long buffers, in their order.
-pub(super) fn sum_in_order(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
-    let mut parts = parts.drain(..);
-    let mut total = parts.next().unwrap_or_default();
-    parts.for_each(|part| add(&mut total, &part));
-    total
 }

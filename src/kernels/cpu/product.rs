@@ -31,6 +31,11 @@ impl<'a> Mat<'a> {
         if transposed { Self::new(data, columns, rows).t() } else { Self::new(data, rows, columns) }
     }
 
+    /// Number of columns.
+    pub(super) fn width(self) -> usize {
+        self.columns
+    }
+
     /// Transposed.
     pub(super) fn t(self) -> Self {
         Self {
@@ -50,6 +55,23 @@ impl<'a> Mat<'a> {
     /// Some columns.
     fn columns(self, from: usize, n: usize) -> Self {
         self.t().rows(from, n).t()
+    }
+
+    /// Writes the elements row by row, rows being [`APART`], where a row's elements are not side by side.
+    fn turn(self, to: &mut [f32]) {
+        const TILE: usize = 16;
+        for first in (0..self.rows).step_by(TILE) {
+            let rows = first..self.rows.min(first + TILE);
+            for from in (0..self.columns).step_by(TILE) {
+                for row in rows.clone() {
+                    let to = &mut to[row * APART + from..][..TILE.min(self.columns - from)];
+                    let at = row * self.row_stride + from * self.column_stride;
+                    for (i, to) in to.iter_mut().enumerate() {
+                        *to = self.data[at + i * self.column_stride];
+                    }
+                }
+            }
+        }
     }
 
     fn faer(&self) -> MatRef<'a, f32> {
@@ -90,10 +112,93 @@ pub(super) fn small(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
 /// Multiplications that are worth a task of their own.
 pub(super) const TASK: usize = 1 << 20;
 
-/// c = a·b or c += a·b, c contiguous, on all threads.
-pub(super) fn large(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
+/// A sum that is worth being taken in parts.
+const DEEP: usize = 1024;
+/// Terms of a sum for which the left side is laid out at once, and how far apart its rows then are.
+const DEPTH: usize = 512;
+const APART: usize = DEPTH + 16;
+/// Elements that the results of all parts may have together.
+const PARTS: usize = 1 << 22;
+
+/// The same as [`large`] for long sums, as the gradient to weights is: parts of the sum, added in order. faer reads the
+/// left side along the sum, four rows at a time; stored the other way round, it is turned first.
+///
+/// # Safety
+/// As [`large`].
+#[allow(clippy::mut_from_ref)] // By the promise, as in `Shared::slice`.
+unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Old) -> &'c mut [f32] {
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    assert!(c.len() >= m * n);
+    let most = (PARTS / (m * n).max(1)).clamp(1, 8);
+    let depth = k.div_ceil((k / DEEP).clamp(1, most)).next_multiple_of(DEPTH);
+    let parts = k.div_ceil(depth);
+    let mut rows = m.clamp(1, 512);
+    while parts * m.div_ceil(rows) < 8 && rows >= 64 {
+        rows = rows.div_ceil(2).next_multiple_of(8);
+    }
+    // SAFETY: by the caller's promise; all bits zero is a number.
+    let whole = match old {
+        Old::Replaced => unsafe { c.fresh(at, m * n) },
+        Old::Kept => unsafe { c.slice(at, m * n) },
+    };
+    let bands = m.div_ceil(rows);
+    let product = |part: usize, band: usize, to: *mut f32, mut old: Old| {
+        let (first, h) = (band * rows, rows.min(m - band * rows));
+        for from in (part * depth..k.min((part + 1) * depth)).step_by(DEPTH) {
+            let d = DEPTH.min(k - from);
+            let (left, right) = (a.rows(first, h).columns(from, d), b.rows(from, d));
+            let multiply = |left: Mat<'_>| {
+                // SAFETY: `to` reaches h rows of n elements, which are this task's.
+                unsafe { on_thread(to, n, left, right, old) };
+            };
+            if a.column_stride == 1 {
+                multiply(left);
+            } else {
+                par::scratch(h * APART, |turned| {
+                    left.turn(turned);
+                    multiply(Mat::strided(turned, h, d, APART));
+                });
+            }
+            old = Old::Kept;
+        }
+    };
+    if parts == 1 {
+        let shared = Shared::new(whole);
+        par::tasks(bands, |band| {
+            let h = rows.min(m - band * rows);
+            product(0, band, shared.pointer(band * rows * n, h * n), Old::Kept);
+        });
+        return whole;
+    }
+    let fill = |all: &Shared<'_>| {
+        par::tasks(parts * bands, |task| {
+            let (part, band) = (task / bands, task % bands);
+            let h = rows.min(m - band * rows);
+            product(part, band, all.pointer((part * m + band * rows) * n, h * n), Old::Replaced);
+        });
+    };
+    // SAFETY: the bands of all parts are all of the buffer.
+    let partial = unsafe { par::assemble(parts * m * n, fill) };
+    par::over(whole, |start, c| {
+        for part in partial.chunks(m * n) {
+            c.iter_mut().zip(&part[start..]).for_each(|(c, part)| *c += part);
+        }
+    });
+    whole
+}
+
+/// The elements from `at` on become a·b, or a·b is added to them, on all threads. `finish` is given, once they are
+/// complete, stretches of rows and the column at which each begins.
+///
+/// # Safety
+/// No other task touches these elements.
+pub(super) unsafe fn large(
+    c: &Shared<'_>,
+    at: usize,
+    (a, b): (Mat<'_>, Mat<'_>),
+    old: Old,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
     let tasks = (m * n * k / TASK).clamp(1, 16);
     // Halve the longer side until there are enough blocks, or they get too small for the inner kernel.
     let (mut rows, mut columns) = (m.max(1), n.max(1));
@@ -109,30 +214,23 @@ pub(super) fn large(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
         }
     }
     let blocks = m.div_ceil(rows) * n.div_ceil(columns);
-    let parts = (tasks / blocks.max(1)).min(k / 1024);
-    if parts >= 2 {
-        // A small result of a long sum: parts of the sum, added in order.
-        let depth = k.div_ceil(parts).next_multiple_of(64);
-        let partial = par::collect(k.div_ceil(depth), |i| {
-            let (from, n_k) = (i * depth, depth.min(k - i * depth));
-            let mut part = vec![0.0; m * n];
-            small(&mut part, a.columns(from, n_k), b.rows(from, n_k), Old::Replaced);
-            part
-        });
-        let total = par::sum_in_order(partial);
-        match old {
-            Old::Replaced => c[..m * n].copy_from_slice(&total),
-            Old::Kept => par::add(&mut c[..m * n], &total),
-        }
+    if k >= DEEP && (a.column_stride != 1 || 2 * blocks <= tasks) {
+        // SAFETY: by the caller's promise.
+        let whole = unsafe { deep(c, at, a, b, old) };
+        whole.chunks_mut(n.max(1)).for_each(|row| finish(0, row));
         return;
     }
     let across = n.div_ceil(columns);
-    let shared = Shared::new(c);
     par::tasks(blocks, |task| {
         let (i, j) = (task / across * rows, task % across * columns);
         let (h, w) = (rows.min(m - i), columns.min(n - j));
-        let c = shared.pointer(i * n + j, (h - 1) * n + w);
+        let start = at + i * n + j;
+        let to = c.pointer(start, (h - 1) * n + w);
         // SAFETY: the pointer reaches h rows of w; blocks do not overlap.
-        unsafe { on_thread(c, n, a.rows(i, h), b.columns(j, w), old) }
+        unsafe { on_thread(to, n, a.rows(i, h), b.columns(j, w), old) }
+        for row in 0..h {
+            // SAFETY: written above.
+            finish(j, unsafe { c.slice(start + row * n, w) });
+        }
     });
 }

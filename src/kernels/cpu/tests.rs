@@ -61,6 +61,15 @@ fn cases() -> Vec<Case> {
         case("product with a long sum", &[&[5000, 20], &[5000, 12]], |cx, x| {
             Cpu::matmul(cx, &x[0], &x[1], true, false)
         }),
+        case("product with a long sum into many rows", &[&[3000, 140], &[3000, 50]], |cx, x| {
+            Cpu::matmul(cx, &x[0], &x[1], true, false)
+        }),
+        case("product with a bias", &[&[9, 130, 70], &[70, 200], &[200]], |cx, x| {
+            Cpu::linear(cx, &x[0], &x[1], false, Some(&x[2]), Some(Unary::Tanh))
+        }),
+        case("LSTM", &[&[12, 90, 160], &[160, 40], &[90, 40], &[90, 40]], |cx, x| {
+            Cpu::lstm(cx, &x[0], &x[1], &x[2], &x[3])
+        }),
         case("product of one row", &[&[1, 700], &[900, 700]], |cx, x| Cpu::matmul(cx, &x[0], &x[1], false, true)),
         case("products by one matrix", &[&[7, 90, 64], &[64, 100]], |cx, x| {
             Cpu::matmul(cx, &x[0], &x[1], false, false)

@@ -15,6 +15,7 @@ pub(super) enum Call {
     Binary(Binary),
     Select(ArrayD<bool>),
     Matmul { ta: bool, tb: bool },
+    Linear { transposed: bool, activation: Option<Unary> },
     Conv(ConvSpec),
     ConvFused(Unary, ConvSpec),
     MaxPool(PoolSpec),
@@ -33,6 +34,7 @@ pub(super) enum Call {
     Gather { axis: usize, indices: Vec<usize>, dims: Vec<usize> },
     GatherFlat { indices: Vec<usize>, dims: Vec<usize> },
     Cumsum { axis: usize, exclusive: bool, reverse: bool },
+    Lstm,
     CrossEntropy(Vec<usize>),
     BceWithLogits,
 }
@@ -66,6 +68,7 @@ impl Call {
             Self::Binary(op) => D::binary(cx, *op, &x[0], &x[1]),
             Self::Select(mask) => D::select(cx, mask, &x[0], &x[1]),
             Self::Matmul { ta, tb } => D::matmul(cx, &x[0], &x[1], *ta, *tb),
+            Self::Linear { transposed, activation } => D::linear(cx, &x[0], &x[1], *transposed, x.get(2), *activation),
             Self::Conv(spec) => D::conv(cx, &x[0], &x[1], x.get(2), spec),
             Self::ConvFused(op, spec) => D::conv_fused(cx, &x[0], &x[1], Some(&x[2]), x.get(3), Some(*op), spec),
             Self::MaxPool(spec) => D::max_pool(cx, &x[0], spec),
@@ -84,6 +87,7 @@ impl Call {
             Self::Gather { axis, indices, dims } => D::gather(cx, &x[0], *axis, indices, dims),
             Self::GatherFlat { indices, dims } => D::gather_flat(cx, &x[0], indices, dims),
             Self::Cumsum { axis, exclusive, reverse } => D::cumsum(cx, &x[0], *axis, *exclusive, *reverse),
+            Self::Lstm => D::lstm(cx, &x[0], &x[1], &x[2], &x[3]),
             Self::CrossEntropy(classes) => D::cross_entropy(cx, &x[0], classes),
             Self::BceWithLogits => D::bce_with_logits(cx, &x[0], &x[1]),
         }
@@ -96,6 +100,7 @@ impl Call {
             Self::Binary(_) => "binary",
             Self::Select(_) => "select",
             Self::Matmul { .. } => "matmul",
+            Self::Linear { .. } => "linear",
             Self::Conv(_) => "conv",
             Self::ConvFused(..) => "conv_fused",
             Self::MaxPool(_) => "max_pool",
@@ -114,6 +119,7 @@ impl Call {
             Self::Gather { .. } => "gather",
             Self::GatherFlat { .. } => "gather_flat",
             Self::Cumsum { .. } => "cumsum",
+            Self::Lstm => "lstm",
             Self::CrossEntropy(_) => "cross_entropy",
             Self::BceWithLogits => "bce_with_logits",
         }
@@ -135,6 +141,7 @@ impl Call {
             Self::Matmul { .. } | Self::AvgPool(_) | Self::Reduce(..) | Self::Cumsum { .. } => Tolerance::Sums,
             Self::Conv(_) | Self::ConvFused(..) => Tolerance::Transformed,
             Self::Softmax(_) | Self::LogSoftmax(_) | Self::CrossEntropy(_) | Self::BceWithLogits => Tolerance::Sums,
+            Self::Lstm | Self::Linear { .. } => Tolerance::Sums,
             Self::BatchNorm(_) => Tolerance::Elementwise,
             Self::BatchNormTrain(_) | Self::LayerNorm { .. } => Tolerance::Statistics,
         }

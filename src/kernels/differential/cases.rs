@@ -45,6 +45,7 @@ pub(super) fn cases(seed: u64) -> Vec<Case> {
     let mut t = Table { rng: ChaCha8Rng::seed_from_u64(seed), cases: Vec::new() };
     t.elementwise();
     t.matmul();
+    t.linear();
     t.windows();
     t.reductions();
     t.layouts();
@@ -143,11 +144,31 @@ impl Table {
             self.add(Call::Matmul { ta, tb }, &[&a, &b]);
             self.twice(Call::Matmul { ta, tb }, &[2, 3, 3]);
         }
+        // Sums that are taken in parts, the left side stored either way.
+        self.add(Call::Matmul { ta: true, tb: false }, &[&[2100, 21], &[2100, 13]]);
+        self.add(Call::Matmul { ta: false, tb: true }, &[&[40, 5000], &[72, 5000]]);
         let plain = Call::Matmul { ta: false, tb: false };
         self.add(plain.clone(), &[&[3, 0], &[0, 2]]);
         self.add(plain.clone(), &[&[0, 3], &[3, 2]]);
         self.add(plain.clone(), &[&[2, 5, 4, 3], &[3, 6]]);
         self.add(plain, &[&[4, 3], &[2, 5, 3, 2]]);
+    }
+
+    fn linear(&mut self) {
+        for (x, n) in
+            [(&[3, 4][..], 5), (&[2, 3, 4], 1), (&[2, 1, 3, 2], 6), (&[70, 31], 97), (&[0, 3], 2), (&[1, 5], 3)]
+        {
+            let k = x[x.len() - 1];
+            for (transposed, activation) in
+                [(false, None), (true, None), (true, Some(Unary::Relu)), (false, Some(Unary::Gelu { tanh: false }))]
+            {
+                let w = if transposed { [n, k] } else { [k, n] };
+                let call = Call::Linear { transposed, activation };
+                self.add(call.clone(), &[x, &w, &[n]]);
+                self.add(call, &[x, &w]);
+            }
+        }
+        self.add(Call::Linear { transposed: false, activation: None }, &[&[4, 2100], &[2100, 3], &[3]]);
     }
 
     /// Strides, dilations and pads for a window over `axes` axes.
@@ -358,6 +379,10 @@ impl Table {
         for (n, c) in [(1, 1), (4, 3), (7, 10), (0, 3), (33, 100)] {
             let classes = (0..n).map(|_| self.below(c)).collect();
             self.add(Call::CrossEntropy(classes), &[&[n, c]]);
+        }
+        for [steps, batch, hidden] in [[1, 1, 1], [4, 2, 3], [3, 70, 5], [5, 33, 17]] {
+            let state = [batch, hidden];
+            self.add(Call::Lstm, &[&[steps, batch, 4 * hidden], &[4 * hidden, hidden], &state, &state]);
         }
         for dims in [vec![5], vec![3, 4], vec![0], vec![101, 7]] {
             self.add(Call::BceWithLogits, &[&dims, &dims]);

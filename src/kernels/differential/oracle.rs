@@ -21,6 +21,11 @@ pub(super) fn expected(case: &Case, inputs: &[Vec<f64>]) -> A {
             zip(&a, &b, |a, b| a + b)
         }
         Call::Matmul { ta, tb } => matmul(&turned(&x[0], *ta), &turned(&x[1], *tb)),
+        Call::Linear { transposed, activation } => {
+            let y = matmul(&x[0], &turned(&x[1], *transposed));
+            let y = x.get(2).map_or(y.clone(), |bias| zip(&y, bias, |a, b| a + b));
+            activation.map_or(y.clone(), |op| y.mapv(|y| unary(op, y)))
+        }
         Call::Conv(s) => convolved(&x, s),
         Call::ConvFused(op, s) => {
             let y = convolved(&x, s);
@@ -83,6 +88,7 @@ pub(super) fn expected(case: &Case, inputs: &[Vec<f64>]) -> A {
             };
             (0..n).map(|t| row[part(t)].iter().sum()).collect()
         }),
+        Call::Lstm => lstm(&x),
         Call::CrossEntropy(classes) => {
             let rows = classes.iter().enumerate();
             let loss = |(i, &k): (usize, &usize)| -softmax(&x[0].index_axis(Axis(0), i).to_vec_row())[k].ln();
@@ -93,6 +99,27 @@ pub(super) fn expected(case: &Case, inputs: &[Vec<f64>]) -> A {
             -t * p.ln() - (1. - t) * (1. - p).ln()
         }),
     }
+}
+
+fn lstm(x: &[A]) -> A {
+    let (gates, recurrent, mut h, mut c) = (&x[0], &x[1], x[2].clone(), x[3].clone());
+    let (steps, batch, hidden) = (gates.shape()[0], h.shape()[0], h.shape()[1]);
+    let mut y = A::zeros(IxDyn(&[steps + 1, batch, hidden]));
+    let sigmoid = |x: f64| 1. / (1. + (-x).exp());
+    for t in 0..steps {
+        let (last, cell) = (h.clone(), c.clone());
+        for (row, k) in (0..batch).flat_map(|row| (0..hidden).map(move |k| (row, k))) {
+            let sum = |gate: usize| {
+                let at = gate * hidden + k;
+                gates[[t, row, at]] + (0..hidden).map(|j| recurrent[[at, j]] * last[[row, j]]).sum::<f64>()
+            };
+            c[[row, k]] = sigmoid(sum(2)) * cell[[row, k]] + sigmoid(sum(0)) * sum(3).tanh();
+            h[[row, k]] = sigmoid(sum(1)) * c[[row, k]].tanh();
+        }
+        y.index_axis_mut(Axis(0), t).assign(&h);
+    }
+    y.index_axis_mut(Axis(0), steps).assign(&c);
+    y
 }
 
 trait Row {

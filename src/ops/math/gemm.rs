@@ -1,6 +1,7 @@
 //! Gemm-6/7/9/11/13, FusedGemm (com.microsoft): α·A'·B' + β·C, with C broadcast to the result; C is optional from 11 on.
 //!
-//! Float matrices. FusedGemm applies an activation to the result.
+//! Float matrices. FusedGemm applies an activation to the result; its A may have more axes, or one, as in MatMul: products
+//! with a bias become one.
 
 use crate::{
     engine::Float,
@@ -15,17 +16,22 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     if node.opset() < 7 {
         node.ignore(&["broadcast"]);
     }
-    let activation = if node.node().domain.is_empty() { None } else { fused::gemm_activation(node)? };
+    let plain = node.node().domain.is_empty();
+    let activation = if plain { None } else { fused::gemm_activation(node)? };
     one(move |cx, inputs| {
         let (a, b) = (inputs.float(0)?, inputs.float(1)?);
-        if a.rank() != 2 || b.rank() != 2 {
+        if (plain && a.rank() != 2) || a.rank() == 0 || b.rank() != 2 {
             return Err(problem(format!("A and B have shapes {:?} and {:?}, not two axes each", a.dims(), b.dims())));
+        }
+        let (k, n) = if tb { (b.dims().get(1), b.dims().first()) } else { (b.dims().first(), b.dims().get(1)) };
+        let c = inputs.opt_float(2)?.filter(|_| beta != 0.0);
+        let row = c.is_none_or(|c| c.rank() == 1 && c.dims().first() == n) && k != Some(&0);
+        if !ta && alpha == 1.0 && (c.is_none() || beta == 1.0) && row && a.dims().last() == k {
+            return D::linear(cx, a, b, tb, c, activation);
         }
         let product = super::matmul::matmul(cx, a, b, ta, tb)?;
         let mut y = scaled(cx, &product, alpha)?;
-        if let Some(c) = inputs.opt_float(2)?
-            && beta != 0.0
-        {
+        if let Some(c) = c {
             if shapes::broadcast(y.dims(), c.dims())? != y.dims() {
                 return Err(problem(format!("C of shape {:?} does not broadcast to {:?}", c.dims(), y.dims())));
             }

@@ -42,6 +42,18 @@ pub trait Cell: Send + Sync + 'static {
         gates: &Tensor<E, D>,
         states: &[Tensor<E, D>],
     ) -> Result<Vec<Tensor<E, D>>>;
+
+    /// All steps by one kernel, if there is one for what `unit` asks: h of every step, (steps·batch, hidden), and the
+    /// final states.
+    fn at_once<E: Float, D: Backend<E>>(
+        &self,
+        _cx: &mut Context<E, D>,
+        _unit: &Unit<'_, E, D>,
+        _gates: &Tensor<E, D>,
+        _states: &[Tensor<E, D>],
+    ) -> Result<Option<(Tensor<E, D>, Vec<Tensor<E, D>>)>> {
+        Ok(None)
+    }
 }
 
 /// The tensors of one direction.
@@ -59,6 +71,15 @@ impl<E: Float, D: Backend<E>> Unit<'_, E, D> {
     pub fn gates(&self, cx: &mut Context<E, D>, x: &Tensor<E, D>, i: usize, n: usize) -> Result<Tensor<E, D>> {
         let rows = x.dims().first().copied().unwrap_or(1);
         D::slice(cx, x, &[0, i * self.hidden], &[1, 1], &[rows, n * self.hidden])
+    }
+
+    /// The recurrent weights, if nothing else is asked for than these and `activations`.
+    pub fn plain(&self, activations: &[Unary]) -> Option<&Tensor<E, D>> {
+        let default = self.activations.iter().copied().eq(activations.iter().map(|&op| Activation::Kernel(op)));
+        match self.recurrent.as_slice() {
+            [weights] if default && self.clip.is_infinite() && self.peepholes.is_none() => Some(weights),
+            _ => None,
+        }
     }
 
     /// h·R'ᵀ with the `i`th of the cell's factors of the recurrent weights.
@@ -306,6 +327,11 @@ impl<C: Cell> Layer<C> {
         lengths: Option<&[usize]>,
         Extents { steps, batch, hidden, .. }: Extents,
     ) -> Result<(Tensor<E, D>, Vec<Tensor<E, D>>)> {
+        if lengths.is_none()
+            && let Some(done) = self.cell.at_once(cx, unit, gates, &states)?
+        {
+            return Ok(done);
+        }
         let zero = scalar(cx, 0.0)?;
         let longest = lengths.and_then(|l| l.iter().max().copied()).unwrap_or(steps);
         let mut sequence = Vec::with_capacity(longest + 1);

@@ -1,7 +1,7 @@
 //! LSTM-7/14/22: with gates i, o, f, c and, of peepholes, p,
 //! i = f(Xᵢ + Rᵢh + pᵢc), f = f(X_f + R_f h + p_f c), c' = f·c + i·g(X_c + R_c h), o = f(Xₒ + Rₒh + pₒc'), h' = o·h(c').
 //!
-//! All attributes, outputs and directions; `layout` from 14 on. `input_forget` makes f = 1 − i; `clip` bounds the gates,
+//! What is an LSTM by the book runs as one kernel, all else step by step. All attributes, outputs and directions; `layout` from 14 on. `input_forget` makes f = 1 − i; `clip` bounds the gates,
 //! not the cell.
 
 use super::layer::{self, Cell, Unit};
@@ -63,5 +63,22 @@ impl Cell for Lstm {
         let o = unit.open(cx, 0, &o)?;
         let shown = unit.activate(cx, 2, &c)?;
         Ok(vec![mul(cx, &o, &shown)?, c])
+    }
+
+    fn at_once<E: Float, D: Backend<E>>(
+        &self,
+        cx: &mut Context<E, D>,
+        unit: &Unit<'_, E, D>,
+        gates: &Tensor<E, D>,
+        states: &[Tensor<E, D>],
+    ) -> Result<Option<(Tensor<E, D>, Vec<Tensor<E, D>>)>> {
+        let [h, c] = states else { return Err(problem("the layer has not two states")) };
+        let Some(recurrent) = unit.plain(Self::ACTIVATIONS).filter(|_| !self.input_forget) else { return Ok(None) };
+        let &[batch, hidden] = h.dims() else { return Err(problem("a state has not two axes")) };
+        let steps = gates.len() / (batch * 4 * hidden);
+        let gates = gates.reshaped(vec![steps, batch, 4 * hidden])?;
+        let all = D::lstm(cx, &gates, recurrent, h, c)?.reshaped(vec![(steps + 1) * batch, hidden])?;
+        let mut rows = |first: usize, n: usize| D::slice(cx, &all, &[first * batch, 0], &[1, 1], &[n * batch, hidden]);
+        Ok(Some((rows(0, steps)?, vec![rows(steps - 1, 1)?, rows(steps, 1)?])))
     }
 }

@@ -98,6 +98,8 @@ pub fn trajectory(w: &mut String, u: &UnlearnSection) -> std::fmt::Result {
             .trajectory
             .iter()
             .enumerate()
+            // What a method does not look at in a step is no number.
+            .filter(|(_, s)| value(s).is_finite())
             .map(|(i, s)| {
                 let x = 50.0 + i as f64 / last * (WIDTH - 55.0);
                 let y = HEIGHT - 25.0 - value(s) / top * (HEIGHT - 40.0);

@@ -1,7 +1,7 @@
 //! The run: integrity, the steps, files and digests, what is not shown.
 
 use super::{charts, escape, write_table};
-use crate::report::{Integrity, Report};
+use crate::report::{Integrity, Report, UnlearnSection};
 use std::fmt::Write;
 
 pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
@@ -10,9 +10,15 @@ pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
     if let Some(u) = &r.unlearn {
         write!(
             w,
-            "<h2>The steps</h2><p>{} steps of batches of {} in {} epochs, the forget term active in {}; α₀ {:.4}, learning \
-             rate {}, seed {}, on {}: {:.1} s.</p>",
-            u.steps, u.batch_size, u.epochs, u.active_steps, u.alpha0, u.learning_rate, u.seed, u.device, u.seconds
+            "<h2>The steps</h2><p>Method <code>{}</code>: {} steps of batches of {} in {} epochs{}, seed {}, on {}: {:.1} s.</p>",
+            u.method,
+            u.steps,
+            u.batch_size,
+            u.epochs,
+            settings(u),
+            u.seed,
+            u.device,
+            u.seconds
         )?;
         charts::trajectory(w, u)?;
     }
@@ -25,6 +31,19 @@ pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
     )?;
     let rows: Vec<_> = r.timings.iter().map(|(stage, s)| vec![escape(stage), format!("{s:.2}")]).collect();
     write_table(w, &["stage", "seconds"], &rows)
+}
+
+/// What the method was set to, in words.
+fn settings(u: &UnlearnSection) -> String {
+    let mut words: Vec<String> = Vec::new();
+    words.extend(u.alpha0.map(|a| format!("the forget term active in {}; α₀ {a:.4}", u.active_steps)));
+    words.extend(u.learning_rate.map(|rate| format!("learning rate {rate}")));
+    words.extend(
+        u.settings
+            .iter()
+            .map(|(key, value)| format!("{} {}", key.replace('_', " "), value.to_string().trim_matches('"'))),
+    );
+    words.iter().map(|word| format!(", {}", escape(word))).collect()
 }
 
 fn write_limits(w: &mut String, r: &Report) -> std::fmt::Result {

@@ -42,9 +42,28 @@ impl Version {
     }
 }
 
-/// The coefficient of the mean forget loss in the gradient of `weight · ReLU((goal − loss) / unit)²`: not above 0.
-pub fn batch_hinge(weight: f64, goal: f64, loss: f64, unit: f64) -> f64 {
-    -2.0 * weight * (goal - loss).max(0.0) / (unit * unit)
+/// The coefficient of the mean forget loss in the gradient of `weight · ReLU(distance)²`, with `distance = (τ − L_f) / unit`: not above 0.
+pub fn hinge(weight: f64, distance: f64, unit: f64) -> f64 {
+    -2.0 * weight * distance.max(0.0) / unit
+}
+
+/// How far the goal is, as the mean over the last steps, each of which counts less the longer ago it was.
+///
+/// A batch of a few rows loses more or less by chance. The hinge takes only what is below the goal: put beside one such
+/// batch, it pushes on when the goal is reached, half of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Distance {
+    mean: f64,
+    steps: usize,
+}
+
+impl Distance {
+    /// The mean over about so many steps, after one with this distance.
+    pub fn after(&mut self, distance: f64, steps: usize) -> f64 {
+        self.steps = (self.steps + 1).min(steps.max(1));
+        self.mean += (distance - self.mean) / self.steps as f64;
+        self.mean
+    }
 }
 
 /// λ, what the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set,
@@ -79,7 +98,7 @@ mod tests {
         for (goal, unit) in [(0.7, 1.0), (0.7, 0.7), (30.0, 2.0)] {
             for loss in [0.0, 0.1, 0.69, 0.8, 5.0] {
                 let term = |l: f64| 0.25 * ((goal - l) / unit).max(0.0).powi(2);
-                assert!((batch_hinge(0.25, goal, loss, unit) - slope(term, loss)).abs() < 1e-6);
+                assert!((hinge(0.25, (goal - loss) / unit, unit) - slope(term, loss)).abs() < 1e-6);
             }
         }
     }
@@ -90,9 +109,12 @@ mod tests {
         let (tau, loss, alpha) = (0.8, 0.3, 0.25);
         let ratio = |version: Version, c: f64| {
             let unit = version.unit(c * tau);
-            batch_hinge(alpha, c * tau, c * loss, unit) * unit / (1.0 - alpha)
+            hinge(alpha, c * (tau - loss) / unit, unit) * unit / (1.0 - alpha)
         };
-        let whole = |version: Version, c: f64| c * batch_hinge(alpha, c * tau, c * loss, version.unit(c * tau));
+        let whole = |version: Version, c: f64| {
+            let unit = version.unit(c * tau);
+            c * hinge(alpha, c * (tau - loss) / unit, unit)
+        };
         for c in [0.04, 28.0] {
             assert!((ratio(Version::Invariant, c) - ratio(Version::Invariant, 1.0)).abs() < 1e-12);
             assert!((whole(Version::Invariant, c) - whole(Version::Invariant, 1.0)).abs() < 1e-12);
@@ -105,6 +127,14 @@ mod tests {
         let mut growth = Growth::default();
         let weights: Vec<f64> = [1.0, 1.0, 0.5, -1.0, -9.0, 0.5].iter().map(|&gap| growth.after(gap, 2)).collect();
         assert_eq!(weights, [0.5, 1.0, 1.25, 0.75, 0.0, 0.25]);
+    }
+
+    #[test]
+    fn chance_evens_out_over_steps() {
+        let mut distance = Distance::default();
+        let means: Vec<f64> = [1.0, 0.0, 0.5, 1.25].iter().map(|&d| distance.after(d, 2)).collect();
+        assert_eq!(means, [1.0, 0.5, 0.5, 0.875]);
+        assert_eq!(Distance::default().after(0.3, 1), 0.3, "of a large batch, it alone");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Turns a panic inside another runtime into a message: a model that a runtime cannot take is no defect of ours.
+//! Turns a panic inside another library into a message: what a runtime cannot take, or a GPU has no memory for, is no
+//! defect of ours.
 
 use std::{
     cell::RefCell,
@@ -12,7 +13,7 @@ thread_local! {
 }
 
 /// Runs `f`. If it panics, returns the panic's message, and nothing is printed.
-pub(super) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let previous = std::panic::take_hook();

@@ -1,6 +1,5 @@
-//! Convolutions as one node with what follows them, as they are computed and not as the file has them: a BatchNormalization
-//! with running statistics becomes part of the weights, an addition and an activation part of `FusedConv`. One pass over
-//! memory takes the place of several, and what lies between is never stored.
+//! Convolutions with what follows them: a BatchNormalization with running statistics becomes part of the weights, an
+//! addition and an activation part of `FusedConv`.
 //!
 //! BatchNormalization of a convolution is a convolution: with σ = √(var + ε) and s = scale/σ,
 //!
@@ -10,42 +9,16 @@
 //!
 //! s·w and the new bias are computed by nodes, so that w, b, scale and bias get their gradients.
 
-use super::{Attr, Graph, Initializer, Links, Node, ValueId, ValueInfo, fold::Known};
-use crate::tensor::HostTensor;
-use std::{collections::BTreeMap, sync::Arc};
-
-/// The graph with convolutions fused. `known` are the values that nothing changes; those in `wanted` stay values;
-/// `statistics`: whether BatchNormalization takes its running statistics.
-pub fn fuse(graph: &Graph, known: &Known, wanted: &[ValueId], statistics: bool) -> Graph {
-    let mut fusion = Fusion { links: graph.links(), known, wanted, graph: graph.clone(), placed: BTreeMap::new() };
-    let mut gone = vec![false; graph.nodes.len()];
-    for index in 0..graph.nodes.len() {
-        fusion.convolution(index, statistics, &mut gone);
-    }
-    let Fusion { graph: mut fused, mut placed, .. } = fusion;
-    let nodes = std::mem::take(&mut fused.nodes);
-    for (index, (node, gone)) in nodes.into_iter().zip(gone).enumerate() {
-        match placed.remove(&index) {
-            Some(nodes) => fused.nodes.extend(nodes),
-            None if gone => {}
-            None => fused.nodes.push(node),
-        }
-    }
-    fused
-}
-
-struct Fusion<'a> {
-    graph: Graph,
-    links: Links,
-    known: &'a Known,
-    wanted: &'a [ValueId],
-    /// What takes the place of a node.
-    placed: BTreeMap<usize, Vec<Node>>,
-}
+use super::Fusion;
+use crate::{
+    graph::{Attr, Node, ValueId},
+    tensor::HostTensor,
+};
+use std::collections::BTreeMap;
 
 impl Fusion<'_> {
     /// Fuses the convolution that node `index` is, if it is one, with the nodes behind it, which are then `gone`.
-    fn convolution(&mut self, index: usize, statistics: bool, gone: &mut [bool]) {
+    pub(super) fn convolution(&mut self, index: usize, statistics: bool, gone: &mut [bool]) {
         let Some(mut conv) = self.graph.nodes.get(index).filter(|n| n.is("Conv") && n.outputs.len() == 1).cloned()
         else {
             return;
@@ -67,7 +40,7 @@ impl Fusion<'_> {
         }
         let mut activation = None;
         if let Some(next) = self.follower(&conv, gone)
-            && let Some(found) = self.activation(next)
+            && let Some(found) = self.conv_activation(next)
         {
             activation = Some(found);
             conv.outputs = self.outputs(next);
@@ -84,25 +57,7 @@ impl Fusion<'_> {
             conv.attrs.insert("activation_params".into(), Attr::Floats(parameters));
         }
         nodes.push(conv);
-        for (index, gone) in gone.iter_mut().enumerate() {
-            *gone |= taken.contains(&index);
-        }
-        // Where the last of them stood, all that it takes is there.
-        let last = taken.into_iter().max().unwrap_or(index);
-        self.placed.insert(last, nodes);
-    }
-
-    /// The only node that takes the result, if no one else wants it.
-    fn follower(&self, node: &Node, gone: &[bool]) -> Option<usize> {
-        let output = node.output(0).filter(|output| !self.wanted.contains(output))?;
-        match self.links.users(output) {
-            &[(user, _)] => (gone.get(user) == Some(&false)).then_some(user),
-            _ => None,
-        }
-    }
-
-    fn outputs(&self, node: usize) -> Vec<Option<ValueId>> {
-        self.graph.nodes.get(node).map(|node| node.outputs.clone()).unwrap_or_default()
+        self.place(&taken, nodes, gone);
     }
 
     /// The convolution with node `next`, a BatchNormalization with known statistics, in its weights, and the nodes that
@@ -162,26 +117,14 @@ impl Fusion<'_> {
     /// What node `next` adds to the result.
     fn residual(&self, conv: &Node, next: usize) -> Option<ValueId> {
         let sum = self.graph.nodes.get(next).filter(|n| n.is("Add") && n.opset >= 7)?;
-        let (a, b, y) = (sum.input(0)?, sum.input(1)?, conv.output(0)?);
-        match (a == y, b == y) {
-            (true, false) => Some(b),
-            (false, true) => Some(a),
-            _ => None,
-        }
+        Self::beside(sum, conv.output(0)?)
     }
 
     /// Name and parameters of an activation that `FusedConv` knows.
-    fn activation(&self, index: usize) -> Option<(&'static str, Vec<f32>)> {
+    fn conv_activation(&self, index: usize) -> Option<(&'static str, Vec<f32>)> {
         let node = self.graph.nodes.get(index)?;
-        if node.is("Relu") {
-            return Some(("Relu", Vec::new()));
-        }
-        if node.is("LeakyRelu") {
-            return match node.attrs.get("alpha") {
-                Some(Attr::Float(alpha)) => Some(("LeakyRelu", vec![*alpha])),
-                None => Some(("LeakyRelu", vec![0.01])),
-                Some(_) => None,
-            };
+        if let Some((name, parameter)) = Self::activation(node) {
+            return Some((name, parameter.into_iter().collect()));
         }
         if !node.is("Clip") || node.opset < 11 {
             return None;
@@ -194,16 +137,5 @@ impl Fusion<'_> {
             },
         };
         Some(("Clip", vec![bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?]))
-    }
-
-    fn value(&mut self) -> ValueId {
-        self.graph.values.push(ValueInfo::default());
-        ValueId(self.graph.values.len() - 1)
-    }
-
-    fn constant(&mut self, tensor: HostTensor) -> ValueId {
-        let id = self.value();
-        self.graph.initializers.insert(id, Initializer { tensor: Arc::new(tensor), stored_as: None });
-        id
     }
 }

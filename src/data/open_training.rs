@@ -1,0 +1,89 @@
+//! The rows to train a model on, without anything to forget: held-out rows are welcome, but need not be.
+
+use super::{
+    DataConfig, Dataset, MissingIds, Request, Rows, Signature, TargetKind,
+    bind::{Bound, bind},
+    digest::Salt,
+    join,
+    open::train_source,
+    source::Source,
+    split::{self, Parts},
+};
+use crate::{Error, Result};
+use std::{path::PathBuf, sync::Arc};
+
+/// Rows to train on.
+#[derive(Debug)]
+pub struct TrainingData {
+    /// All training rows.
+    pub train: Arc<Dataset>,
+    /// Those of them that are trained on.
+    pub rows: Rows,
+    /// Rows that were held out, with what they are called.
+    pub held_out: Vec<(&'static str, Arc<Dataset>)>,
+    /// What the labels are.
+    pub target: TargetKind,
+    /// What the user should know, though it stops nothing.
+    pub warnings: Vec<String>,
+}
+
+/// Opens the training rows, without those whose ids `exclude` lists.
+///
+/// # Errors
+/// As [`super::open`], but nothing has to be held out.
+pub fn open_training(
+    config: &DataConfig,
+    exclude: Option<PathBuf>,
+    missing_ids: MissingIds,
+    signature: &Signature,
+) -> Result<TrainingData> {
+    let train = train_source(config)?;
+    let mut notes = Vec::new();
+    let held_out = config.data.validation.is_some() || config.data.test.is_some() || config.data.split.is_some();
+    let files = match held_out || train.field("split").is_some() {
+        true => Some(split::files(config, &train, &mut notes)?),
+        false => None,
+    };
+    let list = exclude.as_deref().map(|path| join::List::open(config, &train, path)).transpose()?;
+    let id = join::id_column(config, &train, list.as_ref(), &mut notes)?;
+    let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
+    taken.extend(files.as_ref().and_then(|f| f.split_column.as_deref()));
+    let Bound { plan, kind, .. } = bind(&train, config, signature, &taken)?;
+    let parts = match files {
+        Some(files) => {
+            for source in [&files.validation, &files.test].into_iter().flatten() {
+                for column in plan.columns() {
+                    source.require(column, "the model")?;
+                }
+            }
+            split::parts(&train, files, id.as_deref(), &mut notes)?
+        }
+        None => {
+            let none: (Arc<Source>, Rows) = (train.clone(), Rows::listed(train.rows(), Vec::new()));
+            Parts { train: Rows::all(train.rows()), validation: none.clone(), test: none, warnings: Vec::new() }
+        }
+    };
+    let mut warnings = parts.warnings.clone();
+    let rows = match &list {
+        None => Rows::all(parts.train.len()),
+        Some(list) => {
+            let request = Request { forget: exclude, missing_ids, ..Request::default() };
+            let (salt, _) = Salt::new(train.files(), request.seed)?;
+            let joined = join::join(&train, &parts, id.as_deref(), Some(list), None, &request, &salt)?;
+            warnings.extend(joined.warnings);
+            joined.forget.complement()
+        }
+    };
+    if rows.is_empty() {
+        return Err(Error::Data("every training row is excluded: nothing is left to train on".into()));
+    }
+    let (plan, memory) = (Arc::new(plan), config.memory());
+    let mut others = Vec::new();
+    for (name, (source, rows)) in [("validation", parts.validation), ("test", parts.test)] {
+        if !rows.is_empty() {
+            others.push((name, Arc::new(Dataset::open(source, plan.clone(), rows, memory)?)));
+        }
+    }
+    let train = Arc::new(Dataset::open(train, plan, parts.train, memory)?);
+    Ok(TrainingData { train, rows, held_out: others, target: kind, warnings })
+}

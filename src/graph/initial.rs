@@ -1,0 +1,245 @@
+//! Where a parameter starts that is trained from the beginning, told by what it is for.
+//!
+//! The node that takes the tensor tells its role, seen through Identity, Cast, Transpose, Split, Slice and changes of shape. The rules are
+//! PyTorch's for a module of that kind: weights of linear layers and convolutions uniform within ±1/√fan-in (Kaiming's rule
+//! with a = √5, arXiv 1502.01852), their biases within the same bound, recurrent layers within ±1/√hidden, tables that are looked
+//! up N(0, 1), scales of normalisations 1 and their biases 0, slopes of PRelu 1/4. What is added to or put into data as a whole, as
+//! learned positions are, is N(0, 0.02²), as transformers have it.
+
+use super::{Attr, Graph, Links, Node, ValueId};
+use std::collections::BTreeSet;
+
+/// Deviation of learned positions and tokens.
+const SMALL: f64 = 0.02;
+
+/// A distribution to draw a parameter's elements from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// Uniform within ±bound.
+    Uniform(f64),
+    /// Normal with mean 0 and this deviation.
+    Normal(f64),
+    /// All the same.
+    Constant(f64),
+    /// Nothing tells.
+    Unknown,
+}
+
+impl std::fmt::Display for Initial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Uniform(bound) => write!(f, "uniform within ±{bound:.4}"),
+            Self::Normal(deviation) => write!(f, "normal with deviation {deviation}"),
+            Self::Constant(value) => write!(f, "{value}"),
+            Self::Unknown => f.write_str("not known"),
+        }
+    }
+}
+
+/// Where `value`, a stored tensor, starts: by the first node that tells.
+pub fn initial(graph: &Graph, links: &Links, value: ValueId) -> Initial {
+    let Some(stored) = graph.initializers.get(&value) else { return Initial::Unknown };
+    let mut seen = BTreeSet::from([value]);
+    let mut waiting = vec![(value, stored.tensor.dims().to_vec())];
+    while let Some((at, dims)) = waiting.pop() {
+        for &(n, slot) in links.users(at) {
+            let Some(node) = graph.nodes.get(n) else { continue };
+            if let Some(found) = role(graph, links, node, slot, &dims) {
+                return found;
+            }
+            if slot == 0 && passes_on(node) {
+                let outputs = node.outputs.iter().flatten().filter(|output| seen.insert(**output));
+                waiting.extend(outputs.map(|output| (*output, passed(node, &dims))));
+            }
+        }
+    }
+    Initial::Unknown
+}
+
+fn passes_on(node: &Node) -> bool {
+    node.domain.is_empty()
+        && ["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice"]
+            .contains(&node.op_type.as_str())
+}
+
+/// The extents behind a node that passes on.
+fn passed(node: &Node, dims: &[usize]) -> Vec<usize> {
+    if !node.is("Transpose") {
+        return dims.to_vec();
+    }
+    match node.attrs.get("perm") {
+        Some(Attr::Ints(perm)) => {
+            perm.iter().filter_map(|&axis| dims.get(usize::try_from(axis).ok()?)).copied().collect()
+        }
+        _ => dims.iter().rev().copied().collect(),
+    }
+}
+
+fn flag(node: &Node, name: &str) -> bool {
+    matches!(node.attrs.get(name), Some(Attr::Int(set)) if *set != 0)
+}
+
+/// ±1/√fan-in.
+fn uniform(fan_in: usize) -> Initial {
+    Initial::Uniform(1.0 / (fan_in.max(1) as f64).sqrt())
+}
+
+fn role(graph: &Graph, links: &Links, node: &Node, slot: usize, dims: &[usize]) -> Option<Initial> {
+    use Initial::{Constant, Normal};
+    if let Some(weight) = weight_slot(node, slot) {
+        return Some(uniform(fan_in(node, weight, dims)));
+    }
+    if bias_slot(node) == Some(slot) {
+        return Some(linear_bound(graph, links, node).unwrap_or(Constant(0.0)));
+    }
+    let domains = node.domain.is_empty() || node.domain == "com.microsoft";
+    match (node.op_type.as_str(), slot) {
+        _ if !domains => None,
+        ("LSTM" | "GRU" | "RNN", 1 | 2 | 3 | 7) => {
+            let Some(Attr::Int(hidden)) = node.attrs.get("hidden_size") else { return None };
+            Some(uniform(usize::try_from(*hidden).unwrap_or(1)))
+        }
+        ("PRelu", 1) => Some(Constant(0.25)),
+        ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 2) => Some(Constant(1.0)),
+        ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 3 | 4) => Some(Constant(0.0)),
+        ("EmbedLayerNormalization", 2..=4) => Some(Normal(1.0)),
+        ("EmbedLayerNormalization", 5) => Some(Constant(1.0)),
+        ("EmbedLayerNormalization", 6) | ("MultiHeadAttention", 3) => Some(Constant(0.0)),
+        (op, 1) if op.starts_with("Bias") || op == "FastGelu" => Some(Constant(0.0)),
+        (op, 1) if op.ends_with("Normalization") || op == "GroupNorm" => Some(Constant(1.0)),
+        (op, 2) if op.ends_with("Normalization") || op == "GroupNorm" => Some(Constant(0.0)),
+        ("Gather" | "GatherElements" | "GatherND", 0) => Some(Normal(1.0)),
+        ("Mul", _) | ("Div", 1) => Some(Constant(1.0)),
+        ("Add" | "Sub" | "Sum", _) => {
+            let others = node.inputs.iter().enumerate().filter(|(other, _)| *other != slot);
+            let made_by = |value: ValueId| graph.nodes.get(links.producer(source(graph, links, value))?.0);
+            let bound = others.filter_map(|(_, value)| linear_bound(graph, links, made_by((*value)?)?)).next();
+            let wide = dims.iter().filter(|&&extent| extent > 1).count() > 1;
+            Some(bound.unwrap_or(if wide { Normal(SMALL) } else { Constant(0.0) }))
+        }
+        ("Concat" | "Where" | "Expand", _) => Some(Normal(SMALL)),
+        _ => None,
+    }
+}
+
+/// What `value` is a copy or another shape of.
+fn source(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
+    while let Some((n, _)) = links.producer(value)
+        && let Some(from) = graph.nodes.get(n).filter(|node| passes_on(node)).and_then(|node| node.input(0))
+    {
+        value = from;
+    }
+    value
+}
+
+/// The input that the weights of a linear layer or convolution are given to.
+#[derive(Clone, Copy)]
+enum Weight {
+    Convolution,
+    Left,
+    Right,
+    Factor,
+}
+
+fn weight_slot(node: &Node, slot: usize) -> Option<Weight> {
+    match (node.op_type.as_str(), slot) {
+        ("Conv" | "ConvTranspose" | "FusedConv" | "DeformConv", 1) => Some(Weight::Convolution),
+        ("Gemm" | "FusedGemm" | "MatMul" | "FusedMatMul" | "TransposeMatMul", 0) => Some(Weight::Left),
+        ("Gemm" | "FusedGemm" | "MatMul" | "FusedMatMul" | "TransposeMatMul" | "Attention", 1) => Some(Weight::Right),
+        ("Einsum", _) => Some(Weight::Factor),
+        _ => None,
+    }
+}
+
+fn bias_slot(node: &Node) -> Option<usize> {
+    match node.op_type.as_str() {
+        "Conv" | "ConvTranspose" | "FusedConv" | "Gemm" | "FusedGemm" | "Attention" => Some(2),
+        "DeformConv" => Some(3),
+        _ => None,
+    }
+}
+
+/// How many inputs each output of the layer sums over, for a weight of these extents.
+fn fan_in(node: &Node, weight: Weight, dims: &[usize]) -> usize {
+    let from_end = |n: usize| dims.len().checked_sub(n).and_then(|axis| dims.get(axis)).copied();
+    let (first, second) = (from_end(2).or(from_end(1)), from_end(1));
+    match weight {
+        Weight::Convolution => dims.iter().skip(1).product(),
+        Weight::Left => if flag(node, "transA") { first } else { second }.unwrap_or(1),
+        Weight::Right => if flag(node, "transB") { second } else { first }.unwrap_or(1),
+        Weight::Factor => dims.iter().rev().skip(1).product(),
+    }
+}
+
+/// The bound of the weights of a linear layer or convolution, which its bias shares.
+fn linear_bound(graph: &Graph, links: &Links, node: &Node) -> Option<Initial> {
+    (0..node.inputs.len()).rev().find_map(|slot| {
+        let (weight, value) = (weight_slot(node, slot)?, node.input(slot)?);
+        let stored = graph.initializers.get(&source(graph, links, value))?;
+        // In order from the tensor to the node.
+        let (mut on_the_way, mut at) = (Vec::new(), value);
+        while let Some(passing) = links.producer(at).and_then(|(n, _)| graph.nodes.get(n)).filter(|n| passes_on(n)) {
+            on_the_way.push(passing);
+            at = passing.input(0)?;
+        }
+        let dims = on_the_way.into_iter().rev().fold(stored.tensor.dims().to_vec(), |dims, node| passed(node, &dims));
+        Some(uniform(fan_in(node, weight, &dims)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::{Model, int, ints};
+
+    fn of(model: &Model, name: &str) -> Initial {
+        let graph = model.build().unwrap();
+        let links = graph.links();
+        initial(&graph, &links, graph.by_name[name])
+    }
+
+    #[test]
+    fn weights_and_their_biases_share_a_bound() {
+        let model = Model::new(17, &["x:f32[n,3,8,8]"], &["y:f32[n,8,8,8]"])
+            .weight("w", &[8, 3, 4, 4])
+            .weight("b", &[8])
+            .node("Conv", "x w b", "y", &[]);
+        let bound = Initial::Uniform(1.0 / 48f64.sqrt());
+        assert_eq!((of(&model, "w"), of(&model, "b")), (bound, bound));
+        let model = Model::new(17, &["x:f32[n,16]"], &["y:f32[n,4]"]).weight("w", &[4, 16]).weight("b", &[4]).node(
+            "Gemm",
+            "x w b",
+            "y",
+            &[int("transB", 1)],
+        );
+        assert_eq!((of(&model, "w"), of(&model, "b")), (Initial::Uniform(0.25), Initial::Uniform(0.25)));
+    }
+
+    #[test]
+    fn roles_are_seen_through_transposes() {
+        let model = Model::new(17, &["x:f32[n,16]"], &["z:f32[n,4]"])
+            .weight("w", &[4, 16])
+            .weight("b", &[4])
+            .node("Transpose", "w", "t", &[ints("perm", &[1, 0])])
+            .node("MatMul", "x t", "y", &[])
+            .node("Add", "b y", "z", &[]);
+        assert_eq!((of(&model, "w"), of(&model, "b")), (Initial::Uniform(0.25), Initial::Uniform(0.25)));
+    }
+
+    #[test]
+    fn normalisations_and_tables_start_where_pytorch_has_them() {
+        let model = Model::new(17, &["i:i64[n,5]"], &["y:f32[n,5,6]"])
+            .weight("table", &[9, 6])
+            .weight("places", &[1, 5, 6])
+            .weight("s", &[6])
+            .weight("b", &[6])
+            .node("Gather", "table i", "e", &[])
+            .node("Add", "e places", "p", &[])
+            .node("LayerNormalization", "p s b", "y", &[]);
+        assert_eq!(of(&model, "table"), Initial::Normal(1.0));
+        assert_eq!(of(&model, "places"), Initial::Normal(SMALL));
+        assert_eq!((of(&model, "s"), of(&model, "b")), (Initial::Constant(1.0), Initial::Constant(0.0)));
+        let odd = Model::new(17, &["x:f32[n,6]"], &["y:f32[n,6]"]).weight("w", &[6]).node("Pow", "x w", "y", &[]);
+        assert_eq!(of(&odd, "w"), Initial::Unknown);
+    }
+}

@@ -1,0 +1,252 @@
+//! Elements in another order, repeated, left out or joined.
+
+use super::{
+    Cx, F32,
+    gpu::{Grid, Uploaded, View, device_error, gpu, zeros},
+    sum::{Sum, add_to},
+};
+use crate::{
+    error::{Error, Result},
+    kernels::{
+        PadMode, compose,
+        shape::{around, broadcast_strides, require, strides},
+    },
+};
+
+/// A tensor of `dims`, its element i the element of `x` that `view` says. `inverse` adds gradients: to each element of x
+/// those of all that read it.
+enum Inverse {
+    /// Every element is read at most once.
+    Once,
+    /// As the sum says.
+    Summed(Sum),
+}
+
+fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, inverse: Inverse) -> Result<F32> {
+    let (gpu, n) = (gpu(cx)?, dims.iter().product::<usize>());
+    let y = zeros(cx, dims)?;
+    let arguments = [x.address()?.into(), y.address()?.into(), n.into(), view.into(), 1.0_f32.into(), false.into()];
+    gpu.launch("read_view", Grid::over(n), n.max(x.len()), arguments).map_err(device_error)?;
+    let (slot, dev, len) = (x.device_slot(), cx.dev.clone(), n.max(x.len()));
+    cx.record_on_device(&[x], y, move |dy, grads| {
+        let Some(slot) = slot else { return Ok(()) };
+        let dx = slot.address(grads)?;
+        match inverse {
+            Inverse::Once => {
+                gpu.launch("write_view", Grid::over(n), len, [dy.into(), dx.into(), n.into(), view.into(), true.into()])
+            }
+            Inverse::Summed(sum) => add_to(gpu, &dev, &sum, dy, dx, 1.0),
+        }
+    })
+}
+
+fn axes(dims: &[usize], strides: impl IntoIterator<Item = isize>) -> Vec<(usize, i64)> {
+    dims.iter().copied().zip(strides.into_iter().map(|s| s as i64)).collect()
+}
+
+pub(in crate::kernels) fn permute(cx: &mut Cx, x: &F32, perm: &[usize]) -> Result<F32> {
+    let own = strides(x.dims());
+    let mut sorted = perm.to_vec();
+    sorted.sort_unstable();
+    require(sorted.iter().copied().eq(0..x.rank()), || format!("permutation {perm:?} of {:?}", x.dims()))?;
+    let of = |values: &[usize]| perm.iter().filter_map(|&p| values.get(p).copied()).collect::<Vec<usize>>();
+    let dims = of(x.dims());
+    match View::of(&axes(&dims, of(&own).into_iter().map(|s| s as isize)), 0) {
+        Some(view) => read(cx, x, &dims, view, Inverse::Once),
+        None => compose::permute(cx, x, perm),
+    }
+}
+
+pub(in crate::kernels) fn expand(cx: &mut Cx, x: &F32, dims: &[usize]) -> Result<F32> {
+    if x.dims() == dims {
+        return Ok(x.clone());
+    }
+    let fits = x.rank() <= dims.len() && x.dims().iter().rev().zip(dims.iter().rev()).all(|(&a, &b)| a == b || a == 1);
+    require(fits, || format!("{:?} does not broadcast to {dims:?}", x.dims()))?;
+    match View::of(&axes(dims, broadcast_strides(x.dims(), dims)), 0) {
+        Some(view) => {
+            let sum = Sum::to(x.dims(), dims)?;
+            read(cx, x, dims, view, Inverse::Summed(sum))
+        }
+        None => compose::expand(cx, x, dims),
+    }
+}
+
+pub(in crate::kernels) fn slice(cx: &mut Cx, x: &F32, starts: &[usize], steps: &[isize], out: &[usize]) -> Result<F32> {
+    let n = x.rank();
+    require([starts.len(), steps.len(), out.len()] == [n; 3], || format!("slice of {:?}", x.dims()))?;
+    let ranges = x.dims().iter().zip(starts).zip(steps.iter().zip(out));
+    let inside = ranges.into_iter().all(|((&d, &start), (&step, &count))| {
+        let last = start as isize + step * (count as isize - 1);
+        count > 0 && start < d && (0..d as isize).contains(&last) && (step != 0 || count == 1)
+    });
+    require(inside, || format!("slice {starts:?} by {steps:?} to {out:?} of {:?}", x.dims()))?;
+    let own = strides(x.dims());
+    let offset: usize = starts.iter().zip(&own).map(|(a, b)| a * b).sum();
+    let by: Vec<isize> = own.iter().zip(steps).map(|(&s, step)| s as isize * step).collect();
+    match View::of(&axes(out, by), offset as i64) {
+        Some(view) => read(cx, x, out, view, Inverse::Once),
+        None => compose::slice(cx, x, starts, steps, out),
+    }
+}
+
+/// Each of `xs` written into its part of a tensor of `dims`, which holds `value` elsewhere.
+fn write(cx: &mut Cx, xs: &[(&F32, View)], dims: &[usize], value: f32) -> Result<F32> {
+    let (gpu, len) = (gpu(cx)?, dims.iter().product::<usize>());
+    let y = zeros(cx, dims)?;
+    if value != 0.0 {
+        gpu.launch("fill", Grid::over(len), len, [y.address()?.into(), value.into(), len.into()])
+            .map_err(device_error)?;
+    }
+    let mut slots = Vec::with_capacity(xs.len());
+    for &(x, view) in xs {
+        let n = x.len();
+        let arguments = [x.address()?.into(), y.address()?.into(), n.into(), view.into(), false.into()];
+        gpu.launch("write_view", Grid::over(n), len, arguments).map_err(device_error)?;
+        slots.extend(x.device_slot().map(|slot| (slot, view, n)));
+    }
+    let inputs: Vec<&F32> = xs.iter().map(|x| x.0).collect();
+    cx.record_on_device(&inputs, y, move |dy, grads| {
+        for (slot, view, n) in &slots {
+            let dx = slot.address(grads)?;
+            let arguments = [dy.into(), dx.into(), (*n).into(), (*view).into(), 1.0_f32.into(), true.into()];
+            gpu.launch("read_view", Grid::over(*n), len, arguments)?;
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::kernels) fn concat(cx: &mut Cx, xs: &[&F32], axis: usize) -> Result<F32> {
+    let Some(first) = xs.first() else { return Err(Error::Internal("concatenation of nothing".into())) };
+    let others = |x: &F32| x.dims().iter().enumerate().filter(|(a, _)| *a != axis).map(|(_, &d)| d).collect::<Vec<_>>();
+    let alike = axis < first.rank() && xs.iter().all(|x| x.rank() == first.rank() && others(x) == others(first));
+    require(alike, || format!("concatenation of {:?} along {axis}", xs.iter().map(|x| x.dims()).collect::<Vec<_>>()))?;
+    let extent = |x: &F32| x.dims().get(axis).copied().unwrap_or(0);
+    let total: usize = xs.iter().map(|x| extent(x)).sum();
+    let dims: Vec<usize> = first.dims().iter().enumerate().map(|(a, &d)| if a == axis { total } else { d }).collect();
+    let (own, mut at, mut parts) = (strides(&dims), 0, Vec::with_capacity(xs.len()));
+    for x in xs {
+        let offset = at * own.get(axis).copied().unwrap_or(0);
+        let Some(view) = View::of(&axes(x.dims(), own.iter().map(|&s| s as isize)), offset as i64) else {
+            return compose::concat(cx, xs, axis);
+        };
+        parts.push((*x, view));
+        at += extent(x);
+    }
+    write(cx, &parts, &dims, 0.0)
+}
+
+pub(in crate::kernels) fn pad(cx: &mut Cx, x: &F32, pads: &[[isize; 2]], mode: PadMode) -> Result<F32> {
+    let value = match mode {
+        PadMode::Constant(value) if pads.iter().flatten().all(|&p| p >= 0) => value,
+        _ => {
+            let (from, dims) = compose::padded(x.dims(), pads, mode)?;
+            return match from.iter().copied().collect::<Option<Vec<usize>>>() {
+                Some(from) if !from.is_empty() => gather_flat(cx, x, &from, &dims),
+                _ => compose::pad(cx, x, pads, mode),
+            };
+        }
+    };
+    require(pads.len() == x.rank(), || format!("{} pads for {:?}", pads.len(), x.dims()))?;
+    let dims: Vec<usize> = x.dims().iter().zip(pads).map(|(&d, [a, b])| d + *a as usize + *b as usize).collect();
+    let own = strides(&dims);
+    let offset: i64 = own.iter().zip(pads).map(|(&s, [before, _])| s as i64 * *before as i64).sum();
+    match View::of(&axes(x.dims(), own.iter().map(|&s| s as isize)), offset) {
+        Some(view) => write(cx, &[(x, view)], &dims, value as f32),
+        None => compose::pad(cx, x, pads, mode),
+    }
+}
+
+pub(in crate::kernels) fn gather(
+    cx: &mut Cx,
+    x: &F32,
+    axis: usize,
+    indices: &[usize],
+    index_dims: &[usize],
+) -> Result<F32> {
+    let (outer, extent, inner) = around(x.dims(), axis)?;
+    let head = x.dims().get(..axis).unwrap_or_default();
+    let dims = [head, index_dims, x.dims().get(axis + 1..).unwrap_or_default()].concat();
+    rows(cx, x, (outer, extent, inner), indices, &dims)
+}
+
+pub(in crate::kernels) fn gather_flat(cx: &mut Cx, x: &F32, indices: &[usize], dims: &[usize]) -> Result<F32> {
+    rows(cx, x, (1, x.len(), 1), indices, dims)
+}
+
+fn rows(cx: &mut Cx, x: &F32, around: (usize, usize, usize), indices: &[usize], dims: &[usize]) -> Result<F32> {
+    let ((outer, extent, inner), count) = (around, indices.len());
+    require(indices.iter().all(|&i| i < extent), || format!("index beyond {extent} in {:?}", x.dims()))?;
+    let (n, len) = (outer * count * inner, x.len());
+    require(n == dims.iter().product::<usize>(), || format!("{count} indices for a tensor of {dims:?}"))?;
+    let small = u32::try_from(extent.max(count)).is_ok();
+    require(small, || format!("a gather of {count} from {extent}"))?;
+    let gpu = gpu(cx)?;
+    let upload = |values: Vec<u32>| -> Result<Uploaded<u32>> { gpu.upload(values).map_err(device_error) };
+    let at = upload(indices.iter().map(|&i| i as u32).collect())?;
+    let y = zeros(cx, dims)?;
+    let arguments = [
+        x.address()?.into(),
+        at.address().into(),
+        y.address()?.into(),
+        n.into(),
+        extent.into(),
+        count.into(),
+        inner.into(),
+    ];
+    gpu.launch("gather_rows", Grid::over(n), n.max(len), arguments).map_err(device_error)?;
+    if !cx.records(&[x]) {
+        return Ok(y);
+    }
+    let (starts, order) = readers(indices, extent);
+    let (starts, order, slot) = (upload(starts)?, upload(order)?, x.device_slot());
+    cx.record_on_device(&[x], y, move |dy, grads| {
+        let Some(slot) = slot else { return Ok(()) };
+        let arguments = [
+            dy.into(),
+            starts.address().into(),
+            order.address().into(),
+            slot.address(grads)?.into(),
+            len.into(),
+            extent.into(),
+            count.into(),
+            inner.into(),
+        ];
+        gpu.launch("gather_rows_backward", Grid::over(len), n.max(len), arguments)
+    })
+}
+
+/// For each of `extent` rows the positions in `indices` that read it, in order: row r's are
+/// `order[starts[r]..starts[r + 1]]`.
+fn readers(indices: &[usize], extent: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0_u32; extent + 1];
+    for &i in indices {
+        if let Some(count) = starts.get_mut(i + 1) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0_u32; indices.len()];
+    for (position, &i) in indices.iter().enumerate() {
+        if let Some(place) = next.get_mut(i) {
+            if let Some(slot) = order.get_mut(*place as usize) {
+                *slot = position as u32;
+            }
+            *place += 1;
+        }
+    }
+    (starts, order)
+}
+
+#[cfg(test)]
+mod readers_tests {
+    #[test]
+    fn readers_are_listed_row_by_row() {
+        assert_eq!(super::readers(&[2, 0, 2, 3], 4), (vec![0, 1, 1, 3, 4], vec![1, 0, 2, 3]));
+    }
+}

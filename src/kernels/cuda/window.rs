@@ -1,0 +1,66 @@
+//! Windows over up to three spatial axes, as the kernels take them.
+
+use super::gpu::Windows;
+use crate::kernels::{ConvSpec, PoolSpec};
+
+impl Windows {
+    /// Of a convolution; `None` beyond three spatial axes.
+    pub(super) fn of_conv(input: &[usize], kernel: &[usize], output: &[usize], spec: &ConvSpec) -> Option<Self> {
+        Self::of(input, kernel, output, (&spec.strides, &spec.dilations, &spec.pads))
+    }
+
+    /// Of a pooling.
+    pub(super) fn of_pool(input: &[usize], spec: &PoolSpec) -> Option<Self> {
+        Self::of(input, &spec.kernel, &spec.output, (&spec.strides, &spec.dilations, &spec.pads))
+    }
+
+    fn of(
+        input: &[usize],
+        kernel: &[usize],
+        output: &[usize],
+        (strides, dilations, pads): (&[usize], &[usize], &[[usize; 2]]),
+    ) -> Option<Self> {
+        let before: Vec<i64> = pads.iter().map(|p| p[0] as i64).collect();
+        Some(Self {
+            input: three(input, 1)?,
+            kernel: three(kernel, 1)?,
+            output: three(output, 1)?,
+            strides: three(strides, 1)?,
+            dilations: three(dilations, 1)?,
+            pads: last(&before, 0)?,
+        })
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.input.iter().product::<u64>() as usize
+    }
+
+    pub(super) fn positions(&self) -> usize {
+        self.output.iter().product::<u64>() as usize
+    }
+
+    pub(super) fn elements(&self) -> usize {
+        self.kernel.iter().product::<u64>() as usize
+    }
+}
+
+fn three(values: &[usize], missing: u64) -> Option<[u64; 3]> {
+    last(&values.iter().map(|&v| v as u64).collect::<Vec<_>>(), missing)
+}
+
+/// The values as the last of three.
+fn last<T: Copy>(values: &[T], missing: T) -> Option<[T; 3]> {
+    let mut out = [missing; 3];
+    let start = 3_usize.checked_sub(values.len())?;
+    out.get_mut(start..)?.copy_from_slice(values);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn missing_axes_come_first() {
+        assert_eq!(super::last(&[5, 7], 1), Some([1, 5, 7]));
+        assert_eq!(super::last(&[1, 2, 3, 4], 1), None);
+    }
+}

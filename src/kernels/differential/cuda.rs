@@ -1,0 +1,65 @@
+//! The same cases on a GPU. Ignored elsewhere: they are run by name where there is one.
+
+use super::{Outcome, Values, assert_none, cases, outcome, outcome_on};
+use crate::engine::KernelChoice;
+use dfdx::prelude::Cuda;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// Holds every case on the GPU against its definition on the CPU.
+fn held_against_the_cpu(kernels: KernelChoice) {
+    let dev = Cuda::try_build(0, 0).unwrap();
+    let mut failures = vec![];
+    for seed in 0..2 {
+        for case in cases(seed) {
+            for values in [Values::Smooth, Values::Ties] {
+                let inputs = case.sample(&mut ChaCha8Rng::seed_from_u64(seed ^ 0x5eed), values);
+                let tracked: Vec<bool> = (0..inputs.len()).map(|i| case.call.differentiable(i)).collect();
+                let run = || outcome_on::<f32, _>(dev.clone(), &case, kernels, &inputs, &tracked, seed);
+                let got = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+                    Ok(got) => got,
+                    Err(e) => {
+                        let what = e.downcast_ref::<String>().cloned().unwrap_or_default();
+                        failures.push(format!("{} with {values:?}: {what}", case.name));
+                        continue;
+                    }
+                };
+                let want: Outcome = outcome::<f32>(&case, KernelChoice::Definition, &inputs, &tracked, seed);
+                failures.extend(got.differences(&case, &want, &format!("{} with {values:?}, seed {seed}", case.name)));
+            }
+        }
+    }
+    assert_none(&failures);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda_kernels_are_the_definitions_of_the_cpu() {
+    held_against_the_cpu(KernelChoice::Fast);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda_definitions_are_those_of_the_cpu() {
+    held_against_the_cpu(KernelChoice::Definition);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda_kernels_give_the_same_bits_twice() {
+    let dev = Cuda::try_build(0, 0).unwrap();
+    let mut failures = vec![];
+    for case in cases(3) {
+        let inputs = case.sample(&mut ChaCha8Rng::seed_from_u64(3), Values::Smooth);
+        let tracked: Vec<bool> = (0..inputs.len()).map(|i| case.call.differentiable(i)).collect();
+        let run = || outcome_on::<f32, _>(dev.clone(), &case, KernelChoice::Fast, &inputs, &tracked, 3);
+        let (once, again) = (run(), run());
+        let bits = |o: &Outcome| -> Vec<u64> {
+            o.values.iter().chain(o.gradients.iter().flatten()).map(|x| x.to_bits()).collect()
+        };
+        if bits(&once) != bits(&again) {
+            failures.push(case.name);
+        }
+    }
+    assert_none(&failures);
+}

@@ -1,0 +1,205 @@
+//! Plain descent on retained rows, plain ascent on rows to forget, and both together.
+
+use super::{Cycle, further};
+use crate::{
+    engine::Float,
+    error::Result,
+    kernels::Backend,
+    model::Model,
+    unlearn::{
+        method::{Described, Method, MethodName, Set, Sets, Wanted},
+        recorder::Recorder,
+        sgd::Optimizer,
+        trace::{Observer, Trajectory},
+    },
+};
+
+/// Fine-tuning on the retained rows, as arXiv 2403.14339 and its reference code compare with it: ∇τ's loop with α = 0, in
+/// ⌊n_retain/n_forget·6⌋ epochs of as many steps as the forget set has batches, about six passes over the retained rows. AdamW
+/// from 1e-3, linearly to a tenth.
+#[derive(Clone, Debug)]
+pub struct FineTune {
+    batch_size: usize,
+    epochs: usize,
+    epoch_steps: usize,
+    learning_rate: f64,
+    weight_decay: f64,
+}
+
+impl FineTune {
+    /// For these sizes.
+    pub fn new(wanted: &Wanted) -> Self {
+        let (forget, retain) = (wanted.batches(wanted.forget), wanted.batches(wanted.retain));
+        Self {
+            batch_size: wanted.batch_size,
+            epochs: wanted.epochs.unwrap_or(retain * 6 / forget).max(1),
+            epoch_steps: forget,
+            learning_rate: wanted.learning_rate.unwrap_or(1e-3),
+            weight_decay: wanted.weight_decay.unwrap_or(0.01),
+        }
+    }
+}
+
+impl<E: Float, D: Backend<E>> Method<E, D> for FineTune {
+    fn name(&self) -> MethodName {
+        MethodName::FineTune
+    }
+
+    fn described(&self) -> Described {
+        Described {
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            steps: self.epochs * self.epoch_steps,
+            learning_rate: Some(self.learning_rate),
+            weight_decay: self.weight_decay,
+            further: further! { "optimizer": "AdamW", "schedule": "linear to a tenth" },
+            ..Described::default()
+        }
+    }
+
+    fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
+        let mut optimizer = Optimizer::adamw(model, self.weight_decay)?;
+        let mut retain = Cycle::new(Set::Retain, self.batch_size);
+        let mut recorder = Recorder::new(observer, self.epochs * self.epoch_steps, self.epochs);
+        for epoch in 0..self.epochs {
+            let rate = self.learning_rate * (1.0 - 0.9 * epoch as f64 / self.epochs as f64);
+            for _ in 0..self.epoch_steps {
+                let batch = retain.next(sets)?;
+                let forward = model.forward(&batch, None)?;
+                let loss = forward.mean;
+                let grads = forward.backward(1.0)?;
+                recorder.step(rate, None, Some(loss))?;
+                optimizer.step(model, grads, rate, recorder.steps())?;
+            }
+            recorder.epoch()?;
+        }
+        Ok(recorder.finish())
+    }
+}
+
+/// NegGrad (Golatkar et al., arXiv 1911.04933): gradient ascent on the loss of the rows to forget. Nothing holds it back, so that
+/// papers that compare with it search for a step size that does not ruin the model; here SGD with step 1e-4, momentum 0.9 and
+/// weight decay 5e-4, five passes.
+#[derive(Clone, Debug)]
+pub struct NegGrad {
+    batch_size: usize,
+    epochs: usize,
+    steps: usize,
+    learning_rate: f64,
+    weight_decay: f64,
+}
+
+impl NegGrad {
+    /// For these sizes.
+    pub fn new(wanted: &Wanted) -> Self {
+        let epochs = wanted.epochs.unwrap_or(5);
+        Self {
+            batch_size: wanted.batch_size,
+            epochs,
+            steps: epochs * wanted.batches(wanted.forget),
+            learning_rate: wanted.sgd_rate(1e-4),
+            weight_decay: wanted.weight_decay.unwrap_or(5e-4),
+        }
+    }
+}
+
+impl<E: Float, D: Backend<E>> Method<E, D> for NegGrad {
+    fn name(&self) -> MethodName {
+        MethodName::NegGrad
+    }
+
+    fn described(&self) -> Described {
+        Described {
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            steps: self.steps,
+            learning_rate: Some(self.learning_rate),
+            weight_decay: self.weight_decay,
+            further: further! { "optimizer": "SGD", "momentum": 0.9 },
+            ..Described::default()
+        }
+    }
+
+    fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
+        let mut optimizer = Optimizer::sgd(model, 0.9, self.weight_decay)?;
+        let mut recorder = Recorder::new(observer, self.steps, self.epochs);
+        for epoch in 0..self.epochs {
+            for batch in sets.pass(Set::Forget, epoch, self.batch_size)? {
+                let batch = batch?;
+                let forward = model.forward(&batch, None)?;
+                let loss = forward.mean;
+                let grads = forward.backward(-1.0)?;
+                recorder.step(self.learning_rate, Some(loss), None)?;
+                optimizer.step(model, grads, self.learning_rate, recorder.steps())?;
+            }
+            recorder.epoch()?;
+        }
+        Ok(recorder.finish())
+    }
+}
+
+/// NegGrad+ (Kurmanji et al., arXiv 2302.09880): L = α·L_r − (1 − α)·L_f with α = 0.9999, a batch of each a step, as the code of
+/// that paper sets it: SGD with step 0.01, five passes over the retained rows.
+#[derive(Clone, Debug)]
+pub struct NegGradPlus {
+    batch_size: usize,
+    epochs: usize,
+    steps: usize,
+    learning_rate: f64,
+    weight_decay: f64,
+    alpha: f64,
+}
+
+impl NegGradPlus {
+    /// For these sizes.
+    pub fn new(wanted: &Wanted) -> Self {
+        let epochs = wanted.epochs.unwrap_or(5);
+        Self {
+            batch_size: wanted.batch_size,
+            epochs,
+            steps: epochs * wanted.batches(wanted.retain),
+            learning_rate: wanted.sgd_rate(0.01),
+            weight_decay: wanted.weight_decay.unwrap_or(0.0),
+            alpha: 0.9999,
+        }
+    }
+}
+
+impl<E: Float, D: Backend<E>> Method<E, D> for NegGradPlus {
+    fn name(&self) -> MethodName {
+        MethodName::NegGradPlus
+    }
+
+    fn described(&self) -> Described {
+        Described {
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            steps: self.steps,
+            learning_rate: Some(self.learning_rate),
+            weight_decay: self.weight_decay,
+            further: further! { "optimizer": "SGD", "momentum": 0.0, "alpha": self.alpha },
+            ..Described::default()
+        }
+    }
+
+    fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
+        let mut optimizer = Optimizer::sgd(model, 0.0, self.weight_decay)?;
+        let mut forget = Cycle::new(Set::Forget, self.batch_size);
+        let mut recorder = Recorder::new(observer, self.steps, self.epochs);
+        for epoch in 0..self.epochs {
+            for retain in sets.pass(Set::Retain, epoch, self.batch_size)? {
+                let (retain, forget) = (retain?, forget.next(sets)?);
+                let forward = model.forward(&forget, None)?;
+                let forget_loss = forward.mean;
+                let grads = forward.backward(self.alpha - 1.0)?;
+                let forward = model.forward(&retain, Some(grads))?;
+                let retain_loss = forward.mean;
+                let grads = forward.backward(self.alpha)?;
+                recorder.step(self.learning_rate, Some(forget_loss), Some(retain_loss))?;
+                optimizer.step(model, grads, self.learning_rate, recorder.steps())?;
+            }
+            recorder.epoch()?;
+        }
+        Ok(recorder.finish())
+    }
+}

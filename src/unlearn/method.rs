@@ -1,0 +1,282 @@
+//! What every method of unlearning has in common: its name, its settings, how it is run.
+
+use super::{
+    nabla_tau::{self, BatchIter, Batches, objective::Version},
+    schedule::{BATCH_SIZE, Schedule, StepSize},
+    trace::{Observer, Trajectory},
+};
+use crate::{
+    data::{Batch, TargetKind},
+    engine::Float,
+    error::Result,
+    kernels::Backend,
+    model::Model,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The methods, by the names that are given on the command line.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum MethodName {
+    /// Raises the loss of the rows to forget up to that of unseen rows, keeps that of the others low
+    #[default]
+    NablaTau,
+    /// The same as it was published: depends on the unit of the loss and on how the exporter scaled the weights
+    NablaTauPaper,
+    /// Trains on, on the retained rows alone
+    FineTune,
+    /// Raises the loss of the rows to forget
+    #[serde(rename = "neggrad")]
+    #[value(name = "neggrad")]
+    NegGrad,
+    /// The same, and keeps the loss of the retained rows low
+    #[serde(rename = "neggrad+")]
+    #[value(name = "neggrad+")]
+    NegGradPlus,
+    /// Moves away from what the trained model says of the rows to forget, stays with what it says of the others
+    Scrub,
+    /// The same, rewound to where the rows to forget are answered as unseen rows are
+    #[serde(rename = "scrub+r")]
+    #[value(name = "scrub+r")]
+    ScrubR,
+    /// Dampens the weights that matter more for the rows to forget than for all
+    Ssd,
+    /// Trains on all rows, those to forget with a wrong class each
+    Amnesiac,
+    /// As random-labels, on the half of the weights that matters most for the rows to forget
+    #[serde(rename = "salun")]
+    #[value(name = "salun")]
+    SalUn,
+    /// Trains on the rows to forget with random classes, then on the retained ones, in turn
+    RandomLabels,
+    /// Trains from the beginning, on the retained rows alone
+    Retrain,
+}
+
+impl MethodName {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        <Self as clap::ValueEnum>::value_variants()
+    }
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NablaTau => "nabla-tau",
+            Self::NablaTauPaper => "nabla-tau-paper",
+            Self::FineTune => "fine-tune",
+            Self::NegGrad => "neggrad",
+            Self::NegGradPlus => "neggrad+",
+            Self::Scrub => "scrub",
+            Self::ScrubR => "scrub+r",
+            Self::Ssd => "ssd",
+            Self::Amnesiac => "amnesiac",
+            Self::SalUn => "salun",
+            Self::RandomLabels => "random-labels",
+            Self::Retrain => "retrain",
+        }
+    }
+
+    /// As papers write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NablaTau => "∇τ",
+            Self::NablaTauPaper => "∇τ, as published",
+            Self::FineTune => "fine-tune",
+            Self::NegGrad => "NegGrad",
+            Self::NegGradPlus => "NegGrad+",
+            Self::Scrub => "SCRUB",
+            Self::ScrubR => "SCRUB+R",
+            Self::Ssd => "SSD",
+            Self::Amnesiac => "Amnesiac",
+            Self::SalUn => "SalUn",
+            Self::RandomLabels => "random labels",
+            Self::Retrain => "retrain",
+        }
+    }
+
+    /// Why the method cannot be used for rows with these labels, if it cannot: `one_class` says that every row has one class.
+    pub fn obstacle(self, target: TargetKind, one_class: bool) -> Option<String> {
+        let problem = match self {
+            Self::Amnesiac | Self::SalUn | Self::RandomLabels if !one_class => {
+                "gives rows a wrong class, which takes labels of one class a row"
+            }
+            Self::Scrub | Self::ScrubR if target == TargetKind::Class && !one_class => {
+                "compares one answer a row, and here each row has several positions"
+            }
+            _ => return None,
+        };
+        Some(format!("{} {problem}", self.as_str()))
+    }
+}
+
+impl std::fmt::Display for MethodName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A set of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// Rows to forget.
+    Forget,
+    /// The other training rows.
+    Retain,
+    /// All training rows.
+    Train,
+}
+
+/// Some rows of all training rows, and for each of them its number among the rows to forget, if it is one.
+pub type Mixed = (Batch, Vec<Option<usize>>);
+
+/// Where methods take their rows from.
+pub trait Sets: Batches {
+    /// Number of rows.
+    fn count(&self, set: Set) -> usize;
+    /// One pass over a set in batches of `size`, in an order that depends on `pass`.
+    fn pass(&mut self, set: Set, pass: usize, size: usize) -> Result<BatchIter>;
+    /// One pass over all training rows in batches of `size`, in an order that depends on `pass`.
+    fn mixed(&mut self, pass: usize, size: usize) -> Result<Box<dyn Iterator<Item = Result<Mixed>> + '_>>;
+    /// The seed of whatever else a method chooses.
+    fn seed(&self) -> u64;
+}
+
+/// The settings of a run, as the report tells them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Described {
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// Passes over what the method counts passes over; 0 if it makes no steps.
+    pub epochs: usize,
+    /// Steps.
+    pub steps: usize,
+    /// Step size at the start; none if the method makes no steps.
+    pub learning_rate: Option<f64>,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// ∇τ's weight of the forget term at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha0: Option<f64>,
+    /// How large a step of ∇τ is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_size: Option<StepSize>,
+    /// What else the method sets.
+    #[serde(flatten)]
+    pub further: Map<String, Value>,
+}
+
+/// A method of unlearning with its settings.
+pub trait Method<E: Float, D: Backend<E>> {
+    /// What it is called.
+    fn name(&self) -> MethodName;
+
+    /// Its settings, all resolved.
+    fn described(&self) -> Described;
+
+    /// Changes the parameters of `model` in place.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unlearning`] if a loss, a gradient or a weight is not finite; whatever the rows or `observer` report. The
+    /// parameters are then of no use.
+    fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory>;
+}
+
+/// ∇τ, see [`nabla_tau`].
+#[derive(Clone, Debug)]
+pub struct NablaTau(pub Schedule);
+
+impl<E: Float, D: Backend<E>> Method<E, D> for NablaTau {
+    fn name(&self) -> MethodName {
+        match self.0.version {
+            Version::Invariant => MethodName::NablaTau,
+            Version::Published => MethodName::NablaTauPaper,
+        }
+    }
+
+    fn described(&self) -> Described {
+        let s = &self.0;
+        Described {
+            batch_size: s.batch_size,
+            epochs: s.epochs,
+            steps: s.steps(),
+            learning_rate: Some(s.learning_rate),
+            weight_decay: s.weight_decay,
+            alpha0: Some(s.alpha0),
+            step_size: Some(s.step_size),
+            further: Map::new(),
+        }
+    }
+
+    fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
+        nabla_tau::run(model, sets, &self.0, observer)
+    }
+}
+
+/// What a user set of a method, and the sizes that its rules take.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Rows in a batch.
+    pub batch_size: usize,
+    /// Rows to forget.
+    pub forget: usize,
+    /// The other training rows.
+    pub retain: usize,
+    /// Passes, if asked for.
+    pub epochs: Option<usize>,
+    /// Step size at the start, if asked for.
+    pub learning_rate: Option<f64>,
+    /// Weight decay, if asked for.
+    pub weight_decay: Option<f64>,
+}
+
+impl Wanted {
+    /// The step size asked for, or the one that SGD was published with. It was found for batches of [`BATCH_SIZE`]; with smaller ones
+    /// steps are smaller in proportion (arXiv 1706.02677), so that a pass moves the weights as far.
+    pub fn sgd_rate(&self, published: f64) -> f64 {
+        let share = self.batch_size as f64 / BATCH_SIZE as f64;
+        self.learning_rate.unwrap_or(published * share.min(1.0))
+    }
+
+    /// Batches in a pass over so many rows.
+    pub fn batches(&self, rows: usize) -> usize {
+        rows.div_ceil(self.batch_size.max(1)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn names_are_those_of_the_command_line_and_of_the_report() {
+        for name in MethodName::all() {
+            assert_eq!(name.to_possible_value().unwrap().get_name(), name.as_str());
+            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
+        }
+    }
+
+    #[test]
+    fn steps_shrink_with_small_batches_unless_asked_for() {
+        let wanted = |batch_size, learning_rate| Wanted { batch_size, learning_rate, ..Wanted::default() };
+        let rates =
+            [wanted(256, None), wanted(64, None), wanted(512, None), wanted(64, Some(0.3))].map(|w| w.sgd_rate(0.1));
+        assert_eq!(rates, [0.1, 0.025, 0.1, 0.3]);
+    }
+
+    #[test]
+    fn methods_that_need_classes_say_so() {
+        for name in [MethodName::Amnesiac, MethodName::SalUn, MethodName::RandomLabels] {
+            assert!(name.obstacle(TargetKind::Value, false).unwrap().contains("one class a row"));
+            assert_eq!(name.obstacle(TargetKind::Binary, true), None);
+        }
+        assert!(MethodName::Scrub.obstacle(TargetKind::Class, false).is_some());
+        assert_eq!(MethodName::Scrub.obstacle(TargetKind::MultiLabel, false), None);
+        assert_eq!(MethodName::NablaTau.obstacle(TargetKind::Value, false), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Stochastic gradient descent, and the choice between it and AdamW.
+
+use super::{optim::AdamW, schedule::StepSize};
+use crate::{
+    engine::{Context, Flat, Float, Grads, Tensor},
+    error::{Error, Result},
+    kernels::{Backend, Binary},
+    model::Model,
+};
+
+/// SGD with momentum and weight decay, as PyTorch has it: v ← μ·v + g + λ·w, w ← w − rate·v.
+pub struct Sgd<E: Float, D: Backend<E>> {
+    momentum: f64,
+    weight_decay: f64,
+    velocities: Vec<Flat<E, D>>,
+}
+
+impl<E: Float, D: Backend<E>> Sgd<E, D> {
+    /// Velocities of zero for every parameter of `model`.
+    pub fn new(model: &Model<E, D>, momentum: f64, weight_decay: f64) -> Result<Self> {
+        let zeros = |n: usize| model.device().try_zeros_like(&(n,)).map_err(device_error);
+        let velocities = model.parameters().iter().map(|p| zeros(p.tensor.len())).collect::<Result<_>>()?;
+        Ok(Self { momentum, weight_decay, velocities })
+    }
+
+    /// One step of size `rate` against the gradients. With `masks` of 0 and 1, one a parameter, weights at 0 stay as they are.
+    /// The name of a parameter that is not finite any more, if one is.
+    pub fn step(
+        &mut self,
+        model: &mut Model<E, D>,
+        grads: &mut Grads<E, D>,
+        rate: f64,
+        masks: Option<&[Tensor<E, D>]>,
+    ) -> Result<Option<String>> {
+        let mut cx = Context::inference(model.device().clone(), model.kernels());
+        for (i, (parameter, velocity)) in model.parameters_mut().iter_mut().zip(&mut self.velocities).enumerate() {
+            let mut gradient = grads.tensor(&parameter.tensor)?;
+            if self.weight_decay != 0.0 {
+                gradient.flat_mut().try_axpy(1.0, parameter.tensor.flat(), self.weight_decay).map_err(device_error)?;
+            }
+            if let Some(mask) = masks.and_then(|masks| masks.get(i)) {
+                gradient = D::binary(&mut cx, Binary::Mul, &gradient, mask)?;
+            }
+            velocity.try_axpy(self.momentum, gradient.flat(), 1.0).map_err(device_error)?;
+            parameter.tensor.flat_mut().try_axpy(1.0, velocity, -rate).map_err(device_error)?;
+            if !parameter.tensor.is_finite()? {
+                return Ok(Some(parameter.name.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The optimizers.
+pub enum Optimizer<E: Float, D: Backend<E>> {
+    /// SGD.
+    Sgd(Sgd<E, D>),
+    /// AdamW, with the published step; without weight decay it is Adam.
+    AdamW(AdamW<E, D>),
+}
+
+impl<E: Float, D: Backend<E>> Optimizer<E, D> {
+    /// SGD.
+    pub fn sgd(model: &Model<E, D>, momentum: f64, weight_decay: f64) -> Result<Self> {
+        Ok(Self::Sgd(Sgd::new(model, momentum, weight_decay)?))
+    }
+
+    /// AdamW, or Adam if nothing decays.
+    pub fn adamw(model: &Model<E, D>, weight_decay: f64) -> Result<Self> {
+        Ok(Self::AdamW(AdamW::new(model, weight_decay, StepSize::Published)?))
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`Error::Unlearning`] if a parameter is not finite any more.
+    pub fn step(&mut self, model: &mut Model<E, D>, mut grads: Grads<E, D>, rate: f64, number: usize) -> Result<()> {
+        let wrong = match self {
+            Self::Sgd(sgd) => sgd.step(model, &mut grads, rate, None)?,
+            Self::AdamW(adamw) => adamw.step(model, &mut grads, rate)?,
+        };
+        finite(wrong, number)
+    }
+}
+
+/// Fails if an optimizer names a parameter.
+pub fn finite(wrong: Option<String>, step: usize) -> Result<()> {
+    match wrong {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::Unlearning(format!("{name} is not finite after step {step}; a smaller step size may help")))
+        }
+    }
+}
+
+fn device_error(e: impl std::fmt::Debug) -> Error {
+    Error::Internal(format!("device: {e:?}"))
+}
