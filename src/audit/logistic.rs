@@ -1,14 +1,12 @@
 //! Logistic regression on one feature.
 //!
 //! Minimises `Σ ln(1 + exp(−yᵢ(w·xᵢ + b))) + w²/2` over `w` and `b`, with labels `y` of −1 and 1: an L2 penalty with
-//! `C = 1` that leaves the intercept alone, as scikit-learn's `LogisticRegression` has it. The fit is linfa's, by L-BFGS
-//! to a gradient of 1e-7. (scikit-learn's default tolerance stops far earlier where the feature is small, and then
-//! misses a leak; given a small one, it finds the same line.)
+//! `C = 1` that leaves the intercept alone, as scikit-learn's `LogisticRegression` has it, to a gradient of 1e-7.
+//! (scikit-learn's default tolerance stops far earlier where the feature is small, and then misses a leak; given a small
+//! one, it finds the same line.) Two unknowns: Newton's method needs a handful of steps. L-BFGS, as libraries have it, can
+//! lose itself between values far apart, and then searches along a line for ever.
 
 use super::signals::{sigmoid, softplus};
-use linfa::prelude::{Dataset, Fit};
-use linfa_logistic::LogisticRegression;
-use linfa_ndarray::{Array1, Array2};
 
 /// A fitted line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,31 +20,24 @@ pub struct Logistic {
 impl Logistic {
     /// Fits `(x, member)` pairs. `None` if only one side is there, a value is not finite, or there is no convergence.
     pub fn fit(rows: &[(f64, bool)]) -> Option<Self> {
-        let x = Array2::from_shape_vec((rows.len(), 1), rows.iter().map(|r| r.0).collect()).ok()?;
-        let y = Array1::from_vec(rows.iter().map(|r| r.1).collect());
-        let fitted = LogisticRegression::<f64>::default()
-            .alpha(1.0)
-            .gradient_tolerance(1e-7)
-            .max_iterations(1000)
-            .fit(&Dataset::new(x, y))
-            .ok()?;
-        // linfa counts the class of the first row, or the larger one, as the positive one.
-        let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-        let coefficient = sign * *fitted.params().first()?;
-        let intercept = sign * fitted.intercept();
-        (coefficient.is_finite() && intercept.is_finite()).then_some(Self { coefficient, intercept })
+        Self::weighted(rows, |_| 1.0)
     }
 
     /// Fits `(x, member)` pairs of which each side has half of the weight, whatever its number of rows: each term is
-    /// multiplied by n / (2 · rows of its side), as scikit-learn's `class_weight="balanced"` has it, which linfa cannot.
-    /// By Newton's method with halved steps. `None` as for [`fit`](Self::fit).
+    /// multiplied by n / (2 · rows of its side), as scikit-learn's `class_weight="balanced"` has it. `None` as for
+    /// [`fit`](Self::fit).
     pub fn fit_balanced(rows: &[(f64, bool)]) -> Option<Self> {
-        let n = rows.len() as f64;
-        let members = rows.iter().filter(|r| r.1).count() as f64;
-        if members == 0.0 || members == n || rows.iter().any(|r| !r.0.is_finite()) {
+        Self::weighted(rows, |side| rows.len() as f64 / (2 * side) as f64)
+    }
+
+    /// By Newton's method with halved steps. `weight` says what a row counts, from the number of rows on its side.
+    fn weighted(rows: &[(f64, bool)], weight: impl Fn(usize) -> f64) -> Option<Self> {
+        let members = rows.iter().filter(|r| r.1).count();
+        if members == 0 || members == rows.len() || rows.iter().any(|r| !r.0.is_finite()) {
             return None;
         }
-        let side = |member: bool| if member { (n / (2.0 * members), 1.0) } else { (n / (2.0 * (n - members)), -1.0) };
+        let weights = [weight(rows.len() - members), weight(members)];
+        let side = |member: bool| if member { (weights[1], 1.0) } else { (weights[0], -1.0) };
         let cost = |w: f64, b: f64| {
             let term = |&(x, member): &(f64, bool)| side(member).0 * softplus(-side(member).1 * (w * x + b));
             rows.iter().map(term).sum::<f64>() + 0.5 * w * w
@@ -69,9 +60,11 @@ impl Logistic {
             let determinant = hww * hbb - hwb * hwb;
             let step = ((hbb * gw - hwb * gb) / determinant, (hww * gb - hwb * gw) / determinant);
             let shares = (0..40).map(|halvings| 0.5f64.powi(halvings));
-            // A step that changes nothing in the digits that there are is the end.
+            // A step whose gain is beyond the digits of the cost is the last; the gradient has digits left for it.
             let better = shares.map(|s| (w - s * step.0, b - s * step.1)).find(|&(w, b)| cost(w, b) < current);
             let Some(next) = better else {
+                let last = (w - step.0, b - step.1);
+                let (w, b) = if cost(last.0, last.1) <= current * (1.0 + 1e-12) { last } else { (w, b) };
                 return (w.is_finite() && b.is_finite()).then_some(Self { coefficient: w, intercept: b });
             };
             (w, b) = next;
@@ -107,6 +100,23 @@ mod tests {
         let unfit: [&[(f64, bool)]; 3] = [&[], &[(1.0, true), (2.0, true)], &[(f64::NAN, true), (1.0, false)]];
         for rows in unfit {
             assert_eq!(Logistic::fit(rows), None);
+        }
+    }
+
+    /// Losses as a network has them: most next to nothing, some large.
+    #[test]
+    fn a_fit_ends_where_values_are_orders_of_magnitude_apart() {
+        for spread in [1.0, 4.0, 12.0] {
+            let rows: Vec<_> = (0..3000)
+                .map(|i| ((f64::from(i * 7919 % 3000) / 3000.0 * 4.0 - 3.0).mul_add(spread, 0.0).exp(), i % 2 == 0))
+                .collect();
+            let line = Logistic::fit(&rows).unwrap();
+            let slope =
+                |member: bool, x: f64| sigmoid(line.coefficient * x + line.intercept) - f64::from(u8::from(member));
+            let along_w = rows.iter().map(|&(x, member)| slope(member, x) * x).sum::<f64>() + line.coefficient;
+            let along_b: f64 = rows.iter().map(|&(x, member)| slope(member, x)).sum();
+            let size = rows.iter().map(|r| r.0).fold(1.0, f64::max);
+            assert!(along_w.abs() < 1e-6 * size && along_b.abs() < 1e-5, "{spread}: {along_w} {along_b}");
         }
     }
 

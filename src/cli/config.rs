@@ -247,7 +247,10 @@ impl RunConfig {
         let s = &self.unlearn;
         let method = self.method();
         let both = [MethodName::NablaTau, MethodName::NablaTauPaper].contains(&method);
-        let foreign = [("alpha", s.alpha.is_some() && !both), ("step_size", s.step_size.is_some() && method != MethodName::NablaTau)];
+        let foreign = [
+            ("alpha", s.alpha.is_some() && !both),
+            ("step_size", s.step_size.is_some() && method != MethodName::NablaTau),
+        ];
         if let Some((setting, _)) = foreign.into_iter().find(|(_, given)| *given) {
             let problem = format!("{setting} is a setting of nabla-tau, and method is {method}: leave it out");
             return Err(Error::Usage(problem));

@@ -143,7 +143,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
 
 /// What to say of a graph in which BatchNormalization was folded into convolutions, or seems to have been.
 pub fn folded_warning(graph: &Graph) -> Option<String> {
-    let convolutions = graph.nodes.iter().filter(|node| ["Conv", "FusedConv", "ConvTranspose"].iter().any(|op| node.is(op))).count();
+    let convolutions =
+        graph.nodes.iter().filter(|node| ["Conv", "FusedConv", "ConvTranspose"].iter().any(|op| node.is(op))).count();
     let normalised = graph.nodes.iter().any(|node| node.op_type.ends_with("Normalization"));
     (convolutions >= FOLDED && !normalised).then(|| {
         format!(

@@ -13,15 +13,15 @@
 //!
 //! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in five things:
 //!
-//! - Losses are measured in units of τ, so that nothing depends on the unit of the loss ([`objective`]).
+//! - Losses are measured in units of the goal, so that nothing depends on the unit of the loss ([`objective`]).
 //! - A step is in proportion to each channel's weights, so that nothing depends on how the exporter scaled them
 //!   ([`super::optim`]).
 //! - How far the goal is, is the mean over the last [`BATCH_SIZE`](super::schedule::BATCH_SIZE) rows or the batch, whichever are more: the chance
 //!   of a small batch does not push.
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
 //!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
-//! - The goal is the loss of unseen rows of the same classes ([`Unseen`]), and computed anew before each epoch, or as soon as
-//!   steps have seen as many rows as it takes: forgetting moves it.
+//! - The goal is the loss of unseen rows of the same classes, without what the run has done to them ([`Unseen::aimed`]). It is
+//!   computed anew before each epoch, or as soon as steps have seen as many rows as it takes: forgetting moves it.
 
 pub mod objective;
 pub mod unseen;
@@ -71,7 +71,7 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
-    let (mut unseen, mut control) = (None, Control::default());
+    let (mut unseen, mut control, mut damage) = (None, Control::default(), Damage::default());
     // Rows in steps since τ was computed.
     let mut trained = 0;
     let mut evaluating = Duration::ZERO;
@@ -81,6 +81,13 @@ pub fn run<E: Float, D: Backend<E>>(
             let clock = Instant::now();
             let found = Unseen::measure(model, batches.validation()?)?;
             trajectory.tau.push(finite(found.mean, "the loss on validation rows", trajectory.steps.len())?);
+            let found = match schedule.version {
+                Version::Published => found,
+                Version::Invariant => {
+                    let lowest = trajectory.tau.iter().copied().fold(f64::INFINITY, f64::min);
+                    found.aimed(damage.since(model, batches, schedule, &trajectory.steps)?, lowest)
+                }
+            };
             (unseen, trained) = (Some(found), 0);
             evaluating += clock.elapsed();
         }
@@ -106,6 +113,32 @@ pub fn run<E: Float, D: Backend<E>>(
     }
     trajectory.seconds = (start.elapsed() - evaluating).as_secs_f64();
     Ok(trajectory)
+}
+
+/// What the run costs retained rows.
+#[derive(Default)]
+struct Damage {
+    /// Their mean loss before the first step.
+    before: Option<f64>,
+}
+
+impl Damage {
+    /// By how much the retain loss of the last steps is above what it was before the first one.
+    fn since<E: Float, D: Backend<E>>(
+        &mut self,
+        model: &Model<E, D>,
+        batches: &mut dyn Batches,
+        schedule: &Schedule,
+        steps: &[StepRecord],
+    ) -> Result<f64> {
+        let few = schedule.smoothed();
+        let Some(before) = self.before else {
+            self.before = Some(Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.mean);
+            return Ok(0.0);
+        };
+        let last = steps.get(steps.len().saturating_sub(few)..).unwrap_or_default();
+        Ok(last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64 - before)
+    }
 }
 
 /// What the default loop remembers from step to step.
@@ -134,13 +167,13 @@ fn step<E: Float, D: Backend<E>>(
     let (alpha, rate, tau) = (at.schedule.alpha(at.epoch), at.schedule.rate(at.epoch), at.unseen.mean);
     let forward = model.forward(forget, None)?;
     let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
-    let unit = at.schedule.version.unit(tau);
+    let unit = at.schedule.version.unit(at.unseen.goal());
     let (goal, distance, grown) = match at.schedule.version {
         Version::Published => (tau, tau - forget_loss, 0.0),
         Version::Invariant => {
-            let goal = at.unseen.beside(&forget.targets, &forward.weights);
+            let goal = at.unseen.goal_beside(&forget.targets, &forward.weights);
             let distance = (goal - forget_loss) / unit;
-            let grown = control.growth.after(distance, at.schedule.forget_batches);
+            let grown = control.growth.after(distance, at.schedule.forget_batches.max(at.schedule.smoothed()));
             (goal, control.distance.after(distance, at.schedule.smoothed()), grown)
         }
     };

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 /// Unseen rows of a class, below which their mean says too little.
 const ENOUGH: usize = 20;
 
-/// Mean losses of unseen rows.
+/// Losses of rows without a gradient: of unseen ones, mostly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unseen {
-    /// τ: of all of them.
+    /// The mean of all: τ.
     pub mean: f64,
-    /// How many there are.
+    /// How many rows there are.
     pub rows: usize,
-    /// Of those of each class, where there are enough of it.
+    /// What share of these losses is aimed at.
+    aim: f64,
+    /// The means of each class, where there are enough rows of it.
     classes: BTreeMap<i64, f64>,
 }
 
@@ -31,6 +33,10 @@ impl Mean {
         self.sum += loss * weight;
         self.weight += weight;
         self.count += usize::from(weight > 0.0);
+    }
+
+    fn get(self) -> f64 {
+        self.sum / self.weight
     }
 }
 
@@ -54,20 +60,37 @@ impl Unseen {
             }
         }
         let enough = classes.into_iter().filter(|(_, mean)| mean.count >= ENOUGH);
-        let classes = enough.map(|(class, mean)| (class, mean.sum / mean.weight)).collect();
-        Ok(Self { mean: all.sum / all.weight, rows, classes })
+        let classes = enough.map(|(class, mean)| (class, mean.get())).collect();
+        Ok(Self { mean: all.get(), rows, aim: 1.0, classes })
     }
 
-    /// The mean loss of unseen rows of the same classes as these rows of a batch, which weigh so much: rows of a rare class,
-    /// or without one class each, are put beside all unseen rows.
-    pub fn beside(&self, targets: &Targets, weights: &[f64]) -> f64 {
-        let Some(labels) = classes_of_rows(targets, weights.len()) else { return self.mean };
-        let (mut sum, mut total) = (0.0, 0.0);
-        for (class, weight) in labels.iter().zip(weights) {
-            sum += self.classes.get(class).unwrap_or(&self.mean) * weight;
-            total += weight;
+    /// Aims below these losses by what the run has done to them.
+    ///
+    /// `damage` is what retained rows lose more than before the run. Unseen rows lose that, too: a goal that rises with it makes
+    /// forgetting push on, which does more damage, which raises the goal. So it is left out, as long as the goal stays
+    /// above `lowest`, the least that τ has been.
+    #[must_use]
+    pub fn aimed(mut self, damage: f64, lowest: f64) -> Self {
+        if self.mean > 0.0 {
+            self.aim = (self.mean - damage.max(0.0)).max(lowest.min(self.mean)) / self.mean;
         }
-        if total > 0.0 { sum / total } else { self.mean }
+        self
+    }
+
+    /// The mean loss that is aimed at.
+    pub fn goal(&self) -> f64 {
+        self.mean * self.aim
+    }
+
+    /// The same for unseen rows of the classes of these rows of a batch, which weigh so much: rows of a rare class, or
+    /// without one class each, are put beside all unseen rows.
+    pub fn goal_beside(&self, targets: &Targets, weights: &[f64]) -> f64 {
+        let Some(labels) = classes_of_rows(targets, weights.len()) else { return self.goal() };
+        let mut found = Mean::default();
+        for (class, &weight) in labels.iter().zip(weights) {
+            found.add(*self.classes.get(class).unwrap_or(&self.mean), weight);
+        }
+        if found.weight > 0.0 { found.get() * self.aim } else { self.goal() }
     }
 }
 
@@ -83,16 +106,29 @@ fn classes_of_rows(targets: &Targets, rows: usize) -> Option<&[i64]> {
 mod tests {
     use super::*;
 
+    fn unseen() -> Unseen {
+        Unseen { mean: 1.0, rows: 90, aim: 1.0, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) }
+    }
+
+    #[test]
+    fn damage_lowers_the_aim() {
+        let goal = |damage, lowest| unseen().aimed(damage, lowest).goal();
+        assert_eq!([goal(0.25, 0.5), goal(0.9, 0.5), goal(-3.0, 1.0), goal(9.0, 2.0)], [0.75, 0.5, 1.0, 1.0]);
+        assert_eq!(unseen().aimed(0.25, 0.5).goal_beside(&Targets::Classes(vec![3]), &[1.0]), 1.5);
+        let nothing = Unseen { mean: 0.0, ..unseen() };
+        assert_eq!(nothing.aimed(0.1, 0.0).goal(), 0.0);
+    }
+
     #[test]
     fn rows_are_put_beside_their_classes() {
-        let unseen = Unseen { mean: 1.0, rows: 90, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) };
-        let beside = |labels: &[i64], weights: &[f64]| unseen.beside(&Targets::Classes(labels.to_vec()), weights);
+        let unseen = unseen();
+        let beside = |labels: &[i64], weights: &[f64]| unseen.goal_beside(&Targets::Classes(labels.to_vec()), weights);
         assert_eq!(beside(&[0, 3, 3, 3], &[1.0; 4]), 1.625);
         assert_eq!(beside(&[0, 3], &[3.0, 1.0]), 0.875, "weights count");
         assert_eq!(beside(&[0, 7], &[1.0; 2]), 0.75, "a rare class is all rows");
         assert_eq!(beside(&[0, 3], &[0.0; 2]), 1.0, "no row that counts");
         let values = Targets::Values { width: 1, values: vec![0.0, 1.0] };
-        assert_eq!(unseen.beside(&values, &[1.0; 2]), 1.0);
+        assert_eq!(unseen.goal_beside(&values, &[1.0; 2]), 1.0);
         assert_eq!(beside(&[0, 3, 3, 3], &[1.0; 2]), 1.0, "two positions a row");
     }
 }

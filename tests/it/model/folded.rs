@@ -118,7 +118,7 @@ fn schedule() -> Schedule {
 fn the_default_loop_takes_the_same_steps_whether_normalisations_are_folded_or_not() {
     let names = ["w0", "w1", "head"];
     let (ours, published) = (apart(&names, &names, &schedule()), apart(&names, &names, &schedule().published()));
-    assert!(ours < 1e-4 && published > 0.1, "{ours} {published}");
+    assert!(ours < 1e-5 && published > 1e-3, "{ours} {published}");
 }
 
 /// With γ and β, a kept normalisation has parameters that its folded form has not: the steps are then only alike.
