@@ -27,6 +27,7 @@ OTHERS = ["fine-tune", "neggrad", "neggrad+", "scrub", "scrub+r", "ssd", "amnesi
 class Experiment:
     model: str
     recipe: list  # of the training
+    epochs: int
     data: bool = True  # whether --data is needed
     target: str = "class"
     forms: list = field(default_factory=lambda: ["kept"])
@@ -37,11 +38,11 @@ SGD = ["--optimizer", "sgd", "--momentum", "0.9", "--weight-decay", "5e-4", "--l
 AUGMENT = ["--flip", "--crop", "4"]
 ADAMW = ["--optimizer", "adamw", "--learning-rate", "1e-3", "--batch-size", "64", "--schedule", "one-cycle"]
 EXPERIMENTS = {
-    "cifar10": Experiment("resnet18", [*SGD, *AUGMENT, "--epochs", "24"], forms=["kept", "folded"], whole_class=3),
-    "cifar10-memorised": Experiment("resnet18", [*SGD, "--epochs", "12"], forms=["kept", "folded"], whole_class=3),
-    "cifar10-small": Experiment("resnet8", [*SGD, "--epochs", "12"], forms=["kept", "folded"]),
-    "sms": Experiment("texts", [*ADAMW, "--epochs", "12"]),
-    "table": Experiment("table", [*ADAMW, "--epochs", "40"], data=False, target="value"),
+    "cifar10": Experiment("resnet18", [*SGD, *AUGMENT], 24, forms=["kept", "folded"], whole_class=3),
+    "cifar10-memorised": Experiment("resnet18", SGD, 12, forms=["kept", "folded"], whole_class=3),
+    "cifar10-small": Experiment("resnet8", SGD, 12, forms=["kept", "folded"]),
+    "sms": Experiment("texts", ADAMW, 12),
+    "table": Experiment("table", ADAMW, 40, data=False, target="value"),
 }
 
 
@@ -67,10 +68,7 @@ class Runner:
         """A model, unless there is one, and the seconds that it took."""
         taken = json.loads(self.seconds.read_text()) if self.seconds.exists() else {}
         if out not in taken:
-            recipe = [*self.experiment.recipe, *(["--epochs", self.given.epochs] if self.given.epochs else [])]
-            if self.given.epochs:
-                at = self.experiment.recipe.index("--epochs")
-                recipe = [*self.experiment.recipe[:at], *self.experiment.recipe[at + 2 :], "--epochs", self.given.epochs]
+            recipe = [*self.experiment.recipe, "--epochs", self.given.epochs or self.experiment.epochs]
             start = time.time()
             self.ours("train", self.folder / "new.onnx", "--out", self.folder / out, "--force", *recipe, *arguments)
             taken[out] = time.time() - start
@@ -106,7 +104,7 @@ class Runner:
         if "folded" in experiment.forms and not (self.folder / "folded.onnx").exists():
             self.run(self.python, HERE / "models.py", "fold", experiment.model, self.folder / "kept.onnx", self.folder / "folded.onnx")
         shares = [s for s in given.shares if s != "class" or experiment.whole_class is not None]
-        results = {"machine": machine(given.threads), "device": given.device, "rows": given.rows or "all", "epochs": given.epochs or "as published", "training_seconds": original, "shares": {}}
+        results = {"machine": machine(given.threads), "device": given.device, "rows": given.rows or "all", "epochs": given.epochs or experiment.epochs, "training_seconds": original, "shares": {}}
         for share in shares:
             seconds = self.train(f"retrained-{share}.onnx", *(x if x != "--forget" else "--exclude" for x in self.forgotten(share)))
             results["shares"][share] = entry = {"retraining_seconds": seconds, "forms": {}}
@@ -122,6 +120,7 @@ class Runner:
         folder.mkdir(exist_ok=True)
         (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
         (folder / "results.md").write_text(markdown(results))
+        self.run(self.python, HERE / "plot.py", folder / "results.json", folder / "results.svg")
 
 
 COLUMNS = {

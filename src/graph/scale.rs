@@ -54,6 +54,9 @@ impl Search<'_> {
             found
         };
         let Some(&channels) = self.dims(weight).get(of_axis) else { return vec![] };
+        if node.op_type.ends_with("MatMul") && self.dims(weight).len() != 2 {
+            return vec![];
+        }
         let added = self.added(node).into_iter().filter_map(|bias| {
             let axis = self.dims(bias).iter().position(|&extent| extent == channels)?;
             let alone = self.dims(bias).iter().product::<usize>() == channels;
