@@ -95,6 +95,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
         batch_size: batch,
         micro_batch: None,
         epochs: 1,
+        forget_rows: all * batch,
         forget_batches: all,
         retain_batches: all,
         alpha0: 0.25,

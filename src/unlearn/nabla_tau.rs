@@ -20,8 +20,8 @@
 //!   of a small batch does not push.
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
 //!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
-//! - The goal is the loss of unseen rows of the same classes, without what the run has done to them ([`Unseen::aimed`]). It is
-//!   computed anew before each epoch, or as soon as steps have seen as many rows as it takes: forgetting moves it.
+//! - The goal is τ without what the run has done to it and as far as can be told apart ([`Unseen::aimed`]), more or less as unseen rows of the same classes lost more
+//!   or less than others before the run. It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes: forgetting moves it.
 
 pub mod objective;
 pub mod unseen;
@@ -43,6 +43,9 @@ use crate::{
     model::Model,
 };
 use std::time::{Duration, Instant};
+
+/// Steps that AdamW's first moment reaches back, 1/(1 − β₁): sooner nothing can be seen of what a change of weight does.
+const MEMORY: usize = 10;
 
 /// An iterator over decoded batches.
 pub type BatchIter = Box<dyn Iterator<Item = Result<Batch>>>;
@@ -71,7 +74,7 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
-    let (mut unseen, mut control, mut damage) = (None, Control::default(), Damage::default());
+    let (mut unseen, mut before, mut control) = (None, None, Control::default());
     // Rows in steps since τ was computed.
     let mut trained = 0;
     let mut evaluating = Duration::ZERO;
@@ -83,10 +86,7 @@ pub fn run<E: Float, D: Backend<E>>(
             trajectory.tau.push(finite(found.mean, "the loss on validation rows", trajectory.steps.len())?);
             let found = match schedule.version {
                 Version::Published => found,
-                Version::Invariant => {
-                    let lowest = trajectory.tau.iter().copied().fold(f64::INFINITY, f64::min);
-                    found.aimed(damage.since(model, batches, schedule, &trajectory.steps)?, lowest)
-                }
+                Version::Invariant => aimed(found, &mut before, model, batches, schedule, &trajectory)?,
             };
             (unseen, trained) = (Some(found), 0);
             evaluating += clock.elapsed();
@@ -115,30 +115,36 @@ pub fn run<E: Float, D: Backend<E>>(
     Ok(trajectory)
 }
 
-/// What the run costs retained rows.
-#[derive(Default)]
-struct Damage {
-    /// Their mean loss before the first step.
-    before: Option<f64>,
+/// What was lost before the first step.
+struct Before {
+    /// The mean of some retained rows.
+    retained: f64,
+    unseen: Unseen,
 }
 
-impl Damage {
-    /// By how much the retain loss of the last steps is above what it was before the first one.
-    fn since<E: Float, D: Backend<E>>(
-        &mut self,
-        model: &Model<E, D>,
-        batches: &mut dyn Batches,
-        schedule: &Schedule,
-        steps: &[StepRecord],
-    ) -> Result<f64> {
-        let few = schedule.smoothed();
-        let Some(before) = self.before else {
-            self.before = Some(Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.mean);
-            return Ok(0.0);
-        };
-        let last = steps.get(steps.len().saturating_sub(few)..).unwrap_or_default();
-        Ok(last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64 - before)
-    }
+/// `found`, with the aim of the default loop.
+fn aimed<E: Float, D: Backend<E>>(
+    found: Unseen,
+    before: &mut Option<Before>,
+    model: &Model<E, D>,
+    batches: &mut dyn Batches,
+    schedule: &Schedule,
+    so_far: &Trajectory,
+) -> Result<Unseen> {
+    let few = schedule.smoothed();
+    let last = so_far.steps.get(so_far.steps.len().saturating_sub(few)..).unwrap_or_default();
+    let (damage, classes) = match before {
+        None => {
+            let retained = Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.mean;
+            (0.0, &before.insert(Before { retained, unseen: found.clone() }).unseen)
+        }
+        Some(before) => {
+            let retained = last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64;
+            (retained - before.retained, &before.unseen)
+        }
+    };
+    let lowest = so_far.tau.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok(found.with_classes_of(classes).aimed(damage, lowest, schedule.forget_rows))
 }
 
 /// What the default loop remembers from step to step.
@@ -173,7 +179,7 @@ fn step<E: Float, D: Backend<E>>(
         Version::Invariant => {
             let goal = at.unseen.goal_beside(&forget.targets, &forward.weights);
             let distance = (goal - forget_loss) / unit;
-            let grown = control.growth.after(distance, at.schedule.forget_batches.max(at.schedule.smoothed()));
+            let grown = control.growth.after(distance, at.schedule.forget_batches.max(MEMORY));
             (goal, control.distance.after(distance, at.schedule.smoothed()), grown)
         }
     };

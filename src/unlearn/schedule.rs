@@ -64,6 +64,8 @@ pub struct Schedule {
     pub micro_batch: Option<usize>,
     /// Passes over the forget set.
     pub epochs: usize,
+    /// Rows to forget.
+    pub forget_rows: usize,
     /// Batches in a pass over the forget set: steps in an epoch.
     pub forget_batches: usize,
     /// Batches in a pass over the retain set.
@@ -97,6 +99,7 @@ impl Schedule {
             batch_size,
             micro_batch: settings.micro_batch,
             epochs: settings.epochs.unwrap_or(rule.clamp(1, MAX_EPOCHS)),
+            forget_rows: forget,
             forget_batches,
             retain_batches,
             alpha0: settings.alpha.unwrap_or((5.0 / 3.0 * share).min(0.5)),

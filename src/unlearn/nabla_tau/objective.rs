@@ -66,8 +66,8 @@ impl Distance {
     }
 }
 
-/// λ, what the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set (or
-/// over as many rows as a large batch has, if that is more), never below 0.
+/// λ, what the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set,
+/// never below 0.
 ///
 /// A hinge of fixed weight comes to rest where it balances the retain term's pull: short of the goal, and the further the
 /// better the rows were remembered. This one's weight grows as long as the goal is not reached (by 1 in a pass in which

@@ -12,11 +12,13 @@ const ENOUGH: usize = 20;
 pub struct Unseen {
     /// The mean of all: τ.
     pub mean: f64,
+    /// The standard deviation.
+    pub deviation: f64,
     /// How many rows there are.
     pub rows: usize,
     /// What share of these losses is aimed at.
     aim: f64,
-    /// The means of each class, where there are enough rows of it.
+    /// The mean of each class over that of all, where there are enough rows of it.
     classes: BTreeMap<i64, f64>,
 }
 
@@ -46,13 +48,17 @@ impl Unseen {
     /// # Errors
     /// If a batch cannot be had, or does not fit the model.
     pub fn measure<E: Float, D: Backend<E>>(model: &Model<E, D>, batches: BatchIter) -> Result<Self> {
-        let (mut all, mut rows, mut classes) = (Mean::default(), 0, BTreeMap::<i64, Mean>::new());
+        let (mut all, mut squares, mut rows) = (Mean::default(), Mean::default(), 0);
+        let mut classes = BTreeMap::<i64, Mean>::new();
         for batch in batches {
             let batch = batch?;
             let scores = model.scores(&batch)?;
             rows += batch.rows();
             let each = || scores.losses.iter().zip(&scores.weights).map(|(&l, &w)| (f64::from(l), f64::from(w)));
-            each().for_each(|(loss, weight)| all.add(loss, weight));
+            each().for_each(|(loss, weight)| {
+                all.add(loss, weight);
+                squares.add(loss * loss, weight);
+            });
             if let Some(labels) = classes_of_rows(&batch.targets, scores.losses.len()) {
                 labels.iter().zip(each()).for_each(|(&class, (loss, weight))| {
                     classes.entry(class).or_default().add(loss, weight);
@@ -60,21 +66,34 @@ impl Unseen {
             }
         }
         let enough = classes.into_iter().filter(|(_, mean)| mean.count >= ENOUGH);
-        let classes = enough.map(|(class, mean)| (class, mean.get())).collect();
-        Ok(Self { mean: all.get(), rows, aim: 1.0, classes })
+        let mean = all.get();
+        let classes = enough.filter(|_| mean > 0.0).map(|(class, of)| (class, of.get() / mean)).collect();
+        let deviation = (squares.get() - mean * mean).max(0.0).sqrt();
+        Ok(Self { mean, deviation, rows, aim: 1.0, classes })
     }
 
-    /// Aims below these losses by what the run has done to them.
+    /// Aims below these losses, by what the run has done to them and by what may be chance.
     ///
     /// `damage` is what retained rows lose more than before the run. Unseen rows lose that, too: a goal that rises with it makes
     /// forgetting push on, which does more damage, which raises the goal. So it is left out, as long as the goal stays
-    /// above `lowest`, the least that τ has been.
+    /// above `lowest`, the least that τ has been. And a mean over `forgotten` rows that is one standard error `e` below this mean
+    /// `m` cannot be told apart from it: aimed at is `m / (1 + e/m)`, which is `m − e` where there are many rows.
     #[must_use]
-    pub fn aimed(mut self, damage: f64, lowest: f64) -> Self {
+    pub fn aimed(mut self, damage: f64, lowest: f64, forgotten: usize) -> Self {
         if self.mean > 0.0 {
-            self.aim = (self.mean - damage.max(0.0)).max(lowest.min(self.mean)) / self.mean;
+            let undamaged = (self.mean - damage.max(0.0)).max(lowest.min(self.mean));
+            let share = |rows: usize| 1.0 / rows.max(1) as f64;
+            let error = self.deviation * (share(self.rows) + share(forgotten)).sqrt();
+            self.aim = undamaged * undamaged / (undamaged + error) / self.mean;
         }
         self
+    }
+
+    /// With classes that relate to each other as in `other`. Of a class that is forgotten whole, unseen rows lose as much as the
+    /// forgotten ones: a goal that followed them would run away.
+    #[must_use]
+    pub fn with_classes_of(self, other: &Self) -> Self {
+        Self { classes: other.classes.clone(), ..self }
     }
 
     /// The mean loss that is aimed at.
@@ -88,9 +107,9 @@ impl Unseen {
         let Some(labels) = classes_of_rows(targets, weights.len()) else { return self.goal() };
         let mut found = Mean::default();
         for (class, &weight) in labels.iter().zip(weights) {
-            found.add(*self.classes.get(class).unwrap_or(&self.mean), weight);
+            found.add(*self.classes.get(class).unwrap_or(&1.0), weight);
         }
-        if found.weight > 0.0 { found.get() * self.aim } else { self.goal() }
+        if found.weight > 0.0 { found.get() * self.goal() } else { self.goal() }
     }
 }
 
@@ -107,16 +126,21 @@ mod tests {
     use super::*;
 
     fn unseen() -> Unseen {
-        Unseen { mean: 1.0, rows: 90, aim: 1.0, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) }
+        Unseen { mean: 1.0, deviation: 0.0, rows: 90, aim: 1.0, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) }
     }
 
     #[test]
-    fn damage_lowers_the_aim() {
-        let goal = |damage, lowest| unseen().aimed(damage, lowest).goal();
+    fn damage_and_chance_lower_the_aim() {
+        let many = usize::MAX;
+        let goal = |damage, lowest| unseen().aimed(damage, lowest, many).goal();
         assert_eq!([goal(0.25, 0.5), goal(0.9, 0.5), goal(-3.0, 1.0), goal(9.0, 2.0)], [0.75, 0.5, 1.0, 1.0]);
-        assert_eq!(unseen().aimed(0.25, 0.5).goal_beside(&Targets::Classes(vec![3]), &[1.0]), 1.5);
+        assert_eq!(unseen().aimed(0.25, 0.5, many).goal_beside(&Targets::Classes(vec![3]), &[1.0]), 1.5);
+        let few = |forgotten| Unseen { deviation: 2.0, rows: 400, ..unseen() }.aimed(0.0, 1.0, forgotten).goal();
+        assert!((few(many) - 1.0 / 1.1).abs() < 1e-12 && (few(133) - 1.0 / 1.2).abs() < 1e-3 && few(1) > 0.3);
+        let later = Unseen { mean: 3.0, classes: BTreeMap::from([(3, 9.0)]), ..unseen() }.with_classes_of(&unseen());
+        assert_eq!(later.goal_beside(&Targets::Classes(vec![0, 3]), &[1.0; 2]), 3.75, "as classes were before");
         let nothing = Unseen { mean: 0.0, ..unseen() };
-        assert_eq!(nothing.aimed(0.1, 0.0).goal(), 0.0);
+        assert_eq!(nothing.aimed(0.1, 0.0, many).goal(), 0.0);
     }
 
     #[test]
