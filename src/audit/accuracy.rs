@@ -5,6 +5,7 @@ use crate::{
     data::{TargetKind, Targets},
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What a model made of a set of rows.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,27 @@ pub fn score(outcome: &Outcome, what: &str) -> Result<SplitScore> {
         _ => (None, None),
     };
     Ok(SplitScore { loss, accuracy, exact_match, rows })
+}
+
+/// The unseen rows of the classes that are kept, where a class is forgotten whole; none where none is.
+///
+/// # Errors
+/// As [`score`].
+pub fn score_of_kept_classes(forget: &Targets, retain: &Targets, unseen: &Outcome) -> Result<Option<SplitScore>> {
+    let (Targets::Classes(forget), Targets::Classes(retain), Targets::Classes(classes)) =
+        (forget, retain, unseen.targets)
+    else {
+        return Ok(None);
+    };
+    let kept: BTreeSet<i64> = retain.iter().copied().collect();
+    if forget.iter().all(|class| kept.contains(class)) {
+        return Ok(None);
+    }
+    let counts = |(i, class)| if kept.contains(class) { unseen.weight(i) as f32 } else { 0.0 };
+    let weights: Vec<f32> = classes.iter().enumerate().map(counts).collect();
+    let rows = classes.iter().filter(|class| kept.contains(class)).count();
+    let found = score(&Outcome { weights: &weights, ..*unseen }, "test")?;
+    Ok((rows > 0).then_some(SplitScore { rows, ..found }))
 }
 
 fn classes_right(outcome: &Outcome, classes: &[i64]) -> Option<f64> {

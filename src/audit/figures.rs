@@ -13,10 +13,10 @@ pub fn figures(audit: &Audit, comparison: Option<&Comparison>) -> Vec<(Key, Opti
     vec![
         ("forget_accuracy", audit.forget.accuracy),
         ("retain_accuracy", audit.retain.accuracy),
-        ("test_accuracy", audit.test.accuracy),
+        ("test_accuracy", audit.useful().accuracy),
         ("forget_loss", Some(audit.forget.loss)),
         ("retain_loss", Some(audit.retain.loss)),
-        ("test_loss", Some(audit.test.loss)),
+        ("test_loss", Some(audit.useful().loss)),
         ("mia_loss", audit.mia.loss.accuracy),
         ("mia_entropy", entropy.and_then(|e| e.accuracy)),
         ("auc_loss", audit.mia.loss.auc),

@@ -301,9 +301,9 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         },
     };
     match gate {
-        Gate::MaxTestAccuracyDrop => drop(before.test.accuracy, after.test.accuracy),
+        Gate::MaxTestAccuracyDrop => drop(before.useful().accuracy, after.useful().accuracy),
         Gate::MaxRetainAccuracyDrop => drop(before.retain.accuracy, after.retain.accuracy),
-        Gate::MaxTestLossIncrease => one(Some(after.test.loss / before.test.loss - 1.0)),
+        Gate::MaxTestLossIncrease => one(Some(after.useful().loss / before.useful().loss - 1.0)),
         Gate::MaxMiaIncrease => of_attacks(&|was, is| Some(distance(is)? - distance(was)?)),
         Gate::MaxMiaDistance => of_attacks(&|_, is| distance(is)),
         Gate::MaxKsIncrease => on_sides(beyond(after).zip(beyond(before)).map(|(is, was)| is - was)),

@@ -1,7 +1,7 @@
 //! The `audit` part of a report.
 
 use super::{
-    accuracy::{Outcome, SplitScore, score},
+    accuracy::{Outcome, SplitScore, score, score_of_kept_classes},
     classes::{Classes, classes},
     conformal::{LEVEL, Records, Unseen, records},
     histogram::{Histogram, histogram},
@@ -53,6 +53,9 @@ pub struct Audit {
     pub retain: SplitScore,
     /// Unseen rows.
     pub test: SplitScore,
+    /// Unseen rows of the classes that are kept, where a class is forgotten whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_of_kept_classes: Option<SplitScore>,
     /// Rows to forget against unseen rows of the same classes.
     pub mia: Mia,
     /// The rows to forget one by one.
@@ -65,6 +68,11 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// What the model is still there for: unseen rows of the classes that are kept.
+    pub fn useful(&self) -> &SplitScore {
+        self.test_of_kept_classes.as_ref().unwrap_or(&self.test)
+    }
+
     /// Unseen rows that forgotten ones were held against.
     pub fn unseen_rows(&self) -> usize {
         self.mia.unseen_rows
@@ -102,6 +110,7 @@ impl Measured {
 /// Losses that are not finite ([`crate::Error::Unlearning`]); parts that are not of the same rows (a defect).
 pub fn measure(forget: &Outcome, retain: &Outcome, test: &Outcome, seed: u64) -> Result<(Audit, Measured)> {
     let scores = (score(forget, "forget")?, score(retain, "retain")?, score(test, "test")?);
+    let test_of_kept_classes = score_of_kept_classes(forget.targets, retain.targets, test)?;
     let measured = Measured { forget: Signals::of(forget), retain: Signals::of(retain), test: Signals::of(test) };
     let Measured { forget, retain, test } = &measured;
     let unseen = measured.unseen();
@@ -111,6 +120,7 @@ pub fn measure(forget: &Outcome, retain: &Outcome, test: &Outcome, seed: u64) ->
         forget: scores.0,
         retain: scores.1,
         test: scores.2,
+        test_of_kept_classes,
         mia: Mia {
             unseen_rows: unseen.len(),
             loss: attack(&forget.losses, &unseen.losses, seed),

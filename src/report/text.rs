@@ -110,7 +110,9 @@ fn beside(reference: &Comparison) -> Vec<(String, String)> {
 fn figures(audit: &Audit) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut line = |label: String, value: String| lines.push((label, value));
-    for (name, set) in [("forget", &audit.forget), ("retain", &audit.retain), ("test", &audit.test)] {
+    let sets = [("forget", &audit.forget), ("retain", &audit.retain), ("test", &audit.test)];
+    let kept = audit.test_of_kept_classes.iter().map(|set| ("test, kept classes:", set));
+    for (name, set) in sets.into_iter().chain(kept) {
         line(format!("{name} accuracy"), percent(set.accuracy));
         line(format!("{name} loss"), format!("{:.4}", set.loss));
     }

@@ -183,7 +183,10 @@ fn step<E: Float, D: Backend<E>>(
             (goal, control.distance.after(distance, at.schedule.smoothed()), grown)
         }
     };
-    let (weight, lr) = (alpha + grown, rate * (1.0 + grown));
+    let calm = at.schedule.calm();
+    let grown = grown * (1.0 - calm * at.epoch as f64 / at.schedule.epochs as f64);
+    let near = (1.0 - distance).clamp(0.0, 1.0);
+    let (weight, lr) = (alpha + grown, rate * (1.0 + grown * (1.0 - calm * near)));
     let push = hinge(weight, distance, unit);
     let mut grads: Option<Grads<E, D>> = None;
     if push < 0.0 {

@@ -125,10 +125,20 @@ impl Schedule {
         self.alpha0 * (1.0 - epoch as f64 / self.epochs as f64)
     }
 
-    /// The learning rate in an epoch, counted from 0: falls linearly to a tenth.
+    /// The learning rate in an epoch, counted from 0: falls linearly to a tenth; to less, the smaller the batch.
     pub fn rate(&self, epoch: usize) -> f64 {
         let done = epoch as f64 / self.epochs as f64;
-        self.learning_rate * (1.0 - (1.0 - FINAL_LEARNING_RATE) * done)
+        let last = FINAL_LEARNING_RATE * (1.0 - self.calm());
+        self.learning_rate * (1.0 - (1.0 - last) * done)
+    }
+
+    /// How calm the default loop must end, from 0 to nearly 1: the smaller the batch, the more chance there is in a step. At 0,
+    /// with [`BATCH_SIZE`] rows, λ and its share in the step last until the end.
+    pub fn calm(&self) -> f64 {
+        match self.version {
+            Version::Published => 0.0,
+            Version::Invariant => 1.0 - (self.batch_size.min(BATCH_SIZE) as f64 / BATCH_SIZE as f64),
+        }
     }
 
     /// Over how many steps the default loop takes the mean distance from the goal.
@@ -173,6 +183,9 @@ mod tests {
         assert!((s.alpha(15) - 0.25 / 16.0).abs() < 1e-12);
         assert_eq!(s.rate(0), 1e-3);
         assert!((s.rate(8) - 5.5e-4).abs() < 1e-12);
+        let small = Schedule { batch_size: 64, ..s.clone() };
+        assert_eq!((s.calm(), small.calm(), small.clone().published().calm()), (0.0, 0.75, 0.0));
+        assert!((small.rate(8) - 5.125e-4).abs() < 1e-12);
     }
 
     #[test]

@@ -186,8 +186,10 @@ fn write_kept(w: &mut String, before: &Audit, after: &Audit, change: Option<&Cha
         ("retained", &before.retain, &after.retain),
         ("test", &before.test, &after.test),
     ];
+    let kept = before.test_of_kept_classes.iter().zip(&after.test_of_kept_classes);
     let rows: Vec<Vec<String>> = sets
-        .iter()
+        .into_iter()
+        .chain(kept.map(|(b, a)| ("test, of kept classes", b, a)))
         .map(|(name, b, a)| {
             vec![
                 format!("{name} ({})", a.rows),
