@@ -20,8 +20,9 @@
 //!   of a small batch does not push.
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
 //!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
-//! - The goal is τ without what the run has done to it and as far as can be told apart ([`Unseen::aimed`]), more or less as unseen rows of the same classes lost more
-//!   or less than others before the run. It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes: forgetting moves it.
+//! - The goal is the loss of unseen rows of the same classes, without what the run has done to it and as far as can be told apart
+//!   ([`Unseen::aimed`]). It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes:
+//!   forgetting moves it. A class of which nothing is retained has a goal of its own ([`Unseen::keeping`]).
 
 pub mod objective;
 pub mod unseen;
@@ -36,16 +37,19 @@ use super::{
     trace::{EpochRecord, Observer, StepRecord, Trajectory},
 };
 use crate::{
-    data::Batch,
+    data::{Batch, Targets},
     engine::{Float, Grads},
     error::{Error, Result},
     kernels::Backend,
     model::Model,
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-/// Steps that AdamW's first moment reaches back, 1/(1 − β₁): sooner nothing can be seen of what a change of weight does.
-const MEMORY: usize = 10;
+/// Three times as many steps as AdamW's first moment reaches back, 1/(1 − β₁): sooner it is not to be seen what a change of weight does.
+const RESPONSE: usize = 30;
 
 /// An iterator over decoded batches.
 pub type BatchIter = Box<dyn Iterator<Item = Result<Batch>>>;
@@ -75,6 +79,8 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut trajectory = Trajectory::default();
     let mut retain = Cycle::default();
     let (mut unseen, mut before, mut control) = (None, None, Control::default());
+    // The classes of the retained rows so far.
+    let mut kept = BTreeSet::new();
     // Rows in steps since τ was computed.
     let mut trained = 0;
     let mut evaluating = Duration::ZERO;
@@ -86,7 +92,7 @@ pub fn run<E: Float, D: Backend<E>>(
             trajectory.tau.push(finite(found.mean, "the loss on validation rows", trajectory.steps.len())?);
             let found = match schedule.version {
                 Version::Published => found,
-                Version::Invariant => aimed(found, &mut before, model, batches, schedule, &trajectory)?,
+                Version::Invariant => aimed(found, &mut before, &kept, model, batches, schedule, &trajectory)?,
             };
             (unseen, trained) = (Some(found), 0);
             evaluating += clock.elapsed();
@@ -100,6 +106,9 @@ pub fn run<E: Float, D: Backend<E>>(
             let at = Position { step: trajectory.steps.len(), epoch, schedule, unseen };
             let (forget, retain) = (forget?, retain.next(batches)?);
             trained += forget.rows() + retain.rows();
+            if let Targets::Classes(labels) = &retain.targets {
+                kept.extend(labels);
+            }
             let record = step(model, &mut optimizer, &mut control, &forget, &retain, at)?;
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
@@ -126,6 +135,7 @@ struct Before {
 fn aimed<E: Float, D: Backend<E>>(
     found: Unseen,
     before: &mut Option<Before>,
+    kept: &BTreeSet<i64>,
     model: &Model<E, D>,
     batches: &mut dyn Batches,
     schedule: &Schedule,
@@ -133,18 +143,17 @@ fn aimed<E: Float, D: Backend<E>>(
 ) -> Result<Unseen> {
     let few = schedule.smoothed();
     let last = so_far.steps.get(so_far.steps.len().saturating_sub(few)..).unwrap_or_default();
-    let (damage, classes) = match before {
-        None => {
-            let retained = Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.mean;
-            (0.0, &before.insert(Before { retained, unseen: found.clone() }).unseen)
-        }
-        Some(before) => {
-            let retained = last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64;
-            (retained - before.retained, &before.unseen)
-        }
-    };
     let lowest = so_far.tau.iter().copied().fold(f64::INFINITY, f64::min);
-    Ok(found.with_classes_of(classes).aimed(damage, lowest, schedule.forget_rows))
+    let Some(before) = before else {
+        let retained = Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.mean;
+        *before = Some(Before { retained, unseen: found.clone() });
+        return Ok(found.aimed(0.0, lowest, schedule.forget_rows));
+    };
+    let retained = last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64;
+    let found = found.aimed(retained - before.retained, lowest, schedule.forget_rows);
+    // Which classes are kept is known once a pass over the retained rows is over.
+    let known = so_far.epochs.len() >= schedule.retain_restart;
+    Ok(if known { found.keeping(kept.clone(), &before.unseen) } else { found })
 }
 
 /// What the default loop remembers from step to step.
@@ -179,7 +188,7 @@ fn step<E: Float, D: Backend<E>>(
         Version::Invariant => {
             let goal = at.unseen.goal_beside(&forget.targets, &forward.weights);
             let distance = (goal - forget_loss) / unit;
-            let grown = control.growth.after(distance, at.schedule.forget_batches.max(MEMORY));
+            let grown = control.growth.after(distance, at.schedule.forget_batches.max(RESPONSE));
             (goal, control.distance.after(distance, at.schedule.smoothed()), grown)
         }
     };

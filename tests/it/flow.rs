@@ -107,6 +107,20 @@ fn holds(report: &Value) {
     }
 }
 
+/// A class is forgotten whole: no row of it is answered right, and accuracy counts on the classes that are kept.
+#[test]
+fn a_whole_class_is_forgotten() {
+    let fixture = Fixture::new("digits-cnn");
+    let output = program().arg(fixture.path("model.onnx")).args(["--forget-class", "3", "--offline"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report = fixture.report();
+    follows_schema(&report);
+    let accuracy = |of: &str| number(&report, &format!("/audit/{of}/accuracy"));
+    assert!(accuracy("after/forget") <= 0.03, "{}", accuracy("after/forget"));
+    assert!(accuracy("before/test_of_kept_classes") - accuracy("after/test_of_kept_classes") <= 0.02);
+    assert!(accuracy("before/test") - accuracy("after/test") > 0.04, "rows of the class count there");
+}
+
 fn forgets(name: &str) {
     let fixture = Fixture::new(name);
     let (_, model) = fixture.state();

@@ -2,7 +2,7 @@
 
 use super::BatchIter;
 use crate::{data::Targets, engine::Float, error::Result, kernels::Backend, model::Model};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Unseen rows of a class, below which their mean says too little.
 const ENOUGH: usize = 20;
@@ -20,6 +20,8 @@ pub struct Unseen {
     aim: f64,
     /// The mean of each class over that of all, where there are enough rows of it.
     classes: BTreeMap<i64, f64>,
+    /// The classes of retained rows, and what rows of other classes are to lose.
+    kept: Option<(BTreeSet<i64>, f64)>,
 }
 
 /// A weighted mean in the making.
@@ -69,7 +71,7 @@ impl Unseen {
         let mean = all.get();
         let classes = enough.filter(|_| mean > 0.0).map(|(class, of)| (class, of.get() / mean)).collect();
         let deviation = (squares.get() - mean * mean).max(0.0).sqrt();
-        Ok(Self { mean, deviation, rows, aim: 1.0, classes })
+        Ok(Self { mean, deviation, rows, aim: 1.0, classes, kept: None })
     }
 
     /// Aims below these losses, by what the run has done to them and by what may be chance.
@@ -89,11 +91,12 @@ impl Unseen {
         self
     }
 
-    /// With classes that relate to each other as in `other`. Of a class that is forgotten whole, unseen rows lose as much as the
-    /// forgotten ones: a goal that followed them would run away.
+    /// Aims at another loss for rows of classes other than `kept`: two standard deviations above the mean of `before` the run, as
+    /// rows lose that a model takes for something else. What unseen rows of such a class lose now is no goal, for they
+    /// lose as much as the forgotten ones, whatever that is: it would run away.
     #[must_use]
-    pub fn with_classes_of(self, other: &Self) -> Self {
-        Self { classes: other.classes.clone(), ..self }
+    pub fn keeping(self, kept: BTreeSet<i64>, before: &Self) -> Self {
+        Self { kept: Some((kept, before.mean + 2.0 * before.deviation)), ..self }
     }
 
     /// The mean loss that is aimed at.
@@ -105,11 +108,13 @@ impl Unseen {
     /// without one class each, are put beside all unseen rows.
     pub fn goal_beside(&self, targets: &Targets, weights: &[f64]) -> f64 {
         let Some(labels) = classes_of_rows(targets, weights.len()) else { return self.goal() };
+        let goal = |class: &i64| match &self.kept {
+            Some((kept, other)) if !kept.contains(class) => *other,
+            _ => self.classes.get(class).unwrap_or(&1.0) * self.goal(),
+        };
         let mut found = Mean::default();
-        for (class, &weight) in labels.iter().zip(weights) {
-            found.add(*self.classes.get(class).unwrap_or(&1.0), weight);
-        }
-        if found.weight > 0.0 { found.get() * self.goal() } else { self.goal() }
+        labels.iter().zip(weights).for_each(|(class, &weight)| found.add(goal(class), weight));
+        if found.weight > 0.0 { found.get() } else { self.goal() }
     }
 }
 
@@ -126,7 +131,14 @@ mod tests {
     use super::*;
 
     fn unseen() -> Unseen {
-        Unseen { mean: 1.0, deviation: 0.0, rows: 90, aim: 1.0, classes: BTreeMap::from([(0, 0.5), (3, 2.0)]) }
+        Unseen {
+            mean: 1.0,
+            deviation: 0.0,
+            rows: 90,
+            aim: 1.0,
+            classes: BTreeMap::from([(0, 0.5), (3, 2.0)]),
+            kept: None,
+        }
     }
 
     #[test]
@@ -137,8 +149,9 @@ mod tests {
         assert_eq!(unseen().aimed(0.25, 0.5, many).goal_beside(&Targets::Classes(vec![3]), &[1.0]), 1.5);
         let few = |forgotten| Unseen { deviation: 2.0, rows: 400, ..unseen() }.aimed(0.0, 1.0, forgotten).goal();
         assert!((few(many) - 1.0 / 1.1).abs() < 1e-12 && (few(133) - 1.0 / 1.2).abs() < 1e-3 && few(1) > 0.3);
-        let later = Unseen { mean: 3.0, classes: BTreeMap::from([(3, 9.0)]), ..unseen() }.with_classes_of(&unseen());
-        assert_eq!(later.goal_beside(&Targets::Classes(vec![0, 3]), &[1.0; 2]), 3.75, "as classes were before");
+        let before = Unseen { deviation: 2.0, ..unseen() };
+        let keeping = unseen().keeping(BTreeSet::from([0]), &before);
+        assert_eq!(keeping.goal_beside(&Targets::Classes(vec![0, 3]), &[1.0; 2]), 2.75, "0.5 and 1 + 2 · 2");
         let nothing = Unseen { mean: 0.0, ..unseen() };
         assert_eq!(nothing.aimed(0.1, 0.0, many).goal(), 0.0);
     }
