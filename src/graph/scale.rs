@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn weights_biases_and_normalisations_are_found() {
         let mlp = found("cancer-mlp/model.onnx");
-        assert!(mlp.len() >= 4 && mlp.len() % 2 == 0, "{mlp:?}");
+        assert!(mlp.len() >= 4 && mlp.len().is_multiple_of(2), "{mlp:?}");
         for (name, axis, of, of_axis) in &mlp {
             assert_eq!((*axis, *of_axis), (0, 0), "{name}: Gemm with transposed weights");
             assert_eq!(name.rsplit_once('.').unwrap().0, of.rsplit_once('.').unwrap().0);

@@ -73,7 +73,7 @@ fn pictures(first: usize, count: usize, wrong: usize) -> BatchIter {
     let pixel =
         |i: usize, p: usize| ((i * 25 + p) as f32 * 1.7).sin() + if p % 5 > 2 { (i as f32 * 0.9).sin() } else { 0.0 };
     let x: Vec<f32> = (first..first + count).flat_map(|i| (0..25).map(move |p| pixel(i, p))).collect();
-    let label = |i: usize| i64::from(((i as f32 * 0.9).sin() > 0.0) != (wrong > 0 && i % wrong == 0));
+    let label = |i: usize| i64::from(((i as f32 * 0.9).sin() > 0.0) != (wrong > 0 && i.is_multiple_of(wrong)));
     let labels = (first..first + count).map(label).collect();
     Box::new(std::iter::once(Ok(batch(floats(&[count, 1, 5, 5], &x), Targets::Classes(labels)))))
 }
