@@ -67,15 +67,17 @@ def measured(point, program, python, env, threads):
     return point | {"seconds": run.seconds, "peak_mib": run.peak_mib, "timings": report["timings"]} | unlearned
 
 
-def markdown(panels):
+def markdown(panels, given):
     parts = []
     for panel in panels:
-        head = [panel["x"], "training rows", "forgotten", "parameters", "rows are", "steps", "ms a step", "seconds, whole job", "peak MiB"]
+        head = ["training rows", "forgotten", "parameters", "rows are", "threads", "steps", "ms a step", "seconds, whole job", "peak MiB"]
         body = []
         for p in panel["points"]:
-            cells = [f"{p['x']:,}", f"{p['rows']:,}", f"{p['share']:.0%}", f"{p['parameters']:,}", p["line"].split(" (")[0].split(",")[0] or "kept in memory"]
-            body.append([*cells, str(p["steps"]), f"{1e3 * p['unlearning'] / p['steps']:.1f}", f"{p['seconds']:.1f}", f"{p['peak_mib']:.0f}"])
-        parts.append(rows(head, body))
+            threads = str(p["x"] if panel["x"] == "threads" else given)
+            cells = [f"{p['rows']:,}", f"{p['share'] * p['rows']:,.0f}", f"{p['parameters']:,}", p["line"].split(" (")[0].split(",")[0] or "kept in memory"]
+            steps = [str(p["steps"]), f"{1e3 * p['unlearning'] / p['steps']:.1f}"]
+            body.append([*cells, threads, *steps, f"{p['seconds']:.1f}", f"{p['peak_mib']:.0f}"])
+        parts.append(f"Against {panel['x'].removesuffix(', %')}:\n\n{rows(head, body)}")
     return "\n\n".join(parts)
 
 
@@ -97,7 +99,7 @@ def main():
             note(f"{panel['x']} {point['x']:,} {point['line']}: {found['seconds']:.1f} s, {found['peak_mib']:.0f} MiB")
     results = WORK / "growth.json"
     results.write_text(json.dumps({"machine": machine(given.threads), "panels": panels}, indent=1) + "\n")
-    text = f"{machine(given.threads)}\n\n{markdown(panels)}\n"
+    text = f"{machine(given.threads)}\n\n{markdown(panels, given.threads)}\n"
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "growth.md").write_text(text)
     subprocess.run([python, HERE / "growth_parts.py", "plot", results, given.out / "growth.svg"], check=True)
