@@ -153,7 +153,7 @@ def markdown(results):
                     if figure and len(figure["values"]) > 1:
                         text += f" ± {factor * figure['deviation']:.{digits}f}"
                     cells.append(text)
-                seconds = found.get("figures", {}).get("seconds")
+                seconds = found.get("seconds")
                 cells.append(f"{seconds['mean']:.0f}" if seconds else "–")
                 lines.append(f"| {form} | {method} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
