@@ -107,9 +107,8 @@ mod tests {
     #[test]
     fn a_fit_ends_where_values_are_orders_of_magnitude_apart() {
         for spread in [1.0, 4.0, 12.0] {
-            let rows: Vec<_> = (0..3000)
-                .map(|i| ((f64::from(i * 7919 % 3000) / 3000.0 * 4.0 - 3.0).mul_add(spread, 0.0).exp(), i % 2 == 0))
-                .collect();
+            let rows: Vec<_> =
+                (0..3000).map(|i| ((spread * (f64::from(i * 7919 % 3000) / 750.0 - 3.0)).exp(), i % 2 == 0)).collect();
             let line = Logistic::fit(&rows).unwrap();
             let slope =
                 |member: bool, x: f64| sigmoid(line.coefficient * x + line.intercept) - f64::from(u8::from(member));

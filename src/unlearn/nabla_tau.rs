@@ -19,7 +19,8 @@
 //! - How far the goal is, is the mean over the last [`BATCH_SIZE`](super::schedule::BATCH_SIZE) rows or the batch, whichever are more: the chance
 //!   of a small batch does not push.
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
-//!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short.
+//!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short. Both end the sooner, the smaller the batch
+//!   ([`Schedule::calm`]).
 //! - The goal is the loss of unseen rows of the same classes, without what the run has done to it and as far as can be told apart
 //!   ([`Unseen::aimed`]). It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes:
 //!   forgetting moves it. A class of which nothing is retained has a goal of its own ([`Unseen::keeping`]).
