@@ -1,15 +1,14 @@
 //! One network in the two forms that exporters give it, BatchNormalization kept and multiplied into the convolutions:
 //! the default loop does the same to both, the published one does not.
 
-use super::small::{Builder, batch, floats, plan, trained};
+use super::small::{Builder, InTurn, batch, floats, plan, trained};
 use dfdx::prelude::Cpu;
 use onnx_forget::{
-    Result,
     data::Targets,
     graph::{Attr, Graph, training::LossKind},
     model::{Model, ModelOptions},
     tensor::DType,
-    unlearn::{self, Batches, Schedule, Settings, nabla_tau::BatchIter},
+    unlearn::{self, Schedule, Settings, nabla_tau::BatchIter},
 };
 
 const CHANNELS: usize = 4;
@@ -67,8 +66,6 @@ fn network(folded: bool) -> Graph {
 }
 
 /// Pictures that are brighter on one side; the rows to forget have labels that a model which saw them would know.
-struct Pictures;
-
 fn pictures(first: usize, count: usize, wrong: usize) -> BatchIter {
     let pixel =
         |i: usize, p: usize| ((i * 25 + p) as f32 * 1.7).sin() + if p % 5 > 2 { (i as f32 * 0.9).sin() } else { 0.0 };
@@ -78,25 +75,11 @@ fn pictures(first: usize, count: usize, wrong: usize) -> BatchIter {
     Box::new(std::iter::once(Ok(batch(floats(&[count, 1, 5, 5], &x), Targets::Classes(labels)))))
 }
 
-impl Batches for Pictures {
-    fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
-        Ok(pictures(epoch % 3, 8, 0))
-    }
-
-    fn retain(&mut self, pass: usize) -> Result<BatchIter> {
-        Ok(pictures(100 + pass, 16, 5))
-    }
-
-    fn validation(&mut self) -> Result<BatchIter> {
-        Ok(pictures(300, 60, 4))
-    }
-}
-
 /// Forget and retain loss of each step.
 fn losses(graph: &Graph, names: &[&str], schedule: &Schedule) -> Vec<[f64; 2]> {
     let (plan, trained) = (plan(graph, LossKind::CrossEntropy), trained(graph, names));
     let mut model = Model::<f64, Cpu>::build(graph, &plan, &trained, ModelOptions::default(), Cpu::default()).unwrap();
-    let trajectory = unlearn::run(&mut model, &mut Pictures, schedule, &mut ()).unwrap();
+    let trajectory = unlearn::run(&mut model, &mut InTurn(pictures, 60), schedule, &mut ()).unwrap();
     trajectory.steps.iter().map(|s| [s.forget_loss, s.retain_loss]).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use dfdx::prelude::Cpu;
 use onnx_forget::{
-    Error,
+    Error, Result,
     data::{Batch, Targets},
     graph::{
         Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo,
@@ -12,9 +12,27 @@ use onnx_forget::{
     model::{Model, ModelOptions},
     ops,
     tensor::{DType, HostTensor},
-    unlearn::{StepSize, optim::AdamW},
+    unlearn::{Batches, StepSize, nabla_tau::BatchIter, optim::AdamW},
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+/// Rows that a function makes, given the first one's number, how many, and every which of them has a wrong label: 8 to forget, 16
+/// others a step, and so many to validate.
+pub(super) struct InTurn(pub(super) fn(usize, usize, usize) -> BatchIter, pub(super) usize);
+
+impl Batches for InTurn {
+    fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
+        Ok((self.0)(epoch % 3, 8, 0))
+    }
+
+    fn retain(&mut self, pass: usize) -> Result<BatchIter> {
+        Ok((self.0)(100 + pass, 16, 5))
+    }
+
+    fn validation(&mut self) -> Result<BatchIter> {
+        Ok((self.0)(300, self.1, 4))
+    }
+}
 
 /// A graph in the making, with values by name.
 #[derive(Default)]

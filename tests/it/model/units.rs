@@ -1,19 +1,16 @@
 //! The default loop against the unit of the loss: a loss times a constant gives the same weights; the published one does not.
 
-use super::small::{Builder, batch, floats, plan, trained};
+use super::small::{Builder, InTurn, batch, floats, plan, trained};
 use dfdx::prelude::Cpu;
 use onnx_forget::{
-    Result,
     data::Targets,
     graph::training::LossKind,
     model::{Model, ModelOptions},
     tensor::DType,
-    unlearn::{self, Batches, Schedule, Settings, nabla_tau::BatchIter},
+    unlearn::{self, Schedule, Settings, nabla_tau::BatchIter},
 };
 
 /// Two classes on both sides of a line: the rows to forget have labels that a model which saw them would know.
-struct Points;
-
 fn points(first: usize, count: usize, wrong: usize) -> BatchIter {
     let points = (first..first + count).map(|i| ((i as f32 * 0.7).sin() * 2.0, (i as f32 * 1.3).cos()));
     let points: Vec<(f32, f32)> = points.collect();
@@ -21,20 +18,6 @@ fn points(first: usize, count: usize, wrong: usize) -> BatchIter {
     let labels = points.iter().enumerate().map(label).collect();
     let x = floats(&[count, 2], &points.iter().flat_map(|&(a, b)| [a, b]).collect::<Vec<_>>());
     Box::new(std::iter::once(Ok(batch(x, Targets::Classes(labels)))))
-}
-
-impl Batches for Points {
-    fn forget(&mut self, epoch: usize) -> Result<BatchIter> {
-        Ok(points(epoch % 3, 8, 0))
-    }
-
-    fn retain(&mut self, pass: usize) -> Result<BatchIter> {
-        Ok(points(100 + pass, 16, 5))
-    }
-
-    fn validation(&mut self) -> Result<BatchIter> {
-        Ok(points(300, 40, 4))
-    }
 }
 
 /// Weights after a run whose loss is −`unit`·ln p, and the forget loss over its goal in the last steps.
@@ -51,7 +34,7 @@ fn run(unit: f32, schedule: &Schedule) -> (Vec<f64>, f64) {
     plan.scores_are_log_probs = true;
     let trained = trained(&graph, &["w"]);
     let mut model = Model::<f64, Cpu>::build(&graph, &plan, &trained, ModelOptions::default(), Cpu::default()).unwrap();
-    let trajectory = unlearn::run(&mut model, &mut Points, schedule, &mut ()).unwrap();
+    let trajectory = unlearn::run(&mut model, &mut InTurn(points, 40), schedule, &mut ()).unwrap();
     let last = &trajectory.steps[trajectory.steps.len() * 3 / 4..];
     let reached = last.iter().map(|s| s.forget_loss / s.goal).sum::<f64>() / last.len() as f64;
     (model.parameters()[0].tensor.to_vec(), reached)
