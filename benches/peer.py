@@ -89,24 +89,28 @@ def table(path, row):
     return torch.from_numpy(x.copy()).reshape(-1, *row), torch.from_numpy(rows["label"].to_numpy().copy())
 
 
+def exported_model(folder, about):
+    """A workload's model with the weights of its file."""
+    if not about["module"]:
+        return converted(folder / "model.onnx", about["trained"])[0]
+    import modules
+
+    model = getattr(modules, about["module"])()
+    model.load_state_dict(torch.load(folder / "weights.pt"))
+    return model.eval()
+
+
 def steps(folder, count):
     about = json.loads((folder / "workload.json").read_text())
     batch = about["batch"]
     imported(not about["module"])
-    if about["module"]:
-        import modules
-
-        model = getattr(modules, about["module"])()
-        model.load_state_dict(torch.load(folder / "weights.pt"))
-        model.eval()
-    else:
-        model, _ = converted(folder / "model.onnx", about["trained"])
     x, y = table(folder / "train.parquet", about["row"])
     forgotten = len(pq.read_table(folder / "forget.parquet"))
     cut = lambda first, last: [(x[i : i + batch], y[i : i + batch]) for i in range(first, last, batch)]
     forget, retain = cut(0, forgotten), cut(forgotten, len(y))
-    parameters = [p for p in model.parameters() if p.requires_grad]
     for active, part in [(True, "validation"), (False, "test")]:
+        model = exported_model(folder, about)
+        parameters = [p for p in model.parameters() if p.requires_grad]
         with torch.no_grad():
             held_x, held_y = table(folder / f"{part}.parquet", about["row"])
             tau = F.cross_entropy(model(held_x), held_y).item()

@@ -1,8 +1,8 @@
 //! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
 //!
 //! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before)
-//! through the method with the forget term active, then as often with a τ at which it is not. `steps limits THREADS`
-//! measures what the machine can do. Both print JSON lines.
+//! through the method with the forget term active, then, from the file's weights again, as often with a τ at which it is not.
+//! `steps limits THREADS` measures what the machine can do. Both print JSON lines.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -88,7 +88,6 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
     let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
-    let mut model = Model::<f32, D>::build(&graph, &plan, &decisions, ModelOptions::default(), dev)?;
     let all = steps + 1;
     let schedule = Schedule {
         version: Version::Published,
@@ -106,6 +105,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
         retain_restart: 1,
     };
     for active in [true, false] {
+        let mut model = Model::<f32, D>::build(&graph, &plan, &decisions, ModelOptions::default(), dev.clone())?;
         let mut clock = Clock::default();
         let mut batches = InOrder { data: &data, batch, steps: all, active };
         let run = unlearn::run(&mut model, &mut batches, &schedule, &mut clock)?;
