@@ -1,6 +1,6 @@
 """The rows of an experiment: python rows.py NAME DATA OUT ROWS SHARE ...
 
-Writes train, validation and test rows, forget-SHARE.parquet for each share (in %), and config.toml. ROWS of 0 means all.
+Writes train, validation and test rows, forget-SHARE.parquet for each share (in %, or `class=N`), and config.toml. ROWS of 0 means all.
 """
 
 import sys
@@ -64,9 +64,13 @@ def main():
     for part, found in zip(("train", "validation", "test"), parts):
         pq.write_table(found, out / f"{part}.parquet")
     ids = parts[0]["id"]
-    for share in (s for s in shares if s != "class"):
-        chosen = np.random.default_rng(0).choice(len(ids), len(ids) * int(share) // 100, replace=False)
-        pq.write_table(pa.table({"id": ids.take(np.sort(chosen))}), out / f"forget-{share}.parquet")
+    for share in shares:
+        share, _, wanted = share.partition("=")
+        if wanted:
+            chosen = np.flatnonzero(parts[0]["label"].to_numpy() == int(wanted))
+        else:
+            chosen = np.sort(np.random.default_rng(0).choice(len(ids), len(ids) * int(share) // 100, replace=False))
+        pq.write_table(pa.table({"id": ids.take(chosen)}), out / f"forget-{share}.parquet")
     (out / "config.toml").write_text(HEAD + columns + TARGET.format(kind=kind))
 
 

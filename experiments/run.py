@@ -2,7 +2,7 @@
 
 Trains a model with the program, and for each share of its training rows a second one without them; forgets the share by every method;
 and puts the results beside each other. What is there already is not made again: a run that was interrupted goes on. Everything goes to
-target/experiments/NAME; the summary to experiments/NAME/results.json, results.md and results.svg.
+target/experiments/NAME; the summary to experiments/NAME (of fewer rows: NAME-ROWS): results.json, results.md and results.svg (with --alphas: alpha.json, ...).
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "benches"))
-from common import built, environment, machine, note, variables  # noqa: E402
+from common import built, environment, machine, note, rows, variables  # noqa: E402
 
 OURS = ["nabla-tau", "nabla-tau-paper"]
 OTHERS = ["fine-tune", "neggrad", "neggrad+", "scrub", "scrub+r", "ssd", "amnesiac", "salun", "random-labels"]
@@ -40,7 +40,7 @@ ADAMW = ["--optimizer", "adamw", "--learning-rate", "1e-3", "--batch-size", "64"
 EXPERIMENTS = {
     "cifar10": Experiment("resnet18", [*SGD, *AUGMENT], 24, forms=["kept", "folded"], whole_class=3),
     "cifar10-memorised": Experiment("resnet18", SGD, 12, forms=["kept", "folded"], whole_class=3),
-    "cifar10-small": Experiment("resnet8", SGD, 12, forms=["kept", "folded"]),
+    "cifar10-small": Experiment("resnet8", SGD, 12, forms=["kept", "folded"], whole_class=3),
     "sms": Experiment("texts", ADAMW, 12),
     "table": Experiment("table", ADAMW, 40, data=False, target="value"),
 }
@@ -55,14 +55,15 @@ class Runner:
         self.python = environment(given.python)
         self.env = variables(self.python, given.threads)
         self.seconds = self.folder / "seconds.json"
+        self.shares = [s for s in given.shares if s != "class" or (self.experiment.whole_class is not None and not given.alphas)]
 
     def run(self, *command):
         command = list(map(str, command))
         note(" ".join(part.removeprefix(f"{self.folder}/") for part in command[1:]))
         subprocess.run(command, check=True, env=self.env, stdout=sys.stderr)
 
-    def ours(self, what, *arguments):
-        self.run(self.program, what, *arguments, "--config", self.folder / "config.toml", "--threads", self.given.threads, "--device", self.given.device)
+    def ours(self, what, *arguments, config="config.toml"):
+        self.run(self.program, what, *arguments, "--config", self.folder / config, "--threads", self.given.threads, "--device", self.given.device)
 
     def train(self, out, *arguments):
         """A model, unless there is one, and the seconds that it took."""
@@ -75,15 +76,18 @@ class Runner:
             self.seconds.write_text(json.dumps(taken, indent=1) + "\n")
         return taken[out]
 
-    def compare(self, model, form, share, methods, seeds):
-        """The figures of methods; of each by itself, so that a run can go on where it stopped."""
-        found = {}
+    def compare(self, form, share, methods, seeds, alpha=None):
+        """The figures of methods; of each by itself, so that a run can go on where it stopped. With an α that is not the rule's, no
+        retrained model stands beside them."""
+        found, beside, config = {}, ["--reference", self.folder / f"retrained-{share}.onnx"], "config.toml"
+        if alpha is not None:
+            beside, config = [], f"config-{alpha}.toml"
+            (self.folder / config).write_text((self.folder / "config.toml").read_text() + f"\n[unlearn]\nalpha = {alpha}\n")
         for method in methods:
-            out = self.folder / f"{share}-{form}-{method}-{seeds}"
+            out = self.folder / ("-".join([share, form, method, str(seeds)]) + ("" if alpha is None else f"-alpha-{alpha}"))
             if not (out / "compare.json").exists():
-                wanted = self.forgotten(share)
-                retrained = ["--reference", self.folder / f"retrained-{share}.onnx"]
-                self.ours("compare", model, *wanted, "--methods", method, "--seeds", seeds, "--out", out, *retrained)
+                wanted = [*self.forgotten(share), "--methods", method, "--seeds", seeds, "--out", out, *beside]
+                self.ours("compare", self.folder / f"{form}.onnx", *wanted, config=config)
             for entry in json.loads((out / "compare.json").read_text())["methods"]:
                 found.setdefault(entry["method"], entry)
         return found
@@ -93,34 +97,54 @@ class Runner:
             return ["--forget-class", self.experiment.whole_class]
         return ["--forget", self.folder / f"forget-{share}.parquet"]
 
-    def all(self):
+    def prepare(self):
+        """Rows and models; the seconds that training the original took."""
         given, experiment = self.given, self.experiment
-        if not (self.folder / "config.toml").exists():
-            rows = [given.data or "-", self.folder, given.rows or 0, *map(str, given.shares)]
-            self.run(self.python, HERE / "rows.py", self.name.split("-")[0], *rows)
+        made = ["config.toml", *(f"forget-{share}.parquet" for share in self.shares)]
+        if not all((self.folder / name).exists() for name in made):
+            shares = [f"class={experiment.whole_class}" if share == "class" else share for share in self.shares]
+            wanted = [given.data or "-", self.folder, given.rows or 0, *shares]
+            self.run(self.python, HERE / "rows.py", self.name.split("-")[0], *wanted)
         if not (self.folder / "new.onnx").exists():
             self.run(self.python, HERE / "models.py", "new", experiment.model, self.folder / "new.onnx")
-        original = self.train("kept.onnx")
+        seconds = self.train("kept.onnx")
         if "folded" in experiment.forms and not (self.folder / "folded.onnx").exists():
             self.run(self.python, HERE / "models.py", "fold", experiment.model, self.folder / "kept.onnx", self.folder / "folded.onnx")
-        shares = [s for s in given.shares if s != "class" or experiment.whole_class is not None]
-        results = {"machine": machine(given.threads), "device": given.device, "rows": given.rows or "all", "epochs": given.epochs or experiment.epochs, "training_seconds": original, "shares": {}}
-        for share in shares:
-            seconds = self.train(f"retrained-{share}.onnx", *(x if x != "--forget" else "--exclude" for x in self.forgotten(share)))
+        return seconds
+
+    def all(self):
+        given, experiment = self.given, self.experiment
+        original = self.prepare()
+        results = self.about() | {"training_seconds": original, "shares": {}}
+        for share in self.shares:
+            seconds = self.train(f"retrained-{share}.onnx", "--exclude", self.folder / f"forget-{share}.parquet")
             results["shares"][share] = entry = {"retraining_seconds": seconds, "forms": {}}
             for form in experiment.forms:
-                model = self.folder / f"{form}.onnx"
-                entry["forms"][form] = self.compare(model, form, share, OURS, given.seeds)
+                entry["forms"][form] = self.compare(form, share, OURS, given.seeds)
                 if form == experiment.forms[0]:
-                    entry["forms"][form] |= self.compare(model, form, share, given.others, 1)
-            self.write(results)
+                    entry["forms"][form] |= self.compare(form, share, given.others, 1)
+            self.write("results", results, markdown(results))
 
-    def write(self, results):
-        folder = HERE / self.name
+    def grid(self):
+        """∇τ with each weight of the forget term, for each share, in place of the rule's."""
+        given = self.given
+        self.prepare()
+        results = self.about() | {"alphas": given.alphas, "shares": {}}
+        for share in self.shares:
+            found = {alpha: self.compare(self.experiment.forms[0], share, OURS, given.seeds, alpha) for alpha in given.alphas}
+            results["shares"][share] = {"rule": min(5 / 3 * int(share) / 100, 0.5), "alphas": found}
+            self.write("alpha", results, grid_markdown(results))
+
+    def about(self):
+        given = self.given
+        return {"machine": machine(given.threads), "device": given.device, "rows": given.rows or "all", "epochs": given.epochs or self.experiment.epochs}
+
+    def write(self, name, results, text):
+        folder = HERE / self.folder.name
         folder.mkdir(exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        (folder / "results.md").write_text(markdown(results))
-        self.run(self.python, HERE / "plot.py", folder / "results.json", folder / "results.svg")
+        (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+        (folder / f"{name}.md").write_text(text)
+        self.run(self.python, HERE / "plot.py", folder / f"{name}.json", folder / f"{name}.svg")
 
 
 COLUMNS = {
@@ -133,30 +157,53 @@ COLUMNS = {
     "test": ("test_accuracy", 1, 100),
     "forget": ("forget_accuracy", 1, 100),
     "retain": ("retain_accuracy", 1, 100),
+    "test R²": ("test_r2", 3, 1),
+    "forget R²": ("forget_r2", 3, 1),
+    "retain R²": ("retain_r2", 3, 1),
     "forget loss": ("forget_loss", 3, 1),
     "test loss": ("test_loss", 3, 1),
 }
 
 
+def cell(found, key, digits, factor):
+    """A figure's mean, with its deviation if there are several seeds."""
+    figure = found.get("figures", {}).get(key)
+    if figure is None:
+        return "–"
+    text = f"{factor * figure['mean']:.{digits}f}"
+    return text + (f" ± {factor * figure['deviation']:.{digits}f}" if len(figure["values"]) > 1 else "")
+
+
+def heading(results):
+    return f"{results['machine']}, device {results['device']}, training rows: {results['rows']}, epochs: {results['epochs']}."
+
+
 def markdown(results):
-    parts = [f"{results['machine']}, device {results['device']}, training rows: {results['rows']}, epochs: {results['epochs']}."]
+    parts = [heading(results), f"Training took {results['training_seconds']:.0f} s."]
     for share, entry in results["shares"].items():
-        parts.append(f"## {share if share == 'class' else share + ' %'} forgotten")
+        parts.append("## One class forgotten" if share == "class" else f"## {share} % forgotten")
         parts.append(f"Retraining took {entry['retraining_seconds']:.0f} s.")
-        lines = ["| file | method | " + " | ".join(COLUMNS) + " | seconds |", "|" + " --- |" * (len(COLUMNS) + 3)]
+        all_of = [found for methods in entry["forms"].values() for found in methods.values()]
+        shown = {title: column for title, column in COLUMNS.items() if any(column[0] in found.get("figures", {}) for found in all_of)}
+        lines = []
         for form, methods in entry["forms"].items():
             for method, found in methods.items():
-                cells = []
-                for key, digits, factor in COLUMNS.values():
-                    figure = found.get("figures", {}).get(key)
-                    text = "–" if figure is None else f"{factor * figure['mean']:.{digits}f}"
-                    if figure and len(figure["values"]) > 1:
-                        text += f" ± {factor * figure['deviation']:.{digits}f}"
-                    cells.append(text)
                 seconds = found.get("seconds")
-                cells.append(f"{seconds['mean']:.0f}" if seconds else "–")
-                lines.append(f"| {form} | {method} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
+                cells = [cell(found, *column) for column in shown.values()]
+                lines.append([form, method, *cells, f"{seconds['mean']:.0f}" if seconds else "–"])
+        parts.append(rows(["file", "method", *shown, "seconds"], lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def grid_markdown(results):
+    parts = [heading(results), "Accuracy of the attack on the loss / accuracy on test rows, %."]
+    for method in OURS:
+        lines = []
+        for share, entry in results["shares"].items():
+            figures = [found[method] for found in entry["alphas"].values()]
+            cells = [" / ".join(cell(f, *COLUMNS[c]) for c in ("MIA (loss)", "test")) for f in figures]
+            lines.append([f"{share} %", f"{entry['rule']:.2f}", *cells])
+        parts += [f"## {method}", rows(["forgotten", "α by the rule", *(f"α = {a}" for a in results["alphas"])], lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -168,6 +215,7 @@ def main():
     parser.add_argument("--epochs", type=int, help="epochs of training, in place of the recipe's")
     parser.add_argument("--shares", nargs="+", default=["3", "15", "30", "class"])
     parser.add_argument("--seeds", type=int, default=3, help="of ∇τ; the other methods run once")
+    parser.add_argument("--alphas", nargs="+", help="only ∇τ, with each of these weights of the forget term at the start")
     parser.add_argument("--others", nargs="*", default=OTHERS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
@@ -176,7 +224,8 @@ def main():
     given = parser.parse_args()
     if EXPERIMENTS[given.name].data and not given.data:
         parser.error("--data is needed")
-    Runner(given).all()
+    runner = Runner(given)
+    runner.grid() if given.alphas else runner.all()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 //! Mean loss and accuracy of a set of rows.
 
+use super::membership::INFORMATIVE_ROWS;
 use crate::{
     Error, Result,
     data::{TargetKind, Targets},
 };
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a model made of a set of rows.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ pub struct Outcome<'a> {
 }
 
 /// Mean loss and accuracy of a set of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct SplitScore {
     /// Weighted mean of the rows' losses.
     pub loss: f64,
@@ -35,8 +36,49 @@ pub struct SplitScore {
     /// Share of rows all of whose labels are right, where a row has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_match: Option<f64>,
+    /// The same share as a mean over the classes, or over yes and no of each label, with enough rows of each: what is rare counts as
+    /// much as what is common. None where there are not two such classes, nor a label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<f64>,
+    /// Coefficient of determination, for regression: the mean where a row has several values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
     /// Number of rows.
     pub rows: usize,
+}
+
+impl SplitScore {
+    /// How good the answers are, at most 1: accuracy, or R² of numbers.
+    pub fn quality(&self) -> Option<f64> {
+        self.accuracy.or(self.r2)
+    }
+}
+
+/// Right answers among rows.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    right: usize,
+    rows: usize,
+}
+
+impl Tally {
+    fn add(&mut self, right: bool) {
+        self.right += usize::from(right);
+        self.rows += 1;
+    }
+
+    fn share(self) -> Option<f64> {
+        (self.rows > 0).then(|| self.right as f64 / self.rows as f64)
+    }
+
+    /// The same, of enough rows.
+    fn informative(&self) -> Option<f64> {
+        self.share().filter(|_| self.rows >= INFORMATIVE_ROWS)
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 impl Outcome<'_> {
@@ -78,7 +120,7 @@ fn argmax(row: &[f32]) -> Option<usize> {
     best.map(|b| b.0)
 }
 
-/// Mean loss and accuracy. A class is the largest logit; one logit, or each of several labels, says yes above 0.
+/// Mean loss and accuracy. A class is the largest logit; one logit, or each of several labels, says yes above 0; numbers have an R².
 ///
 /// # Errors
 /// See [`Outcome`]'s parts: they must be of the same rows, and losses finite.
@@ -92,26 +134,29 @@ pub fn score(outcome: &Outcome, what: &str) -> Result<SplitScore> {
         loss += outcome.weight(i) * f64::from(l);
     }
     let loss = if total > 0.0 { loss / total } else { 0.0 };
-    let (accuracy, exact_match) = match (outcome.kind, outcome.targets) {
-        (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => (classes_right(outcome, classes), None),
-        (TargetKind::MultiLabel, Targets::Values { width, values }) => labels_right(outcome, *width, values),
-        _ => (None, None),
-    };
-    Ok(SplitScore { loss, accuracy, exact_match, rows })
+    let mut found = SplitScore { loss, rows, ..SplitScore::default() };
+    match (outcome.kind, outcome.targets) {
+        (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => by_class(outcome, classes, &mut found),
+        (TargetKind::MultiLabel, Targets::Values { width, values }) => by_label(outcome, *width, values, &mut found),
+        (TargetKind::Value, Targets::Values { width, values }) => found.r2 = r2(outcome, *width, values),
+        (TargetKind::Value, Targets::Classes(classes)) => {
+            let values: Vec<f32> = classes.iter().map(|&class| class as f32).collect();
+            found.r2 = r2(outcome, 1, &values);
+        }
+        _ => {}
+    }
+    Ok(found)
 }
 
 /// The unseen rows of the classes that are kept, where a class is forgotten whole; none where none is.
 ///
 /// # Errors
 /// As [`score`].
-pub fn score_of_kept_classes(forget: &Targets, retain: &Targets, unseen: &Outcome) -> Result<Option<SplitScore>> {
-    let (Targets::Classes(forget), Targets::Classes(retain), Targets::Classes(classes)) =
-        (forget, retain, unseen.targets)
-    else {
+pub fn score_of_kept_classes(forget: &Targets, kept: &BTreeSet<i64>, unseen: &Outcome) -> Result<Option<SplitScore>> {
+    let (Targets::Classes(forget), Targets::Classes(classes)) = (forget, unseen.targets) else {
         return Ok(None);
     };
-    let kept: BTreeSet<i64> = retain.iter().copied().collect();
-    if forget.iter().all(|class| kept.contains(class)) {
+    if kept.is_empty() || forget.iter().all(|class| kept.contains(class)) {
         return Ok(None);
     }
     let counts = |(i, class)| if kept.contains(class) { unseen.weight(i) as f32 } else { 0.0 };
@@ -121,36 +166,65 @@ pub fn score_of_kept_classes(forget: &Targets, retain: &Targets, unseen: &Outcom
     Ok((rows > 0).then_some(SplitScore { rows, ..found }))
 }
 
-fn classes_right(outcome: &Outcome, classes: &[i64]) -> Option<f64> {
-    let mut right = 0usize;
-    let mut counted = 0usize;
+fn by_class(outcome: &Outcome, classes: &[i64], found: &mut SplitScore) {
+    let (mut all, mut each) = (Tally::default(), BTreeMap::<i64, Tally>::new());
     for (i, (row, &class)) in outcome.rows().zip(classes).enumerate() {
         // A row that the loss ignores has no right answer.
         if outcome.weight(i) == 0.0 {
             continue;
         }
-        counted += 1;
-        right += usize::from(match row {
+        let right = match row {
             [one] => i64::from(*one > 0.0) == class,
             _ => argmax(row).is_some_and(|best| i64::try_from(best) == Ok(class)),
-        });
+        };
+        all.add(right);
+        each.entry(class).or_default().add(right);
     }
-    (counted > 0).then(|| right as f64 / counted as f64)
+    found.accuracy = all.share();
+    let recalls: Vec<f64> = each.values().filter_map(Tally::informative).collect();
+    found.balanced_accuracy = mean(&recalls).filter(|_| recalls.len() > 1);
 }
 
-fn labels_right(outcome: &Outcome, width: usize, values: &[f32]) -> (Option<f64>, Option<f64>) {
+fn by_label(outcome: &Outcome, width: usize, values: &[f32], found: &mut SplitScore) {
     if width == 0 || outcome.width != width || outcome.losses.is_empty() {
-        return (None, None);
+        return;
     }
-    let mut right = 0usize;
-    let mut exact = 0usize;
+    let (mut all, mut exact) = (Tally::default(), Tally::default());
+    let mut each = vec![[Tally::default(); 2]; width];
     for (row, labels) in outcome.rows().zip(values.chunks_exact(width)) {
-        let good = row.iter().zip(labels).filter(|(x, y)| (**x > 0.0) == (**y > 0.5)).count();
-        right += good;
-        exact += usize::from(good == width);
+        let mut whole = true;
+        for ((x, y), [no, yes]) in row.iter().zip(labels).zip(&mut each) {
+            let right = (*x > 0.0) == (*y > 0.5);
+            all.add(right);
+            if *y > 0.5 { yes } else { no }.add(right);
+            whole &= right;
+        }
+        exact.add(whole);
     }
-    let n = outcome.losses.len() as f64;
-    (Some(right as f64 / (n * width as f64)), Some(exact as f64 / n))
+    (found.accuracy, found.exact_match) = (all.share(), exact.share());
+    let balanced = |[no, yes]: &[Tally; 2]| Some((no.informative()? + yes.informative()?) / 2.0);
+    found.balanced_accuracy = mean(&each.iter().filter_map(balanced).collect::<Vec<_>>());
+}
+
+/// 1 − Σ w·(y − ŷ)² / Σ w·(y − ȳ)², the mean over the values of a row that are not all the same.
+fn r2(outcome: &Outcome, width: usize, values: &[f32]) -> Option<f64> {
+    if width == 0 || outcome.width != width {
+        return None;
+    }
+    let of = |column: usize| {
+        let pairs = || {
+            let rows = outcome.rows().zip(values.chunks_exact(width)).enumerate();
+            rows.filter_map(move |(i, (row, own))| {
+                Some((outcome.weight(i), f64::from(*row.get(column)?), f64::from(*own.get(column)?)))
+            })
+        };
+        let weight: f64 = pairs().map(|(w, ..)| w).sum();
+        let centre = pairs().map(|(w, _, y)| w * y).sum::<f64>() / weight;
+        let spread: f64 = pairs().map(|(w, _, y)| w * (y - centre).powi(2)).sum();
+        let wrong: f64 = pairs().map(|(w, x, y)| w * (y - x).powi(2)).sum();
+        (spread > 0.0).then(|| 1.0 - wrong / spread)
+    };
+    mean(&(0..width).filter_map(of).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -185,6 +259,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_rare_counts_as_much_in_the_balanced_accuracy() {
+        // 150 of class 0, all right; 50 of class 1, one in five right; one of class 2, wrong, says nothing.
+        let classes: Vec<i64> = [vec![0; 150], vec![1; 50], vec![2]].concat();
+        let logits: Vec<f32> =
+            (0..201).flat_map(|i| if i >= 150 && i % 5 == 0 { [0.0, 1.0, 0.0] } else { [1.0, 0.0, 0.0] }).collect();
+        let (losses, targets) = (vec![0.0; 201], Targets::Classes(classes));
+        let found = score(&outcome(&losses, &logits, &targets, TargetKind::Class), "test").unwrap();
+        assert!((found.balanced_accuracy.unwrap() - 0.6).abs() < 1e-12, "(1 + 0.2) / 2: {found:?}");
+        assert!((found.accuracy.unwrap() - 160.0 / 201.0).abs() < 1e-12);
+        // The first label is said yes to by half of its 50, no to all others; of the second there are too few.
+        let values: Vec<f32> = (0..200).flat_map(|i| [f32::from(i < 50), f32::from(i < 3)]).collect();
+        let logits: Vec<f32> = (0..200).flat_map(|i| [if i < 25 { 1.0 } else { -1.0 }, -1.0]).collect();
+        let (losses, targets) = (vec![0.0; 200], Targets::Values { width: 2, values });
+        let found = score(&outcome(&losses, &logits, &targets, TargetKind::MultiLabel), "test").unwrap();
+        assert_eq!((found.balanced_accuracy, found.accuracy), (Some(0.75), Some(372.0 / 400.0)));
+    }
+
+    #[test]
     fn weights_count_in_the_mean_and_ignored_rows_have_no_answer() {
         let targets = Targets::Classes(vec![0, 0, 1]);
         let logits = [1., 0., 1., 0., 1., 0.];
@@ -198,7 +290,13 @@ mod tests {
     fn regression_has_a_loss_alone_and_wrong_parts_are_errors() {
         let targets = Targets::Values { width: 1, values: vec![1., 0.] };
         let fine = outcome(&[1., 3.], &[1., 1.], &targets, TargetKind::Value);
-        assert_eq!(score(&fine, "test").unwrap(), SplitScore { loss: 2.0, accuracy: None, exact_match: None, rows: 2 });
+        // (0² + 1²) / (½² + ½²) is 2.
+        assert_eq!(
+            score(&fine, "test").unwrap(),
+            SplitScore { loss: 2.0, r2: Some(-1.0), rows: 2, ..SplitScore::default() }
+        );
+        let classes = Targets::Classes(vec![1, 0]);
+        assert_eq!(score(&Outcome { targets: &classes, ..fine }, "test").unwrap().quality(), Some(-1.0));
         assert_eq!(score(&Outcome { losses: &[1., f32::NAN], ..fine }, "test").unwrap_err().exit_code(), 6);
         assert_eq!(score(&Outcome { losses: &[1.], ..fine }, "test").unwrap_err().exit_code(), 1);
     }

@@ -32,7 +32,7 @@ pub struct Classes {
     pub unjudged: usize,
     /// Rows of a class that are enough, forgotten and unseen ones each.
     pub rows_needed: usize,
-    /// The class whose distance is largest.
+    /// The class whose distance is largest beyond chance.
     pub worst: Option<ClassScore>,
     /// Each class with enough rows.
     pub scores: Vec<ClassScore>,
@@ -60,12 +60,14 @@ pub fn classes(forget: &Signals, unseen: &Signals) -> Option<Classes> {
             ks: KolmogorovSmirnov::of(f, u, pairs.len())?,
         })
     };
+    // The more rows a class has, the less of its distance is chance.
+    let size = |score: &ClassScore| score.ks.beyond_chance + 1e-9 * score.ks.statistic;
     let scores: Vec<ClassScore> = pairs.iter().filter_map(score).collect();
     Some(Classes {
         judged: scores.len(),
         unjudged: forget.len() - scores.len(),
         rows_needed: INFORMATIVE_ROWS,
-        worst: scores.iter().max_by(|a, b| a.ks.statistic.total_cmp(&b.ks.statistic)).copied(),
+        worst: scores.iter().max_by(|a, b| size(a).total_cmp(&size(b))).copied(),
         scores,
     })
 }
@@ -91,5 +93,10 @@ mod tests {
         assert!(worst.class == 1 && worst.auc_two_sided > 0.9 && worst.ks.beyond_chance > 0.4, "{worst:?}");
         assert!(found.scores.iter().all(|s| s.class != 2) && found.scores[0].ks.beyond_chance == 0.0);
         assert_eq!(classes(&Signals::default(), &Signals::default()), None);
+        // A small class is further off, a large one further beyond what chance explains.
+        let forget: Vec<_> = spread(0, 50, -0.3).chain(spread(1, 900, -0.25)).collect();
+        let unseen: Vec<_> = spread(0, 50, 0.0).chain(spread(1, 900, 0.0)).collect();
+        let found = classes(&rows(&forget), &rows(&unseen)).unwrap();
+        assert!(found.worst.unwrap().class == 1 && found.scores[0].ks.statistic > found.scores[1].ks.statistic);
     }
 }

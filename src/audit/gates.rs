@@ -1,7 +1,7 @@
 //! What must hold: limits, and what was measured beside them.
 
 use super::{
-    conformal::Share,
+    conformal::{Records, Share},
     membership::{Attack, INFORMATIVE_ROWS},
     record::{Audit, Change},
     reference::Comparison,
@@ -15,15 +15,17 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
-    /// By how much test accuracy fell (0.05 is five points).
+    /// By how much test accuracy, or R² of numbers, fell (0.05 is five points).
     MaxTestAccuracyDrop,
-    /// By how much accuracy on retained rows fell.
+    /// By how much accuracy on retained rows, or R², fell.
     MaxRetainAccuracyDrop,
+    /// By how much balanced test accuracy fell.
+    MaxBalancedAccuracyDrop,
     /// By what share of itself the mean loss of test rows rose.
     MaxTestLossIncrease,
-    /// How much further from 0.5 each attack's accuracy is than before.
+    /// How much further from 0.5, beyond chance, each attack's accuracy is than before.
     MaxMiaIncrease,
-    /// How far from 0.5 it is at the end.
+    /// How far from 0.5 it is at the end, beyond chance.
     MaxMiaDistance,
     /// How much larger the Kolmogorov-Smirnov distance of forgotten and unseen rows' losses, beyond chance, is than before.
     MaxKsIncrease,
@@ -31,10 +33,11 @@ pub enum Gate {
     MaxKsDistance,
     /// That distance at the end in the worst class.
     MaxClassKsDistance,
-    /// Share of forgotten rows found at a false positive rate of 1 %, less 0.01: its lower confidence bound.
+    /// Share of forgotten rows found at a false positive rate of 1 %: its lower confidence bound, less what unseen rows explain among
+    /// which the threshold was chosen.
     #[serde(rename = "max_tpr_at_1pct_fpr")]
     MaxTprAt1pctFpr,
-    /// The same at 0.1 %, less 0.001.
+    /// The same at 0.1 %.
     #[serde(rename = "max_tpr_at_01pct_fpr")]
     MaxTprAt01pctFpr,
     /// By how much the shares of forgotten and of unseen rows differ that the transfer attack takes for members.
@@ -64,7 +67,14 @@ impl Gate {
 
     /// Whether the verdict over all is "insufficient" where there are too few rows for this figure.
     fn carries_the_verdict(self) -> bool {
-        matches!(self, Self::MaxMiaIncrease | Self::MaxMiaDistance | Self::MaxUnderForgotten | Self::MaxOverForgotten)
+        matches!(
+            self,
+            Self::MaxTestAccuracyDrop
+                | Self::MaxMiaIncrease
+                | Self::MaxMiaDistance
+                | Self::MaxUnderForgotten
+                | Self::MaxOverForgotten
+        )
     }
 }
 
@@ -104,6 +114,7 @@ impl Default for Gates {
         let fail = [
             (Gate::MaxTestAccuracyDrop, 0.05),
             (Gate::MaxRetainAccuracyDrop, 0.05),
+            (Gate::MaxBalancedAccuracyDrop, 0.1),
             (Gate::MaxMiaIncrease, 0.05),
             (Gate::MaxKsIncrease, 0.1),
         ];
@@ -224,7 +235,7 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
         for reading in readings(gate, evidence) {
             let beyond = |limit: Option<f64>| reading.value.zip(limit).filter(|(v, limit)| !(v <= limit));
             let enough = reading.need.have >= reading.need.needed;
-            let (outcome, limit) = match (enough, beyond(fail), beyond(warn)) {
+            let (outcome, limit) = match (enough && reading.value.is_some(), beyond(fail), beyond(warn)) {
                 (false, ..) => (Judgement::Insufficient, tightest),
                 (true, Some((_, limit)), _) => (Judgement::Fail, limit),
                 (true, None, Some((_, limit))) => (Judgement::Warn, limit),
@@ -245,7 +256,7 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
 }
 
 /// All verdicts together: the worst of them. Too few rows make it "insufficient" only where they are too few for the
-/// figures that every audit rests on: the attacks' accuracy and the rows one by one.
+/// figures that every audit rests on: test accuracy, the attacks' accuracy and the rows one by one.
 pub fn overall(verdicts: &[Verdict]) -> Judgement {
     let counted = verdicts.iter().filter(|v| v.outcome != Judgement::Insufficient || v.carries);
     let rank = |outcome: &Judgement| match outcome {
@@ -260,19 +271,13 @@ pub fn overall(verdicts: &[Verdict]) -> Judgement {
 /// The gate's figures; none where it does not apply.
 fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
     let (before, after) = (e.before, e.after);
-    let always = Need { have: 1, needed: 1, of: "rows" };
-    let one = |value: Option<f64>| vec![Reading { of: "", value, need: always }];
-    let drop = |was: Option<f64>, is: Option<f64>| match was.zip(is) {
-        Some((was, is)) => one(Some(was - is)),
-        None => Vec::new(),
+    let of = |have: usize, of: &'static str| Need { have, needed: INFORMATIVE_ROWS, of };
+    let (test, retain) = (of(after.useful().rows, "test rows"), of(after.retain.rows, "retained rows"));
+    let drop = |was: Option<f64>, is: Option<f64>, need: Need| {
+        vec![Reading { of: "", value: was.zip(is).map(|(was, is)| was - is), need }]
     };
-    let sides = Need {
-        have: after.mia.loss.rows_a_side,
-        needed: INFORMATIVE_ROWS,
-        of: "forgotten rows, and as many unseen ones",
-    };
+    let sides = of(after.mia.loss.rows_a_side, "forgotten rows, and as many unseen ones");
     let on_sides = |value: Option<f64>| vec![Reading { of: "", value, need: sides }];
-    let distance = |attack: &Attack| attack.accuracy.map(|a| (a - 0.5).abs());
     let beyond = |audit: &Audit| audit.mia.loss.ks.map(|ks| ks.beyond_chance);
     let of_attacks = |value: &dyn Fn(&Attack, &Attack) -> Option<f64>| {
         let pairs = attacks(before).into_iter().zip(attacks(after));
@@ -281,15 +286,18 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
     let low_fpr = |at: &LowFpr| {
         let unseen = Need { have: after.unseen_rows(), needed: at.unseen_needed, of: "unseen rows" };
         let need = if sides.have < sides.needed { sides } else { unseen };
-        vec![Reading { of: "", value: at.lower_bound().map(|b| (b - at.fpr).max(0.0)), need }]
+        // Below the k-th of n unseen rows lies an unseen row with probability p = k / (n + 1) on average, and by chance with more.
+        let n = after.unseen_rows() as f64;
+        let p = ((at.fpr * n).floor() + 1.0) / (n + 1.0);
+        let explained = p + 1.96 * (p * (1.0 - p) / (n + 2.0)).sqrt();
+        vec![Reading { of: "", value: at.lower_bound().map(|bound| (bound - explained).max(0.0)), need }]
     };
     let records = |share: Option<Share>| {
-        let of = "rows with enough unseen rows of their class (19)";
-        vec![Reading {
-            of: "",
-            value: share.map(|s| s.beyond_chance),
-            need: Need { have: after.records.judged, needed: 1, of },
-        }]
+        let Records { judged, unjudged, .. } = after.records;
+        // Four in five of them: the others would pass unseen.
+        let needed = ((judged + unjudged) * 4).div_ceil(5).max(1);
+        let of = "forgotten rows with enough unseen rows of their class (19)";
+        vec![Reading { of: "", value: share.map(|s| s.beyond_chance), need: Need { have: judged, needed, of } }]
     };
     let further = |d: &Deep, value: f64| Reading {
         of: "",
@@ -301,11 +309,17 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         },
     };
     match gate {
-        Gate::MaxTestAccuracyDrop => drop(before.useful().accuracy, after.useful().accuracy),
-        Gate::MaxRetainAccuracyDrop => drop(before.retain.accuracy, after.retain.accuracy),
-        Gate::MaxTestLossIncrease => one(Some(after.useful().loss / before.useful().loss - 1.0)),
-        Gate::MaxMiaIncrease => of_attacks(&|was, is| Some(distance(is)? - distance(was)?)),
-        Gate::MaxMiaDistance => of_attacks(&|_, is| distance(is)),
+        Gate::MaxTestAccuracyDrop => drop(before.useful().quality(), after.useful().quality(), test),
+        Gate::MaxRetainAccuracyDrop => drop(before.retain.quality(), after.retain.quality(), retain),
+        Gate::MaxBalancedAccuracyDrop => {
+            let figures = (before.useful().balanced_accuracy, after.useful().balanced_accuracy);
+            if figures.1.is_some() { drop(figures.0, figures.1, test) } else { Vec::new() }
+        }
+        Gate::MaxTestLossIncrease => {
+            vec![Reading { of: "", value: Some(after.useful().loss / before.useful().loss - 1.0), need: test }]
+        }
+        Gate::MaxMiaIncrease => of_attacks(&|was, is| Some(is.beyond_chance()? - was.beyond_chance()?)),
+        Gate::MaxMiaDistance => of_attacks(&|_, is| is.beyond_chance()),
         Gate::MaxKsIncrease => on_sides(beyond(after).zip(beyond(before)).map(|(is, was)| is - was)),
         Gate::MaxKsDistance => on_sides(beyond(after)),
         Gate::MaxClassKsDistance => after
@@ -319,29 +333,34 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
             .collect(),
         Gate::MaxTprAt1pctFpr => low_fpr(&after.mia.loss.low_fpr[0]),
         Gate::MaxTprAt01pctFpr => low_fpr(&after.mia.loss.low_fpr[1]),
-        Gate::MaxTransferGap => after
-            .mia
-            .entropy_transfer
-            .iter()
-            .map(|t| {
-                let have = after.mia.loss.rows_a_side.min(t.unseen_rows);
-                Reading {
-                    of: "",
-                    value: t.unseen.map(|unseen| (t.forget - unseen).abs()),
-                    need: Need { have, needed: INFORMATIVE_ROWS, of: "forgotten rows, and twice as many unseen ones" },
+        Gate::MaxTransferGap => {
+            let have = |unseen: usize| after.mia.loss.rows_a_side.min(unseen);
+            let reading = |have: usize, value: Option<f64>| Reading {
+                of: "",
+                value,
+                need: of(have, "forgotten rows, and twice as many unseen ones"),
+            };
+            match (&after.mia.entropy, &after.mia.entropy_transfer) {
+                (_, Some(t)) => {
+                    vec![reading(have(t.unseen_rows), t.unseen.map(|unseen| (t.forget - unseen).abs()))]
                 }
-            })
-            .collect(),
+                (Some(_), None) => vec![reading(have(after.unseen_rows() / 2), None)],
+                (None, None) => Vec::new(),
+            }
+        }
         Gate::MaxUnderForgotten => records(after.records.under_forgotten),
         Gate::MaxOverForgotten => records(after.records.over_forgotten),
-        Gate::MaxRetainedAucIncrease => one(e.change.retained_auc),
+        Gate::MaxRetainedAucIncrease => {
+            let need = if retain.have < test.have { retain } else { test };
+            vec![Reading { of: "", value: e.change.retained_auc, need }]
+        }
         Gate::MaxRelearnAdvantage => e.deep.iter().map(|d| further(d, d.advantage.beyond_chance())).collect(),
         Gate::MaxRecovery => {
             // To be learnt more slowly than unseen rows is no way of coming back.
             let value = |d: &Deep| if d.recovery.mean > 0.0 { d.recovery.beyond_chance() } else { 0.0 };
             e.deep.iter().map(|d| further(d, value(d))).collect()
         }
-        Gate::MaxAverageGap => e.reference.and_then(|r| r.average_gap).map_or_else(Vec::new, |gap| one(Some(gap))),
+        Gate::MaxAverageGap => e.reference.and_then(|r| r.average_gap).map_or_else(Vec::new, |gap| on_sides(Some(gap))),
         Gate::MaxRmiaDistance => e
             .reference
             .and_then(|r| r.rmia)
@@ -349,11 +368,7 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
             .map(|r| Reading {
                 of: "",
                 value: Some(r.beyond_chance),
-                need: Need {
-                    have: r.forget_rows.min(r.unseen_rows),
-                    needed: INFORMATIVE_ROWS,
-                    of: "forgotten rows, and twice as many unseen ones",
-                },
+                need: of(r.forget_rows.min(r.unseen_rows), "forgotten rows, and twice as many unseen ones"),
             })
             .collect(),
     }

@@ -43,6 +43,13 @@ pub struct Attack {
     pub informative: bool,
 }
 
+impl Attack {
+    /// How far its accuracy is from a coin's, beyond [`Self::coin_margin`].
+    pub fn beyond_chance(&self) -> Option<f64> {
+        Some(((self.accuracy? - 0.5).abs() - self.coin_margin?).max(0.0))
+    }
+}
+
 /// Runs the attack; the same seed chooses the same rows and splits.
 pub fn attack(members: &[f64], others: &[f64], seed: u64) -> Attack {
     let rows_a_side = members.len().min(others.len());

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::Result;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The attacks on the forgotten rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -29,7 +30,7 @@ pub struct Mia {
     pub entropy_transfer: Option<Transfer>,
 }
 
-/// How well retained rows can be told from unseen ones by their loss: they were trained on, and some of it is normal.
+/// How well retained rows can be told from unseen ones of their classes by their loss: they were trained on, and some of it is normal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Retained {
     /// Rows that were looked at.
@@ -104,13 +105,21 @@ impl Measured {
     }
 }
 
-/// Measures one model. The same seed gives the same rows and splits to the attacks before and after.
+/// Measures one model. The same seed gives the same rows and splits to the attacks before and after. `kept` are the classes of all
+/// retained rows; those of the measured ones if not given.
 ///
 /// # Errors
 /// Losses that are not finite ([`crate::Error::Unlearning`]); parts that are not of the same rows (a defect).
-pub fn measure(forget: &Outcome, retain: &Outcome, test: &Outcome, seed: u64) -> Result<(Audit, Measured)> {
+pub fn measure(
+    forget: &Outcome,
+    retain: &Outcome,
+    test: &Outcome,
+    kept: Option<&BTreeSet<i64>>,
+    seed: u64,
+) -> Result<(Audit, Measured)> {
     let scores = (score(forget, "forget")?, score(retain, "retain")?, score(test, "test")?);
-    let test_of_kept_classes = score_of_kept_classes(forget.targets, retain.targets, test)?;
+    let measured_classes = retain.targets.classes();
+    let test_of_kept_classes = score_of_kept_classes(forget.targets, kept.unwrap_or(&measured_classes), test)?;
     let measured = Measured { forget: Signals::of(forget), retain: Signals::of(retain), test: Signals::of(test) };
     let Measured { forget, retain, test } = &measured;
     let unseen = measured.unseen();
@@ -150,6 +159,7 @@ pub fn loss_histogram(before: &Measured, after: &Measured) -> Option<Histogram> 
 }
 
 fn retained(retain: &Signals, test: &Signals) -> Retained {
+    let test = &test.of_classes_in(retain);
     let exposed: Vec<bool> = exposed(retain, &Unseen::new(test)).into_iter().flatten().collect();
     Retained {
         rows: retain.len(),
@@ -183,7 +193,8 @@ pub struct Change {
 
 /// Compares two models' retained rows.
 pub fn change(before: &Measured, after: &Measured) -> Change {
-    let area = |m: &Measured| auc(&m.retain.losses, &m.test.losses);
+    // Unseen rows of a class that is forgotten whole are no measure of the others.
+    let area = |m: &Measured| auc(&m.retain.losses, &m.test.of_classes_in(&m.retain).losses);
     let marks = |m: &Measured| exposed(&m.retain, &Unseen::new(&m.test));
     let pairs: Vec<(bool, bool)> =
         marks(before).into_iter().zip(marks(after)).filter_map(|(was, is)| was.zip(is)).collect();

@@ -19,7 +19,7 @@ pub struct Gap {
     pub forget: SplitScore,
     /// On retained rows.
     pub retain: SplitScore,
-    /// On test rows.
+    /// On test rows, of the classes that are kept.
     pub test: SplitScore,
     /// Accuracy of the attack on the reference's losses.
     pub mia: Option<f64>,
@@ -96,7 +96,7 @@ pub fn compare(audit: &Audit, measured: &Measured, references: &[(Audit, Measure
 }
 
 fn gap(own: &Audit, other: &Audit) -> Gap {
-    let accuracies = [(&own.forget, &other.forget), (&own.retain, &other.retain), (&own.test, &other.test)];
+    let accuracies = [(&own.forget, &other.forget), (&own.retain, &other.retain), (own.useful(), other.useful())];
     let differences: Option<Vec<f64>> =
         accuracies.into_iter().map(|(a, b)| Some((a.accuracy? - b.accuracy?).abs())).collect();
     let mia = other.mia.loss.accuracy;
@@ -104,7 +104,7 @@ fn gap(own: &Audit, other: &Audit) -> Gap {
     Gap {
         forget: other.forget,
         retain: other.retain,
-        test: other.test,
+        test: *other.useful(),
         mia,
         tug_of_war: differences.as_ref().map(|d| d.iter().map(|d| 1.0 - d).product()),
         average_gap: differences.zip(attack).map(|(d, attack)| (d.iter().sum::<f64>() + attack) / (d.len() + 1) as f64),
@@ -202,7 +202,7 @@ mod tests {
             targets: &targets,
             kind: TargetKind::Class,
         };
-        measure(&outcome(0), &outcome(1), &outcome(2), 1).unwrap()
+        measure(&outcome(0), &outcome(1), &outcome(2), None, 1).unwrap()
     }
 
     #[test]
@@ -214,6 +214,16 @@ mod tests {
         let rmia = found.rmia.unwrap();
         assert!((rmia.auc - 0.5).abs() < 0.1 && rmia.beyond_chance == 0.0, "{rmia:?}");
         assert_eq!(rmia.unseen_rows + rmia.population_rows, 120);
+    }
+
+    #[test]
+    fn test_rows_of_a_class_that_is_forgotten_whole_do_not_count() {
+        let (mut audit, own) = measured([1.0, 3.0, 1.0], 5);
+        let (mut reference, other) = measured([1.0, 3.0, -1.0], 5);
+        let gap = |a: &Audit, b: &Audit| compare(a, &own, &[(b.clone(), other.clone())], 1).tug_of_war.unwrap();
+        assert!(gap(&audit, &reference) < 0.5);
+        (audit.test_of_kept_classes, reference.test_of_kept_classes) = (Some(audit.retain), Some(audit.retain));
+        assert_eq!(gap(&audit, &reference), 1.0);
     }
 
     #[test]

@@ -72,19 +72,22 @@ pub struct Seeded {
     pub deviation: f64,
     /// Seeds.
     pub seeds: usize,
+    /// By how much two sets of as many rows may differ by chance in 19 of 20 cases: the seeds all look at the same rows.
+    pub margin: f64,
 }
 
 impl Seeded {
-    fn of(values: &[f64]) -> Self {
+    fn of(values: &[f64], margin: f64) -> Self {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n.max(1.0);
         let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        Self { mean, deviation: (squares / (n - 1.0).max(1.0)).sqrt(), seeds: values.len() }
+        Self { mean, deviation: (squares / (n - 1.0).max(1.0)).sqrt(), seeds: values.len(), margin }
     }
 
-    /// How far the mean is from 0 beyond two standard errors.
+    /// How far the mean is from 0 beyond two standard errors, of the seeds and of the rows.
     pub fn beyond_chance(&self) -> f64 {
-        (self.mean.abs() - 2.0 * self.deviation / (self.seeds.max(1) as f64).sqrt()).max(0.0)
+        let of_seeds = 2.0 * self.deviation / (self.seeds.max(1) as f64).sqrt();
+        (self.mean.abs() - of_seeds.hypot(self.margin)).max(0.0)
     }
 }
 
@@ -242,7 +245,18 @@ fn shares(runs: &[Vec<(usize, Pair)>], all: bool) -> Seeded {
         };
         fallen(&curve(|l| &l.0)) - fallen(&curve(|l| &l.1))
     };
-    Seeded::of(&runs.iter().map(one).collect::<Vec<_>>())
+    // Of each row, what it fell by at the end as a share of the mean at the start.
+    let variance = |run: &Vec<(usize, Pair)>, of: fn(&Pair) -> &Probe| {
+        let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return 0.0 };
+        let (first, last) = (&of(first).losses, &of(last).losses);
+        let start = mean(first).max(1e-12);
+        let falls: Vec<f64> = first.iter().zip(last).map(|(a, b)| (a - b) / start).collect();
+        let (centre, n) = (mean(&falls), falls.len() as f64);
+        falls.iter().map(|fall| (fall - centre).powi(2)).sum::<f64>() / (n - 1.0).max(1.0) / n.max(1.0)
+    };
+    let margins: Vec<f64> =
+        runs.iter().map(|run| 1.96 * (variance(run, |p| &p.0) + variance(run, |p| &p.1)).sqrt()).collect();
+    Seeded::of(&runs.iter().map(one).collect::<Vec<_>>(), mean(&margins))
 }
 
 fn points(runs: &[Vec<(usize, Pair)>]) -> Vec<Point> {
@@ -319,6 +333,11 @@ mod tests {
         assert_eq!((found.mean, found.deviation, found.beyond_chance()), (0.5, 0.0, 0.5));
         let even = shares(&[run(1.0, 2.0), run(1.2, 2.0), run(0.8, 2.0)], true);
         assert!(even.mean.abs() < 1e-12 && even.deviation > 0.0 && even.beyond_chance() == 0.0);
+        // One of two rows is learnt at once, the other not at all: that may be chance.
+        let of = |losses: &[f64]| Probe { losses: losses.to_vec(), accuracy: None };
+        let torn = vec![(0, (of(&[2.0, 2.0]), of(&[4.0, 4.0]))), (1, (of(&[0.0, 2.0]), of(&[4.0, 4.0])))];
+        let found = shares(&[torn.clone(), torn], true);
+        assert!(found.mean == 0.5 && found.deviation == 0.0 && found.margin > 0.9 && found.beyond_chance() == 0.0);
         let points = points(&[run(1.0, 4.0)]);
         assert_eq!((points[1].step, points[1].forget_loss, points[1].auc), (1, 1.0, 1.0));
         assert_eq!(points[1].forget_accuracy, Some(0.5));

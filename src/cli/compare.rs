@@ -1,34 +1,41 @@
 //! `onnx-forget compare MODEL`: methods beside each other, on the same rows, from the same weights, with the same seeds.
 
+mod found;
+
 use super::{
     args::{AuditDepth, Format, SourceArgs, TestArgs},
     check_interrupt,
     config::{RunConfig, sibling},
     device::{Work, on_device},
-    job::{Job, environment},
-    measuring::Reference,
+    job::Job,
     progress::{Stages, json_line},
     recipe_args::RecipeArgs,
     rows::RunBatches,
     staged::place_texts,
 };
 use crate::{
-    audit::{self, Audit, Measured, Spread},
     error::{Error, Result},
     kernels::Backend,
-    report::compare::{self, COMPARE_SCHEMA, CompareReport, MethodOutcome, MethodRow},
-    unlearn::{Described, EpochRecord, MethodName, Observer, StepRecord},
+    report::compare::{self, CompareReport},
+    unlearn::{EpochRecord, MethodName, Observer, StepRecord},
 };
 use clap::Args;
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Instant};
+use found::{Found, Made, Runs};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// `compare`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every method starts from MODEL's weights and is set as its paper and its authors' code set it. Prints \
-    Markdown tables, and writes compare.csv, compare.json and compare.html.\n\nMethods:\n  \
+    after_help = "Every method starts from MODEL's weights and is set as its paper and its authors' code set it for images, whatever the \
+    rows are; neggrad's settings are this project's own. nabla-tau and nabla-tau-paper follow [unlearn] in the configuration where that \
+    sets epochs, alpha, learning_rate or weight_decay (nabla-tau also step_size); the other methods do not. Prints Markdown tables, and \
+    writes compare.csv, compare.json and compare.html anew after each method.\n\nMethods:\n  \
     nabla-tau      raises the loss of the rows to forget up to that of unseen rows\n  \
-    nabla-tau-paper  the same as published (arXiv 2403.14339)\n  \
+    nabla-tau-paper  the same as published for images (arXiv 2403.14339): for text, that code has another alpha, step size and epochs\n  \
     fine-tune      trains on, on the retained rows alone\n  \
     neggrad        raises the loss of the rows to forget, with nothing to hold it back (arXiv 1911.04933)\n  \
     neggrad+       the same, and keeps the loss of the retained rows low (arXiv 2302.09880)\n  \
@@ -94,6 +101,11 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let folder = args.out.unwrap_or_else(|| sibling(&args.model, ".compare"));
     let mut stages = Stages::new(config.format);
     let job = Job::prepare(config, &mut stages, |_, _| Ok(()))?;
+    if args.methods.contains(&MethodName::Retrain)
+        && let Some(problem) = job.obstacle(MethodName::Retrain)?
+    {
+        return Err(Error::Usage(format!("--methods {problem}")));
+    }
     let (device, seed) = (job.config.device, job.config.seed);
     let seeds = (0..args.seeds.get() as u64).map(|n| seed.wrapping_add(n)).collect();
     on_device(device, seed, Comparing { job, stages, methods, seeds, folder })
@@ -108,16 +120,6 @@ struct Comparing {
     folder: PathBuf,
 }
 
-/// What one method made of the model with one seed.
-struct Made {
-    audit: Audit,
-    measured: Measured,
-    seconds: f64,
-}
-
-/// The runs of a method, or why there are none.
-type Runs = std::result::Result<Vec<Made>, MethodOutcome>;
-
 impl Work for Comparing {
     fn on<D: Backend<f32>>(mut self, device: D) -> Result<()> {
         let job = &self.job;
@@ -127,73 +129,30 @@ impl Work for Comparing {
         drop(model);
         let given =
             self.stages.run_if(!references.is_empty(), "reference models", || job.audit_references(&references))?;
-        let mut runs: BTreeMap<MethodName, Runs> = BTreeMap::new();
-        let mut settings: BTreeMap<MethodName, Described> = BTreeMap::new();
-        for &name in &self.methods {
-            settings.insert(name, job.published_method::<D>(name)?.described());
-            runs.insert(name, runs_of(job, &mut self.stages, &device, name, &self.seeds)?);
-        }
-        // What others are held against: the given models, else the retrained ones.
-        let retrained = runs.get(&MethodName::Retrain).and_then(|runs| runs.as_ref().ok());
-        let own = || -> Vec<(Audit, Measured)> {
-            retrained.into_iter().flatten().map(|made| (made.audit.clone(), made.measured.clone())).collect()
-        };
-        let others = given.clone().unwrap_or_else(own);
-        let figures = |audit: &Audit, measured: &Measured, reference: bool| {
-            let compared =
-                (reference && !others.is_empty()).then(|| audit::compare(audit, measured, &others, job.config.seed));
-            audit::figures(audit, compared.as_ref())
-        };
-        let row = |method: &str, title: &str, made: Vec<(&Audit, &Measured)>, compared: bool| {
-            let all: Vec<_> = made.into_iter().map(|(audit, measured)| figures(audit, measured, compared)).collect();
-            let keys = all.first().into_iter().flatten().enumerate();
-            let spread = |i: usize| Spread::of(all.iter().map(|f| f.get(i).and_then(|f| f.1)));
-            MethodRow {
-                method: method.into(),
-                title: title.into(),
-                outcome: MethodOutcome::Measured,
-                settings: None,
-                figures: keys.filter_map(|(i, (key, _))| Some((*key, spread(i)?))).collect(),
-                seconds: None,
+        let mut found = Found { job, seeds: &self.seeds, references: &references, original, given, runs: Vec::new() };
+        for (n, &name) in self.methods.iter().enumerate() {
+            found.runs.push(runs_of(job, &mut self.stages, &device, name, &self.seeds)?);
+            let left = self.methods.get(n + 1..).unwrap_or_default();
+            let report = found.report(left);
+            place(&report, &self.folder)?;
+            if left.is_empty() {
+                match job.config.format {
+                    Format::Json => json_line(&report),
+                    Format::Pretty => print!("{}", compare::markdown(&report)),
+                }
             }
-        };
-        let mut rows = vec![row("original", "original", vec![(&original.0, &original.1)], true)];
-        if let Some(given) = &given {
-            rows.push(row("reference", "reference", given.iter().map(|(a, m)| (a, m)).collect(), false));
-        }
-        for (name, runs) in &runs {
-            // Of a retrained model, the distance from itself says nothing.
-            let compared = *name != MethodName::Retrain || given.is_some();
-            let mut row = match runs {
-                Ok(made) => {
-                    let pairs = made.iter().map(|m| (&m.audit, &m.measured)).collect();
-                    row(name.as_str(), name.title(), pairs, compared)
-                }
-                Err(outcome) => {
-                    MethodRow { outcome: outcome.clone(), ..row(name.as_str(), name.title(), Vec::new(), false) }
-                }
-            };
-            row.settings = settings.remove(name);
-            row.seconds = runs.as_ref().ok().and_then(|made| Spread::of(made.iter().map(|m| Some(m.seconds))));
-            rows.push(row);
-        }
-        let report = record(job, &self.seeds, &references, retrained.is_some(), rows);
-        let json = serde_json::to_string_pretty(&report).map_err(|e| Error::Internal(e.to_string()))? + "\n";
-        place_texts(
-            &self.folder,
-            vec![
-                ("compare.csv", compare::csv(&report)),
-                ("compare.json", json),
-                ("compare.html", compare::html(&report)),
-            ],
-        )?;
-        match job.config.format {
-            Format::Json => json_line(&report),
-            Format::Pretty => print!("{}", compare::markdown(&report)),
         }
         self.stages.say(&format!("\nwritten    {}", self.folder.join("compare.html").display()));
         Ok(())
     }
+}
+
+/// Writes a report's files, in the place of those that are there.
+fn place(report: &CompareReport, folder: &Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))? + "\n";
+    let texts =
+        vec![("compare.csv", compare::csv(report)), ("compare.json", json), ("compare.html", compare::html(report))];
+    place_texts(folder, texts)
 }
 
 /// Runs a method with every seed. An error of the method itself is a result; others end the comparison.
@@ -204,30 +163,35 @@ fn runs_of<D: Backend<f32>>(
     name: MethodName,
     seeds: &[u64],
 ) -> Result<Runs> {
-    if let Some(reason) = job.obstacle(name)? {
-        stages.say(&format!("{name}: not applicable"));
-        return Ok(Err(MethodOutcome::NotApplicable { reason }));
-    }
     let method = job.published_method::<D>(name)?;
-    let mut all = Vec::new();
+    let obstacle = job.obstacle(name)?;
+    let mut runs = Runs { name, settings: method.described(), obstacle, made: Vec::new(), failed: Vec::new() };
+    if runs.obstacle.is_some() {
+        stages.say(&format!("{name}: not applicable"));
+        return Ok(runs);
+    }
     for &seed in seeds {
         let one = stages.run(&format!("{name}, seed {seed}"), || {
             let mut model = job.model(device.clone(), job.options_for(name, seed))?;
             let start = Instant::now();
             method.run(&mut model, &mut RunBatches::new(job, seed), &mut Watch)?;
             let seconds = start.elapsed().as_secs_f64();
-            let (audit, measured) = job.audit(&model)?;
-            Ok(Made { audit, measured, seconds })
+            Ok(Made { seed, audited: job.audit(&model)?, seconds })
         });
         match one {
-            Ok(made) => all.push(made),
+            Ok(made) => runs.made.push(made),
             Err(e @ (Error::Unlearning(_) | Error::Untrainable(_))) => {
-                return Ok(Err(MethodOutcome::Failed { reason: e.to_string() }));
+                stages.say(&format!("{name}, seed {seed}: {e}"));
+                runs.failed.push((seed, e.to_string()));
+                // What cannot be trained cannot be with another seed.
+                if matches!(e, Error::Untrainable(_)) {
+                    break;
+                }
             }
             Err(e) => return Err(e),
         }
     }
-    Ok(Ok(all))
+    Ok(runs)
 }
 
 /// Only looks whether the run is to end.
@@ -240,39 +204,5 @@ impl Observer for Watch {
 
     fn epoch(&mut self, _: &EpochRecord) -> Result<()> {
         Ok(())
-    }
-}
-
-fn record(
-    job: &Job,
-    seeds: &[u64],
-    references: &[Reference],
-    retrained: bool,
-    methods: Vec<MethodRow>,
-) -> CompareReport {
-    let data = &job.data;
-    let input = job.report().model.input;
-    let reference = match (references.len(), retrained) {
-        (0, false) => None,
-        (0, true) => Some("retrain, over all seeds".to_string()),
-        (n, _) => Some(format!("{n} given by --reference")),
-    };
-    let mut notes = Vec::new();
-    notes.extend(job.folded_warning().filter(|_| retrained));
-    CompareReport {
-        schema: COMPARE_SCHEMA,
-        model: input,
-        forget_rows: data.forget.len(),
-        retain_rows: data.retain.len(),
-        validation_rows: data.validation.len(),
-        test_rows: data.test.len(),
-        loss: job.plan.why.clone(),
-        seeds: seeds.to_vec(),
-        reference,
-        reference_models: references.iter().map(Reference::described).collect(),
-        methods,
-        notes,
-        device: job.config.device.to_string(),
-        environment: environment(job.config.kernels),
     }
 }

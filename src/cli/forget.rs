@@ -126,7 +126,8 @@ fn flow<D: Backend<f32>>(
     report.audit.splits = job.splits(&measured);
     report.audit.before = Some(before.clone());
 
-    let settings = method.described();
+    let mut settings = method.described();
+    settings.further.extend(job.chosen());
     let mut progress = Progress::new(config.format, settings.steps);
     let mut sets = RunBatches::new(job, config.seed);
     device::allow_tf32(config.precision);

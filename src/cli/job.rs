@@ -22,6 +22,7 @@ use crate::{
     unlearn::Schedule,
     writeback::{Change, FileDigest},
 };
+use serde_json::json;
 
 /// Rows in a batch where no gradient is wanted.
 pub const EVALUATION_BATCH: usize = 256;
@@ -159,6 +160,18 @@ impl Job {
             micro_batch,
             ..ModelOptions::default()
         }
+    }
+
+    /// What was chosen of the model beyond its defaults, for the report's settings.
+    pub fn chosen(&self) -> serde_json::Map<String, serde_json::Value> {
+        let c = &self.config;
+        let all = [
+            ("bn", json!(c.bn), c.bn != BatchNorm::default()),
+            ("dropout", json!(c.dropout), c.dropout),
+            ("trainable", json!(c.trainable), !c.trainable.is_empty()),
+            ("freeze", json!(c.freeze), !c.freeze.is_empty()),
+        ];
+        all.into_iter().filter(|(.., chosen)| *chosen).map(|(name, value, _)| (name.into(), value)).collect()
     }
 
     /// How the model is to run where it is compared with runtimes: at inference.

@@ -9,14 +9,17 @@ use crate::{
     audit::{Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
-    graph::{Graph, trainable, training},
+    graph::{
+        Graph, trainable,
+        training::{self, LossKind},
+    },
     kernels::Backend,
     model::{Model, Scores},
     onnx::{OnnxFile, ReadOptions, artifacts},
     report::ModelFile,
 };
 use dfdx::tensor::Cpu;
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// Retained rows that the audit measures, at most.
 const AUDITED_RETAIN_ROWS: usize = 10_000;
@@ -28,8 +31,19 @@ impl Job {
         let forget = scored(model, &data.train, &data.forget)?;
         let retain = scored(model, &data.train, &self.audited_retain())?;
         let test = scored(model, &data.test, &Rows::all(data.test.len()))?;
-        let kind = data.target;
-        measure(&forget.outcome(kind), &retain.outcome(kind), &test.outcome(kind), self.config.seed)
+        let kept = self.kept_classes(&forget, &retain)?;
+        let kind = answered(model, data.target);
+        let sets = [&forget, &retain, &test].map(|set| set.outcome(kind));
+        measure(&sets[0], &sets[1], &sets[2], kept.as_ref(), self.config.seed)
+    }
+
+    /// The classes of all retained rows, where those of the measured ones do not show that each forgotten class is kept.
+    fn kept_classes(&self, forget: &Scored, retain: &Scored) -> Result<Option<BTreeSet<i64>>> {
+        let (data, seen) = (&self.data, retain.classes());
+        if retain.rows() == data.retain.len() || forget.classes().is_subset(&seen) {
+            return Ok(None);
+        }
+        Ok(Some(data.train.targets(&data.retain)?.classes()))
     }
 
     /// The retained rows that are measured: all, or as many as are enough, chosen by the seed.
@@ -38,7 +52,7 @@ impl Job {
         sample(data.train.len(), Some(&data.retain), AUDITED_RETAIN_ROWS, self.config.seed, "audit")
     }
 
-    /// Which rows serve what, by salted digests: no row gives τ, trains an attack and is attacked.
+    /// Which rows serve what, by salted digests: no row gives τ and is attacked, or is attacked by an attack that it trains.
     pub fn splits(&self, measured: &Measured) -> Vec<SplitDigest> {
         let (data, seed) = (&self.data, self.config.seed);
         let retain = self.audited_retain().to_vec();
@@ -54,10 +68,11 @@ impl Job {
         let (retained, unseen) = (cut(&retained), cut(&unseen));
         vec![
             digest("gives τ", "validation", (0..data.validation.len()).collect()),
-            digest("trains the transfer attack", "test", unseen.0),
-            digest("is attacked", "test", unseen.1),
+            digest("trains the transfer attack; the population of RMIA", "test", unseen.0),
+            digest("is attacked by the transfer attack and RMIA", "test", unseen.1),
+            digest("is held against the forgotten rows in all other figures", "test", measured.unseen().rows),
             digest("trains the transfer attack", "retain", of_train(retained.0)),
-            digest("is attacked", "retain", of_train(retained.1)),
+            digest("is attacked by the transfer attack", "retain", of_train(retained.1)),
             digest("is attacked", "forget", data.forget.to_vec()),
         ]
     }
@@ -96,7 +111,7 @@ impl Job {
         let plan = supported_plan(&graph, self.config.loss, label_kind(self.data.target))?;
         let inputs = |graph, plan| {
             let all = signature(graph, plan).inputs.into_iter().map(|input| input.name);
-            all.collect::<std::collections::BTreeSet<String>>()
+            all.collect::<BTreeSet<String>>()
         };
         let (own, theirs) = (inputs(&self.graph, &self.plan), inputs(&graph, &plan));
         if own != theirs {
@@ -137,9 +152,17 @@ impl Job {
             weight_decay: schedule.weight_decay,
             step_size: schedule.step_size,
             seed: self.config.seed,
-            kind: data.target,
+            kind: answered(model, data.target),
         };
         relearn(model, sets, pairs, training, &check_interrupt)
+    }
+}
+
+/// What the model's scores are judged as: where its loss is a squared error they are numbers, whatever the labels are.
+pub fn answered<D: Backend<f32>>(model: &Model<f32, D>, target: TargetKind) -> TargetKind {
+    match model.plan().map(|plan| plan.kind) {
+        Some(LossKind::Mse) => TargetKind::Value,
+        _ => target,
     }
 }
 
@@ -178,6 +201,16 @@ impl Scored {
             _ => return Err(Error::Internal("labels of two kinds in one set of rows".into())),
         }
         Ok(())
+    }
+
+    /// Number of rows.
+    fn rows(&self) -> usize {
+        self.targets.as_ref().map_or(0, Targets::rows)
+    }
+
+    /// The classes that occur.
+    fn classes(&self) -> BTreeSet<i64> {
+        self.targets.as_ref().map(Targets::classes).unwrap_or_default()
     }
 
     /// As the audit takes it.

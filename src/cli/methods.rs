@@ -4,7 +4,11 @@ use super::job::Job;
 use crate::{
     data::{Augment, Rows, Targets},
     error::{Error, Result},
-    graph::training::LossKind,
+    graph::{
+        Graph,
+        trainable::{self, Decision},
+        training::{LossKind, LossPlan},
+    },
     kernels::Backend,
     model::{BatchNorm, ModelOptions},
     unlearn::{Method, MethodName, Recipe, Wanted, baselines},
@@ -22,7 +26,7 @@ impl Job {
         Ok(baselines::method(name, &self.schedule, &asked, &self.recipe()?))
     }
 
-    /// A method as it is published; ∇τ as the configuration has it.
+    /// A method as it is published; ∇τ, in both of its forms, as `[unlearn]` in the configuration has it.
     ///
     /// # Errors
     /// As [`Job::method`].
@@ -47,6 +51,11 @@ impl Job {
     /// # Errors
     /// What reading a row reports.
     pub fn obstacle(&self, name: MethodName) -> Result<Option<String>> {
+        if name == MethodName::Retrain {
+            let kept = kept_by_choice(&self.graph, &self.plan, &self.decisions)?;
+            return Ok(kept
+                .map(|kept| format!("{name} draws {kept}; leave the choice out, or compare with --reference MODEL")));
+        }
         let train = &self.data.train;
         let first = train.targets(&Rows::listed(train.len(), vec![0]))?;
         let one_class = matches!(first, Targets::Classes(_)) && self.plan.kind != LossKind::Mse;
@@ -58,6 +67,7 @@ impl Job {
     pub fn require_applicable(&self, name: MethodName) -> Result<()> {
         match self.obstacle(name)? {
             None => Ok(()),
+            Some(problem) if name == MethodName::Retrain => Err(Error::Usage(format!("--method {problem}"))),
             Some(problem) => Err(Error::Usage(format!("--method {problem}; use another method"))),
         }
     }
@@ -72,6 +82,26 @@ impl Job {
     }
 }
 
+/// Why a training from the beginning would not be one, if weights stay as they are by choice alone: a clause that follows "draws". What
+/// is not trained for another reason, as statistics and constants are, is no obstacle.
+///
+/// # Errors
+/// Those of [`trainable::decisions`].
+pub fn kept_by_choice(graph: &Graph, plan: &LossPlan, decisions: &[Decision]) -> Result<Option<String>> {
+    let free = trainable::decisions(graph, plan, &[], &[])?;
+    // Both are in the order of the file.
+    let mut kept = free.iter().zip(decisions).filter(|(free, own)| free.trainable && !own.trainable);
+    let Some((first, _)) = kept.next() else { return Ok(None) };
+    let tensors = match kept.count() {
+        0 => format!("`{}` as it is", first.name),
+        others => format!("`{}` and {others} more as they are", first.name),
+    };
+    Ok(Some(format!(
+        "every weight anew, but --freeze or --trainable, or their keys under [model] in the configuration, keep {tensors}, with what was \
+         learnt of rows that are to be left out"
+    )))
+}
+
 /// # Errors
 /// [`Error::Usage`] if images are to be changed and there are none.
 pub fn require_images(recipe: &Recipe) -> Result<()> {
@@ -81,4 +111,36 @@ pub fn require_images(recipe: &Recipe) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{
+        testing::{Model as Draft, int},
+        training::{self, LabelKind},
+    };
+
+    #[test]
+    fn weights_that_are_kept_by_choice_alone_are_named() {
+        let draft = Draft::new(17, &["x:f32[n,2]"], &["y:f32[n,2]"])
+            .floats("half", &[], vec![0.5])
+            .floats("w", &[2, 2], vec![-1.0, 0.2, 1.0, -0.1])
+            .floats("b", &[2], vec![0.1, -0.1])
+            .node("Mul", "x half", "h", &[])
+            .node("Gemm", "h w b", "y", &[int("transB", 1)]);
+        let graph = draft.build().unwrap();
+        let plan = training::plan(&graph, None, LabelKind::Class).unwrap();
+        let kept = |trainable: &[&str], freeze: &[&str]| {
+            let owned = |globs: &[&str]| globs.iter().map(|glob| glob.to_string()).collect::<Vec<_>>();
+            let decisions = trainable::decide(&graph, &plan, &owned(trainable), &owned(freeze)).unwrap();
+            kept_by_choice(&graph, &plan, &decisions).unwrap()
+        };
+        assert!(kept(&[], &["b"]).unwrap().contains("keep `b` as it is"));
+        assert!(kept(&["b"], &[]).unwrap().contains("keep `w` as it is"));
+        // A choice that keeps no weight is none.
+        assert_eq!(kept(&[], &[]), None);
+        assert_eq!(kept(&["w", "b"], &[]), None);
+        assert_eq!(kept(&[], &["half"]), None);
+    }
 }

@@ -5,8 +5,8 @@ use super::{
     config::{RunConfig, sibling},
     device::{Work, on_device},
     job::{changes, label_kind, signature, supported_plan},
-    measuring::scored,
-    methods::require_images,
+    measuring::{answered, scored},
+    methods::{kept_by_choice, require_images},
     progress::{Progress, Stages, json_line},
     recipe_args::RecipeArgs,
 };
@@ -37,10 +37,13 @@ const FOLDED: usize = 4;
 
 /// `train`.
 #[derive(Debug, Args)]
-#[command(after_help = "All parameters are drawn anew by what they are for (PyTorch's rules), unless --keep-weights. \
+#[command(
+    after_help = "All parameters are drawn anew by what they are for (PyTorch's rules), unless --keep-weights; without it, weights \
+    cannot be kept by --freeze or --trainable, since they would still hold what they learnt of rows that are left out. \
     BatchNormalization nodes work on batch statistics, and their running statistics are measured at the end and written, too; \
     where an exporter has folded them into convolutions they are gone, and a training from the beginning goes badly: export \
-    the model with them.")]
+    the model with them."
+)]
 pub struct TrainArgs {
     /// The model: its graph, and with --keep-weights its weights
     pub model: PathBuf,
@@ -118,6 +121,13 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
     let first = supported_plan(&graph, config.loss, known)?;
     let graph = training::narrowed(graph, &first);
+    if !args.keep_weights {
+        let decisions = trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
+        if let Some(kept) = kept_by_choice(&graph, &first, &decisions)? {
+            let problem = format!("train draws {kept}; leave the choice out, or train on with --keep-weights");
+            return Err(Error::Usage(problem));
+        }
+    }
     let missing = if config.ignore_missing_ids { MissingIds::Ignore } else { MissingIds::Stop };
     let data = stages.run("reading the data", || {
         data::open_training(&config.data, args.exclude.clone(), missing, &signature(&graph, &first))
@@ -196,9 +206,10 @@ impl Work for Trainer {
             sets.push(("excluded", &self.data.train, excluded.clone()));
         }
         sets.extend(self.data.held_out.iter().map(|(name, set)| (*name, set, Rows::all(set.len()))));
+        let kind = answered(&model, self.data.target);
         for (name, set, rows) in sets {
             let found = scored(&model, set, &rows)?;
-            scores.push((name, score(&found.outcome(self.data.target), name)?));
+            scores.push((name, score(&found.outcome(kind), name)?));
         }
         let changes = changes(&model);
         let pending = self.stages.run("writing", || writeback::splice(&self.file, &changes, &self.out, self.force))?;

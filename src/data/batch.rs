@@ -5,7 +5,7 @@ use crate::{
     tensor::{Element, HostTensor},
 };
 use ndarray::{ArrayD, Axis};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the rows of a batch should come out as.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,14 @@ impl Targets {
         match self {
             Self::Classes(c) => c.len(),
             Self::Values { width, values } => values.len().checked_div(*width).unwrap_or(0),
+        }
+    }
+
+    /// The classes that occur; none where rows have no class.
+    pub fn classes(&self) -> BTreeSet<i64> {
+        match self {
+            Self::Classes(all) => all.iter().copied().collect(),
+            Self::Values { .. } => BTreeSet::new(),
         }
     }
 

@@ -158,7 +158,7 @@ pub struct UnlearnSection {
     pub micro_batch: Option<usize>,
     /// Passes over the set that the method counts passes over: ∇τ over the forget set.
     pub epochs: usize,
-    /// What else the method sets.
+    /// What else the method sets, and what was chosen of the model beyond its defaults.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Steps done.

@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 
 /// An in-toto Statement v1 (in-toto/attestation, spec/v1/statement.md) with the predicate test-result v0.1, unsigned.
 ///
-/// Its subjects are the new model's files; its configuration lists what the run was made of, by digest. It holds no time,
-/// path or id, so that the same inputs, seed and build give the same bytes. Tests for which there are too few rows are
-/// among the warned ones.
+/// Its subjects are the new model's files; its configuration lists what the run was made of, by digest: the model's files, the
+/// data, the reference models (each by its file, without external data), and the settings that the report holds. It holds no time,
+/// path or id, so that the same inputs, seed and build give the same bytes. Tests for which there are too few rows are among the
+/// warned ones.
 pub fn statement(report: &Report) -> Value {
     let proof = report.model.proof.as_ref();
     let described = |name: &str, sha256: &str| json!({ "name": name, "digest": { "sha256": sha256 } });
@@ -19,6 +20,11 @@ pub fn statement(report: &Report) -> Value {
     };
     let mut configuration = files(proof.map(|p| &p.input_files));
     configuration.extend(files(report.data.as_ref().map(|d| &d.files)));
+    for model in report.audit.reference.iter().flat_map(|reference| &reference.models) {
+        let name = model.path.file_name().unwrap_or_default().to_string_lossy();
+        let (digest, role) = (json!({ "sha256": model.sha256 }), json!({ "role": "reference model" }));
+        configuration.push(json!({ "name": name, "digest": digest, "annotations": role }));
+    }
     let settings = settings(report);
     let digest: String = Sha256::digest(settings.to_string()).iter().map(|b| format!("{b:02x}")).collect();
     let of_run = json!({ "name": "settings", "digest": { "sha256": digest }, "annotations": settings });
@@ -63,7 +69,7 @@ pub fn statement(report: &Report) -> Value {
     })
 }
 
-/// The run in a few values, none of which depends on the machine.
+/// The run in a few values, none of which depends on the machine but for the device that was asked for.
 fn settings(report: &Report) -> Value {
     let limits: Vec<Value> = report.gates.iter().map(|g| json!({ "gate": g.gate, "at_most": g.limit })).collect();
     let unlearn = report.unlearn.as_ref();
@@ -74,6 +80,15 @@ fn settings(report: &Report) -> Value {
         "batch_size": unlearn.map(|u| u.batch_size),
         "alpha0": unlearn.map(|u| u.alpha0),
         "learning_rate": unlearn.map(|u| u.learning_rate),
+        "weight_decay": unlearn.map(|u| u.weight_decay),
+        "step_size": unlearn.and_then(|u| u.step_size),
+        "micro_batch": unlearn.and_then(|u| u.micro_batch),
+        "further": unlearn.map(|u| &u.settings),
+        "loss": report.model.loss,
+        "parameters": report.model.parameters,
+        "trainable_parameters": report.model.trainable_parameters,
+        "device": unlearn.map(|u| &u.device),
+        "kernels": report.environment.kernels,
         "rows_forgotten": report.data.as_ref().map(|d| d.forget_rows),
         "forget_ids_salted_sha256": report.data.as_ref().and_then(|d| d.forget_ids_sha256.clone()),
         "splits": report.audit.splits,
@@ -111,7 +126,8 @@ pub fn tags(report: &Report, report_sha256: &str) -> IndexMap<String, String> {
         }
         tag(&format!("forget_accuracy_{when}"), number(audit.forget.accuracy));
         tag(&format!("retain_accuracy_{when}"), number(audit.retain.accuracy));
-        tag(&format!("test_accuracy_{when}"), number(audit.test.accuracy));
+        // As the gate has it: of the classes that are kept.
+        tag(&format!("test_accuracy_{when}"), number(audit.useful().accuracy));
     }
     tags
 }

@@ -113,7 +113,10 @@ fn figures(audit: &Audit) -> Vec<(String, String)> {
     let sets = [("forget", &audit.forget), ("retain", &audit.retain), ("test", &audit.test)];
     let kept = audit.test_of_kept_classes.iter().map(|set| ("test, kept classes:", set));
     for (name, set) in sets.into_iter().chain(kept) {
-        line(format!("{name} accuracy"), percent(set.accuracy));
+        match set.r2 {
+            None => line(format!("{name} accuracy"), percent(set.accuracy)),
+            some => line(format!("{name} R²"), figure(some)),
+        }
         line(format!("{name} loss"), format!("{:.4}", set.loss));
     }
     for (name, attack) in attacks(audit) {

@@ -9,6 +9,7 @@ pub fn gate(verdict: &Verdict) -> String {
     match key {
         "max_test_accuracy_drop" => "Accuracy on test rows is kept".into(),
         "max_retain_accuracy_drop" => "Accuracy on retained rows is kept".into(),
+        "max_balanced_accuracy_drop" => "Rare classes or labels are still told on test rows".into(),
         "max_test_loss_increase" => "The loss of test rows is kept".into(),
         "max_mia_increase" => format!("An attack on the {of} does not get better"),
         "max_mia_distance" => format!("An attack on the {of} does as badly as a coin"),
@@ -35,6 +36,7 @@ pub fn outcome(verdict: &Verdict) -> String {
         (Judgement::Insufficient, Some(Need { have, needed, of })) => {
             format!("insufficient: {have} of {needed} {of}")
         }
+        (Judgement::Insufficient, None) => "insufficient: could not be computed".into(),
         (other, _) => other.word().to_lowercase(),
     }
 }

@@ -5,6 +5,7 @@
 //! is compared with ([`baselines`]); [`training`] makes models, to be compared with or from scratch.
 
 pub mod baselines;
+mod cycle;
 pub mod method;
 pub mod nabla_tau;
 pub mod optim;

@@ -33,6 +33,7 @@ use self::{
     unseen::Unseen,
 };
 use super::{
+    cycle::Cycle,
     optim::AdamW,
     schedule::Schedule,
     trace::{EpochRecord, Observer, StepRecord, Trajectory},
@@ -78,7 +79,7 @@ pub fn run<E: Float, D: Backend<E>>(
 ) -> Result<Trajectory> {
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
     let mut trajectory = Trajectory::default();
-    let mut retain = Cycle::default();
+    let mut retain = Cycle::new("retain");
     let (mut unseen, mut before, mut control) = (None, None, Control::default());
     // The classes of the retained rows so far.
     let mut kept = BTreeSet::new();
@@ -100,12 +101,12 @@ pub fn run<E: Float, D: Backend<E>>(
         }
         let Some(unseen) = &unseen else { return Err(Error::Internal("no τ before the first epoch".into())) };
         if schedule.restarts_retain(epoch) {
-            retain.restart(batches)?;
+            retain.restart(&mut |pass| batches.retain(pass))?;
         }
         let first = trajectory.steps.len();
         for forget in batches.forget(epoch)? {
             let at = Position { step: trajectory.steps.len(), epoch, schedule, unseen };
-            let (forget, retain) = (forget?, retain.next(batches)?);
+            let (forget, retain) = (forget?, retain.next(&mut |pass| batches.retain(pass))?);
             trained += forget.rows() + retain.rows();
             if let Targets::Classes(labels) = &retain.targets {
                 kept.extend(labels);
@@ -241,32 +242,4 @@ fn summarise(steps: &[StepRecord], epoch: usize, epochs: usize, done: usize) -> 
         tau: last.tau,
         active: mean(|s| f64::from(u8::from(s.active))),
     })
-}
-
-/// The retain set's batches, pass after pass.
-#[derive(Default)]
-struct Cycle {
-    current: Option<BatchIter>,
-    passes: usize,
-}
-
-impl Cycle {
-    fn restart(&mut self, batches: &mut dyn Batches) -> Result<()> {
-        // First the old pass goes: what it holds of the file is not held twice.
-        self.current = None;
-        self.current = Some(batches.retain(self.passes)?);
-        self.passes += 1;
-        Ok(())
-    }
-
-    fn next(&mut self, batches: &mut dyn Batches) -> Result<Batch> {
-        // The second turn is for a pass that is used up: fewer retain batches than forget batches.
-        for _ in 0..2 {
-            if let Some(batch) = self.current.as_mut().and_then(Iterator::next) {
-                return batch;
-            }
-            self.restart(batches)?;
-        }
-        Err(Error::Data("the retain set is empty".into()))
-    }
 }

@@ -1,6 +1,9 @@
 //! Keeps what a method's steps were like, and tells the observer.
 
-use super::trace::{EpochRecord, Observer, StepRecord, Trajectory};
+use super::{
+    method::Set,
+    trace::{EpochRecord, Observer, StepRecord, Trajectory},
+};
 use crate::error::{Error, Result};
 use std::time::Instant;
 
@@ -41,6 +44,15 @@ impl<'o> Recorder<'o> {
         self.observer.step(&record, self.steps)?;
         self.trajectory.steps.push(record);
         Ok(())
+    }
+
+    /// Notes a step of size `lr` that saw a batch with this mean loss, which counts as that of `set` if it says something about one.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn seen(&mut self, lr: f64, loss: f64, set: Option<Set>) -> Result<()> {
+        let of = |wanted: bool| Some(loss).filter(|_| wanted);
+        self.step(lr, of(set == Some(Set::Forget)), of(matches!(set, Some(Set::Retain | Set::Train))))
     }
 
     /// Ends an epoch, unless it had no step.

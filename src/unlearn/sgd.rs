@@ -1,7 +1,8 @@
 //! Stochastic gradient descent, and the choice between it and AdamW.
 
-use super::{optim::AdamW, schedule::StepSize};
+use super::{method::Set, optim::AdamW, recorder::Recorder, schedule::StepSize};
 use crate::{
+    data::Batch,
     engine::{Context, Flat, Float, Grads, Tensor},
     error::{Error, Result},
     kernels::{Backend, Binary},
@@ -13,6 +14,7 @@ pub struct Sgd<E: Float, D: Backend<E>> {
     momentum: f64,
     weight_decay: f64,
     velocities: Vec<Flat<E, D>>,
+    masks: Option<Vec<Tensor<E, D>>>,
 }
 
 impl<E: Float, D: Backend<E>> Sgd<E, D> {
@@ -20,25 +22,23 @@ impl<E: Float, D: Backend<E>> Sgd<E, D> {
     pub fn new(model: &Model<E, D>, momentum: f64, weight_decay: f64) -> Result<Self> {
         let zeros = |n: usize| model.device().try_zeros_like(&(n,)).map_err(device_error);
         let velocities = model.parameters().iter().map(|p| zeros(p.tensor.len())).collect::<Result<_>>()?;
-        Ok(Self { momentum, weight_decay, velocities })
+        Ok(Self { momentum, weight_decay, velocities, masks: None })
     }
 
-    /// One step of size `rate` against the gradients. With `masks` of 0 and 1, one a parameter, weights at 0 stay as they are.
-    /// The name of a parameter that is not finite any more, if one is.
-    pub fn step(
-        &mut self,
-        model: &mut Model<E, D>,
-        grads: &mut Grads<E, D>,
-        rate: f64,
-        masks: Option<&[Tensor<E, D>]>,
-    ) -> Result<Option<String>> {
+    /// With masks of 0 and 1, one a parameter: weights at 0 stay as they are.
+    pub fn masked(self, masks: Vec<Tensor<E, D>>) -> Self {
+        Self { masks: Some(masks), ..self }
+    }
+
+    /// One step of size `rate` against the gradients. The name of a parameter that is not finite any more, if one is.
+    fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<Option<String>> {
         let mut cx = Context::inference(model.device().clone(), model.kernels());
         for (i, (parameter, velocity)) in model.parameters_mut().iter_mut().zip(&mut self.velocities).enumerate() {
             let mut gradient = grads.tensor(&parameter.tensor)?;
             if self.weight_decay != 0.0 {
                 gradient.flat_mut().try_axpy(1.0, parameter.tensor.flat(), self.weight_decay).map_err(device_error)?;
             }
-            if let Some(mask) = masks.and_then(|masks| masks.get(i)) {
+            if let Some(mask) = self.masks.as_ref().and_then(|masks| masks.get(i)) {
                 gradient = D::binary(&mut cx, Binary::Mul, &gradient, mask)?;
             }
             velocity.try_axpy(self.momentum, gradient.flat(), 1.0).map_err(device_error)?;
@@ -76,20 +76,36 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
     /// [`Error::Unlearning`] if a parameter is not finite any more.
     pub fn step(&mut self, model: &mut Model<E, D>, mut grads: Grads<E, D>, rate: f64, number: usize) -> Result<()> {
         let wrong = match self {
-            Self::Sgd(sgd) => sgd.step(model, &mut grads, rate, None)?,
+            Self::Sgd(sgd) => sgd.step(model, &mut grads, rate)?,
             Self::AdamW(adamw) => adamw.step(model, &mut grads, rate)?,
         };
-        finite(wrong, number)
-    }
-}
-
-/// Fails if an optimizer names a parameter.
-pub fn finite(wrong: Option<String>, step: usize) -> Result<()> {
-    match wrong {
-        None => Ok(()),
-        Some(name) => {
-            Err(Error::Unlearning(format!("{name} is not finite after step {step}; a smaller step size may help")))
+        match wrong {
+            None => Ok(()),
+            Some(name) => Err(Error::Unlearning(format!(
+                "{name} is not finite after step {number}; a smaller step size may help"
+            ))),
         }
+    }
+
+    /// A step of size `rate` against the gradient of `weight` times the mean loss of `batch`, which is noted as that of `set` if it
+    /// says something about one.
+    ///
+    /// # Errors
+    /// [`Error::Unlearning`] if the loss or a parameter is not finite; what the observer reports.
+    pub fn descend(
+        &mut self,
+        model: &mut Model<E, D>,
+        batch: &Batch,
+        weight: f64,
+        rate: f64,
+        set: Option<Set>,
+        recorder: &mut Recorder<'_>,
+    ) -> Result<()> {
+        let forward = model.forward(batch, None)?;
+        let loss = forward.mean;
+        let grads = forward.backward(weight)?;
+        recorder.seen(rate, loss, set)?;
+        self.step(model, grads, rate, recorder.steps())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ordinary training: what made the model in the first place, and what makes one that never saw some rows.
 
 use super::{
+    method::Set,
     nabla_tau::BatchIter,
     recorder::Recorder,
     sgd::Optimizer,
@@ -144,7 +145,8 @@ impl Recipe {
     }
 }
 
-/// Draws every parameter anew, as one starts with its role ([`crate::model::Parameter::initial`]).
+/// Draws every parameter anew, as one starts with its role ([`crate::model::Parameter::initial`]). Weights that are not trained stay
+/// as they are: of a model with frozen weights, what comes out has seen what these have seen.
 ///
 /// # Errors
 /// [`Error::Untrainable`] naming the parameters of which nothing tells where they start; [`Error::Internal`] if the device fails.
@@ -200,11 +202,7 @@ pub fn train<E: Float, D: Backend<E>>(
             let step = recorder.steps();
             recipe.augment.apply(&mut batch, epoch_seed(seed, "augment", step));
             let rate = recipe.learning_rate * recipe.schedule.share(step, steps);
-            let forward = model.forward(&batch, None)?;
-            let loss = forward.mean;
-            let grads = forward.backward(1.0)?;
-            recorder.step(rate, None, Some(loss))?;
-            optimizer.step(model, grads, rate, step)?;
+            optimizer.descend(model, &batch, 1.0, rate, Some(Set::Train), &mut recorder)?;
         }
         recorder.epoch()?;
     }

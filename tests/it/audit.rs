@@ -136,7 +136,7 @@ fn audit_of(forget: &[f64], retain: &[f64], test: &[f64]) -> (Audit, Measured) {
         let (losses, logits, targets) = &parts[i];
         Outcome { losses, weights: &[], logits, width: 2, targets, kind: TargetKind::Class }
     };
-    measure(&outcome(0), &outcome(1), &outcome(2), 3).unwrap()
+    measure(&outcome(0), &outcome(1), &outcome(2), None, 3).unwrap()
 }
 
 /// `n` losses around `centre`, evenly spread on a logarithmic scale.
@@ -168,6 +168,39 @@ fn a_model_that_forgot_passes_and_one_that_did_not_is_warned_of() {
         assert_eq!(outcome_of(&verdicts, gate), Judgement::Warn, "{gate}");
     }
     assert_eq!((outcome_of(&verdicts, "max_over_forgotten"), overall(&verdicts)), (Judgement::Pass, Judgement::Warn));
+}
+
+/// An audit in which all sets are these rows.
+fn alike(losses: &[f32], logits: &[f32], targets: &Targets, kind: TargetKind) -> (Audit, Measured) {
+    let width = logits.len() / losses.len();
+    let rows = Outcome { losses, weights: &[], logits, width, targets, kind };
+    measure(&rows, &rows, &rows, None, 3).unwrap()
+}
+
+/// No attack sees anything: what tells no row from another tells no forgotten one either.
+#[test]
+fn a_model_that_answers_the_same_to_every_row_fails() {
+    let numbers: Vec<f32> = (0..400).map(|i| (i % 40) as f32 / 10.0).collect();
+    let of_numbers = |answers: &[f32]| {
+        let losses: Vec<f32> = answers.iter().zip(&numbers).map(|(x, y)| (x - y).powi(2)).collect();
+        alike(&losses, answers, &Targets::Values { width: 1, values: numbers.clone() }, TargetKind::Value)
+    };
+    let near: Vec<f32> = numbers.iter().enumerate().map(|(i, y)| y + 0.3 * ((i * 7 % 11) as f32 / 5.0 - 1.0)).collect();
+    let (good, ruined) = (of_numbers(&near), of_numbers(&[1.95; 400]));
+    assert!(good.0.test.r2.unwrap() > 0.9 && ruined.0.test.r2.unwrap().abs() < 1e-6 && good.0.test.accuracy.is_none());
+    assert_eq!(outcome_of(&judged(&good, &ruined), "max_test_accuracy_drop"), Judgement::Fail);
+    assert_eq!(outcome_of(&judged(&good, &good), "max_test_accuracy_drop"), Judgement::Pass);
+
+    // Each of 20 labels is true of one row in 20.
+    let labels: Vec<f32> = (0..1200 * 20).map(|i| f32::from((i / 20) % 20 == i % 20)).collect();
+    let of_labels = |logit: &dyn Fn(f32) -> f32| {
+        let logits: Vec<f32> = labels.iter().map(|&y| logit(y)).collect();
+        alike(&[0.1; 1200], &logits, &Targets::Values { width: 20, values: labels.clone() }, TargetKind::MultiLabel)
+    };
+    let (good, ruined) = (of_labels(&|y| 2.0 * y - 1.0), of_labels(&|_| -1.0));
+    let verdicts = judged(&good, &ruined);
+    assert_eq!(outcome_of(&verdicts, "max_test_accuracy_drop"), Judgement::Pass, "19 of 20 answers are right");
+    assert_eq!(outcome_of(&verdicts, "max_balanced_accuracy_drop"), Judgement::Fail);
 }
 
 #[test]
@@ -214,6 +247,12 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     assert!(!verdicts.iter().any(|v| v.outcome == Judgement::Fail));
     let even = judged(&known, &audit_of(&spread(20, 1.0), &spread(400, 0.05), &spread(80, 1.0)));
     assert_eq!(overall(&even), Judgement::Insufficient);
+    let three = || audit_of(&spread(400, 1.0), &spread(3, 0.05), &spread(3, 1.0));
+    let verdicts = judged(&three(), &three());
+    for gate in ["max_test_accuracy_drop", "max_retain_accuracy_drop", "max_retained_auc_increase", "max_transfer_gap"]
+    {
+        assert_eq!(outcome_of(&verdicts, gate), Judgement::Insufficient, "{gate}");
+    }
     let mut strict = Gates::default();
     strict.fail.insert(Gate::MaxTprAt01pctFpr, 0.0);
     let change = change(&known.1, &forgot.1);
@@ -283,7 +322,7 @@ fn the_record_has_the_reports_keys() {
         targets: &targets,
         kind: TargetKind::Class,
     };
-    let (audit, _) = measure(&outcome, &outcome, &outcome, 1).unwrap();
+    let (audit, _) = measure(&outcome, &outcome, &outcome, None, 1).unwrap();
     let json = serde_json::to_value(audit).unwrap();
     for split in ["forget", "retain", "test"] {
         assert!(json[split]["loss"].is_f64() && json[split]["accuracy"].is_f64(), "{json}");

@@ -3,7 +3,12 @@
 use crate::flow::{Fixture, json, program};
 use onnx_forget::unlearn::MethodName;
 use serde_json::Value;
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 /// Exit code, stdout, stderr.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
@@ -56,6 +61,10 @@ fn every_method_runs_on_every_fixture() {
         let report = json(&fixture.path("model.compare/compare.json"));
         assert_eq!(report["schema"], "onnx-forget/compare/v1");
         assert_eq!(report["methods"].as_array().unwrap().len(), MethodName::all().len() + 1);
+        assert_eq!((&report["finished"], &report["left"]), (&true.into(), &Value::Null));
+        let attack = &report["attack"];
+        assert!(attack["informative"] == true && attack["rows_a_side"].as_u64().unwrap() >= 50, "{attack}");
+        assert!(attack["coin_margin"].as_f64().unwrap() > 0.05 && table.contains("in 19 of 20 cases"), "{table}");
         for method in MethodName::all() {
             let row = row(&report, method.as_str());
             assert_eq!(row["outcome"], "measured", "{name}: {row}");
@@ -110,6 +119,8 @@ fn seeds_are_summed_up() {
         .collect();
     assert_eq!(losses.len(), 3);
     assert!(losses[0] != losses[1] && losses[1] != losses[2]);
+    assert_eq!(row(&report, "amnesiac")["seeds"], report["seeds"]);
+    assert!(row(&report, "original")["seeds"].is_null());
     assert!((losses.iter().sum::<f64>() / 3.0 - mean(row(&report, "amnesiac"), "forget_loss")).abs() < 1e-12);
     assert_eq!(row(&report, "original")["figures"]["forget_loss"]["values"].as_array().unwrap().len(), 1);
     assert_eq!(report["reference"], Value::Null);
@@ -151,6 +162,7 @@ fn a_method_that_diverges_is_listed_and_the_others_go_on() {
     assert_eq!(code, Some(0), "{said}");
     let report = json(&fixture.path("model.compare/compare.json"));
     assert_eq!(row(&report, "retrain")["outcome"], "failed");
+    assert!(row(&report, "retrain")["reason"].as_str().unwrap().starts_with("seed 0: "), "{report}");
     assert_eq!(row(&report, "ssd")["outcome"], "measured");
     assert!(table.contains("retrain: failed"), "{table}");
 }
@@ -170,10 +182,95 @@ fn the_main_job_takes_any_method() {
         assert_eq!(unlearn["alpha0"], Value::Null);
         assert!(unlearn["settings"]["optimizer"].is_string(), "{unlearn}");
         crate::flow::follows_schema(&last["record"]);
+        if method == "amnesiac" {
+            // Its batches are of both sets, with wrong classes: their loss is that of neither.
+            let steps = unlearn["trajectory"].as_array().unwrap();
+            assert!(
+                !steps.is_empty() && steps.iter().all(|s| s["retain_loss"].is_null() && s["forget_loss"].is_null())
+            );
+        }
         if code == Some(0) {
             assert!(out(method).exists());
         }
     }
+}
+
+/// Adds to the fixture's configuration.
+fn configured(fixture: &Fixture, more: &str) {
+    let path = fixture.path("model.forget.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + more).unwrap();
+}
+
+#[test]
+fn nabla_tau_follows_the_configuration_and_the_report_says_so() {
+    let fixture = Fixture::new("cancer-mlp");
+    configured(&fixture, "\n[unlearn]\nalpha = 0.3\nepochs = 2\n");
+    let methods = "nabla-tau,nabla-tau-paper,fine-tune";
+    let (code, table, said) = run(&mut compare(&fixture, &["--seeds", "1", "--methods", methods]));
+    assert_eq!(code, Some(0), "{said}");
+    let report = json(&fixture.path("model.compare/compare.json"));
+    for method in ["nabla-tau", "nabla-tau-paper"] {
+        let settings = &row(&report, method)["settings"];
+        assert_eq!((settings["alpha0"].as_f64(), settings["epochs"].as_u64()), (Some(0.3), Some(2)), "{settings}");
+    }
+    assert_ne!(row(&report, "fine-tune")["settings"]["epochs"], 2);
+    assert!(report["notes"].to_string().contains("[unlearn]") && table.contains("epochs 2, alpha 0.3"), "{table}");
+}
+
+#[test]
+fn weights_that_are_kept_by_choice_leave_no_retraining() {
+    let fixture = Fixture::new("cancer-mlp");
+    let refused = |command: &mut Command, word: &str| {
+        let (code, _, said) = run(command);
+        assert!(code == Some(2) && said.contains(word) && said.contains("as they are"), "{code:?} {said}");
+    };
+    let freeze = ["--freeze", "fc1.*"];
+    refused(&mut train(&fixture, &freeze), "--keep-weights");
+    refused(fixture.command(&freeze).args(["--method", "retrain"]), "--reference");
+    refused(&mut compare(&fixture, &["--methods", "ssd,retrain", "--trainable", "fc2.*"]), "--reference");
+    // A choice of all weights is none.
+    let all = ["--trainable", "*.weight", "--trainable", "*.bias", "--epochs", "1", "-o"];
+    let (code, _, said) = run(train(&fixture, &all).arg(fixture.path("all.onnx")));
+    assert_eq!(code, Some(0), "{said}");
+    let further = ["--keep-weights", "--epochs", "1", "-o"];
+    let (code, _, said) = run(train(&fixture, &freeze).args(further).arg(fixture.path("further.onnx")));
+    assert_eq!(code, Some(0), "{said}");
+    configured(&fixture, "\n[model]\nfreeze = ['fc1.*']\n");
+    refused(&mut train(&fixture, &[]), "--keep-weights");
+    // The others run; without a retrained model, nothing is held against one.
+    let (code, table, said) = run(&mut compare(&fixture, &["--seeds", "1", "--batch-size", "32"]));
+    assert_eq!(code, Some(0), "{said}");
+    let report = json(&fixture.path("model.compare/compare.json"));
+    assert_eq!((&report["finished"], &report["reference"]), (&true.into(), &Value::Null));
+    for method in MethodName::all() {
+        let expected = if *method == MethodName::Retrain { "not-applicable" } else { "measured" };
+        assert_eq!(row(&report, method.as_str())["outcome"], expected, "{method}");
+    }
+    assert!(row(&report, "retrain")["reason"].as_str().unwrap().contains("--reference"), "{report}");
+    assert!(table.contains("retrain: not applicable"), "{table}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_comparison_leaves_what_was_finished() {
+    let fixture = Fixture::new("cancer-mlp");
+    let arguments = ["--seeds", "1", "--methods", "ssd,retrain", "--epochs", "100000"];
+    let mut child = compare(&fixture, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (written, start) = (fixture.path("model.compare/compare.json"), Instant::now());
+    while !written.exists() {
+        assert!(
+            child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(300),
+            "nothing is written"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let report = json(&written);
+    assert_eq!((&report["finished"], &report["left"]), (&false.into(), &serde_json::json!(["retrain"])));
+    assert_eq!((report["methods"].as_array().unwrap().len(), &row(&report, "ssd")["outcome"]), (2, &"measured".into()));
+    let html = fs::read_to_string(fixture.path("model.compare/compare.html")).unwrap();
+    assert!(html.contains("Not finished") && html.contains("without retrain"), "{html}");
 }
 
 #[test]

@@ -119,6 +119,8 @@ fn a_whole_class_is_forgotten() {
     assert!(accuracy("after/forget") <= 0.03, "{}", accuracy("after/forget"));
     assert!(accuracy("before/test_of_kept_classes") - accuracy("after/test_of_kept_classes") <= 0.02);
     assert!(accuracy("before/test") - accuracy("after/test") > 0.04, "rows of the class count there");
+    let tags = json(&fixture.path("model.forgotten.report/tags.json"));
+    assert_eq!(tags["onnx_forget.test_accuracy_after"], format!("{:.4}", accuracy("after/test_of_kept_classes")));
 }
 
 fn forgets(name: &str) {
@@ -146,6 +148,13 @@ fn accompanies(fixture: &Fixture, report: &Value) {
     let of = |name: &str| configuration.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}"));
     for name in ["model.onnx", "train.parquet", "validation.parquet", "test.parquet"] {
         assert_eq!(of(name)["digest"]["sha256"], *digest::file(&fixture.path(name)).unwrap(), "{name}");
+    }
+    let settings = &of("settings")["annotations"];
+    for key in ["weight_decay", "step_size", "learning_rate", "device"] {
+        assert!(!settings[key].is_null() && settings[key] == report["unlearn"][key], "{key}: {settings}");
+    }
+    for key in ["loss", "trainable_parameters"] {
+        assert_eq!(settings[key], report["model"][key], "{key}");
     }
     let tests = |which: &str| statement["predicate"][which].as_array().unwrap().len();
     let outcomes = |which: &str| report["gates"].as_array().unwrap().iter().filter(|g| g["outcome"] == which).count();
@@ -398,6 +407,11 @@ fn further_tests_change_nothing_of_the_model() {
     assert_eq!(fs::read(f.path("model.forgotten.onnx")).unwrap(), model, "the tests changed the model");
     let report = f.report();
     follows_schema(&report);
+    // The statement names the reference, by which gates were judged.
+    let statement = json(&f.path("model.forgotten.report/attestation.intoto.json"));
+    let configuration = statement["predicate"]["configuration"].as_array().unwrap();
+    let named = configuration.iter().find(|c| c["name"] == "reference.onnx").unwrap();
+    assert_eq!(named["digest"]["sha256"], *digest::file(&reference).unwrap());
     // The reference is the very result: nothing is between them.
     let after = &report["audit"]["reference"]["after"];
     assert!((number(after, "/tug_of_war") - 1.0).abs() < 1e-12 && number(after, "/average_gap") < 1e-12, "{after}");

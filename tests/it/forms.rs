@@ -171,7 +171,8 @@ fn forget(rows: &Fixture, model: &str, input: &str, more: &[&str]) -> PathBuf {
     let toml = format!(
         "[data]\ntrain = \"train.parquet\"\nvalidation = \"validation.parquet\"\ntest = \"test.parquet\"\nid = \"id\"\n\
          [inputs.{input}]\nkind = \"numeric\"\ncolumns = [{}]\n[target]\ncolumn = \"label\"\nkind = \"class\"\n\
-         [gates]\nmax_test_accuracy_drop = 1.0\nmax_retain_accuracy_drop = 1.0\nmax_mia_increase = 0.5\n",
+         [gates]\nmax_test_accuracy_drop = 1.0\nmax_retain_accuracy_drop = 1.0\n\
+         max_balanced_accuracy_drop = 1.0\nmax_mia_increase = 0.5\n",
         columns.join(", ")
     );
     fs::write(rows.path("forms.toml"), toml).unwrap();

@@ -65,6 +65,8 @@ pub struct Shown {
     pub factor: f64,
     /// A value that is marked, where it is ideal.
     pub ideal: Option<f64>,
+    /// How far around it values are as good as ideal, by chance.
+    pub margin: Option<f64>,
 }
 
 /// One chart; nothing if no method has both figures.
@@ -123,6 +125,15 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
 
 fn write_axes(w: &mut String, across: &Axis, up: &Axis, x: &Shown, y: &Shown) -> std::fmt::Result {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    if let Some((ideal, margin)) = x.ideal.zip(x.margin) {
+        let (from, to) = (across.at((ideal - margin).max(across.low)), across.at((ideal + margin).min(across.high)));
+        write!(
+            w,
+            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\" fill=\"#1a7f4b\" fill-opacity=\"0.1\"/>",
+            to - from,
+            bottom - TOP
+        )?;
+    }
     let digits = |axis: &Axis| (-((axis.high - axis.low) / 5.0).log10().floor()).clamp(0.0, 4.0) as usize;
     for value in up.ticks() {
         let at = up.at(value);

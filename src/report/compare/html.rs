@@ -9,6 +9,10 @@ use super::{
 use crate::report::html::{STYLE, escape, write_table};
 use std::fmt::Write;
 
+/// Whence the settings are.
+const SETTINGS: &str = "∇τ, in both forms, follows <code>[unlearn]</code> in the configuration where that sets epochs, alpha, learning \
+    rate or weight decay; other methods do not, and are set as published, but for NegGrad, whose settings are this project's own.";
+
 /// The page.
 pub fn html(report: &CompareReport) -> String {
     let mut page = String::new();
@@ -38,17 +42,21 @@ fn write_page(w: &mut String, r: &CompareReport) -> std::fmt::Result {
          weights and is given the same rows.</p>",
         r.forget_rows, r.retain_rows, r.validation_rows, r.test_rows
     )?;
+    for warning in [r.unfinished(), r.too_few()].into_iter().flatten() {
+        write!(w, "<p><strong>{}.</strong></p>", escape(&warning))?;
+    }
     write_charts(w, r)?;
     write!(w, "<h2>What the model still does</h2>")?;
     write_figures(w, r, &r.shown(UTILITY), true)?;
     write!(w, "<h2>What it gives away of the rows to forget</h2>")?;
     write_figures(w, r, &r.shown(ATTACKS), false)?;
+    write!(w, "<p class=\"note\">{}.</p>", escape(&r.certainty()))?;
     if let Some(reference) = &r.reference {
         write!(w, "<p class=\"note\">Distances are from a model without the rows: {}.</p>", escape(reference))?;
     }
     let left_out = r.left_out();
     if !left_out.is_empty() {
-        write!(w, "<h2>Left out</h2><ul>")?;
+        write!(w, "<h2>What failed, or was left out</h2><ul>")?;
         for (title, why) in left_out {
             write!(w, "<li>{}: {}</li>", escape(title), escape(&why))?;
         }
@@ -78,13 +86,20 @@ fn write_charts(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     let has = |key: &str| r.methods.iter().any(|row| row.figures.contains_key(key));
     let utility = match has("test_accuracy") {
         true => {
-            Shown { key: "test_accuracy", title: "test accuracy, % (higher is better)", factor: 100.0, ideal: None }
+            let title = "test accuracy, % (higher is better)";
+            Shown { key: "test_accuracy", title, factor: 100.0, ideal: None, margin: None }
         }
-        false => Shown { key: "test_loss", title: "test loss (lower is better)", factor: 1.0, ideal: None },
+        false => {
+            Shown { key: "test_loss", title: "test loss (lower is better)", factor: 1.0, ideal: None, margin: None }
+        }
     };
-    let attack = |key, title| Shown { key, title, factor: 1.0, ideal: Some(0.5) };
+    let attack = |key, title| Shown { key, title, factor: 1.0, ideal: Some(0.5), margin: r.attack.coin_margin };
+    let [loss, entropy] = match r.attack.informative {
+        true => ["MIA_L (0.5 is ideal)", "MIA_E (0.5 is ideal)"],
+        false => ["MIA_L (too few rows to say anything)", "MIA_E (too few rows to say anything)"],
+    };
     write!(w, "<h2>Forgetting, utility, time</h2><div class=\"row\">")?;
-    for x in [attack("mia_loss", "MIA_L (0.5 is ideal)"), attack("mia_entropy", "MIA_E (0.5 is ideal)")] {
+    for x in [attack("mia_loss", loss), attack("mia_entropy", entropy)] {
         if has(x.key) {
             write!(w, "<figure>")?;
             chart(w, r, &x, &utility)?;
@@ -94,8 +109,8 @@ fn write_charts(w: &mut String, r: &CompareReport) -> std::fmt::Result {
     write!(
         w,
         "</div><p class=\"note\">Best is on the dashed line, where an attacker is right as often as a coin, at the utility of the \
-         original model or above. A circle's area grows with the time that the method took; whiskers are one standard deviation. The \
-         hollow circle took no time here.</p>"
+         original model or above; within the green band, a coin might as well have been tossed. A circle's area \
+         grows with the time that the method took; whiskers are one standard deviation over seeds. The hollow circle took no time here.</p>"
     )
 }
 
@@ -108,7 +123,7 @@ fn write_figures(w: &mut String, r: &CompareReport, columns: &[&Column], time: b
     head.extend(time.then(|| "seconds".to_string()));
     let mut rows = Vec::new();
     for method in r.measured() {
-        let mut row = vec![escape(&method.title)];
+        let mut row = vec![escape(&r.label(method))];
         row.extend(columns.iter().map(|c| method.figures.get(c.key).map_or("–".into(), |s| shown(s, c.form))));
         row.extend(time.then(|| method.seconds.as_ref().map_or("–".into(), seconds)));
         rows.push(row);
@@ -124,7 +139,10 @@ fn write_figures(w: &mut String, r: &CompareReport, columns: &[&Column], time: b
 }
 
 fn write_settings(w: &mut String, r: &CompareReport) -> std::fmt::Result {
-    write!(w, "<h2>Settings</h2><table><tr><th>method</th><th style=\"text-align:left\">set to</th></tr>")?;
+    write!(
+        w,
+        "<h2>Settings</h2><p class=\"note\">{SETTINGS}</p><table><tr><th>method</th><th style=\"text-align:left\">set to</th></tr>"
+    )?;
     for row in &r.methods {
         let Some(settings) = &row.settings else { continue };
         let Ok(serde_json::Value::Object(all)) = serde_json::to_value(settings) else { continue };

@@ -3,14 +3,16 @@
 mod chart;
 mod html;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use html::html;
 pub use table::{csv, markdown};
 
 use super::{Environment, ModelFile};
 use crate::{
-    audit::{Key, Spread},
-    unlearn::Described,
+    audit::{Attack, INFORMATIVE_ROWS, Key, Spread},
+    unlearn::{Described, MethodName},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -24,16 +26,34 @@ pub const COMPARE_SCHEMA: &str = "onnx-forget/compare/v1";
 pub enum MethodOutcome {
     /// It ran with every seed.
     Measured,
+    /// It ran with some seeds, from which the figures are, and ended in an error with others.
+    PartlyMeasured {
+        /// The seeds that it failed with, and why.
+        reason: String,
+    },
     /// It cannot be used here.
     NotApplicable {
         /// Why.
         reason: String,
     },
-    /// It ended in an error.
+    /// It ended in an error, whatever the seed.
     Failed {
-        /// Which.
+        /// The seeds, and which error.
         reason: String,
     },
+}
+
+impl MethodOutcome {
+    /// Of a method that ended well with so many seeds, and with these in an error.
+    pub fn of(ended_well: usize, failed: &[(u64, String)]) -> Self {
+        let reasons: Vec<String> = failed.iter().map(|(seed, why)| format!("seed {seed}: {why}")).collect();
+        let reason = reasons.join("; ");
+        match (ended_well, failed.len()) {
+            (_, 0) => Self::Measured,
+            (0, _) => Self::Failed { reason },
+            _ => Self::PartlyMeasured { reason },
+        }
+    }
 }
 
 /// One method, or a model that no method made.
@@ -46,6 +66,9 @@ pub struct MethodRow {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: MethodOutcome,
+    /// The seeds that it ended well with: those of the figures, in their order. None of a model that no method made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Its settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Described>,
@@ -56,11 +79,42 @@ pub struct MethodRow {
     pub seconds: Option<Spread>,
 }
 
+/// How much the attacks' figures say. Every model is attacked on the same rows, whatever the seed of the method: how the figures spread
+/// over seeds says nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AttackRows {
+    /// Forgotten rows that are attacked, and as many unseen ones.
+    pub rows_a_side: usize,
+    /// As many as are enough.
+    pub rows_needed: usize,
+    /// [`Attack::coin_margin`].
+    pub coin_margin: Option<f64>,
+    /// Whether there are enough, as the audit decides it.
+    pub informative: bool,
+}
+
+impl AttackRows {
+    /// Of any of the models' attacks.
+    pub fn of(attack: &Attack) -> Self {
+        Self {
+            rows_a_side: attack.rows_a_side,
+            rows_needed: INFORMATIVE_ROWS,
+            coin_margin: attack.coin_margin,
+            informative: attack.informative,
+        }
+    }
+}
+
 /// A comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompareReport {
     /// [`COMPARE_SCHEMA`].
     pub schema: &'static str,
+    /// Whether every method has had its turn. A report is written after each, so that one that was interrupted leaves what there is.
+    pub finished: bool,
+    /// Methods that have not had their turn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<MethodName>,
     /// The trained model, which every method started from.
     pub model: ModelFile,
     /// Rows to forget.
@@ -75,6 +129,8 @@ pub struct CompareReport {
     pub loss: String,
     /// Seeds.
     pub seeds: Vec<u64>,
+    /// How much the attacks' figures say.
+    pub attack: AttackRows,
     /// What distances from a model without the rows are measured from; none without such a model.
     pub reference: Option<String>,
     /// The models that were given for it.
@@ -120,10 +176,18 @@ const UTILITY: &[Column] = &[
         "right answers on rows to forget: ideal is that of a retrained model",
     ),
     column("retain_accuracy", "retain acc.", Form::Percent, "on the other training rows: higher is better"),
-    column("test_accuracy", "test acc.", Form::Percent, "on unseen rows: higher is better"),
+    column(
+        "test_accuracy",
+        "test acc.",
+        Form::Percent,
+        "on unseen rows of the classes that are kept: higher is better",
+    ),
+    column("forget_r2", "forget R²", Form::Number, "R² on rows to forget: ideal is that of a retrained model"),
+    column("retain_r2", "retain R²", Form::Number, "on the other training rows: higher is better"),
+    column("test_r2", "test R²", Form::Number, "on unseen rows: higher is better"),
     column("forget_loss", "forget loss", Form::Number, "mean loss of rows to forget: ideal is that of unseen rows"),
     column("retain_loss", "retain loss", Form::Number, "of the other training rows: lower is better"),
-    column("test_loss", "test loss", Form::Number, "of unseen rows: lower is better"),
+    column("test_loss", "test loss", Form::Number, "of unseen rows of the classes that are kept: lower is better"),
 ];
 
 /// What it gives away.
@@ -177,18 +241,67 @@ impl CompareReport {
         columns.iter().filter(has).collect()
     }
 
-    /// Why methods are missing from the tables.
+    /// Why methods are missing from the tables, or seeds from their figures.
     fn left_out(&self) -> Vec<(&str, String)> {
         let why = |row: &MethodRow| match &row.outcome {
             MethodOutcome::Measured => None,
+            MethodOutcome::PartlyMeasured { reason } => {
+                Some(format!("{} have figures; the others failed: {reason}", self.share_of_seeds(row)))
+            }
             MethodOutcome::NotApplicable { reason } => Some(format!("not applicable: {reason}")),
             MethodOutcome::Failed { reason } => Some(format!("failed: {reason}")),
         };
         self.methods.iter().filter_map(|row| Some((row.title.as_str(), why(row)?))).collect()
     }
 
+    /// The rows that have figures.
     fn measured(&self) -> impl Iterator<Item = &MethodRow> {
-        self.methods.iter().filter(|row| row.outcome == MethodOutcome::Measured)
+        let measured =
+            |row: &&MethodRow| matches!(row.outcome, MethodOutcome::Measured | MethodOutcome::PartlyMeasured { .. });
+        self.methods.iter().filter(measured)
+    }
+
+    fn share_of_seeds(&self, row: &MethodRow) -> String {
+        format!("{} of {} seeds", row.seeds.len(), self.seeds.len())
+    }
+
+    /// What a row of a table is called: where not all seeds are in its figures, it says so.
+    fn label(&self, row: &MethodRow) -> String {
+        match row.outcome {
+            MethodOutcome::PartlyMeasured { .. } => format!("{} ({})", row.title, self.share_of_seeds(row)),
+            _ => row.title.clone(),
+        }
+    }
+
+    /// How uncertain the attacks are, in a sentence without its full stop.
+    fn certainty(&self) -> String {
+        let AttackRows { rows_a_side, coin_margin, .. } = self.attack;
+        match coin_margin {
+            None => "There are no unseen rows of the classes that rows to forget have: nothing was attacked".into(),
+            Some(margin) => format!(
+                "MIA is measured on {rows_a_side} rows to forget and as many unseen ones, the same whatever the seed: whoever tosses \
+                 a coin comes to 0.5 ± {margin:.3} in 19 of 20 cases, and the deviation over seeds does not include that"
+            ),
+        }
+    }
+
+    /// That the attacks' figures say nothing, if so.
+    fn too_few(&self) -> Option<String> {
+        let AttackRows { rows_a_side, rows_needed, informative, .. } = self.attack;
+        (!informative).then(|| {
+            format!(
+                "Too few rows: with {rows_a_side} of {rows_needed} rows a side, MIA_L, MIA_E, AUC_L, KS, transfer, avg. gap and RMIA say \
+                 nothing about the methods"
+            )
+        })
+    }
+
+    /// That methods are missing, if so.
+    fn unfinished(&self) -> Option<String> {
+        let names: Vec<&str> = self.left.iter().map(|name| name.title()).collect();
+        (!self.finished).then(|| {
+            format!("Not finished: the comparison goes on, or ended before its time, without {}", names.join(", "))
+        })
     }
 }
 

@@ -22,9 +22,15 @@ fn write_markdown(out: &mut String, r: &CompareReport) -> std::fmt::Result {
         "{} rows to forget, {} to retain, {} test rows; {seeds}. Accuracies and shares in %.\n",
         r.forget_rows, r.retain_rows, r.test_rows
     )?;
+    if let Some(unfinished) = r.unfinished() {
+        writeln!(out, "{unfinished}.\n")?;
+    }
     write_table(out, r, &r.shown(UTILITY), true)?;
     writeln!(out)?;
     write_table(out, r, &r.shown(ATTACKS), false)?;
+    if let Some(too_few) = r.too_few() {
+        writeln!(out, "\n{too_few}.")?;
+    }
     let left_out = r.left_out();
     if !left_out.is_empty() {
         writeln!(out)?;
@@ -36,6 +42,7 @@ fn write_markdown(out: &mut String, r: &CompareReport) -> std::fmt::Result {
     for column in r.shown(UTILITY).into_iter().chain(r.shown(ATTACKS)) {
         writeln!(out, "{}: {}.", column.title, column.meaning)?;
     }
+    writeln!(out, "{}.", r.certainty())?;
     if let Some(reference) = &r.reference {
         writeln!(out, "The model without the rows: {reference}.")?;
     }
@@ -52,7 +59,7 @@ fn write_table(out: &mut String, r: &CompareReport, columns: &[&Column], time: b
         row.extend(time.then(|| "seconds".to_string()));
     }
     for method in r.measured() {
-        let mut row = vec![method.title.clone()];
+        let mut row = vec![r.label(method)];
         row.extend(columns.iter().map(|c| method.figures.get(c.key).map_or("–".into(), |s| shown(s, c.form))));
         row.extend(time.then(|| method.seconds.as_ref().map_or("–".into(), seconds)));
         rows.push(row);
@@ -78,7 +85,8 @@ fn write_table(out: &mut String, r: &CompareReport, columns: &[&Column], time: b
     Ok(())
 }
 
-/// A line a method: every figure's mean and standard deviation as they are, empty where there is none.
+/// A line a method: every figure's mean and standard deviation as they are, empty where there is none, and in the end on how many rows
+/// attacks rest, and whether these are enough.
 pub fn csv(report: &CompareReport) -> String {
     let mut keys: Vec<&str> = Vec::new();
     for row in &report.methods {
@@ -87,10 +95,12 @@ pub fn csv(report: &CompareReport) -> String {
     let mut lines = vec![["method", "outcome", "seeds"].map(String::from).to_vec()];
     for line in &mut lines {
         line.extend(keys.iter().chain(&["seconds"]).flat_map(|key| [key.to_string(), format!("{key}_sd")]));
+        line.extend(["attack_rows_a_side", "attack_informative"].map(String::from));
     }
     for row in &report.methods {
         let outcome = match row.outcome {
             super::MethodOutcome::Measured => "measured",
+            super::MethodOutcome::PartlyMeasured { .. } => "partly-measured",
             super::MethodOutcome::NotApplicable { .. } => "not-applicable",
             super::MethodOutcome::Failed { .. } => "failed",
         };
@@ -101,6 +111,7 @@ pub fn csv(report: &CompareReport) -> String {
             Some(s) => [s.mean.to_string(), s.deviation.to_string()],
             None => [String::new(), String::new()],
         }));
+        line.extend([report.attack.rows_a_side.to_string(), report.attack.informative.to_string()]);
         lines.push(line);
     }
     lines.into_iter().map(|line| line.join(",") + "\n").collect()

@@ -2,7 +2,7 @@
 
 use super::{FORGET, TEST, charts, further, write_table};
 use crate::{
-    audit::{Audit, Change, LowFpr, Rate, Share, attacks},
+    audit::{Audit, Change, LowFpr, Rate, Share, SplitScore, attacks},
     report::{
         Report,
         words::{figure, percent},
@@ -180,6 +180,12 @@ fn write_classes(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Res
     Ok(())
 }
 
+/// Accuracy, and in brackets the balanced one; or R².
+fn quality(set: &SplitScore) -> String {
+    let balanced = set.balanced_accuracy.map(|share| format!(" ({})", percent(Some(share)))).unwrap_or_default();
+    set.r2.map_or_else(|| percent(set.accuracy) + &balanced, |r2| format!("R² {r2:.3}"))
+}
+
 fn write_kept(w: &mut String, before: &Audit, after: &Audit, change: Option<&Change>) -> std::fmt::Result {
     let sets = [
         ("forgotten", &before.forget, &after.forget),
@@ -193,14 +199,14 @@ fn write_kept(w: &mut String, before: &Audit, after: &Audit, change: Option<&Cha
         .map(|(name, b, a)| {
             vec![
                 format!("{name} ({})", a.rows),
-                percent(b.accuracy),
-                percent(a.accuracy),
+                quality(b),
+                quality(a),
                 format!("{:.4}", b.loss),
                 format!("{:.4}", a.loss),
             ]
         })
         .collect();
-    write_table(w, &["rows", "accuracy before", "after", "loss before", "after"], &rows)?;
+    write_table(w, &["rows", "accuracy (balanced) before", "after", "loss before", "after"], &rows)?;
     write!(
         w,
         "<h3>What became of retained rows</h3><p class=\"note\">Unlearning some rows can expose others. Retained rows were \

@@ -1,12 +1,13 @@
 //! Plain descent on retained rows, plain ascent on rows to forget, and both together.
 
-use super::{Cycle, further};
+use super::{Plan, further};
 use crate::{
     engine::Float,
     error::Result,
     kernels::Backend,
     model::Model,
     unlearn::{
+        cycle::Cycle,
         method::{Described, Method, MethodName, Set, Sets, Wanted},
         recorder::Recorder,
         sgd::Optimizer,
@@ -19,24 +20,22 @@ use crate::{
 /// from 1e-3, linearly to a tenth.
 #[derive(Clone, Debug)]
 pub struct FineTune {
-    batch_size: usize,
-    epochs: usize,
-    epoch_steps: usize,
-    learning_rate: f64,
-    weight_decay: f64,
+    plan: Plan,
 }
 
 impl FineTune {
     /// For these sizes.
     pub fn new(wanted: &Wanted) -> Self {
         let (forget, retain) = (wanted.batches(wanted.forget), wanted.batches(wanted.retain));
-        Self {
+        let epochs = wanted.epochs.unwrap_or(retain * 6 / forget).max(1);
+        let plan = Plan {
             batch_size: wanted.batch_size,
-            epochs: wanted.epochs.unwrap_or(retain * 6 / forget).max(1),
-            epoch_steps: forget,
+            epochs,
+            steps: epochs * forget,
             learning_rate: wanted.learning_rate.unwrap_or(1e-3),
             weight_decay: wanted.weight_decay.unwrap_or(0.01),
-        }
+        };
+        Self { plan }
     }
 }
 
@@ -46,30 +45,19 @@ impl<E: Float, D: Backend<E>> Method<E, D> for FineTune {
     }
 
     fn described(&self) -> Described {
-        Described {
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            steps: self.epochs * self.epoch_steps,
-            learning_rate: Some(self.learning_rate),
-            weight_decay: self.weight_decay,
-            further: further! { "optimizer": "AdamW", "schedule": "linear to a tenth" },
-            ..Described::default()
-        }
+        self.plan.described(further! { "optimizer": "AdamW", "schedule": "linear to a tenth" })
     }
 
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
-        let mut optimizer = Optimizer::adamw(model, self.weight_decay)?;
-        let mut retain = Cycle::new(Set::Retain, self.batch_size);
-        let mut recorder = Recorder::new(observer, self.epochs * self.epoch_steps, self.epochs);
-        for epoch in 0..self.epochs {
-            let rate = self.learning_rate * (1.0 - 0.9 * epoch as f64 / self.epochs as f64);
-            for _ in 0..self.epoch_steps {
-                let batch = retain.next(sets)?;
-                let forward = model.forward(&batch, None)?;
-                let loss = forward.mean;
-                let grads = forward.backward(1.0)?;
-                recorder.step(rate, None, Some(loss))?;
-                optimizer.step(model, grads, rate, recorder.steps())?;
+        let Plan { batch_size, epochs, steps, learning_rate, weight_decay } = self.plan;
+        let mut optimizer = Optimizer::adamw(model, weight_decay)?;
+        let mut retain = Cycle::new("retain");
+        let mut recorder = Recorder::new(observer, steps, epochs);
+        for epoch in 0..epochs {
+            let rate = learning_rate * (1.0 - 0.9 * epoch as f64 / epochs as f64);
+            for _ in 0..steps / epochs {
+                let batch = retain.next(&mut |pass| sets.pass(Set::Retain, pass, batch_size))?;
+                optimizer.descend(model, &batch, 1.0, rate, Some(Set::Retain), &mut recorder)?;
             }
             recorder.epoch()?;
         }
@@ -82,24 +70,21 @@ impl<E: Float, D: Backend<E>> Method<E, D> for FineTune {
 /// weight decay 5e-4, five passes.
 #[derive(Clone, Debug)]
 pub struct NegGrad {
-    batch_size: usize,
-    epochs: usize,
-    steps: usize,
-    learning_rate: f64,
-    weight_decay: f64,
+    plan: Plan,
 }
 
 impl NegGrad {
     /// For these sizes.
     pub fn new(wanted: &Wanted) -> Self {
         let epochs = wanted.epochs.unwrap_or(5);
-        Self {
+        let plan = Plan {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * wanted.batches(wanted.forget),
             learning_rate: wanted.sgd_rate(1e-4),
             weight_decay: wanted.weight_decay.unwrap_or(5e-4),
-        }
+        };
+        Self { plan }
     }
 }
 
@@ -109,28 +94,16 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGrad {
     }
 
     fn described(&self) -> Described {
-        Described {
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            steps: self.steps,
-            learning_rate: Some(self.learning_rate),
-            weight_decay: self.weight_decay,
-            further: further! { "optimizer": "SGD", "momentum": 0.9 },
-            ..Described::default()
-        }
+        self.plan.described(further! { "optimizer": "SGD", "momentum": 0.9 })
     }
 
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
-        let mut optimizer = Optimizer::sgd(model, 0.9, self.weight_decay)?;
-        let mut recorder = Recorder::new(observer, self.steps, self.epochs);
-        for epoch in 0..self.epochs {
-            for batch in sets.pass(Set::Forget, epoch, self.batch_size)? {
-                let batch = batch?;
-                let forward = model.forward(&batch, None)?;
-                let loss = forward.mean;
-                let grads = forward.backward(-1.0)?;
-                recorder.step(self.learning_rate, Some(loss), None)?;
-                optimizer.step(model, grads, self.learning_rate, recorder.steps())?;
+        let Plan { batch_size, epochs, steps, learning_rate, weight_decay } = self.plan;
+        let mut optimizer = Optimizer::sgd(model, 0.9, weight_decay)?;
+        let mut recorder = Recorder::new(observer, steps, epochs);
+        for epoch in 0..epochs {
+            for batch in sets.pass(Set::Forget, epoch, batch_size)? {
+                optimizer.descend(model, &batch?, -1.0, learning_rate, Some(Set::Forget), &mut recorder)?;
             }
             recorder.epoch()?;
         }
@@ -142,11 +115,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGrad {
 /// that paper sets it: SGD with step 0.01, five passes over the retained rows.
 #[derive(Clone, Debug)]
 pub struct NegGradPlus {
-    batch_size: usize,
-    epochs: usize,
-    steps: usize,
-    learning_rate: f64,
-    weight_decay: f64,
+    plan: Plan,
     alpha: f64,
 }
 
@@ -154,14 +123,14 @@ impl NegGradPlus {
     /// For these sizes.
     pub fn new(wanted: &Wanted) -> Self {
         let epochs = wanted.epochs.unwrap_or(5);
-        Self {
+        let plan = Plan {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * wanted.batches(wanted.retain),
             learning_rate: wanted.sgd_rate(0.01),
             weight_decay: wanted.weight_decay.unwrap_or(0.0),
-            alpha: 0.9999,
-        }
+        };
+        Self { plan, alpha: 0.9999 }
     }
 }
 
@@ -171,32 +140,26 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGradPlus {
     }
 
     fn described(&self) -> Described {
-        Described {
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            steps: self.steps,
-            learning_rate: Some(self.learning_rate),
-            weight_decay: self.weight_decay,
-            further: further! { "optimizer": "SGD", "momentum": 0.0, "alpha": self.alpha },
-            ..Described::default()
-        }
+        self.plan.described(further! { "optimizer": "SGD", "momentum": 0.0, "alpha": self.alpha })
     }
 
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
-        let mut optimizer = Optimizer::sgd(model, 0.0, self.weight_decay)?;
-        let mut forget = Cycle::new(Set::Forget, self.batch_size);
-        let mut recorder = Recorder::new(observer, self.steps, self.epochs);
-        for epoch in 0..self.epochs {
-            for retain in sets.pass(Set::Retain, epoch, self.batch_size)? {
-                let (retain, forget) = (retain?, forget.next(sets)?);
+        let Plan { batch_size, epochs, steps, learning_rate, weight_decay } = self.plan;
+        let mut optimizer = Optimizer::sgd(model, 0.0, weight_decay)?;
+        let mut forget = Cycle::new("forget");
+        let mut recorder = Recorder::new(observer, steps, epochs);
+        for epoch in 0..epochs {
+            for retain in sets.pass(Set::Retain, epoch, batch_size)? {
+                let retain = retain?;
+                let forget = forget.next(&mut |pass| sets.pass(Set::Forget, pass, batch_size))?;
                 let forward = model.forward(&forget, None)?;
                 let forget_loss = forward.mean;
                 let grads = forward.backward(self.alpha - 1.0)?;
                 let forward = model.forward(&retain, Some(grads))?;
                 let retain_loss = forward.mean;
                 let grads = forward.backward(self.alpha)?;
-                recorder.step(self.learning_rate, Some(forget_loss), Some(retain_loss))?;
-                optimizer.step(model, grads, self.learning_rate, recorder.steps())?;
+                recorder.step(learning_rate, Some(forget_loss), Some(retain_loss))?;
+                optimizer.step(model, grads, learning_rate, recorder.steps())?;
             }
             recorder.epoch()?;
         }

@@ -19,17 +19,12 @@ pub use scrub::Scrub;
 pub use ssd::{Ssd, dampened};
 
 use super::{
-    method::{Method, MethodName, NablaTau, Set, Sets, Wanted},
-    nabla_tau::BatchIter,
+    method::{Described, Method, MethodName, NablaTau, Wanted},
     schedule::Schedule,
     training::Recipe,
 };
-use crate::{
-    data::Batch,
-    engine::Float,
-    error::{Error, Result},
-    kernels::Backend,
-};
+use crate::{engine::Float, kernels::Backend};
+use serde_json::{Map, Value};
 
 /// The method of a name, with its settings.
 pub fn method<E: Float, D: Backend<E>>(
@@ -54,29 +49,28 @@ pub fn method<E: Float, D: Backend<E>>(
     }
 }
 
-/// A set's batches, pass after pass.
-struct Cycle {
-    set: Set,
-    size: usize,
-    passes: usize,
-    current: Option<BatchIter>,
+/// The settings of a method that makes steps.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    batch_size: usize,
+    epochs: usize,
+    steps: usize,
+    learning_rate: f64,
+    weight_decay: f64,
 }
 
-impl Cycle {
-    fn new(set: Set, size: usize) -> Self {
-        Self { set, size, passes: 0, current: None }
-    }
-
-    fn next(&mut self, sets: &mut dyn Sets) -> Result<Batch> {
-        // The second turn is for a pass that is used up.
-        for _ in 0..2 {
-            if let Some(batch) = self.current.as_mut().and_then(Iterator::next) {
-                return batch;
-            }
-            self.current = Some(sets.pass(self.set, self.passes, self.size)?);
-            self.passes += 1;
+impl Plan {
+    /// As the report tells them, with what else the method sets.
+    fn described(&self, further: Map<String, Value>) -> Described {
+        Described {
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            steps: self.steps,
+            learning_rate: Some(self.learning_rate),
+            weight_decay: self.weight_decay,
+            further,
+            ..Described::default()
         }
-        Err(Error::Data("a set of rows is empty".into()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Methods that teach the model something wrong about the rows to forget.
 
-use super::further;
+use super::{Plan, further};
 use crate::{
     data::{Batch, Targets, epoch_seed},
     engine::{Context, Float, Grads, Tensor},
@@ -10,7 +10,7 @@ use crate::{
     unlearn::{
         method::{Described, Method, MethodName, Set, Sets, Wanted},
         recorder::Recorder,
-        sgd::{Optimizer, Sgd, finite},
+        sgd::{Optimizer, Sgd},
         trace::{Observer, Trajectory},
     },
 };
@@ -40,11 +40,7 @@ fn first_forget_batch(sets: &mut dyn Sets, size: usize) -> Result<Batch> {
 /// wrong class, and the model is trained on all rows, mixed, for three epochs; Adam with step 1e-4, batches of 128 at most.
 #[derive(Clone, Debug)]
 pub struct Amnesiac {
-    batch_size: usize,
-    epochs: usize,
-    steps: usize,
-    learning_rate: f64,
-    weight_decay: f64,
+    plan: Plan,
 }
 
 impl Amnesiac {
@@ -52,13 +48,14 @@ impl Amnesiac {
     pub fn new(wanted: &Wanted) -> Self {
         let wanted = Wanted { batch_size: wanted.batch_size.min(128), ..wanted.clone() };
         let epochs = wanted.epochs.unwrap_or(3);
-        Self {
+        let plan = Plan {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * wanted.batches(wanted.forget + wanted.retain),
             learning_rate: wanted.learning_rate.unwrap_or(1e-4),
             weight_decay: wanted.weight_decay.unwrap_or(0.0),
-        }
+        };
+        Self { plan }
     }
 }
 
@@ -68,25 +65,18 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
     }
 
     fn described(&self) -> Described {
-        Described {
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            steps: self.steps,
-            learning_rate: Some(self.learning_rate),
-            weight_decay: self.weight_decay,
-            further: further! { "optimizer": "Adam" },
-            ..Described::default()
-        }
+        self.plan.described(further! { "optimizer": "Adam" })
     }
 
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
-        let classes = classes(model, &first_forget_batch(sets, self.batch_size)?, MethodName::Amnesiac)?;
+        let Plan { batch_size, epochs, steps, learning_rate, weight_decay } = self.plan;
+        let classes = classes(model, &first_forget_batch(sets, batch_size)?, MethodName::Amnesiac)?;
         let mut rng = ChaCha8Rng::seed_from_u64(epoch_seed(sets.seed(), "wrong classes", 0));
         let drawn: Vec<i64> = (0..sets.count(Set::Forget)).map(|_| rng.random_range(0..(classes - 1).max(1))).collect();
-        let mut optimizer = Optimizer::adamw(model, self.weight_decay)?;
-        let mut recorder = Recorder::new(observer, self.steps, self.epochs);
-        for epoch in 0..self.epochs {
-            for mixed in sets.mixed(epoch, self.batch_size)? {
+        let mut optimizer = Optimizer::adamw(model, weight_decay)?;
+        let mut recorder = Recorder::new(observer, steps, epochs);
+        for epoch in 0..epochs {
+            for mixed in sets.mixed(epoch, batch_size)? {
                 let (mut batch, forget) = mixed?;
                 if let Targets::Classes(labels) = &mut batch.targets {
                     for (label, place) in labels.iter_mut().zip(&forget) {
@@ -95,11 +85,8 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
                         }
                     }
                 }
-                let forward = model.forward(&batch, None)?;
-                let loss = forward.mean;
-                let grads = forward.backward(1.0)?;
-                recorder.step(self.learning_rate, None, Some(loss))?;
-                optimizer.step(model, grads, self.learning_rate, recorder.steps())?;
+                // Of a mixed batch with wrong classes the loss says nothing about either set.
+                optimizer.descend(model, &batch, 1.0, learning_rate, None, &mut recorder)?;
             }
             recorder.epoch()?;
         }
@@ -114,11 +101,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
 #[derive(Clone, Debug)]
 pub struct RandomLabels {
     salient: bool,
-    batch_size: usize,
-    epochs: usize,
-    steps: usize,
-    learning_rate: f64,
-    weight_decay: f64,
+    plan: Plan,
 }
 
 /// The share of the weights that SalUn changes.
@@ -128,14 +111,14 @@ impl RandomLabels {
     /// For these sizes; SalUn if only the salient weights change.
     pub fn new(wanted: &Wanted, salient: bool) -> Self {
         let epochs = wanted.epochs.unwrap_or(10);
-        Self {
-            salient,
+        let plan = Plan {
             batch_size: wanted.batch_size,
             epochs,
             steps: epochs * (wanted.batches(wanted.forget) + wanted.batches(wanted.retain)),
             learning_rate: wanted.sgd_rate(0.013),
             weight_decay: wanted.weight_decay.unwrap_or(5e-4),
-        }
+        };
+        Self { salient, plan }
     }
 
     fn called(&self) -> MethodName {
@@ -150,37 +133,27 @@ impl<E: Float, D: Backend<E>> Method<E, D> for RandomLabels {
 
     fn described(&self) -> Described {
         let share = if self.salient { SALIENT } else { 1.0 };
-        Described {
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            steps: self.steps,
-            learning_rate: Some(self.learning_rate),
-            weight_decay: self.weight_decay,
-            further: further! { "optimizer": "SGD", "momentum": 0.9, "share_of_weights": share },
-            ..Described::default()
-        }
+        self.plan.described(further! { "optimizer": "SGD", "momentum": 0.9, "share_of_weights": share })
     }
 
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
-        let classes = classes(model, &first_forget_batch(sets, self.batch_size)?, self.called())?;
-        let mut recorder = Recorder::new(observer, self.steps, self.epochs);
-        let masks = if self.salient { Some(masks(model, sets, self.batch_size)?) } else { None };
-        let mut sgd = Sgd::new(model, 0.9, self.weight_decay)?;
-        for epoch in 0..self.epochs {
+        let Plan { batch_size, epochs, steps, learning_rate, weight_decay } = self.plan;
+        let classes = classes(model, &first_forget_batch(sets, batch_size)?, self.called())?;
+        let mut recorder = Recorder::new(observer, steps, epochs);
+        let sgd = Sgd::new(model, 0.9, weight_decay)?;
+        let sgd = if self.salient { sgd.masked(masks(model, sets, batch_size)?) } else { sgd };
+        let mut optimizer = Optimizer::Sgd(sgd);
+        for epoch in 0..epochs {
             let mut rng = ChaCha8Rng::seed_from_u64(epoch_seed(sets.seed(), "random classes", epoch));
             for set in [Set::Forget, Set::Retain] {
-                for batch in sets.pass(set, epoch, self.batch_size)? {
+                for batch in sets.pass(set, epoch, batch_size)? {
                     let mut batch = batch?;
                     if let (Set::Forget, Targets::Classes(labels)) = (set, &mut batch.targets) {
                         labels.iter_mut().for_each(|l| *l = other_class(*l, rng.random_range(0..(classes - 1).max(1))));
                     }
-                    let forward = model.forward(&batch, None)?;
-                    let loss = forward.mean;
-                    let mut grads = forward.backward(1.0)?;
                     // Of wrong classes the loss says nothing about what is forgotten.
-                    recorder.step(self.learning_rate, None, Some(loss).filter(|_| set == Set::Retain))?;
-                    let wrong = sgd.step(model, &mut grads, self.learning_rate, masks.as_deref())?;
-                    finite(wrong, recorder.steps())?;
+                    let seen = Some(set).filter(|&set| set == Set::Retain);
+                    optimizer.descend(model, &batch, 1.0, learning_rate, seen, &mut recorder)?;
                 }
             }
             recorder.epoch()?;

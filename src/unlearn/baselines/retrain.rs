@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-/// Parameters drawn anew by their roles, and a training by a recipe.
+/// Parameters drawn anew by their roles, and a training by a recipe. It makes a model without the rows only where no weight is frozen
+/// by choice: a frozen one still has what it learnt of them.
 #[derive(Clone, Debug)]
 pub struct Retrain {
     recipe: Recipe,

@@ -114,8 +114,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Scrub {
                 for batch in sets.pass(set, epoch - 1, self.batch_size)? {
                     let batch = batch?;
                     let loss = step(model, &mut teacher, &mut optimizer, &batch, pass, rate, recorder.steps())?;
-                    let seen = |of| Some(loss).filter(|_| set == of);
-                    recorder.step(rate, seen(Set::Forget), seen(Set::Retain))?;
+                    recorder.seen(rate, loss, Some(set))?;
                 }
             }
             if self.rewind {

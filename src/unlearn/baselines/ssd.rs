@@ -98,8 +98,7 @@ fn importance<E: Float, D: Backend<E>>(
             }
         }
         batches += 1;
-        let seen = |of: bool| Some(loss).filter(|_| of);
-        recorder.step(0.0, seen(set == Set::Forget), seen(set != Set::Forget))?;
+        recorder.seen(0.0, loss, Some(set))?;
     }
     let share = Unary::MulScalar(1.0 / f64::from(batches.max(1)));
     sums.iter().map(|sum| D::unary(&mut cx, share, sum)).collect()

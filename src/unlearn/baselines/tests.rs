@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     data::{Batch, Targets},
     engine::KernelChoice,
+    error::{Error, Result},
     graph::{
         testing::{Model as Draft, int},
         trainable,
@@ -11,7 +12,7 @@ use crate::{
     },
     model::{Answer, Model, ModelOptions},
     tensor::HostTensor,
-    unlearn::{Batches, Observer, StepRecord, training::RecipeSettings},
+    unlearn::{Batches, Observer, Set, Sets, StepRecord, nabla_tau::BatchIter, training::RecipeSettings},
 };
 use dfdx::tensor::Cpu;
 
