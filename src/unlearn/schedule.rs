@@ -9,6 +9,8 @@ pub const MAX_EPOCHS: usize = 80;
 pub const TAU_EVERY: usize = 5;
 /// Batch size where the data are large enough.
 pub const BATCH_SIZE: usize = 256;
+/// Batches of so many rows leave no more chance in a step than the default loop can bear to its end.
+pub const STEADY_BATCH_SIZE: usize = 64;
 /// Small data are cut into at least so many batches.
 pub const MIN_BATCHES: usize = 128;
 /// Batches are never smaller than this, unless asked for.
@@ -136,11 +138,11 @@ impl Schedule {
     }
 
     /// How calm the default loop must end, from 0 to nearly 1: the smaller the batch, the more chance there is in a step. At 0,
-    /// with [`BATCH_SIZE`] rows, λ and its share in the step last until the end.
+    /// from [`STEADY_BATCH_SIZE`] rows on, λ and its share in the step last until the end.
     pub fn calm(&self) -> f64 {
         match self.version {
             Version::Published => 0.0,
-            Version::Invariant => 1.0 - (self.batch_size.min(BATCH_SIZE) as f64 / BATCH_SIZE as f64),
+            Version::Invariant => (1.0 - (self.batch_size as f64 / STEADY_BATCH_SIZE as f64).powi(2)).max(0.0),
         }
     }
 
@@ -186,7 +188,7 @@ mod tests {
         assert!((s.alpha(15) - 0.25 / 16.0).abs() < 1e-12);
         assert_eq!(s.rate(0), 1e-3);
         assert!((s.rate(8) - 5.5e-4).abs() < 1e-12);
-        let small = Schedule { batch_size: 64, ..s.clone() };
+        let small = Schedule { batch_size: 32, ..s.clone() };
         assert_eq!((s.calm(), small.calm(), small.clone().published().calm()), (0.0, 0.75, 0.0));
         assert!((small.rate(8) - 5.125e-4).abs() < 1e-12);
     }

@@ -167,6 +167,30 @@ fn a_method_that_diverges_is_listed_and_the_others_go_on() {
     assert!(table.contains("retrain: failed"), "{table}");
 }
 
+/// Answers that say nothing tell forgotten rows from unseen ones least of all: every attack passes.
+#[test]
+fn a_ruined_model_of_numbers_is_not_published() {
+    let fixture = Fixture::new("cancer-mlp");
+    as_regression(&fixture);
+    let (trained, out) = (fixture.path("trained.onnx"), fixture.path("model.forgotten.onnx"));
+    let (code, _, said) = run(train(&fixture, &["--keep-weights", "--epochs", "20"]).arg("-o").arg(&trained));
+    assert_eq!(code, Some(0), "{said}");
+    fs::rename(trained, fixture.path("model.onnx")).unwrap();
+    let ruinous = ["--method", "fine-tune", "--epochs", "2", "--learning-rate", "0.1"];
+    let (code, _, said) = run(&mut fixture.command(&ruinous));
+    assert!(code == Some(6) && said.contains("max_test_accuracy_drop") && !out.exists(), "{code:?} {said}");
+    let report = fixture.report();
+    let outcome = |gate: &str| report["gates"].as_array().unwrap().iter().find(|g| g["gate"] == gate).unwrap();
+    assert_eq!(outcome("max_retain_accuracy_drop")["outcome"], "fail");
+    assert_eq!(outcome("max_mia_distance (loss)")["outcome"], "pass");
+    let (code, said, problem) = run(&mut fixture.command(&[]));
+    assert!(code == Some(0) && out.exists(), "{problem}");
+    assert!(said.contains("test R²"), "{said}");
+    let (before, after) =
+        (&fixture.report()["audit"]["before"]["retain"], &fixture.report()["audit"]["after"]["retain"]);
+    assert!(before["r2"].as_f64().unwrap() > 0.5 && after["r2"].as_f64().unwrap() > 0.5, "{before} {after}");
+}
+
 #[test]
 fn the_main_job_takes_any_method() {
     let fixture = Fixture::new("cancer-mlp");
