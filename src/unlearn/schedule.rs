@@ -10,7 +10,7 @@ pub const TAU_EVERY: usize = 5;
 /// Batch size where the data are large enough.
 pub const BATCH_SIZE: usize = 256;
 /// Batches of so many rows leave no more chance in a step than the default loop can bear to its end.
-pub const STEADY_BATCH_SIZE: usize = 64;
+pub const STEADY_BATCH_SIZE: usize = 32;
 /// Small data are cut into at least so many batches.
 pub const MIN_BATCHES: usize = 128;
 /// Batches are never smaller than this, unless asked for.
@@ -188,7 +188,7 @@ mod tests {
         assert!((s.alpha(15) - 0.25 / 16.0).abs() < 1e-12);
         assert_eq!(s.rate(0), 1e-3);
         assert!((s.rate(8) - 5.5e-4).abs() < 1e-12);
-        let small = Schedule { batch_size: 32, ..s.clone() };
+        let small = Schedule { batch_size: 16, ..s.clone() };
         assert_eq!((s.calm(), small.calm(), small.clone().published().calm()), (0.0, 0.75, 0.0));
         assert!((small.rate(8) - 5.125e-4).abs() < 1e-12);
     }
