@@ -196,12 +196,15 @@ def markdown(results):
 
 
 def grid_markdown(results):
-    parts = [heading(results), "Accuracy of the attack on the loss / accuracy on test rows, %."]
+    figures_of = [f["figures"] for entry in results["shares"].values() for methods in entry["alphas"].values() for f in methods.values()]
+    useful = "test" if any("test_accuracy" in figures for figures in figures_of) else "test R²"
+    what = "accuracy on test rows, %" if useful == "test" else "R² on test rows"
+    parts = [heading(results), f"Accuracy of the attack on the loss / {what}."]
     for method in OURS:
         lines = []
         for share, entry in results["shares"].items():
             figures = [found[method] for found in entry["alphas"].values()]
-            cells = [" / ".join(cell(f, *COLUMNS[c]) for c in ("MIA (loss)", "test")) for f in figures]
+            cells = [" / ".join(cell(f, *COLUMNS[c]) for c in ("MIA (loss)", useful)) for f in figures]
             lines.append([f"{share} %", f"{entry['rule']:.2f}", *cells])
         parts += [f"## {method}", rows(["forgotten", "α by the rule", *(f"α = {a}" for a in results["alphas"])], lines)]
     return "\n\n".join(parts) + "\n"
