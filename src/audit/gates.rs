@@ -23,9 +23,9 @@ pub enum Gate {
     MaxBalancedAccuracyDrop,
     /// By what share of itself the mean loss of test rows rose.
     MaxTestLossIncrease,
-    /// How much further from 0.5, beyond chance, each attack's accuracy is than before.
+    /// How much further from 0.5 each attack's accuracy is than before, unless a coin comes as far.
     MaxMiaIncrease,
-    /// How far from 0.5 it is at the end, beyond chance.
+    /// How far from 0.5 it is at the end.
     MaxMiaDistance,
     /// How much larger the Kolmogorov-Smirnov distance of forgotten and unseen rows' losses, beyond chance, is than before.
     MaxKsIncrease,
@@ -318,8 +318,8 @@ fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         Gate::MaxTestLossIncrease => {
             vec![Reading { of: "", value: Some(after.useful().loss / before.useful().loss - 1.0), need: test }]
         }
-        Gate::MaxMiaIncrease => of_attacks(&|was, is| Some(is.beyond_chance()? - was.beyond_chance()?)),
-        Gate::MaxMiaDistance => of_attacks(&|_, is| is.beyond_chance()),
+        Gate::MaxMiaIncrease => of_attacks(&|was, is| is.increase(was)),
+        Gate::MaxMiaDistance => of_attacks(&|_, is| is.distance()),
         Gate::MaxKsIncrease => on_sides(beyond(after).zip(beyond(before)).map(|(is, was)| is - was)),
         Gate::MaxKsDistance => on_sides(beyond(after)),
         Gate::MaxClassKsDistance => after

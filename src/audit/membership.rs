@@ -44,9 +44,15 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// How far its accuracy is from a coin's, beyond [`Self::coin_margin`].
-    pub fn beyond_chance(&self) -> Option<f64> {
-        Some(((self.accuracy? - 0.5).abs() - self.coin_margin?).max(0.0))
+    /// How far its accuracy is from 0.5, either way.
+    pub fn distance(&self) -> Option<f64> {
+        Some((self.accuracy? - 0.5).abs())
+    }
+
+    /// How much further that is than `before`, as far as a coin does not explain it: within [`Self::coin_margin`] it is no more.
+    pub fn increase(&self, before: &Self) -> Option<f64> {
+        let (distance, increase) = (self.distance()?, self.distance()? - before.distance()?);
+        Some(if distance > self.coin_margin? { increase } else { increase.min(0.0) })
     }
 }
 
@@ -119,6 +125,17 @@ mod tests {
         assert!(!few.informative && few.accuracy.is_some() && few.coin_margin.unwrap() > 0.3);
         let none = attack(&members[..1], &others, 3);
         assert_eq!((none.accuracy, none.auc.is_some()), (None, true));
+    }
+
+    #[test]
+    fn what_a_coin_reaches_is_no_increase() {
+        let losses: Vec<f64> = (0..100).map(f64::from).collect();
+        let with = |accuracy| Attack { accuracy: Some(accuracy), ..attack(&losses, &losses, 1) };
+        let increase = |was, is| with(is).increase(&with(was)).unwrap();
+        assert_eq!(with(0.5).coin_margin.map(|m| (m * 1000.0).round()), Some(98.0));
+        assert_eq!(increase(0.5, 0.59), 0.0);
+        assert!((increase(0.5, 0.38) - 0.12).abs() < 1e-12 && (increase(0.56, 0.63) - 0.07).abs() < 1e-12);
+        assert!((increase(0.7, 0.53) + 0.17).abs() < 1e-12, "less is less, by chance or not");
     }
 
     #[test]
