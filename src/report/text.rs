@@ -123,6 +123,11 @@ fn figures(audit: &Audit) -> Vec<(String, String)> {
         let note = if attack.informative { "" } else { ", too few rows" };
         line(format!("MIA ({name}{note})"), figure(attack.accuracy));
         line(format!("AUC ({name}{note})"), figure(attack.auc));
+        line(format!("KS ({name}{note})"), figure(attack.ks.map(|ks| ks.statistic)));
+        line(format!("TPR at 1 % FPR ({name}{note})"), percent(attack.tpr_at_1pct_fpr));
+    }
+    if let Some(classes) = audit.classes.as_ref().filter(|c| c.judged > 0) {
+        line(format!("KS (loss), worst of {} classes", classes.judged), figure(classes.worst.map(|c| c.ks.statistic)));
     }
     if let Some(transfer) = &audit.mia.entropy_transfer {
         line("transfer attack: forgotten rows".into(), percent(Some(transfer.forget)));

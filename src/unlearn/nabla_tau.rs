@@ -11,7 +11,7 @@
 //! with τ the mean loss on validation rows, a constant. Where the forget loss has reached τ its term and gradient are
 //! zero, and its backward pass is skipped.
 //!
-//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in five things:
+//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in six things:
 //!
 //! - Losses are measured in units of the goal, so that nothing depends on the unit of the loss ([`objective`]).
 //! - A step is in proportion to each channel's weights, so that nothing depends on how the exporter scaled them
@@ -21,9 +21,10 @@
 //! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
 //!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short. Both end the sooner, the smaller the batch
 //!   ([`Schedule::calm`]).
-//! - The goal is the loss of unseen rows of the same classes, without what the run has done to it and as far as can be told apart
-//!   ([`Unseen::aimed`]). It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes:
+//! - The goal is the loss of unseen rows of the same classes, as far as can be told apart and, with small batches, without what the run
+//!   has done to it ([`Unseen::aimed`]). It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes:
 //!   forgetting moves it. A class of which nothing is retained has a goal of its own ([`Unseen::keeping`]).
+//! - α and the learning rate fall from step to step, not from epoch to epoch, which may be few ([`Schedule::done`]).
 
 pub mod objective;
 pub mod unseen;
@@ -105,13 +106,14 @@ pub fn run<E: Float, D: Backend<E>>(
         }
         let first = trajectory.steps.len();
         for forget in batches.forget(epoch)? {
-            let at = Position { step: trajectory.steps.len(), epoch, schedule, unseen };
+            let step = trajectory.steps.len();
+            let at = Position { step, done: schedule.done(epoch, step), schedule, unseen };
             let (forget, retain) = (forget?, retain.next(&mut |pass| batches.retain(pass))?);
             trained += forget.rows() + retain.rows();
             if let Targets::Classes(labels) = &retain.targets {
                 kept.extend(labels);
             }
-            let record = step(model, &mut optimizer, &mut control, &forget, &retain, at)?;
+            let record = self::step(model, &mut optimizer, &mut control, &forget, &retain, at)?;
             observer.step(&record, schedule.steps())?;
             trajectory.steps.push(record);
         }
@@ -152,7 +154,8 @@ fn aimed<E: Float, D: Backend<E>>(
         return Ok(found.aimed(0.0, lowest, schedule.forget_rows));
     };
     let retained = last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64;
-    let found = found.aimed(retained - before.retained, lowest, schedule.forget_rows);
+    let damage = schedule.calm() * (retained - before.retained);
+    let found = found.aimed(damage, lowest, schedule.forget_rows);
     // Which classes are kept is known once a pass over the retained rows is over.
     let known = so_far.epochs.len() >= schedule.retain_restart;
     Ok(if known { found.keeping(kept.clone(), &before.unseen) } else { found })
@@ -168,7 +171,7 @@ struct Control {
 /// Where in the run a step stands.
 struct Position<'a> {
     step: usize,
-    epoch: usize,
+    done: f64,
     schedule: &'a Schedule,
     unseen: &'a Unseen,
 }
@@ -181,7 +184,7 @@ fn step<E: Float, D: Backend<E>>(
     retain: &Batch,
     at: Position,
 ) -> Result<StepRecord> {
-    let (alpha, rate, tau) = (at.schedule.alpha(at.epoch), at.schedule.rate(at.epoch), at.unseen.mean);
+    let (alpha, rate, tau) = (at.schedule.alpha(at.done), at.schedule.rate(at.done), at.unseen.mean);
     let forward = model.forward(forget, None)?;
     let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
     let unit = at.schedule.version.unit(at.unseen.goal());
@@ -195,7 +198,7 @@ fn step<E: Float, D: Backend<E>>(
         }
     };
     let calm = at.schedule.calm();
-    let grown = grown * (1.0 - calm * at.epoch as f64 / at.schedule.epochs as f64);
+    let grown = grown * (1.0 - calm * at.done);
     let near = (1.0 - distance).clamp(0.0, 1.0);
     let (weight, lr) = (alpha + grown, rate * (1.0 + grown * (1.0 - calm * near)));
     let push = hinge(weight, distance, unit);

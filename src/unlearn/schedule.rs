@@ -125,20 +125,27 @@ impl Schedule {
         self.epochs * self.forget_batches
     }
 
-    /// α in an epoch, counted from 0: falls linearly from α₀ towards 0.
-    pub fn alpha(&self, epoch: usize) -> f64 {
-        self.alpha0 * (1.0 - epoch as f64 / self.epochs as f64)
+    /// How much of the run is behind a step, from 0 to below 1, with step and epoch counted from 0: as published in whole epochs, which
+    /// may be few; by the default loop in steps, the less so the smaller the batch.
+    pub fn done(&self, epoch: usize, step: usize) -> f64 {
+        let in_epochs = if self.version == Version::Published { 1.0 } else { self.calm() };
+        in_epochs * epoch as f64 / self.epochs as f64 + (1.0 - in_epochs) * step as f64 / self.steps() as f64
     }
 
-    /// The learning rate in an epoch, counted from 0: falls linearly to a tenth; to less, the smaller the batch.
-    pub fn rate(&self, epoch: usize) -> f64 {
-        let done = epoch as f64 / self.epochs as f64;
+    /// α when so much of the run is done: falls linearly from α₀ towards 0.
+    pub fn alpha(&self, done: f64) -> f64 {
+        self.alpha0 * (1.0 - done)
+    }
+
+    /// The learning rate when so much of the run is done: falls linearly to a tenth; to less, the smaller the batch.
+    pub fn rate(&self, done: f64) -> f64 {
         let last = FINAL_LEARNING_RATE * (1.0 - self.calm());
         self.learning_rate * (1.0 - (1.0 - last) * done)
     }
 
     /// How calm the default loop must end, from 0 to nearly 1: the smaller the batch, the more chance there is in a step. At 0,
-    /// from [`STEADY_BATCH_SIZE`] rows on, λ and its share in the step last until the end.
+    /// from [`STEADY_BATCH_SIZE`] rows on, λ and its share in the step last until the end, and the goal is what unseen rows lose,
+    /// whatever the run has done to them.
     pub fn calm(&self) -> f64 {
         match self.version {
             Version::Published => 0.0,
@@ -184,13 +191,16 @@ mod tests {
         assert_eq!((s.batch_size, s.forget_batches, s.retain_batches), (256, 30, 167));
         assert_eq!((s.epochs, s.steps(), s.retain_restart), (16, 480, 5));
         assert!((s.alpha0 - 0.25).abs() < 1e-12);
-        assert_eq!(s.alpha(0), s.alpha0);
-        assert!((s.alpha(15) - 0.25 / 16.0).abs() < 1e-12);
-        assert_eq!(s.rate(0), 1e-3);
-        assert!((s.rate(8) - 5.5e-4).abs() < 1e-12);
+        let published = s.clone().published();
+        assert_eq!([s.done(0, 0), s.done(8, 240), s.done(8, 255)], [0.0, 0.5, 255.0 / 480.0]);
+        assert_eq!([published.done(8, 240), published.done(8, 255), published.done(15, 479)], [0.5, 0.5, 15.0 / 16.0]);
+        assert_eq!((s.alpha(0.0), s.rate(0.0)), (s.alpha0, 1e-3));
+        assert!((s.alpha(15.0 / 16.0) - 0.25 / 16.0).abs() < 1e-12);
+        assert!((s.rate(0.5) - 5.5e-4).abs() < 1e-12);
         let small = Schedule { batch_size: 16, ..s.clone() };
         assert_eq!((s.calm(), small.calm(), small.clone().published().calm()), (0.0, 0.75, 0.0));
-        assert!((small.rate(8) - 5.125e-4).abs() < 1e-12);
+        assert!((small.done(8, 255) - (0.75 * 0.5 + 0.25 * 255.0 / 480.0)).abs() < 1e-12);
+        assert!((small.rate(0.5) - 5.125e-4).abs() < 1e-12);
     }
 
     #[test]

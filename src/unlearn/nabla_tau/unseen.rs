@@ -76,8 +76,9 @@ impl Unseen {
 
     /// Aims below these losses, by what the run has done to them and by what may be chance.
     ///
-    /// `damage` is what retained rows lose more than before the run. Unseen rows lose that, too: a goal that rises with it makes
-    /// forgetting push on, which does more damage, which raises the goal. So it is left out, as long as the goal stays
+    /// `damage` is what retained rows lose more than before the run, as far as it is to be left out. Unseen rows lose that, too: a goal
+    /// that rises with it makes forgetting push on, which does more damage, which raises the goal. With small batches that runs
+    /// away; with large ones, retained rows win back what they lost before the run ends, and unseen rows do not. The goal stays
     /// above `lowest`, the least that τ has been. And a mean over `forgotten` rows that is one standard error `e` below this mean
     /// `m` cannot be told apart from it: aimed at is `m / (1 + e/m)`, which is `m − e` where there are many rows.
     #[must_use]
