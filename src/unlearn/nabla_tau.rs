@@ -24,7 +24,8 @@
 //! - The goal is the loss of unseen rows of the same classes, as far as can be told apart and, with small batches, without what the run
 //!   has done to it ([`Unseen::aimed`]). It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes:
 //!   forgetting moves it. A class of which nothing is retained has a goal of its own ([`Unseen::keeping`]).
-//! - α and the learning rate fall from step to step, not from epoch to epoch, which may be few ([`Schedule::done`]).
+//! - With batches that are not small, α and the learning rate fall from step to step, not from epoch to epoch, which may be few
+//!   ([`Schedule::done`]).
 
 pub mod objective;
 pub mod unseen;
@@ -154,7 +155,7 @@ fn aimed<E: Float, D: Backend<E>>(
         return Ok(found.aimed(0.0, lowest, schedule.forget_rows));
     };
     let retained = last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64;
-    let damage = schedule.calm() * (retained - before.retained);
+    let damage = if schedule.is_steady() { 0.0 } else { retained - before.retained };
     let found = found.aimed(damage, lowest, schedule.forget_rows);
     // Which classes are kept is known once a pass over the retained rows is over.
     let known = so_far.epochs.len() >= schedule.retain_restart;

@@ -125,11 +125,10 @@ impl Schedule {
         self.epochs * self.forget_batches
     }
 
-    /// How much of the run is behind a step, from 0 to below 1, with step and epoch counted from 0: as published in whole epochs, which
-    /// may be few; by the default loop in steps, the less so the smaller the batch.
+    /// How much of the run is behind a step, from 0 to below 1, with step and epoch counted from 0: in whole epochs, which may be few, as
+    /// published and with small batches; by the default loop with others in steps.
     pub fn done(&self, epoch: usize, step: usize) -> f64 {
-        let in_epochs = if self.version == Version::Published { 1.0 } else { self.calm() };
-        in_epochs * epoch as f64 / self.epochs as f64 + (1.0 - in_epochs) * step as f64 / self.steps() as f64
+        if self.is_steady() { step as f64 / self.steps() as f64 } else { epoch as f64 / self.epochs as f64 }
     }
 
     /// α when so much of the run is done: falls linearly from α₀ towards 0.
@@ -143,9 +142,13 @@ impl Schedule {
         self.learning_rate * (1.0 - (1.0 - last) * done)
     }
 
+    /// Whether this is the default loop with batches of [`STEADY_BATCH_SIZE`] rows or more.
+    pub fn is_steady(&self) -> bool {
+        self.version == Version::Invariant && self.batch_size >= STEADY_BATCH_SIZE
+    }
+
     /// How calm the default loop must end, from 0 to nearly 1: the smaller the batch, the more chance there is in a step. At 0,
-    /// from [`STEADY_BATCH_SIZE`] rows on, λ and its share in the step last until the end, and the goal is what unseen rows lose,
-    /// whatever the run has done to them.
+    /// where it is steady, λ and its share in the step last until the end.
     pub fn calm(&self) -> f64 {
         match self.version {
             Version::Published => 0.0,
@@ -199,7 +202,7 @@ mod tests {
         assert!((s.rate(0.5) - 5.5e-4).abs() < 1e-12);
         let small = Schedule { batch_size: 16, ..s.clone() };
         assert_eq!((s.calm(), small.calm(), small.clone().published().calm()), (0.0, 0.75, 0.0));
-        assert!((small.done(8, 255) - (0.75 * 0.5 + 0.25 * 255.0 / 480.0)).abs() < 1e-12);
+        assert_eq!((s.is_steady(), small.is_steady(), small.done(8, 255)), (true, false, 0.5));
         assert!((small.rate(0.5) - 5.125e-4).abs() < 1e-12);
     }
 
