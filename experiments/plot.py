@@ -25,7 +25,7 @@ def methods_of(axis, entry):
                 continue
             if form != "kept" and method == "original":
                 continue
-            colour = colours.setdefault(method, f"C{len(colours) % 10}" if len(colours) < 10 else "black")
+            colour = colours.setdefault(method, plt.get_cmap("tab20")(len(colours)))
             useful = "test_accuracy" if "test_accuracy" in figures else "test_r2"
             x, y = 100 * figures[useful]["mean"], figures["mia_loss"]["mean"]
             filled = {"facecolors": colour if form == "kept" else "none"}
@@ -47,13 +47,13 @@ def weights_of(axis, entry):
 def main():
     results, out = map(Path, sys.argv[1:])
     shares = json.loads(results.read_text())["shares"]
-    figure, axes = plt.subplots(1, len(shares), figsize=(5.2 * len(shares), 4.6), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(shares), figsize=(5.2 * len(shares), 6.2), squeeze=False, sharey=True)
     for axis, (share, entry) in zip(axes[0], shares.items()):
         (methods_of if "forms" in entry else weights_of)(axis, entry)
         axis.axhline(0.5, color="grey", linewidth=1)
         axis.axhspan(0.48, 0.52, color="grey", alpha=0.15)
         axis.set_title("one class forgotten" if share == "class" else f"{share} % forgotten")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     axes[0][0].set_ylabel("accuracy of the attack (loss)")
     figure.tight_layout()
     figure.savefig(out, metadata={"Date": None})
