@@ -127,7 +127,7 @@ fn figures(audit: &Audit) -> Vec<(String, String)> {
         line(format!("TPR at 1 % FPR ({name}{note})"), percent(attack.tpr_at_1pct_fpr));
     }
     if let Some(classes) = audit.classes.as_ref().filter(|c| c.judged > 0) {
-        line(format!("KS (loss), worst of {} classes", classes.judged), figure(classes.worst.map(|c| c.ks.statistic)));
+        line("KS (loss), worst class".into(), figure(classes.worst.map(|c| c.ks.statistic)));
     }
     if let Some(transfer) = &audit.mia.entropy_transfer {
         line("transfer attack: forgotten rows".into(), percent(Some(transfer.forget)));
