@@ -11,7 +11,7 @@
 //! with τ the mean loss on validation rows, a constant. Where the forget loss has reached τ its term and gradient are
 //! zero, and its backward pass is skipped.
 //!
-//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in six things:
+//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in seven things:
 //!
 //! - Losses are measured in units of the goal, so that nothing depends on the unit of the loss ([`objective`]).
 //! - A step is in proportion to each channel's weights, so that nothing depends on how the exporter scaled them
@@ -26,6 +26,8 @@
 //!   forgetting moves it. A class of which nothing is retained has a goal of its own ([`Unseen::keeping`]).
 //! - With batches that are not small, α and the learning rate fall from step to step, not from epoch to epoch, which may be few
 //!   ([`Schedule::done`]).
+//! - It passes over the forget set at least [`MIN_EPOCHS`](super::schedule::MIN_EPOCHS) times: retained rows need them to win back what they
+//!   lost.
 
 pub mod objective;
 pub mod unseen;

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Epochs are never more than this.
 pub const MAX_EPOCHS: usize = 80;
+/// The default loop passes over the forget set at least so many times.
+pub const MIN_EPOCHS: usize = 10;
 /// The published loop computes τ anew every so many epochs.
 pub const TAU_EVERY: usize = 5;
 /// Batch size where the data are large enough.
@@ -82,25 +84,28 @@ pub struct Schedule {
     pub step_size: StepSize,
     /// Epochs after which the retain set is shuffled and started anew.
     pub retain_restart: usize,
+    /// The epochs that the published rule gives, or the user.
+    #[serde(skip)]
+    published_epochs: usize,
 }
 
 impl Schedule {
     /// Resolves the settings for a forget set of `forget` rows and a retain set of `retain` rows, neither empty.
     ///
-    /// Epochs: `⌊n_retain_batches / (2 · n_forget_batches) · 6⌋`, at least 1 and at most [`MAX_EPOCHS`]: about three
-    /// passes over the retain set. α₀: `5/3 · |D_f| / |D|`, at most 0.5 (arXiv 2403.14339, section 4, and its
-    /// reference code).
+    /// Epochs: `⌊n_retain_batches / (2 · n_forget_batches) · 6⌋`, at most [`MAX_EPOCHS`]: about three passes over the retain set; at
+    /// least [`MIN_EPOCHS`], as published 1. α₀: `5/3 · |D_f| / |D|`, at most 0.5 (arXiv 2403.14339, section 4, and its reference code).
     pub fn new(settings: &Settings, forget: usize, retain: usize) -> Self {
         let batch_size = settings.batch_size.unwrap_or_else(|| default_batch_size(forget, retain)).max(1);
         let forget_batches = forget.div_ceil(batch_size).max(1);
         let retain_batches = retain.div_ceil(batch_size).max(1);
         let rule = (retain_batches as f64 / (2.0 * forget_batches as f64) * 6.0) as usize;
+        let epochs = |least| settings.epochs.unwrap_or(rule.clamp(least, MAX_EPOCHS));
         let share = forget as f64 / (forget + retain).max(1) as f64;
         Self {
             version: Version::default(),
             batch_size,
             micro_batch: settings.micro_batch,
-            epochs: settings.epochs.unwrap_or(rule.clamp(1, MAX_EPOCHS)),
+            epochs: epochs(MIN_EPOCHS),
             forget_rows: forget,
             forget_batches,
             retain_batches,
@@ -109,15 +114,16 @@ impl Schedule {
             weight_decay: settings.weight_decay.unwrap_or(0.01),
             step_size: settings.step_size.unwrap_or_default(),
             retain_restart: (retain_batches / forget_batches).max(1),
+            published_epochs: epochs(1),
         }
     }
 
-    /// The published loop: its objective, and AdamW's step the same for all weights.
+    /// The published loop: its objective, its epochs, and AdamW's step the same for all weights.
     ///
     /// All else follows the rules for images, or what the user set, whatever the rows are. For text the authors' code has others: α₀ 0.5,
     /// step size 3e-4 throughout, batches of 128, a sixth of the epochs, and dropout.
     pub fn published(self) -> Self {
-        Self { version: Version::Published, step_size: StepSize::Published, ..self }
+        Self { version: Version::Published, step_size: StepSize::Published, epochs: self.published_epochs, ..self }
     }
 
     /// Steps of the whole run.
@@ -237,9 +243,11 @@ mod tests {
         let few = Schedule::new(&Settings::default(), 10, 1_000_000);
         assert_eq!(few.epochs, MAX_EPOCHS);
         let most = Schedule::new(&Settings::default(), 90_000, 10_000);
-        assert_eq!((most.epochs, most.alpha0, most.retain_restart), (1, 0.5, 1));
+        assert_eq!((most.epochs, most.alpha0, most.retain_restart), (MIN_EPOCHS, 0.5, 1));
+        assert_eq!((most.published().epochs, few.published().epochs), (1, MAX_EPOCHS));
         let asked = Settings { epochs: Some(3), alpha: Some(0.9), batch_size: Some(7), ..Settings::default() };
         let asked = Schedule::new(&asked, 70, 700);
         assert_eq!((asked.epochs, asked.alpha0, asked.steps()), (3, 0.9, 30));
+        assert_eq!(asked.published().epochs, 3);
     }
 }

@@ -110,7 +110,7 @@ where
 
     let hyper = &expected["hyperparameters"];
     let whole = |settings| Schedule::new(&settings, data.forget.len(), data.retain.len());
-    let by_rule = whole(Settings::default());
+    let by_rule = whole(Settings::default()).published();
     assert_eq!(expected["whole_run"]["batch_size"].as_u64(), Some(by_rule.batch_size as u64));
     assert_eq!(expected["whole_run"]["steps"].as_u64(), Some(by_rule.steps() as u64));
     // The reference's steps are of larger batches, so that thirty of them see several epochs.
