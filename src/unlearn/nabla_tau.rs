@@ -92,10 +92,10 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut evaluating = Duration::ZERO;
     let start = Instant::now();
     for epoch in 0..schedule.epochs {
-        if schedule.renews_tau(epoch, trained, unseen.as_ref().map_or(0, |u: &Unseen| u.rows)) {
+        if schedule.renews_tau(epoch, trained, unseen.as_ref().map_or(0, |u: &Unseen| u.all.rows)) {
             let clock = Instant::now();
             let found = Unseen::measure(model, batches.validation()?)?;
-            trajectory.tau.push(finite(found.mean, "the loss on validation rows", trajectory.steps.len())?);
+            trajectory.tau.push(finite(found.all.mean, "the loss on validation rows", trajectory.steps.len())?);
             let found = match schedule.version {
                 Version::Published => found,
                 Version::Invariant => aimed(found, &mut before, &kept, model, batches, schedule, &trajectory)?,
@@ -152,7 +152,7 @@ fn aimed<E: Float, D: Backend<E>>(
     let last = so_far.steps.get(so_far.steps.len().saturating_sub(few)..).unwrap_or_default();
     let lowest = so_far.tau.iter().copied().fold(f64::INFINITY, f64::min);
     let Some(before) = before else {
-        let retained = Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.mean;
+        let retained = Unseen::measure(model, Box::new(batches.retain(0)?.take(few)))?.all.mean;
         *before = Some(Before { retained, unseen: found.clone() });
         return Ok(found.aimed(0.0, lowest, schedule.forget_rows));
     };
@@ -161,7 +161,7 @@ fn aimed<E: Float, D: Backend<E>>(
     let found = found.aimed(damage, lowest, schedule.forget_rows);
     // Which classes are kept is known once a pass over the retained rows is over.
     let known = so_far.epochs.len() >= schedule.retain_restart;
-    Ok(if known { found.keeping(kept.clone(), &before.unseen) } else { found })
+    Ok(if known { found.keeping(kept.clone(), &before.unseen, schedule.forget_rows) } else { found })
 }
 
 /// What the default loop remembers from step to step.
@@ -187,7 +187,7 @@ fn step<E: Float, D: Backend<E>>(
     retain: &Batch,
     at: Position,
 ) -> Result<StepRecord> {
-    let (alpha, rate, tau) = (at.schedule.alpha(at.done), at.schedule.rate(at.done), at.unseen.mean);
+    let (alpha, rate, tau) = (at.schedule.alpha(at.done), at.schedule.rate(at.done), at.unseen.all.mean);
     let forward = model.forward(forget, None)?;
     let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
     let unit = at.schedule.version.unit(at.unseen.goal());

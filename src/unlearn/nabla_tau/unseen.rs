@@ -10,24 +10,52 @@ const ENOUGH: usize = 20;
 /// Losses of rows without a gradient: of unseen ones, mostly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unseen {
-    /// The mean of all: τ.
+    /// Of all rows: its mean is τ.
+    pub all: Spread,
+    /// What share of these losses is aimed at.
+    aim: f64,
+    /// Of each class of which there are enough rows.
+    classes: BTreeMap<i64, Spread>,
+    gone: Option<Gone>,
+}
+
+/// The losses of some rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The mean.
     pub mean: f64,
     /// The standard deviation.
     pub deviation: f64,
     /// How many rows there are.
     pub rows: usize,
-    /// What share of these losses is aimed at.
-    aim: f64,
-    /// The mean of each class over that of all, where there are enough rows of it.
-    classes: BTreeMap<i64, f64>,
-    /// The classes of retained rows, and what rows of other classes are to lose.
-    kept: Option<(BTreeSet<i64>, f64)>,
+}
+
+impl Spread {
+    /// The least mean of `forgotten` rows that cannot be told apart from `mean`: where that is `m` and the standard error of the difference
+    /// `e`, it is `m / (1 + e/m)`, which is `m − e` where there are many rows.
+    fn least(self, mean: f64, forgotten: usize) -> f64 {
+        let share = |rows: usize| 1.0 / rows.max(1) as f64;
+        let error = self.deviation * (share(self.rows) + share(forgotten)).sqrt();
+        mean * mean / (mean + error)
+    }
+}
+
+/// What holds for rows of classes of which nothing is retained.
+#[derive(Clone, Debug, PartialEq)]
+struct Gone {
+    /// The classes of retained rows.
+    kept: BTreeSet<i64>,
+    /// What rows of other classes are to lose at least.
+    least: f64,
+    /// How many rows are forgotten.
+    forgotten: usize,
 }
 
 /// A weighted mean in the making.
 #[derive(Clone, Copy, Default)]
 struct Mean {
     sum: f64,
+    squares: f64,
     weight: f64,
     count: usize,
 }
@@ -35,12 +63,18 @@ struct Mean {
 impl Mean {
     fn add(&mut self, loss: f64, weight: f64) {
         self.sum += loss * weight;
+        self.squares += loss * loss * weight;
         self.weight += weight;
         self.count += usize::from(weight > 0.0);
     }
 
     fn get(self) -> f64 {
         self.sum / self.weight
+    }
+
+    fn spread(self, rows: usize) -> Spread {
+        let mean = self.get();
+        Spread { mean, deviation: (self.squares / self.weight - mean * mean).max(0.0).sqrt(), rows }
     }
 }
 
@@ -50,17 +84,14 @@ impl Unseen {
     /// # Errors
     /// If a batch cannot be had, or does not fit the model.
     pub fn measure<E: Float, D: Backend<E>>(model: &Model<E, D>, batches: BatchIter) -> Result<Self> {
-        let (mut all, mut squares, mut rows) = (Mean::default(), Mean::default(), 0);
+        let (mut all, mut rows) = (Mean::default(), 0);
         let mut classes = BTreeMap::<i64, Mean>::new();
         for batch in batches {
             let batch = batch?;
             let scores = model.scores(&batch)?;
             rows += batch.rows();
             let each = || scores.losses.iter().zip(&scores.weights).map(|(&l, &w)| (f64::from(l), f64::from(w)));
-            each().for_each(|(loss, weight)| {
-                all.add(loss, weight);
-                squares.add(loss * loss, weight);
-            });
+            each().for_each(|(loss, weight)| all.add(loss, weight));
             if let Some(labels) = classes_of_rows(&batch.targets, scores.losses.len()) {
                 labels.iter().zip(each()).for_each(|(&class, (loss, weight))| {
                     classes.entry(class).or_default().add(loss, weight);
@@ -68,10 +99,8 @@ impl Unseen {
             }
         }
         let enough = classes.into_iter().filter(|(_, mean)| mean.count >= ENOUGH);
-        let mean = all.get();
-        let classes = enough.filter(|_| mean > 0.0).map(|(class, of)| (class, of.get() / mean)).collect();
-        let deviation = (squares.get() - mean * mean).max(0.0).sqrt();
-        Ok(Self { mean, deviation, rows, aim: 1.0, classes, kept: None })
+        let classes = enough.map(|(class, mean)| (class, mean.spread(mean.count))).collect();
+        Ok(Self { all: all.spread(rows), aim: 1.0, classes, gone: None })
     }
 
     /// Aims below these losses, by what the run has done to them and by what may be chance.
@@ -79,39 +108,41 @@ impl Unseen {
     /// `damage` is what retained rows lose more than before the run, as far as it is to be left out. Unseen rows lose that, too: a goal
     /// that rises with it makes forgetting push on, which does more damage, which raises the goal. With small batches that runs
     /// away; with large ones, retained rows win back what they lost before the run ends, and unseen rows do not. The goal stays
-    /// above `lowest`, the least that τ has been. And a mean over `forgotten` rows that is one standard error `e` below this mean
-    /// `m` cannot be told apart from it: aimed at is `m / (1 + e/m)`, which is `m − e` where there are many rows.
+    /// above `lowest`, the least that τ has been. And what cannot be told apart from it is as good.
     #[must_use]
     pub fn aimed(mut self, damage: f64, lowest: f64, forgotten: usize) -> Self {
-        if self.mean > 0.0 {
-            let undamaged = (self.mean - damage.max(0.0)).max(lowest.min(self.mean));
-            let share = |rows: usize| 1.0 / rows.max(1) as f64;
-            let error = self.deviation * (share(self.rows) + share(forgotten)).sqrt();
-            self.aim = undamaged * undamaged / (undamaged + error) / self.mean;
+        let mean = self.all.mean;
+        if mean > 0.0 {
+            let undamaged = (mean - damage.max(0.0)).max(lowest.min(mean));
+            self.aim = self.all.least(undamaged, forgotten) / mean;
         }
         self
     }
 
     /// Aims at another loss for rows of classes other than `kept`: two standard deviations above the mean of `before` the run, as
-    /// rows lose that a model takes for something else. What unseen rows of such a class lose now is no goal, for they
-    /// lose as much as the forgotten ones, whatever that is: it would run away.
+    /// rows lose that a model takes for something else, or what unseen rows of the class lose now, whichever is more. These lose
+    /// much, whatever is done: without retained rows, nothing holds them.
     #[must_use]
-    pub fn keeping(self, kept: BTreeSet<i64>, before: &Self) -> Self {
-        Self { kept: Some((kept, before.mean + 2.0 * before.deviation)), ..self }
+    pub fn keeping(self, kept: BTreeSet<i64>, before: &Self, forgotten: usize) -> Self {
+        let least = before.all.mean + 2.0 * before.all.deviation;
+        Self { gone: Some(Gone { kept, least, forgotten }), ..self }
     }
 
     /// The mean loss that is aimed at.
     pub fn goal(&self) -> f64 {
-        self.mean * self.aim
+        self.all.mean * self.aim
     }
 
     /// The same for unseen rows of the classes of these rows of a batch, which weigh so much: rows of a rare class, or
     /// without one class each, are put beside all unseen rows.
     pub fn goal_beside(&self, targets: &Targets, weights: &[f64]) -> f64 {
         let Some(labels) = classes_of_rows(targets, weights.len()) else { return self.goal() };
-        let goal = |class: &i64| match &self.kept {
-            Some((kept, other)) if !kept.contains(class) => *other,
-            _ => self.classes.get(class).unwrap_or(&1.0) * self.goal(),
+        let goal = |class: &i64| match (self.classes.get(class), &self.gone) {
+            (now, Some(gone)) if !gone.kept.contains(class) => {
+                now.map_or(gone.least, |now| now.least(now.mean, gone.forgotten).max(gone.least))
+            }
+            (Some(now), _) if self.all.mean > 0.0 => now.mean / self.all.mean * self.goal(),
+            _ => self.goal(),
         };
         let mut found = Mean::default();
         labels.iter().zip(weights).for_each(|(class, &weight)| found.add(goal(class), weight));
@@ -131,15 +162,12 @@ fn classes_of_rows(targets: &Targets, rows: usize) -> Option<&[i64]> {
 mod tests {
     use super::*;
 
+    fn spread(mean: f64) -> Spread {
+        Spread { mean, deviation: 0.0, rows: 90 }
+    }
+
     fn unseen() -> Unseen {
-        Unseen {
-            mean: 1.0,
-            deviation: 0.0,
-            rows: 90,
-            aim: 1.0,
-            classes: BTreeMap::from([(0, 0.5), (3, 2.0)]),
-            kept: None,
-        }
+        Unseen { all: spread(1.0), aim: 1.0, classes: BTreeMap::from([(0, spread(0.5)), (3, spread(2.0))]), gone: None }
     }
 
     #[test]
@@ -148,13 +176,24 @@ mod tests {
         let goal = |damage, lowest| unseen().aimed(damage, lowest, many).goal();
         assert_eq!([goal(0.25, 0.5), goal(0.9, 0.5), goal(-3.0, 1.0), goal(9.0, 2.0)], [0.75, 0.5, 1.0, 1.0]);
         assert_eq!(unseen().aimed(0.25, 0.5, many).goal_beside(&Targets::Classes(vec![3]), &[1.0]), 1.5);
-        let few = |forgotten| Unseen { deviation: 2.0, rows: 400, ..unseen() }.aimed(0.0, 1.0, forgotten).goal();
+        let wide = Spread { mean: 1.0, deviation: 2.0, rows: 400 };
+        let few = |forgotten| Unseen { all: wide, ..unseen() }.aimed(0.0, 1.0, forgotten).goal();
         assert!((few(many) - 1.0 / 1.1).abs() < 1e-12 && (few(133) - 1.0 / 1.2).abs() < 1e-3 && few(1) > 0.3);
-        let before = Unseen { deviation: 2.0, ..unseen() };
-        let keeping = unseen().keeping(BTreeSet::from([0]), &before);
-        assert_eq!(keeping.goal_beside(&Targets::Classes(vec![0, 3]), &[1.0; 2]), 2.75, "0.5 and 1 + 2 · 2");
-        let nothing = Unseen { mean: 0.0, ..unseen() };
+        let nothing = Unseen { all: spread(0.0), ..unseen() };
         assert_eq!(nothing.aimed(0.1, 0.0, many).goal(), 0.0);
+    }
+
+    #[test]
+    fn a_class_that_is_gone_loses_what_unseen_rows_of_it_lose() {
+        let goal = |deviation: f64, class: Spread| {
+            let before = Unseen { all: Spread { deviation, ..spread(1.0) }, ..unseen() };
+            let now = Unseen { classes: BTreeMap::from([(0, spread(0.5)), (3, class)]), ..unseen() };
+            now.keeping(BTreeSet::from([0]), &before, usize::MAX).goal_beside(&Targets::Classes(vec![0, 3]), &[1.0; 2])
+        };
+        assert_eq!(goal(2.0, spread(2.0)), 2.75, "0.5 and 1 + 2 · 2");
+        assert_eq!(goal(2.0, spread(9.0)), 4.75, "0.5 and 9");
+        let wide = Spread { mean: 9.0, deviation: 30.0, rows: 100 };
+        assert!((goal(2.0, wide) - (0.5 + 81.0 / 12.0) / 2.0).abs() < 1e-12, "9 less what may be chance");
     }
 
     #[test]
