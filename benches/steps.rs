@@ -16,10 +16,7 @@ use onnx_forget::{
     kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
-    unlearn::{
-        self, Batches, Observer, Schedule, StepRecord, StepSize,
-        nabla_tau::{BatchIter, objective::Version},
-    },
+    unlearn::{self, Batches, Observer, Schedule, Settings, StepRecord, nabla_tau::BatchIter},
 };
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -89,21 +86,15 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
     let all = steps + 1;
-    let schedule = Schedule {
-        version: Version::Published,
-        batch_size: batch,
-        micro_batch: None,
-        epochs: 1,
-        forget_rows: all * batch,
-        forget_batches: all,
-        retain_batches: all,
-        alpha0: 0.25,
+    let settings = Settings {
+        batch_size: Some(batch),
+        epochs: Some(1),
+        alpha: Some(0.25),
         // Small, such that losses stay on their side of τ.
-        learning_rate: 1e-5,
-        weight_decay: 0.01,
-        step_size: StepSize::Published,
-        retain_restart: 1,
+        learning_rate: Some(1e-5),
+        ..Settings::default()
     };
+    let schedule = Schedule::new(&settings, all * batch, all * batch).published();
     for active in [true, false] {
         let mut model = Model::<f32, D>::build(&graph, &plan, &decisions, ModelOptions::default(), dev.clone())?;
         let mut clock = Clock::default();
