@@ -16,6 +16,7 @@ pub struct Unseen {
     aim: f64,
     /// Of each class of which there are enough rows.
     classes: BTreeMap<i64, Spread>,
+    /// Once it is known which classes are kept.
     gone: Option<Gone>,
 }
 
