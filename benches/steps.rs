@@ -55,7 +55,7 @@ impl Batches for InOrder<'_> {
     }
 }
 
-/// When each step ended.
+/// When each step was told of.
 #[derive(Default)]
 struct Clock(Vec<Instant>);
 
@@ -85,7 +85,8 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
     let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
-    let all = steps + 1;
+    // One before, and one after: a step is told of when the next one has begun.
+    let all = steps + 2;
     let settings = Settings {
         batch_size: Some(batch),
         epochs: Some(1),
@@ -100,14 +101,15 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
         let mut clock = Clock::default();
         let mut batches = InOrder { data: &data, batch, steps: all, active };
         let run = unlearn::run(&mut model, &mut batches, &schedule, &mut clock)?;
-        let (Some(first), Some(last)) = (clock.0.first(), clock.0.last()) else {
+        let (Some(first), Some(last), Some(timed)) = (clock.0.first(), clock.0.get(steps), run.steps.get(..=steps))
+        else {
             return Err(Error::Internal("no steps".into()).into());
         };
-        let losses: Vec<_> = run.steps.iter().map(|s| [s.forget_loss, s.retain_loss]).collect();
+        let losses: Vec<_> = timed.iter().map(|s| [s.forget_loss, s.retain_loss]).collect();
         let line = json!({
             "event": if active { "active" } else { "inactive" },
             "steps": losses.len(),
-            "steps_with_forget_term": run.active_steps(),
+            "steps_with_forget_term": timed.iter().filter(|s| s.active).count(),
             "batch": batch,
             "trained": model.parameters().iter().map(|p| p.tensor.len()).sum::<usize>(),
             "tau": run.tau,

@@ -3,6 +3,8 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{AdamStep, Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu};
+#[cfg(feature = "cuda")]
+use crate::tensor::HostTensor;
 use crate::{
     engine::{Buffer, Context, KernelChoice, Tensor},
     error::Result,
@@ -309,6 +311,10 @@ impl Backend<f32> for Cuda {
         share: Option<&GpuF32>,
     ) -> Result<bool> {
         choose!(cuda, cx, adamw(step, parameter, moments, gradient, share))
+    }
+
+    fn feed(cx: &GpuCx, tensor: &HostTensor) -> Result<GpuF32> {
+        if cx.kernels == KernelChoice::Fast { cuda::feed(cx, tensor) } else { cx.upload_host(tensor) }
     }
 
     fn stayed_finite(cx: &GpuCx) -> Result<bool> {

@@ -23,6 +23,7 @@ pub use spec::{AdamStep, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
 use crate::{
     engine::{Buffer, Context, Float, Tensor},
     error::Result,
+    tensor::HostTensor,
 };
 use dfdx::prelude::Device;
 use ndarray::ArrayD;
@@ -270,6 +271,12 @@ pub trait Backend<E: Float>: Device<E> {
         targets: &Tensor<E, Self>,
     ) -> Result<Tensor<E, Self>> {
         compose::bce_with_logits(cx, logits, targets)
+    }
+
+    /// A batch's tensor on the device, as a constant: [`Context::upload_host`], which need not wait until the device has done what it
+    /// was told before.
+    fn feed(cx: &Context<E, Self>, tensor: &HostTensor) -> Result<Tensor<E, Self>> {
+        cx.upload_host(tensor)
     }
 
     /// A step against `gradient`, in place: `parameter` and its `moments` change. `share`, which broadcasts to the

@@ -32,7 +32,7 @@ pub(super) fn feed<E: Float, D: Backend<E>>(
     }
     let (given, declared) = (tensor.dtype(), input.dtype.unwrap_or(tensor.dtype()));
     match (declared.is_float(), given.is_float()) {
-        (true, _) => Ok(cx.upload_host(tensor)?.into()),
+        (true, _) => Ok(D::feed(cx, tensor)?.into()),
         (false, false) if declared == given => Ok(tensor.clone().into()),
         (false, false) => Ok(cast_integers(tensor, declared)?.into()),
         (false, true) => {

@@ -35,17 +35,36 @@ pub struct Scores {
 
 /// A recorded forward pass: losses to look at, and the gradient to be had from them.
 pub struct Forward<'m, E: Float, D: Backend<E>> {
-    /// Mean loss, Σ wᵢ·lᵢ / Σ wᵢ.
-    pub mean: f64,
     /// Loss of each row.
-    pub losses: Vec<E>,
-    /// What each row counts for in the mean.
-    pub weights: Vec<f64>,
+    pub losses: Losses<E, D>,
     /// `rows × width` logits, row-major, if they were asked for.
     pub logits: Vec<E>,
     model: &'m Model<E, D>,
     pieces: Vec<Piece<'m, E, D>>,
     grads: Option<Grads<E, D>>,
+}
+
+/// The losses of a pass, on the device: it need not have computed them until somebody asks.
+#[derive(Clone)]
+pub struct Losses<E: Float, D: Backend<E>> {
+    /// What each row counts for in the mean.
+    pub weights: Vec<f64>,
+    /// Each with the number of rows that count, the first ones.
+    parts: Vec<(Tensor<E, D>, usize)>,
+}
+
+impl<E: Float, D: Backend<E>> Losses<E, D> {
+    /// Loss of each row. Waits for the device.
+    pub fn to_vec(&self) -> Vec<E> {
+        self.parts.iter().flat_map(|(losses, rows)| losses.to_vec().into_iter().take(*rows)).collect()
+    }
+
+    /// Mean loss, Σ wᵢ·lᵢ / Σ wᵢ. Waits for the device.
+    pub fn mean(&self) -> f64 {
+        let total: f64 = self.weights.iter().sum();
+        let sum: f64 = self.to_vec().iter().zip(&self.weights).map(|(l, w)| l.f64() * w).sum();
+        if total > 0.0 { sum / total } else { 0.0 }
+    }
 }
 
 /// The pass over some rows.
@@ -80,15 +99,16 @@ impl<E: Float, D: Backend<E>> Forward<'_, E, D> {
     /// # Errors
     /// If the device fails, or there are not as many slopes as logits.
     pub fn backward_with(self, coefficient: f64, slopes: &[E]) -> Result<Grads<E, D>> {
-        let width = slopes.len().checked_div(self.weights.len()).unwrap_or(0);
-        if width * self.weights.len() != slopes.len() {
-            return Err(Error::Internal(format!("{} slopes for {} rows", slopes.len(), self.weights.len())));
+        let weights = self.losses.weights;
+        let width = slopes.len().checked_div(weights.len()).unwrap_or(0);
+        if width * weights.len() != slopes.len() {
+            return Err(Error::Internal(format!("{} slopes for {} rows", slopes.len(), weights.len())));
         }
-        let total: f64 = self.weights.iter().sum();
+        let total: f64 = weights.iter().sum();
         let share = |&w: &f64| E::of(if total > 0.0 { coefficient * w / total } else { 0.0 });
         let parameters: Vec<Tensor<E, D>> = self.model.parameters.iter().map(|p| p.tensor.clone()).collect();
         let keep: Vec<&Tensor<E, D>> = parameters.iter().collect();
-        let (mut grads, mut weights, mut rest) = (self.grads, self.weights.iter().rev(), slopes);
+        let (mut grads, mut weights, mut rest) = (self.grads, weights.iter().rev(), slopes);
         // The last piece first: its tape may be the only one there is.
         for piece in self.pieces.into_iter().rev() {
             let mut shares: Vec<E> = weights.by_ref().take(piece.rows).map(share).collect();
@@ -243,7 +263,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             BatchNorm::Batch => Statistics::Batch,
         };
         let seed = self.next_seed();
-        let (mut losses, mut weights, mut logits, mut pieces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut parts, mut weights, mut logits, mut pieces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let cut = self.pieces(batch);
         // Rows that fill a piece up do not count.
         let mut seen = |scores: &Tensor<E, D>, of: usize, rows: usize| {
@@ -260,20 +280,17 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
                 let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
                 let (scores, found) = self.score(&mut cx, &batch, mode)?;
                 seen(&scores, batch.rows(), rows);
-                (found.losses.to_vec(), found.weights, None)
+                (found.losses, found.weights, None)
             } else {
                 let (recorded, counts) = self.record(&batch, mode)?;
                 seen(&recorded.scores, batch.rows(), rows);
-                (recorded.losses.to_vec(), counts, Some(recorded))
+                (recorded.losses.detached(), counts, Some(recorded))
             };
-            losses.extend(each.into_iter().take(rows));
+            parts.push((each, rows));
             weights.extend(counts.into_iter().take(rows));
             pieces.push(Piece { batch, rows, mode, recorded });
         }
-        let total: f64 = weights.iter().sum();
-        let sum: f64 = losses.iter().zip(&weights).map(|(l, w)| l.f64() * w).sum();
-        let mean = if total > 0.0 { sum / total } else { 0.0 };
-        Ok(Forward { mean, losses, weights, logits, model: self, pieces, grads })
+        Ok(Forward { losses: Losses { weights, parts }, logits, model: self, pieces, grads })
     }
 
     /// Mean loss of `batch` and its gradient, one row-major vector a parameter. BatchNormalization and Dropout are as in [`Model::forward`].
@@ -282,7 +299,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// As [`Model::forward`].
     pub fn gradient_wrt_parameters(&self, batch: &Batch) -> Result<(f64, Vec<Vec<E>>)> {
         let forward = self.forward(batch, None)?;
-        let mean = forward.mean;
+        let mean = forward.losses.mean();
         let mut grads = forward.backward(1.0)?;
         let vectors = self.parameters.iter().map(|p| grads.to_vec(&p.tensor)).collect::<Result<Vec<_>>>()?;
         Ok((mean, vectors))

@@ -17,7 +17,7 @@ mod statistics;
 
 pub use crate::graph::initial::Initial;
 pub use answer::Answer;
-pub use forward::{Forward, Scores};
+pub use forward::{Forward, Losses, Scores};
 
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},

@@ -47,7 +47,7 @@ use crate::{
     engine::{Float, Grads},
     error::{Error, Result},
     kernels::Backend,
-    model::Model,
+    model::{Losses, Model},
 };
 use std::{
     collections::BTreeSet,
@@ -56,6 +56,9 @@ use std::{
 
 /// Three times as many steps as AdamW's first moment reaches back, 1/(1 − β₁): sooner it is not to be seen what a change of weight does.
 const RESPONSE: usize = 30;
+
+/// What a message calls it.
+const RETAIN: &str = "the loss of a retain batch";
 
 /// An iterator over decoded batches.
 pub type BatchIter = Box<dyn Iterator<Item = Result<Batch>>>;
@@ -82,7 +85,7 @@ pub fn run<E: Float, D: Backend<E>>(
     observer: &mut dyn Observer,
 ) -> Result<Trajectory> {
     let mut optimizer = AdamW::new(model, schedule.weight_decay, schedule.step_size)?;
-    let mut trajectory = Trajectory::default();
+    let mut log = Log { trajectory: Trajectory::default(), open: None, observer, steps: schedule.steps() };
     let mut retain = Cycle::new("retain");
     let (mut unseen, mut before, mut control) = (None, None, Control::default());
     // The classes of the retained rows so far.
@@ -92,13 +95,14 @@ pub fn run<E: Float, D: Backend<E>>(
     let mut evaluating = Duration::ZERO;
     let start = Instant::now();
     for epoch in 0..schedule.epochs {
+        let first = log.trajectory.steps.len();
         if schedule.renews_tau(epoch, trained, unseen.as_ref().map_or(0, |u: &Unseen| u.all.rows)) {
             let clock = Instant::now();
             let found = Unseen::measure(model, batches.validation()?)?;
-            trajectory.tau.push(finite(found.all.mean, "the loss on validation rows", trajectory.steps.len())?);
+            log.trajectory.tau.push(finite(found.all.mean, "the loss on validation rows", first)?);
             let found = match schedule.version {
                 Version::Published => found,
-                Version::Invariant => aimed(found, &mut before, &kept, model, batches, schedule, &trajectory)?,
+                Version::Invariant => aimed(found, &mut before, &kept, model, batches, schedule, &log.trajectory)?,
             };
             (unseen, trained) = (Some(found), 0);
             evaluating += clock.elapsed();
@@ -107,28 +111,56 @@ pub fn run<E: Float, D: Backend<E>>(
         if schedule.restarts_retain(epoch) {
             retain.restart(&mut |pass| batches.retain(pass))?;
         }
-        let first = trajectory.steps.len();
-        for forget in batches.forget(epoch)? {
-            let step = trajectory.steps.len();
+        for (step, forget) in (first..).zip(batches.forget(epoch)?) {
             let at = Position { step, done: schedule.done(epoch, step), schedule, unseen };
             let (forget, retain) = (forget?, retain.next(&mut |pass| batches.retain(pass))?);
             trained += forget.rows() + retain.rows();
             if let Targets::Classes(labels) = &retain.targets {
                 kept.extend(labels);
             }
-            let record = self::step(model, &mut optimizer, &mut control, &forget, &retain, at)?;
-            observer.step(&record, schedule.steps())?;
-            trajectory.steps.push(record);
+            self::step(model, &mut optimizer, &mut control, &mut log, &forget, &retain, at)?;
         }
-        let done = trajectory.steps.get(first..).unwrap_or_default();
-        let Some(record) = summarise(done, epoch, schedule.epochs, trajectory.steps.len()) else {
+        log.close(model, &optimizer)?;
+        log.epoch(first, epoch, schedule.epochs)?;
+    }
+    log.trajectory.seconds = (start.elapsed() - evaluating).as_secs_f64();
+    Ok(log.trajectory)
+}
+
+/// What is kept of the run, and who is told.
+struct Log<'a, E: Float, D: Backend<E>> {
+    trajectory: Trajectory,
+    /// The last step, and the losses of its retain batch: to look at them is to wait for the device.
+    open: Option<(StepRecord, Losses<E, D>)>,
+    observer: &'a mut dyn Observer,
+    /// Of the whole run.
+    steps: usize,
+}
+
+impl<E: Float, D: Backend<E>> Log<'_, E, D> {
+    /// Asks what came of the last step, and notes it.
+    fn close(&mut self, model: &Model<E, D>, optimizer: &AdamW<E, D>) -> Result<()> {
+        let Some((record, losses)) = self.open.take() else { return Ok(()) };
+        let retain_loss = finite(losses.mean(), RETAIN, record.step)?;
+        if let Some(name) = optimizer.broken(model)? {
+            return Err(diverged(&format!("the gradient of {name}"), record.step));
+        }
+        let record = StepRecord { retain_loss, ..record };
+        self.observer.step(&record, self.steps)?;
+        self.trajectory.steps.push(record);
+        Ok(())
+    }
+
+    /// Sums up the steps from `first` on.
+    fn epoch(&mut self, first: usize, epoch: usize, epochs: usize) -> Result<()> {
+        let steps = self.trajectory.steps.get(first..).unwrap_or_default();
+        let Some(record) = summarise(steps, epoch, epochs, first + steps.len()) else {
             return Err(Error::Data("the forget set is empty".into()));
         };
-        observer.epoch(&record)?;
-        trajectory.epochs.push(record);
+        self.observer.epoch(&record)?;
+        self.trajectory.epochs.push(record);
+        Ok(())
     }
-    trajectory.seconds = (start.elapsed() - evaluating).as_secs_f64();
-    Ok(trajectory)
 }
 
 /// What was lost before the first step.
@@ -183,18 +215,22 @@ fn step<E: Float, D: Backend<E>>(
     model: &mut Model<E, D>,
     optimizer: &mut AdamW<E, D>,
     control: &mut Control,
+    log: &mut Log<'_, E, D>,
     forget: &Batch,
     retain: &Batch,
     at: Position,
-) -> Result<StepRecord> {
+) -> Result<()> {
     let (alpha, rate, tau) = (at.schedule.alpha(at.done), at.schedule.rate(at.done), at.unseen.all.mean);
     let forward = model.forward(forget, None)?;
-    let forget_loss = finite(forward.mean, "the loss of a forget batch", at.step)?;
+    // Here alone a step waits for the device: what it does next depends on this loss. What came of the last step is known then, too.
+    let forget_loss = forward.losses.mean();
+    log.close(model, optimizer)?;
+    let forget_loss = finite(forget_loss, "the loss of a forget batch", at.step)?;
     let unit = at.schedule.version.unit(at.unseen.goal());
     let (goal, distance, grown) = match at.schedule.version {
         Version::Published => (tau, tau - forget_loss, 0.0),
         Version::Invariant => {
-            let goal = at.unseen.goal_beside(&forget.targets, &forward.weights);
+            let goal = at.unseen.goal_beside(&forget.targets, &forward.losses.weights);
             let distance = (goal - forget_loss) / unit;
             let grown = control.growth.after(distance, at.schedule.forget_batches.max(RESPONSE));
             (goal, control.distance.after(distance, at.schedule.smoothed()), grown)
@@ -212,12 +248,15 @@ fn step<E: Float, D: Backend<E>>(
         forward.release();
     }
     let forward = model.forward(retain, grads)?;
-    let retain_loss = finite(forward.mean, "the loss of a retain batch", at.step)?;
+    let losses = forward.losses.clone();
     let mut grads = forward.backward((1.0 - alpha) / unit)?;
     if let Some(name) = optimizer.step(model, &mut grads, lr)? {
+        finite(losses.mean(), RETAIN, at.step)?;
         return Err(diverged(&format!("the gradient of {name}"), at.step));
     }
-    Ok(StepRecord { step: at.step, alpha, weight, lr, forget_loss, retain_loss, goal, tau, active: push < 0.0 })
+    let (step, retain_loss, active) = (at.step, f64::NAN, push < 0.0);
+    log.open = Some((StepRecord { step, alpha, weight, lr, forget_loss, retain_loss, goal, tau, active }, losses));
+    Ok(())
 }
 
 fn finite(loss: f64, what: &str, step: usize) -> Result<f64> {

@@ -41,7 +41,7 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
     }
 
     /// One step of size `rate` against the gradients. The name of a parameter whose gradient is not finite, if one is: then
-    /// the parameters are of no use.
+    /// the parameters are of no use. A device that works by itself says so only when [`AdamW::broken`] asks.
     pub fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<Option<String>> {
         self.steps += 1;
         let step = AdamStep { number: self.steps, rate, betas: [0.9, 0.999], epsilon: 1e-8, decay: self.weight_decay };
@@ -53,7 +53,12 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
                 return Ok(Some(parameter.name.clone()));
             }
         }
-        if D::stayed_finite(&cx)? {
+        Ok(None)
+    }
+
+    /// The name of a parameter that has not been finite after a step since the last call, if there is one. Waits for the device.
+    pub fn broken(&self, model: &Model<E, D>) -> Result<Option<String>> {
+        if D::stayed_finite(&Context::inference(model.device().clone(), model.kernels()))? {
             return Ok(None);
         }
         for parameter in model.parameters() {

@@ -77,7 +77,10 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
     pub fn step(&mut self, model: &mut Model<E, D>, mut grads: Grads<E, D>, rate: f64, number: usize) -> Result<()> {
         let wrong = match self {
             Self::Sgd(sgd) => sgd.step(model, &mut grads, rate)?,
-            Self::AdamW(adamw) => adamw.step(model, &mut grads, rate)?,
+            Self::AdamW(adamw) => match adamw.step(model, &mut grads, rate)? {
+                None => adamw.broken(model)?,
+                wrong => wrong,
+            },
         };
         match wrong {
             None => Ok(()),
@@ -102,7 +105,7 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
         recorder: &mut Recorder<'_>,
     ) -> Result<()> {
         let forward = model.forward(batch, None)?;
-        let loss = forward.mean;
+        let loss = forward.losses.mean();
         let grads = forward.backward(weight)?;
         recorder.seen(rate, loss, set)?;
         self.step(model, grads, rate, recorder.steps())

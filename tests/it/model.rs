@@ -177,7 +177,7 @@ fn batch_statistics_are_used_only_where_asked_for() {
     let alone = ModelOptions { node_by_node: true, ..ModelOptions::default() };
     let frozen = fixture.model(alone);
     let training = fixture.model(ModelOptions { bn: BatchNorm::Batch, ..alone });
-    let mean = |model: &Model<f32, Cpu>| model.forward(&batch, None).unwrap().mean;
+    let mean = |model: &Model<f32, Cpu>| model.forward(&batch, None).unwrap().losses.mean();
     assert!((mean(&frozen) - mean(&training)).abs() > 1e-3);
     assert_eq!(frozen.scores(&batch).unwrap(), training.scores(&batch).unwrap(), "inference never uses the batch's");
 }

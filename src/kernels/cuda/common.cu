@@ -1,5 +1,6 @@
-// What the kernels share. INDEX is unsigned int where every tensor of a launch has fewer than 2^31 elements, else
-// unsigned long long; the module is compiled once for each.
+// What the kernels share. INDEX is unsigned int, and SIGNED int, where every tensor of a launch has fewer than 2^31
+// elements, else unsigned long long and long long; the module is compiled once for each. A 64-bit division costs a kernel more than its
+// memory does.
 
 typedef unsigned long long u64;
 typedef long long i64;
@@ -46,7 +47,7 @@ __device__ __forceinline__ void at(const Pair &p, INDEX i, i64 &a, i64 &b) {
 }
 
 #define FOR_EACH(i, n) \
-    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (u64)gridDim.x * blockDim.x)
+    for (INDEX i = (INDEX)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (INDEX)gridDim.x * blockDim.x)
 
 __device__ __forceinline__ float warp_sum(float x) {
     for (int d = 16; d; d >>= 1) x += __shfl_xor_sync(0xffffffffu, x, d);

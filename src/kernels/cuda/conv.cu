@@ -6,76 +6,107 @@ struct Windows {
     i64 pads[3];
 };
 
-// Columns: element (c, k, n, o) of (channels, window, images, positions), the last two together `columns` wide.
-extern "C" __global__ void unfold(const float *x, float *columns, u64 n, u64 channels, u64 images, Windows w) {
-    INDEX out = (INDEX)(w.output[0] * w.output[1] * w.output[2]), window = (INDEX)(w.kernel[0] * w.kernel[1] * w.kernel[2]);
-    INDEX width = (INDEX)images * out;
-    u64 size = w.input[0] * w.input[1] * w.input[2];
-    FOR_EACH(i, n) {
-        INDEX row = (INDEX)(i / width), column = (INDEX)(i - (u64)row * width);
-        INDEX image = column / out, o = column - image * out, c = row / window, k = row - c * window;
-        INDEX o2 = o % (INDEX)w.output[2], o1 = o / (INDEX)w.output[2] % (INDEX)w.output[1];
-        INDEX o0 = o / (INDEX)w.output[2] / (INDEX)w.output[1];
-        INDEX k2 = k % (INDEX)w.kernel[2], k1 = k / (INDEX)w.kernel[2] % (INDEX)w.kernel[1];
-        INDEX k0 = k / (INDEX)w.kernel[2] / (INDEX)w.kernel[1];
-        i64 z = (i64)(o0 * w.strides[0] + k0 * w.dilations[0]) - w.pads[0];
-        i64 y = (i64)(o1 * w.strides[1] + k1 * w.dilations[1]) - w.pads[1];
-        i64 v = (i64)(o2 * w.strides[2] + k2 * w.dilations[2]) - w.pads[2];
-        bool inside = z >= 0 && z < (i64)w.input[0] && y >= 0 && y < (i64)w.input[1] && v >= 0 && v < (i64)w.input[2];
-        columns[i] = inside ? x[((u64)image * channels + c) * size + (z * w.input[1] + y) * w.input[2] + v] : 0.0f;
-    }
+__device__ __forceinline__ INDEX product(const u64 *extents) {
+    return (INDEX)extents[0] * (INDEX)extents[1] * (INDEX)extents[2];
 }
 
-// The output position that window element k puts on input coordinate c, or -1.
-__device__ __forceinline__ i64 covering(const Windows &w, int axis, i64 c, i64 k) {
-    i64 o = c + w.pads[axis] - k * (i64)w.dilations[axis];
-    i64 s = (i64)w.strides[axis];
+// The coordinates of element i, row-major over `extents`.
+__device__ __forceinline__ void coordinates(INDEX i, const u64 *extents, SIGNED *c) {
+    INDEX inner = (INDEX)extents[2], middle = (INDEX)extents[1], rest = i / inner;
+    c[2] = (SIGNED)(i - rest * inner);
+    c[0] = (SIGNED)(rest / middle);
+    c[1] = (SIGNED)(rest - (INDEX)c[0] * middle);
+}
+
+// The input coordinate under window element k of output coordinate o, or -1 in the padding.
+__device__ __forceinline__ SIGNED under(const Windows &w, int axis, SIGNED o, SIGNED k) {
+    SIGNED c = o * (SIGNED)w.strides[axis] + k * (SIGNED)w.dilations[axis] - (SIGNED)w.pads[axis];
+    return c < (SIGNED)w.input[axis] ? c : -1;
+}
+
+// The output coordinate that window element k puts on input coordinate c, or -1.
+__device__ __forceinline__ SIGNED covering(const Windows &w, int axis, SIGNED c, SIGNED k) {
+    SIGNED o = c + (SIGNED)w.pads[axis] - k * (SIGNED)w.dilations[axis], s = (SIGNED)w.strides[axis];
     if (o < 0) return -1;
     if (s != 1) {
         if (o % s) return -1;
         o /= s;
     }
-    return o < (i64)w.output[axis] ? o : -1;
+    return o < (SIGNED)w.output[axis] ? o : -1;
+}
+
+// Calls f(window element, place) for each element of the window of i, which counts over `of`. The place counts over `extents`: it is
+// where `reach` puts the element on each axis. Where that is nowhere, f is told -1 if it is called `everywhere`.
+template <bool everywhere, class Reach, class F>
+__device__ __forceinline__ void each_element(const Windows &w, INDEX i, const u64 *of, const u64 *extents, Reach reach, F f) {
+    SIGNED c[3];
+    coordinates(i, of, c);
+    SIGNED k = 0, inner = (SIGNED)w.kernel[2];
+    for (SIGNED k0 = 0; k0 < (SIGNED)w.kernel[0]; k0++) {
+        SIGNED p0 = reach(0, c[0], k0);
+        if (!everywhere && p0 < 0) {
+            k += (SIGNED)w.kernel[1] * inner;
+            continue;
+        }
+        for (SIGNED k1 = 0; k1 < (SIGNED)w.kernel[1]; k1++, k += inner) {
+            SIGNED p1 = reach(1, c[1], k1);
+            if (!everywhere && p1 < 0) continue;
+            SIGNED row = (p0 * (SIGNED)extents[1] + p1) * (SIGNED)extents[2];
+            bool inside = p0 >= 0 && p1 >= 0;
+            for (SIGNED k2 = 0; k2 < inner; k2++) {
+                SIGNED p2 = reach(2, c[2], k2);
+                bool there = inside && p2 >= 0;
+                if (everywhere || there) f((INDEX)(k + k2), there ? row + p2 : (SIGNED)-1);
+            }
+        }
+    }
+}
+
+// f(window element, input element) for the window of output element o.
+template <bool everywhere = false, class F>
+__device__ __forceinline__ void each_under(const Windows &w, INDEX o, F f) {
+    auto reach = [&](int axis, SIGNED c, SIGNED k) { return under(w, axis, c, k); };
+    each_element<everywhere>(w, o, w.output, w.input, reach, f);
+}
+
+// f(window element, output element) for all windows that input element p lies in.
+template <class F>
+__device__ __forceinline__ void each_covering(const Windows &w, INDEX p, F f) {
+    auto reach = [&](int axis, SIGNED c, SIGNED k) { return covering(w, axis, c, k); };
+    each_element<false>(w, p, w.input, w.output, reach, f);
+}
+
+// Columns: element (c, k, n, o) of (channels, window, images, positions), the last two together `columns` wide; a thread for
+// each (c, n, o).
+extern "C" __global__ void unfold(const float *x, float *columns, INDEX n, INDEX channels, INDEX images, Windows w) {
+    INDEX out = product(w.output), width = images * out, size = product(w.input), window = product(w.kernel);
+    FOR_EACH(i, n) {
+        INDEX c = i / width, column = i - c * width, image = column / out;
+        const float *plane = x + (image * channels + c) * size;
+        float *to = columns + c * window * width + column;
+        each_under<true>(w, column - image * out, [&](INDEX k, SIGNED at) { to[k * width] = at < 0 ? 0.0f : plane[at]; });
+    }
 }
 
 // The gradient of unfold: each input element sums up the windows that it lies in.
-extern "C" __global__ void fold(const float *columns, float *dx, u64 n, u64 channels, u64 images, Windows w) {
-    INDEX size = (INDEX)(w.input[0] * w.input[1] * w.input[2]);
-    u64 out = w.output[0] * w.output[1] * w.output[2], window = w.kernel[0] * w.kernel[1] * w.kernel[2];
-    u64 width = images * out;
+extern "C" __global__ void fold(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
+    INDEX size = product(w.input), out = product(w.output), window = product(w.kernel), width = images * out;
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / size), p = (INDEX)(i - (u64)plane * size);
-        INDEX image = plane / (INDEX)channels, c = plane - image * (INDEX)channels;
-        INDEX p2 = p % (INDEX)w.input[2], p1 = p / (INDEX)w.input[2] % (INDEX)w.input[1];
-        INDEX p0 = p / (INDEX)w.input[2] / (INDEX)w.input[1];
+        INDEX plane = i / size, image = plane / channels, c = plane - image * channels;
+        const float *from = columns + c * window * width + image * out;
         float sum = 0.0f;
-        for (i64 k0 = 0; k0 < (i64)w.kernel[0]; k0++) {
-            i64 o0 = covering(w, 0, p0, k0);
-            if (o0 < 0) continue;
-            for (i64 k1 = 0; k1 < (i64)w.kernel[1]; k1++) {
-                i64 o1 = covering(w, 1, p1, k1);
-                if (o1 < 0) continue;
-                for (i64 k2 = 0; k2 < (i64)w.kernel[2]; k2++) {
-                    i64 o2 = covering(w, 2, p2, k2);
-                    if (o2 < 0) continue;
-                    u64 k = (k0 * w.kernel[1] + k1) * w.kernel[2] + k2;
-                    u64 o = (o0 * w.output[1] + o1) * w.output[2] + o2;
-                    sum += columns[(c * window + k) * width + image * out + o];
-                }
-            }
-        }
+        each_covering(w, i - plane * size, [&](INDEX k, SIGNED o) { sum += from[k * width + (INDEX)o]; });
         dx[i] += sum;
     }
 }
 
 // y(n, m, o) = f(product(m, n, o) + bias(m) + residual(n, m, o)); f by its code, -1 for none.
 extern "C" __global__ void finish_product(
-    const float *product, const float *bias, const float *residual, float *y, u64 n, u64 channels, u64 images, u64 size,
-    int op, float a, float b) {
+    const float *product, const float *bias, const float *residual, float *y, INDEX n, INDEX channels, INDEX images,
+    INDEX size, int op, float a, float b) {
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / size), o = (INDEX)(i - (u64)plane * size);
-        INDEX image = plane / (INDEX)channels, m = plane - image * (INDEX)channels;
-        float v = product[((u64)m * images + image) * size + o];
+        INDEX plane = i / size, image = plane / channels, m = plane - image * channels;
+        float v = product[(m * images + image) * size + (i - plane * size)];
         if (bias) v += bias[m];
         if (residual) v += residual[i];
         y[i] = op < 0 ? v : unary_value(op, v, a, b);
@@ -83,127 +114,79 @@ extern "C" __global__ void finish_product(
 }
 
 // (n, m, o) to (m, n, o).
-extern "C" __global__ void channels_first(const float *dy, float *product, u64 n, u64 channels, u64 images, u64 size) {
+extern "C" __global__ void channels_first(
+    const float *dy, float *product, INDEX n, INDEX channels, INDEX images, INDEX size) {
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / size), o = (INDEX)(i - (u64)plane * size);
-        INDEX m = plane / (INDEX)images, image = plane - m * (INDEX)images;
-        product[i] = dy[((u64)image * channels + m) * size + o];
+        INDEX plane = i / size, m = plane / images, image = plane - m * images;
+        product[i] = dy[(image * channels + m) * size + (i - plane * size)];
     }
 }
 
 // One group a channel of x, `multiple` outputs each.
 extern "C" __global__ void depthwise_forward(
-    const float *x, const float *weight, const float *bias, const float *residual, float *y, u64 n, u64 channels,
-    u64 multiple, Windows w, int op, float a, float b) {
-    INDEX out = (INDEX)(w.output[0] * w.output[1] * w.output[2]), outs = (INDEX)(channels * multiple);
-    u64 size = w.input[0] * w.input[1] * w.input[2], window = w.kernel[0] * w.kernel[1] * w.kernel[2];
+    const float *x, const float *weight, const float *bias, const float *residual, float *y, INDEX n, INDEX channels,
+    INDEX multiple, Windows w, int op, float a, float b) {
+    INDEX out = product(w.output), outs = channels * multiple, size = product(w.input), window = product(w.kernel);
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / out), o = (INDEX)(i - (u64)plane * out), image = plane / outs, m = plane - image * outs;
-        INDEX o2 = o % (INDEX)w.output[2], o1 = o / (INDEX)w.output[2] % (INDEX)w.output[1];
-        INDEX o0 = o / (INDEX)w.output[2] / (INDEX)w.output[1];
-        const float *plane_x = x + ((u64)image * channels + m / multiple) * size, *kernel = weight + (u64)m * window;
+        INDEX plane = i / out, image = plane / outs, m = plane - image * outs;
+        const float *from = x + (image * channels + m / multiple) * size, *kernel = weight + m * window;
         float sum = bias ? bias[m] : 0.0f;
-        for (i64 k0 = 0; k0 < (i64)w.kernel[0]; k0++) {
-            i64 z = (i64)(o0 * w.strides[0] + k0 * w.dilations[0]) - w.pads[0];
-            if (z < 0 || z >= (i64)w.input[0]) continue;
-            for (i64 k1 = 0; k1 < (i64)w.kernel[1]; k1++) {
-                i64 r = (i64)(o1 * w.strides[1] + k1 * w.dilations[1]) - w.pads[1];
-                if (r < 0 || r >= (i64)w.input[1]) continue;
-                for (i64 k2 = 0; k2 < (i64)w.kernel[2]; k2++) {
-                    i64 v = (i64)(o2 * w.strides[2] + k2 * w.dilations[2]) - w.pads[2];
-                    if (v < 0 || v >= (i64)w.input[2]) continue;
-                    sum += plane_x[(z * w.input[1] + r) * w.input[2] + v] * kernel[(k0 * w.kernel[1] + k1) * w.kernel[2] + k2];
-                }
-            }
-        }
+        each_under(w, i - plane * out, [&](INDEX k, SIGNED at) { sum += from[at] * kernel[k]; });
         if (residual) sum += residual[i];
         y[i] = op < 0 ? sum : unary_value(op, sum, a, b);
     }
 }
 
 extern "C" __global__ void depthwise_backward_data(
-    const float *dy, const float *weight, float *dx, u64 n, u64 channels, u64 multiple, Windows w) {
-    INDEX size = (INDEX)(w.input[0] * w.input[1] * w.input[2]);
-    u64 out = w.output[0] * w.output[1] * w.output[2], window = w.kernel[0] * w.kernel[1] * w.kernel[2];
+    const float *dy, const float *weight, float *dx, INDEX n, INDEX channels, INDEX multiple, Windows w) {
+    INDEX size = product(w.input), out = product(w.output), window = product(w.kernel);
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / size), p = (INDEX)(i - (u64)plane * size);
-        INDEX image = plane / (INDEX)channels, c = plane - image * (INDEX)channels;
-        INDEX p2 = p % (INDEX)w.input[2], p1 = p / (INDEX)w.input[2] % (INDEX)w.input[1];
-        INDEX p0 = p / (INDEX)w.input[2] / (INDEX)w.input[1];
+        INDEX plane = i / size, c = plane % channels;
+        // A channel's outputs lie beside each other, of a row and of the weights.
+        const float *from = dy + plane * multiple * out, *kernel = weight + c * multiple * window;
         float sum = 0.0f;
-        for (i64 k0 = 0; k0 < (i64)w.kernel[0]; k0++) {
-            i64 o0 = covering(w, 0, p0, k0);
-            if (o0 < 0) continue;
-            for (i64 k1 = 0; k1 < (i64)w.kernel[1]; k1++) {
-                i64 o1 = covering(w, 1, p1, k1);
-                if (o1 < 0) continue;
-                for (i64 k2 = 0; k2 < (i64)w.kernel[2]; k2++) {
-                    i64 o2 = covering(w, 2, p2, k2);
-                    if (o2 < 0) continue;
-                    u64 k = (k0 * w.kernel[1] + k1) * w.kernel[2] + k2, o = (o0 * w.output[1] + o1) * w.output[2] + o2;
-                    for (u64 j = 0; j < multiple; j++) {
-                        u64 m = c * multiple + j;
-                        sum += dy[((u64)image * channels * multiple + m) * out + o] * weight[m * window + k];
-                    }
-                }
-            }
-        }
+        each_covering(w, i - plane * size, [&](INDEX k, SIGNED o) {
+            for (INDEX j = 0; j < multiple; j++) sum += from[j * out + (INDEX)o] * kernel[j * window + k];
+        });
         dx[i] += sum;
     }
 }
 
 // A block for each weight: blockIdx.x = m, blockIdx.y = window element.
 extern "C" __global__ void depthwise_backward_weight(
-    const float *dy, const float *x, float *dw, u64 images, u64 channels, u64 multiple, Windows w) {
-    INDEX out = (INDEX)(w.output[0] * w.output[1] * w.output[2]);
-    u64 size = w.input[0] * w.input[1] * w.input[2], window = w.kernel[0] * w.kernel[1] * w.kernel[2];
-    u64 m = blockIdx.x, k = blockIdx.y, c = m / multiple;
-    i64 k2 = k % w.kernel[2], k1 = k / w.kernel[2] % w.kernel[1], k0 = k / w.kernel[2] / w.kernel[1];
+    const float *dy, const float *x, float *dw, INDEX images, INDEX channels, INDEX multiple, Windows w) {
+    INDEX out = product(w.output), size = product(w.input), window = product(w.kernel);
+    INDEX m = blockIdx.x, c = m / multiple;
+    SIGNED k[3], o[3];
+    coordinates(blockIdx.y, w.kernel, k);
     float sum = 0.0f;
-    for (u64 i = threadIdx.x; i < images * out; i += blockDim.x) {
-        INDEX image = (INDEX)i / out, o = (INDEX)i - image * out;
-        INDEX o2 = o % (INDEX)w.output[2], o1 = o / (INDEX)w.output[2] % (INDEX)w.output[1];
-        INDEX o0 = o / (INDEX)w.output[2] / (INDEX)w.output[1];
-        i64 z = (i64)(o0 * w.strides[0] + k0 * w.dilations[0]) - w.pads[0];
-        i64 y = (i64)(o1 * w.strides[1] + k1 * w.dilations[1]) - w.pads[1];
-        i64 v = (i64)(o2 * w.strides[2] + k2 * w.dilations[2]) - w.pads[2];
-        if (z < 0 || z >= (i64)w.input[0] || y < 0 || y >= (i64)w.input[1] || v < 0 || v >= (i64)w.input[2]) continue;
-        sum += dy[((u64)image * channels * multiple + m) * out + o] *
-            x[((u64)image * channels + c) * size + (z * w.input[1] + y) * w.input[2] + v];
+    for (INDEX i = threadIdx.x; i < images * out; i += blockDim.x) {
+        INDEX image = i / out, at = i - image * out;
+        coordinates(at, w.output, o);
+        SIGNED p0 = under(w, 0, o[0], k[0]), p1 = under(w, 1, o[1], k[1]), p2 = under(w, 2, o[2], k[2]);
+        if (p0 < 0 || p1 < 0 || p2 < 0) continue;
+        INDEX p = ((INDEX)p0 * (INDEX)w.input[1] + (INDEX)p1) * (INDEX)w.input[2] + (INDEX)p2;
+        sum += dy[(image * channels * multiple + m) * out + at] * x[(image * channels + c) * size + p];
     }
     sum = block_sum(sum);
-    if (threadIdx.x == 0) dw[m * window + k] += sum;
+    if (threadIdx.x == 0) dw[m * window + blockIdx.y] += sum;
 }
 
 // The largest element of each window, and where in its plane the first such lies.
-extern "C" __global__ void max_pool_forward(const float *x, float *y, unsigned int *where, u64 n, Windows w) {
-    INDEX out = (INDEX)(w.output[0] * w.output[1] * w.output[2]);
-    u64 size = w.input[0] * w.input[1] * w.input[2];
+extern "C" __global__ void max_pool_forward(const float *x, float *y, unsigned int *where, INDEX n, Windows w) {
+    INDEX out = product(w.output), size = product(w.input);
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / out), o = (INDEX)(i - (u64)plane * out);
-        INDEX o2 = o % (INDEX)w.output[2], o1 = o / (INDEX)w.output[2] % (INDEX)w.output[1];
-        INDEX o0 = o / (INDEX)w.output[2] / (INDEX)w.output[1];
-        const float *p = x + (u64)plane * size;
+        INDEX plane = i / out;
+        const float *from = x + plane * size;
         float best = -__int_as_float(0x7f800000);
         unsigned int best_at = 0xffffffffu;
-        for (i64 k0 = 0; k0 < (i64)w.kernel[0]; k0++) {
-            i64 z = (i64)(o0 * w.strides[0] + k0 * w.dilations[0]) - w.pads[0];
-            if (z < 0 || z >= (i64)w.input[0]) continue;
-            for (i64 k1 = 0; k1 < (i64)w.kernel[1]; k1++) {
-                i64 r = (i64)(o1 * w.strides[1] + k1 * w.dilations[1]) - w.pads[1];
-                if (r < 0 || r >= (i64)w.input[1]) continue;
-                for (i64 k2 = 0; k2 < (i64)w.kernel[2]; k2++) {
-                    i64 v = (i64)(o2 * w.strides[2] + k2 * w.dilations[2]) - w.pads[2];
-                    if (v < 0 || v >= (i64)w.input[2]) continue;
-                    u64 at = (z * w.input[1] + r) * w.input[2] + v;
-                    float e = p[at];
-                    if (best_at == 0xffffffffu || e > best || (e != e && best == best)) {
-                        best = e;
-                        best_at = (unsigned int)at;
-                    }
-                }
+        each_under(w, i - plane * out, [&](INDEX, SIGNED at) {
+            float e = from[at];
+            if (best_at == 0xffffffffu || e > best || (e != e && best == best)) {
+                best = e;
+                best_at = (unsigned int)at;
             }
-        }
+        });
         y[i] = best;
         where[i] = best_at;
     }
@@ -211,53 +194,26 @@ extern "C" __global__ void max_pool_forward(const float *x, float *y, unsigned i
 
 // Gradient of pooling: `where` for the largest element, or else `shares`, what each window of a plane divides by.
 extern "C" __global__ void pool_backward(
-    const float *dy, const unsigned int *where, const float *shares, float *dx, u64 n, Windows w) {
-    INDEX size = (INDEX)(w.input[0] * w.input[1] * w.input[2]);
-    u64 out = w.output[0] * w.output[1] * w.output[2];
+    const float *dy, const unsigned int *where, const float *shares, float *dx, INDEX n, Windows w) {
+    INDEX size = product(w.input), out = product(w.output);
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / size), p = (INDEX)(i - (u64)plane * size);
-        INDEX p2 = p % (INDEX)w.input[2], p1 = p / (INDEX)w.input[2] % (INDEX)w.input[1];
-        INDEX p0 = p / (INDEX)w.input[2] / (INDEX)w.input[1];
+        INDEX plane = i / size, p = i - plane * size;
         float sum = 0.0f;
-        for (i64 k0 = 0; k0 < (i64)w.kernel[0]; k0++) {
-            i64 o0 = covering(w, 0, p0, k0);
-            if (o0 < 0) continue;
-            for (i64 k1 = 0; k1 < (i64)w.kernel[1]; k1++) {
-                i64 o1 = covering(w, 1, p1, k1);
-                if (o1 < 0) continue;
-                for (i64 k2 = 0; k2 < (i64)w.kernel[2]; k2++) {
-                    i64 o2 = covering(w, 2, p2, k2);
-                    if (o2 < 0) continue;
-                    u64 o = (o0 * w.output[1] + o1) * w.output[2] + o2, at = (u64)plane * out + o;
-                    if (where ? where[at] == p : true) sum += where ? dy[at] : dy[at] * shares[o];
-                }
-            }
-        }
+        each_covering(w, p, [&](INDEX, SIGNED o) {
+            INDEX at = plane * out + (INDEX)o;
+            if (where ? where[at] == p : true) sum += where ? dy[at] : dy[at] * shares[o];
+        });
         dx[i] += sum;
     }
 }
 
-extern "C" __global__ void avg_pool_forward(const float *x, const float *shares, float *y, u64 n, Windows w) {
-    INDEX out = (INDEX)(w.output[0] * w.output[1] * w.output[2]);
-    u64 size = w.input[0] * w.input[1] * w.input[2];
+extern "C" __global__ void avg_pool_forward(const float *x, const float *shares, float *y, INDEX n, Windows w) {
+    INDEX out = product(w.output), size = product(w.input);
     FOR_EACH(i, n) {
-        INDEX plane = (INDEX)(i / out), o = (INDEX)(i - (u64)plane * out);
-        INDEX o2 = o % (INDEX)w.output[2], o1 = o / (INDEX)w.output[2] % (INDEX)w.output[1];
-        INDEX o0 = o / (INDEX)w.output[2] / (INDEX)w.output[1];
-        const float *p = x + (u64)plane * size;
+        INDEX plane = i / out, o = i - plane * out;
+        const float *from = x + plane * size;
         float sum = 0.0f;
-        for (i64 k0 = 0; k0 < (i64)w.kernel[0]; k0++) {
-            i64 z = (i64)(o0 * w.strides[0] + k0 * w.dilations[0]) - w.pads[0];
-            if (z < 0 || z >= (i64)w.input[0]) continue;
-            for (i64 k1 = 0; k1 < (i64)w.kernel[1]; k1++) {
-                i64 r = (i64)(o1 * w.strides[1] + k1 * w.dilations[1]) - w.pads[1];
-                if (r < 0 || r >= (i64)w.input[1]) continue;
-                for (i64 k2 = 0; k2 < (i64)w.kernel[2]; k2++) {
-                    i64 v = (i64)(o2 * w.strides[2] + k2 * w.dilations[2]) - w.pads[2];
-                    if (v >= 0 && v < (i64)w.input[2]) sum += p[(z * w.input[1] + r) * w.input[2] + v];
-                }
-            }
-        }
+        each_under(w, o, [&](INDEX, SIGNED at) { sum += from[at]; });
         y[i] = sum * shares[o];
     }
 }

@@ -3,7 +3,8 @@
 use super::{
     Cx, F32,
     elementwise::{Code, activation},
-    gpu::{Batch, Factor, Gpu, Grid, Scratch, Windows, device_error, gpu, shifted, zeros},
+    gemm::{Batch, Factor},
+    gpu::{Gpu, Grid, Scratch, Windows, device_error, gpu, shifted, zeros},
     sum::{Sum, add_to},
 };
 use crate::{
@@ -189,9 +190,10 @@ fn forward(gpu: &Gpu, dev: &Cuda, s: &Shapes, x: Address, w: Address, y: Address
 }
 
 fn unfold(gpu: &Gpu, s: &Shapes, x: Address, columns: Address, images: usize) -> Result<(), CudaError> {
-    let n = s.rows() * images * s.windows.positions();
+    let n = s.channels * images * s.windows.positions();
+    let elements = (n * s.windows.elements()).max(s.images * s.channels * s.windows.size());
     let arguments = [x.into(), columns.into(), n.into(), s.channels.into(), images.into(), s.windows.into()];
-    gpu.launch("unfold", Grid::over(n), n.max(s.images * s.channels * s.windows.size()), arguments)
+    gpu.launch("unfold", Grid::over(n), elements, arguments)
 }
 
 fn backward(

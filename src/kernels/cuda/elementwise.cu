@@ -114,39 +114,39 @@ __device__ float unary_slope(int op, float k, float a, float b) {
     return 0.0f;
 }
 
-extern "C" __global__ void unary_forward(int op, float a, float b, const float *x, float *y, u64 n) {
+extern "C" __global__ void unary_forward(int op, float a, float b, const float *x, float *y, INDEX n) {
     FOR_EACH(i, n) y[i] = unary_value(op, x[i], a, b);
 }
 
-extern "C" __global__ void unary_backward(int op, float a, float b, const float *kept, const float *dy, float *dx, u64 n) {
+extern "C" __global__ void unary_backward(int op, float a, float b, const float *kept, const float *dy, float *dx, INDEX n) {
     FOR_EACH(i, n) dx[i] += dy[i] * unary_slope(op, kept[i], a, b);
 }
 
 // dz = dy * f'(y), for functions whose derivative can be told from the value.
-extern "C" __global__ void activation_backward(int op, float a, float b, const float *y, const float *dy, float *dz, u64 n) {
+extern "C" __global__ void activation_backward(int op, float a, float b, const float *y, const float *dy, float *dz, INDEX n) {
     FOR_EACH(i, n) dz[i] = dy[i] * unary_slope(op, y[i], a, b);
 }
 
 // y = f(x + bias) over rows of `columns`; f by its code, -1 for none.
 extern "C" __global__ void bias_forward(
-    int op, float a, float b, const float *x, const float *bias, float *y, u64 n, u64 columns) {
+    int op, float a, float b, const float *x, const float *bias, float *y, INDEX n, INDEX columns) {
     FOR_EACH(i, n) {
-        float v = x[i] + bias[(INDEX)i % (INDEX)columns];
+        float v = x[i] + bias[i % columns];
         y[i] = op < 0 ? v : unary_value(op, v, a, b);
     }
 }
 
 // Its gradient, from what is kept: x, to which `bias` is then added, or the value.
 extern "C" __global__ void bias_backward(
-    int op, float a, float b, const float *kept, const float *bias, const float *dy, float *dx, u64 n, u64 columns) {
+    int op, float a, float b, const float *kept, const float *bias, const float *dy, float *dx, INDEX n, INDEX columns) {
     FOR_EACH(i, n) {
         float slope = 1.0f;
-        if (op >= 0) slope = unary_slope(op, bias ? kept[i] + bias[(INDEX)i % (INDEX)columns] : kept[i], a, b);
+        if (op >= 0) slope = unary_slope(op, bias ? kept[i] + bias[i % columns] : kept[i], a, b);
         dx[i] += dy[i] * slope;
     }
 }
 
-extern "C" __global__ void fill(float *y, float value, u64 n) {
+extern "C" __global__ void fill(float *y, float value, INDEX n) {
     FOR_EACH(i, n) y[i] = value;
 }
 
@@ -195,10 +195,10 @@ __device__ __forceinline__ float slope_b(int op, float a, float b, bool m) {
 }
 
 extern "C" __global__ void binary_forward(
-    int op, const float *a, const float *b, const unsigned char *mask, float *y, u64 n, Pair pair) {
+    int op, const float *a, const float *b, const unsigned char *mask, float *y, INDEX n, Pair pair) {
     FOR_EACH(i, n) {
         i64 ia, ib;
-        at(pair, (INDEX)i, ia, ib);
+        at(pair, i, ia, ib);
         y[i] = binary_value(op, a[ia], b[ib], mask && mask[i]);
     }
 }
@@ -207,10 +207,10 @@ extern "C" __global__ void binary_forward(
 // result's order, to be summed up.
 extern "C" __global__ void binary_backward(
     int op, const float *a, const float *b, const unsigned char *mask, const float *dy, float *da, int how_a, float *db,
-    int how_b, u64 n, Pair pair) {
+    int how_b, INDEX n, Pair pair) {
     FOR_EACH(i, n) {
         i64 ia, ib;
-        at(pair, (INDEX)i, ia, ib);
+        at(pair, i, ia, ib);
         float g = dy[i], x = a ? a[ia] : 0.0f, y = b ? b[ib] : 0.0f;
         bool m = mask && mask[i];
         if (how_a == 1) da[ia] += g * slope_a(op, x, y, m);

@@ -3,13 +3,13 @@
 //! Everything runs on the device's one default stream, as dfdx's own kernels do: in order, so that nothing has to be
 //! waited for, and memory that is freed is not given out again before its last kernel is through.
 
-use super::Cx;
+use super::{Cx, upload::Uploads};
 use crate::{
     engine::{Address, Tensor},
     error::{Error, Result},
 };
 use cudarc::{
-    cublas::{CudaBlas, result as cublas, sys as cublas_sys},
+    cublas::CudaBlas,
     driver::{CudaDevice, DevicePtr, result as driver, sys as driver_sys},
     nvrtc::{CompileOptions, compile_ptx_with_opts},
 };
@@ -39,13 +39,14 @@ const SOURCE: &str = concat!(
 const WIDE: usize = 1 << 31;
 
 pub(super) struct Gpu {
-    device: Arc<CudaDevice>,
-    blas: CudaBlas,
+    pub(super) device: Arc<CudaDevice>,
+    pub(super) blas: CudaBlas,
     /// The kernels with 32-bit and with 64-bit indices, compiled when first needed.
     modules: [OnceLock<usize>; 2],
     functions: Mutex<HashMap<(&'static str, bool), usize>>,
     /// Set by the optimizer where a parameter is not finite.
     broken: u64,
+    pub(super) uploads: Uploads,
 }
 
 /// Whether matrix products may round their factors to TF32.
@@ -55,6 +56,11 @@ static GPU: OnceLock<Arc<Gpu>> = OnceLock::new();
 /// Whether matrix products may round their factors to TF32 (10 bits of mantissa) from here on.
 pub fn allow_tf32(allow: bool) {
     TF32.store(allow, Ordering::Relaxed);
+}
+
+/// See [`allow_tf32`].
+pub(super) fn tf32() -> bool {
+    TF32.load(Ordering::Relaxed)
 }
 
 /// The GPU of `cx`; the program runs on one only.
@@ -173,7 +179,9 @@ impl Gpu {
         keep_freed(&device)?;
         let blas = CudaBlas::new(device.clone())?;
         let broken = device.alloc_zeros::<u32>(1)?.leak();
-        Ok(Self { device, blas, modules: Default::default(), functions: Mutex::default(), broken })
+        device.bind_to_thread()?;
+        let uploads = Uploads::open()?;
+        Ok(Self { device, blas, modules: Default::default(), functions: Mutex::default(), broken, uploads })
     }
 
     /// The kernel `name`, compiled for this device.
@@ -199,14 +207,16 @@ impl Gpu {
         use driver_sys::CUdevice_attribute_enum as A;
         let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        let index = if wide { "unsigned long long" } else { "unsigned int" };
+        let word = if wide { "long long" } else { "int" };
         // Leaked, at most twice: the options want a name that lives for ever.
         let arch: &'static str = format!("compute_{major}{minor}").leak();
         let options = CompileOptions { arch: Some(arch), ..CompileOptions::default() };
-        let ptx = compile_ptx_with_opts(format!("#define INDEX {index}\n{SOURCE}"), options).map_err(|e| {
-            tracing::error!("NVRTC: {e:?}");
-            compile_failure()
-        })?;
+        let ptx =
+            compile_ptx_with_opts(format!("#define INDEX unsigned {word}\n#define SIGNED {word}\n{SOURCE}"), options)
+                .map_err(|e| {
+                tracing::error!("NVRTC: {e:?}");
+                compile_failure()
+            })?;
         let image = CString::new(ptx.to_src()).unwrap_or_default();
         self.device.bind_to_thread()?;
         // SAFETY: the image is PTX, ended by 0.
@@ -222,7 +232,8 @@ impl Gpu {
         elements: usize,
         mut arguments: [Argument; N],
     ) -> Result<(), CudaError> {
-        let function = self.function(name, elements >= WIDE)?;
+        let far = |a: &Argument| matches!(a, Argument::Windows(w) if w.reach() >= WIDE as u64);
+        let function = self.function(name, elements >= WIDE || arguments.iter().any(far))?;
         let mut pointers: [*mut c_void; N] = arguments.each_mut().map(|a| match a {
             Argument::Word(x) => std::ptr::from_mut(x).cast(),
             Argument::View(x) => std::ptr::from_mut(x).cast(),
@@ -236,56 +247,6 @@ impl Gpu {
         unsafe {
             let (blocks, threads) = ((blocks.0, blocks.1, 1), (threads.0, threads.1, 1));
             driver::launch_kernel(function, blocks, threads, 0, stream, &mut pointers)?;
-        }
-        Ok(())
-    }
-
-    /// Row-major products, one for each of `batch.count`: c = a·b + `old`·c with a (m, k) and b (k, n), or their
-    /// transposes as they are stored.
-    pub fn gemm(
-        &self,
-        a: Factor,
-        b: Factor,
-        c: Address,
-        [m, n, k]: [usize; 3],
-        old: f32,
-        batch: Batch,
-    ) -> Result<(), CudaError> {
-        use cublas_sys::cublasOperation_t as Op;
-        let op = |transposed| if transposed { Op::CUBLAS_OP_T } else { Op::CUBLAS_OP_N };
-        // cuBLAS counts column by column: to it these are transposes, and cᵀ = bᵀ·aᵀ.
-        let lda = if a.transposed { m } else { k };
-        let ldb = if b.transposed { k } else { n };
-        let one = 1.0_f32;
-        let int = |x: usize| i32::try_from(x).map_err(|_| too_large());
-        let (m32, n32, k32) = (int(m)?, int(n)?, int(k)?);
-        use cublas_sys::cublasMath_t as Math;
-        let tf32 = TF32.load(Ordering::Relaxed);
-        let math = if tf32 { Math::CUBLAS_TF32_TENSOR_OP_MATH } else { Math::CUBLAS_DEFAULT_MATH };
-        self.device.bind_to_thread()?;
-        // SAFETY: as for kernels; the handle is live.
-        unsafe {
-            cublas_sys::cublasSetMathMode(*self.blas.handle(), math).result()?;
-            cublas::sgemm_strided_batched(
-                *self.blas.handle(),
-                op(b.transposed),
-                op(a.transposed),
-                n32,
-                m32,
-                k32,
-                &one,
-                b.address.0 as *const f32,
-                int(ldb)?,
-                batch.b as i64,
-                a.address.0 as *const f32,
-                int(lda)?,
-                batch.a as i64,
-                &old,
-                c.0 as *mut f32,
-                n32,
-                batch.c as i64,
-                int(batch.count)?,
-            )?;
         }
         Ok(())
     }
@@ -320,22 +281,6 @@ impl<T> Uploaded<T> {
     pub fn address(&self) -> Address {
         Address(*self.0.device_ptr())
     }
-}
-
-/// A factor of a matrix product: where it lies, and whether as its transpose.
-#[derive(Clone, Copy)]
-pub(super) struct Factor {
-    pub address: Address,
-    pub transposed: bool,
-}
-
-/// How many products, and how far apart their factors and results lie.
-#[derive(Clone, Copy)]
-pub(super) struct Batch {
-    pub count: usize,
-    pub a: usize,
-    pub b: usize,
-    pub c: usize,
 }
 
 /// Freed memory stays with the process, for the next step needs as much again.
@@ -376,7 +321,16 @@ impl Scratch {
             Some(gpu) => gpu.device.clone(),
             None => Storage::<f32>::try_alloc_len(dev, 1)?.device(),
         };
-        // SAFETY: by what the function says of its elements; any bits are an f32.
+        Self::on(&device, n)
+    }
+
+    /// The same, on a GPU at hand.
+    pub fn of(gpu: &Gpu, n: usize) -> Result<Self, CudaError> {
+        Self::on(&gpu.device, n)
+    }
+
+    fn on(device: &Arc<CudaDevice>, n: usize) -> Result<Self, CudaError> {
+        // SAFETY: by what `new` says of the elements; any bits are an f32.
         Ok(Self(unsafe { device.alloc::<f32>(n.max(1)) }?))
     }
 

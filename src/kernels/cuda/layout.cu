@@ -1,38 +1,38 @@
 // Elements in another order, repeated, left out or joined; sums over axes.
 
-extern "C" __global__ void read_view(const float *x, float *y, u64 n, View view, float scale, int add) {
+extern "C" __global__ void read_view(const float *x, float *y, INDEX n, View view, float scale, int add) {
     FOR_EACH(i, n) {
-        float v = scale * x[at(view, (INDEX)i)];
+        float v = scale * x[at(view, i)];
         y[i] = add ? y[i] + v : v;
     }
 }
 
-extern "C" __global__ void write_view(const float *x, float *y, u64 n, View view, int add) {
+extern "C" __global__ void write_view(const float *x, float *y, INDEX n, View view, int add) {
     FOR_EACH(i, n) {
-        i64 o = at(view, (INDEX)i);
+        i64 o = at(view, i);
         y[o] = add ? y[o] + x[i] : x[i];
     }
 }
 
 // out(o, j, i) = x(o, indices(j), i) with extents (outer, count, inner) and (outer, axis, inner).
 extern "C" __global__ void gather_rows(
-    const float *x, const unsigned int *indices, float *y, u64 n, u64 axis, u64 count, u64 inner) {
+    const float *x, const unsigned int *indices, float *y, INDEX n, INDEX axis, INDEX count, INDEX inner) {
     FOR_EACH(i, n) {
-        INDEX r = (INDEX)(i / inner), c = (INDEX)(i - (u64)r * inner), o = r / (INDEX)count, j = r - o * (INDEX)count;
-        y[i] = x[((u64)o * axis + indices[j]) * inner + c];
+        INDEX r = (i / inner), c = (i - r * inner), o = r / count, j = r - o * count;
+        y[i] = x[(o * axis + indices[j]) * inner + c];
     }
 }
 
 // The gradient of gather_rows: row a of x has been read by the positions order[starts[a]..starts[a + 1]].
 extern "C" __global__ void gather_rows_backward(
-    const float *dy, const unsigned int *starts, const unsigned int *order, float *dx, u64 n, u64 axis, u64 count,
-    u64 inner) {
+    const float *dy, const unsigned int *starts, const unsigned int *order, float *dx, INDEX n, INDEX axis, INDEX count,
+    INDEX inner) {
     FOR_EACH(i, n) {
-        INDEX r = (INDEX)(i / inner), c = (INDEX)(i - (u64)r * inner), o = r / (INDEX)axis, a = r - o * (INDEX)axis;
+        INDEX r = (i / inner), c = (i - r * inner), o = r / axis, a = r - o * axis;
         unsigned int from = starts[a], to = starts[a + 1];
         if (from == to) continue;
         float sum = 0.0f;
-        for (unsigned int k = from; k < to; k++) sum += dy[((u64)o * count + order[k]) * inner + c];
+        for (unsigned int k = from; k < to; k++) sum += dy[(o * count + order[k]) * inner + c];
         dx[i] += sum;
     }
 }
@@ -40,16 +40,16 @@ extern "C" __global__ void gather_rows_backward(
 // Sums of `count` elements for each of `outs` results, in `gridDim.y` parts: partial sums, part by part. A block of
 // (32, 8): neighbouring threads take neighbouring results.
 extern "C" __global__ void sum_columns(
-    const float *x, float *y, u64 outs, u64 count, View kept, View reduced, float scale, int add) {
+    const float *x, float *y, INDEX outs, INDEX count, View kept, View reduced, float scale, int add) {
     __shared__ float parts[8][33];
-    u64 part = (count + gridDim.y - 1) / gridDim.y, from = blockIdx.y * part;
-    u64 to = from + part < count ? from + part : count;
-    for (u64 first = (u64)blockIdx.x * 32; first < outs; first += (u64)gridDim.x * 32) {
-        u64 o = first + threadIdx.x;
+    INDEX part = (count + gridDim.y - 1) / gridDim.y, from = blockIdx.y * part;
+    INDEX to = from + part < count ? from + part : count;
+    for (INDEX first = (INDEX)blockIdx.x * 32; first < outs; first += (INDEX)gridDim.x * 32) {
+        INDEX o = first + threadIdx.x;
         float sum = 0.0f;
         if (o < outs) {
-            const float *base = x + at(kept, (INDEX)o);
-            for (u64 r = from + threadIdx.y; r < to; r += 8) sum += base[at(reduced, (INDEX)r)];
+            const float *base = x + at(kept, o);
+            for (INDEX r = from + threadIdx.y; r < to; r += 8) sum += base[at(reduced, r)];
         }
         parts[threadIdx.y][threadIdx.x] = sum;
         __syncthreads();
@@ -64,13 +64,13 @@ extern "C" __global__ void sum_columns(
 
 // The same with a block of 256 for each result: neighbouring threads take neighbouring terms.
 extern "C" __global__ void sum_rows(
-    const float *x, float *y, u64 outs, u64 count, View kept, View reduced, float scale, int add) {
-    u64 part = (count + gridDim.y - 1) / gridDim.y, from = blockIdx.y * part;
-    u64 to = from + part < count ? from + part : count;
-    for (u64 o = blockIdx.x; o < outs; o += gridDim.x) {
-        const float *base = x + at(kept, (INDEX)o);
+    const float *x, float *y, INDEX outs, INDEX count, View kept, View reduced, float scale, int add) {
+    INDEX part = (count + gridDim.y - 1) / gridDim.y, from = blockIdx.y * part;
+    INDEX to = from + part < count ? from + part : count;
+    for (INDEX o = blockIdx.x; o < outs; o += gridDim.x) {
+        const float *base = x + at(kept, o);
         float sum = 0.0f;
-        for (u64 r = from + threadIdx.x; r < to; r += blockDim.x) sum += base[at(reduced, (INDEX)r)];
+        for (INDEX r = from + threadIdx.x; r < to; r += blockDim.x) sum += base[at(reduced, r)];
         sum = block_sum(sum);
         if (threadIdx.x == 0) {
             float *to_y = y + blockIdx.y * outs + o;

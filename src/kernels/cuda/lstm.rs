@@ -2,7 +2,8 @@
 
 use super::{
     Cx, F32,
-    gpu::{Batch, Factor, Gpu, Grid, Scratch, View, device_error, gpu, shifted, zeros},
+    gemm::{Batch, Factor},
+    gpu::{Gpu, Grid, Scratch, View, device_error, gpu, shifted, zeros},
 };
 use crate::{
     engine::Address,

@@ -2,7 +2,8 @@
 
 use super::{
     Cx, F32,
-    gpu::{Batch, Factor, Scratch, device_error, gpu, too_large, zeros},
+    gemm::{Batch, Factor},
+    gpu::{Scratch, device_error, gpu, too_large, zeros},
     layout::expand,
     sum::{Sum, add_to},
 };

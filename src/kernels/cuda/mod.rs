@@ -7,6 +7,7 @@
 mod adamw;
 mod conv;
 mod elementwise;
+mod gemm;
 mod gpu;
 mod layout;
 mod linear;
@@ -17,6 +18,7 @@ mod normalise;
 mod pool;
 mod softmax;
 mod sum;
+mod upload;
 mod window;
 
 pub(super) use adamw::{adamw, stayed_finite};
@@ -32,6 +34,7 @@ pub(super) use normalise::{batch_norm, batch_norm_train, layer_norm};
 pub(super) use pool::{avg_pool, max_pool, pools};
 pub(super) use softmax::{log_softmax, softmax};
 pub(super) use sum::{reduce, reduces};
+pub(super) use upload::feed;
 
 use crate::engine::{Context, Tensor};
 use dfdx::prelude::Cuda;

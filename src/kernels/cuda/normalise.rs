@@ -4,7 +4,7 @@ use super::{
     Cx, F32,
     gpu::{Grid, Scratch, device_error, gpu, zeros},
     layout::expand,
-    sum::{Sum, add_to},
+    sum::{Sum, add_to, parts, sum_parts},
 };
 use crate::{
     engine::Address,
@@ -143,17 +143,20 @@ fn normalised(cx: &mut Cx, x: &F32, scale: &F32, bias: &F32, stats: Scratch, own
         let [slot_x, slot_s, slot_b] = slots;
         let sums = Scratch::new(&dev, 2 * channels)?;
         if own || slot_s.is_some() || slot_b.is_some() {
+            let parts = parts(channels, images * size);
+            let each = Scratch::new(&dev, 2 * channels * parts)?;
             let arguments = [
                 of(&kept_x).into(),
                 dy.into(),
                 stats.address().into(),
-                sums.address().into(),
+                each.address().into(),
                 images.into(),
                 channels.into(),
                 size.into(),
             ];
-            let grid = Grid { blocks: (channels as u32, 1), threads: (1024, 1) };
+            let grid = Grid { blocks: (channels as u32, parts as u32), threads: (512, 1) };
             gpu.launch("batch_norm_sums", grid, n, arguments)?;
+            sum_parts(gpu, each.address(), sums.address(), 2 * channels, parts, 1.0, false)?;
         }
         for (slot, which) in [(slot_b, 0_usize), (slot_s, 1)] {
             if let Some(slot) = slot {

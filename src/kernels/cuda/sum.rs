@@ -72,8 +72,11 @@ impl View {
     }
 }
 
-/// Blocks that keep a GPU busy.
-const ENOUGH: usize = 512;
+/// In how many parts `blocks` results of `count` terms each are summed to keep a GPU busy.
+pub(super) fn parts(blocks: usize, count: usize) -> usize {
+    const ENOUGH: usize = 512;
+    (ENOUGH / blocks.max(1)).min(count / 512).max(1)
+}
 
 /// y += scale·Σx.
 pub(super) fn add_to(gpu: &Gpu, dev: &Cuda, sum: &Sum, x: Address, y: Address, scale: f32) -> Result<(), CudaError> {
@@ -81,7 +84,7 @@ pub(super) fn add_to(gpu: &Gpu, dev: &Cuda, sum: &Sum, x: Address, y: Address, s
     let (name, threads, wide) = if columns { ("sum_columns", (32, 8), 32) } else { ("sum_rows", (256, 1), 1) };
     let first = Grid::blocks(outs.div_ceil(wide), 1).blocks.0;
     // Few results of many terms are summed in parts, and the parts then as columns.
-    let parts = (ENOUGH / first as usize).min(count / 512).max(1);
+    let parts = parts(first as usize, count);
     let grid = |parts: usize| Grid { blocks: (first, parts as u32), threads };
     let len = outs * count;
     if parts == 1 {
@@ -94,12 +97,25 @@ pub(super) fn add_to(gpu: &Gpu, dev: &Cuda, sum: &Sum, x: Address, y: Address, s
     let arguments =
         [x.into(), p.into(), outs.into(), count.into(), kept.into(), reduced.into(), 1.0_f32.into(), false.into()];
     gpu.launch(name, grid(parts), len, arguments)?;
+    sum_parts(gpu, p, y, outs, parts, scale, true)
+}
+
+/// y = scale·Σx over the `parts` of x that lie behind each other, `outs` elements each; added to y if it says so.
+pub(super) fn sum_parts(
+    gpu: &Gpu,
+    x: Address,
+    y: Address,
+    outs: usize,
+    parts: usize,
+    scale: f32,
+    add: bool,
+) -> Result<(), CudaError> {
     let view = |n: usize, stride: usize| View::of(&[(n, stride as i64)], 0).unwrap_or_default();
     let (kept, reduced) = (view(outs, 1), view(parts, outs));
     let arguments =
-        [p.into(), y.into(), outs.into(), parts.into(), kept.into(), reduced.into(), scale.into(), true.into()];
+        [x.into(), y.into(), outs.into(), parts.into(), kept.into(), reduced.into(), scale.into(), add.into()];
     let grid = Grid { blocks: (Grid::blocks(outs.div_ceil(32), 1).blocks.0, 1), threads: (32, 8) };
-    gpu.launch("sum_columns", grid, len, arguments)
+    gpu.launch("sum_columns", grid, outs * parts, arguments)
 }
 
 /// Whether the reduction has a kernel here.

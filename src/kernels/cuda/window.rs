@@ -31,6 +31,18 @@ impl Windows {
         })
     }
 
+    /// No coordinate is farther from the input's first than this.
+    pub(super) fn reach(&self) -> u64 {
+        let axis = |i: usize| {
+            let of = |x: &[u64; 3]| x.get(i).copied().unwrap_or(0);
+            let pad = self.pads.get(i).map_or(0, |p| p.unsigned_abs());
+            let windows = of(&self.output).saturating_mul(of(&self.strides));
+            let taps = of(&self.kernel).saturating_mul(of(&self.dilations));
+            [windows, taps, pad].into_iter().fold(of(&self.input), u64::saturating_add)
+        };
+        (0..3).map(axis).max().unwrap_or(0)
+    }
+
     pub(super) fn size(&self) -> usize {
         self.input.iter().product::<u64>() as usize
     }
@@ -58,6 +70,22 @@ fn last<T: Copy>(values: &[T], missing: T) -> Option<[T; 3]> {
 
 #[cfg(test)]
 mod tests {
+    use super::{ConvSpec, Windows};
+
+    #[test]
+    fn far_strides_and_pads_are_far_windows() {
+        let spec = |stride: usize, pad: usize| ConvSpec {
+            strides: vec![stride],
+            dilations: vec![1],
+            pads: vec![[pad, 0]],
+            groups: 1,
+        };
+        let reach = |stride, pad| Windows::of_conv(&[5], &[3], &[3], &spec(stride, pad)).unwrap().reach();
+        assert_eq!(reach(1, 2), 5 + 3 + 3 + 2);
+        assert!(reach(1 << 33, 1 << 33) > 1 << 33);
+        assert_eq!(reach(usize::MAX, 0), u64::MAX);
+    }
+
     #[test]
     fn missing_axes_come_first() {
         assert_eq!(super::last(&[5, 7], 1), Some([1, 5, 7]));

@@ -1,8 +1,13 @@
 //! The same cases on a GPU. Ignored elsewhere: they are run by name where there is one.
 
 use super::{Outcome, Values, assert_none, cases, outcome, outcome_on};
-use crate::engine::KernelChoice;
+use crate::{
+    engine::{Context, KernelChoice},
+    kernels::{Backend, Binary},
+    tensor::HostTensor,
+};
 use dfdx::prelude::Cuda;
+use ndarray::ArrayD;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -62,4 +67,22 @@ fn cuda_kernels_give_the_same_bits_twice() {
         }
     }
     assert_none(&failures);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn what_is_fed_arrives_whole_and_in_order() {
+    let mut cx = Context::<f32, Cuda>::inference(Cuda::try_build(0, 0).unwrap(), KernelChoice::Fast);
+    // More of them, and larger ones, than there are buffers for, while kernels run.
+    let rows = |n: usize| if n % 3 == 0 { 1 } else { 700 * n };
+    let values = |n: usize| ArrayD::from_shape_fn(vec![rows(n), 1024], |i| (i[0] * 7 + i[1] * 3 + n) as f32 % 1009.0);
+    let mut fed = Vec::new();
+    for n in 1..16 {
+        let x = Cuda::feed(&cx, &HostTensor::F32(values(n))).unwrap();
+        fed.push(Cuda::binary(&mut cx, Binary::Mul, &x, &x).unwrap());
+    }
+    for (n, got) in (1..).zip(&fed) {
+        let want: Vec<f32> = values(n).iter().map(|x| x * x).collect();
+        assert!(got.to_vec() == want, "tensor {n}");
+    }
 }

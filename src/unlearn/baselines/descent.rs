@@ -153,10 +153,10 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGradPlus {
                 let retain = retain?;
                 let forget = forget.next(&mut |pass| sets.pass(Set::Forget, pass, batch_size))?;
                 let forward = model.forward(&forget, None)?;
-                let forget_loss = forward.mean;
+                let forget_loss = forward.losses.mean();
                 let grads = forward.backward(self.alpha - 1.0)?;
                 let forward = model.forward(&retain, Some(grads))?;
-                let retain_loss = forward.mean;
+                let retain_loss = forward.losses.mean();
                 let grads = forward.backward(self.alpha)?;
                 recorder.step(learning_rate, Some(forget_loss), Some(retain_loss))?;
                 optimizer.step(model, grads, learning_rate, recorder.steps())?;

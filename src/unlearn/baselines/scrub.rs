@@ -165,7 +165,7 @@ fn step<E: Float, D: Backend<E>>(
     exchange(model, teacher);
     let wanted = wanted?;
     let forward = model.forward_with_logits(batch)?;
-    let (loss, answer) = (forward.mean, model.answer(wanted.width));
+    let (loss, answer) = (forward.losses.mean(), model.answer(wanted.width));
     let (_, mut slopes) = distance(answer, &forward.logits, &wanted.logits, wanted.width, TEMPERATURE);
     let (task, distil) = if pass == Pass::Away { (0.0, -1.0) } else { (GAMMA, ALPHA) };
     slopes.iter_mut().for_each(|slope| *slope = E::of(slope.f64() * distil));

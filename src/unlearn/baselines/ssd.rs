@@ -88,7 +88,7 @@ fn importance<E: Float, D: Backend<E>>(
     for batch in sets.pass(set, 0, batch_size)? {
         let batch = batch?;
         let forward = model.forward(&batch, None)?;
-        let loss = forward.mean;
+        let loss = forward.losses.mean();
         let mut grads = forward.backward(1.0)?;
         for (i, parameter) in model.parameters().iter().enumerate() {
             let square = D::unary(&mut cx, Unary::PowScalar(2.0), &grads.tensor(&parameter.tensor)?)?;

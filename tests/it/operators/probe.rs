@@ -114,7 +114,7 @@ impl Probe {
     where
         Cpu: Backend<E>,
     {
-        model.forward(&self.batch, None).map(|f| f.mean)
+        model.forward(&self.batch, None).map(|f| f.losses.mean())
     }
 
     /// The gradient of each input, by name.
