@@ -5,8 +5,8 @@ use crate::{
     data::Batch,
     engine::{Context, Flat, Float, Grads, Tensor},
     error::{Error, Result},
-    kernels::{Backend, Binary},
-    model::Model,
+    kernels::{Backend, Binary, Reduce},
+    model::{Model, Parameter},
 };
 
 /// SGD with momentum and weight decay, as PyTorch has it: v ← μ·v + g + λ·w, w ← w − rate·v.
@@ -43,12 +43,24 @@ impl<E: Float, D: Backend<E>> Sgd<E, D> {
             }
             velocity.try_axpy(self.momentum, gradient.flat(), 1.0).map_err(device_error)?;
             parameter.tensor.flat_mut().try_axpy(1.0, velocity, -rate).map_err(device_error)?;
-            if !parameter.tensor.is_finite()? {
-                return Ok(Some(parameter.name.clone()));
-            }
         }
-        Ok(None)
+        not_finite(&mut cx, model.parameters())
     }
+}
+
+/// The name of the first parameter that is not finite: then neither is the sum of its elements. The device is asked once, for all.
+fn not_finite<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    parameters: &[Parameter<E, D>],
+) -> Result<Option<String>> {
+    let mut sum =
+        |p: &Parameter<E, D>| D::reduce(cx, Reduce::Sum, &p.tensor.reshaped(vec![p.tensor.len()])?, &[0], true);
+    let sums = parameters.iter().map(&mut sum).collect::<Result<Vec<_>>>()?;
+    if sums.is_empty() {
+        return Ok(None);
+    }
+    let sums = D::concat(cx, &sums.iter().collect::<Vec<_>>(), 0)?.to_vec();
+    Ok(sums.iter().zip(parameters).find(|(sum, _)| !num_traits::Float::is_finite(**sum)).map(|(_, p)| p.name.clone()))
 }
 
 /// The optimizers.

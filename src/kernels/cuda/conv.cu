@@ -42,17 +42,20 @@ __device__ __forceinline__ void each_element(const Windows &w, INDEX i, const u6
     SIGNED c[3];
     coordinates(i, of, c);
     SIGNED k = 0, inner = (SIGNED)w.kernel[2];
+#pragma unroll
     for (SIGNED k0 = 0; k0 < (SIGNED)w.kernel[0]; k0++) {
         SIGNED p0 = reach(0, c[0], k0);
         if (!everywhere && p0 < 0) {
             k += (SIGNED)w.kernel[1] * inner;
             continue;
         }
+#pragma unroll
         for (SIGNED k1 = 0; k1 < (SIGNED)w.kernel[1]; k1++, k += inner) {
             SIGNED p1 = reach(1, c[1], k1);
             if (!everywhere && p1 < 0) continue;
             SIGNED row = (p0 * (SIGNED)extents[1] + p1) * (SIGNED)extents[2];
             bool inside = p0 >= 0 && p1 >= 0;
+#pragma unroll
             for (SIGNED k2 = 0; k2 < inner; k2++) {
                 SIGNED p2 = reach(2, c[2], k2);
                 bool there = inside && p2 >= 0;
@@ -88,8 +91,8 @@ extern "C" __global__ void unfold(const float *x, float *columns, INDEX n, INDEX
     }
 }
 
-// The gradient of unfold: each input element sums up the windows that it lies in.
-extern "C" __global__ void fold(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
+__device__ __forceinline__ void fold_windows(
+    const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, const Windows &w) {
     INDEX size = product(w.input), out = product(w.output), window = product(w.kernel), width = images * out;
     FOR_EACH(i, n) {
         INDEX plane = i / size, image = plane / channels, c = plane - image * channels;
@@ -98,6 +101,20 @@ extern "C" __global__ void fold(const float *columns, float *dx, INDEX n, INDEX 
         each_covering(w, i - plane * size, [&](INDEX k, SIGNED o) { sum += from[k * width + (INDEX)o]; });
         dx[i] += sum;
     }
+}
+
+// The gradient of unfold: each input element sums up the windows that it lies in.
+extern "C" __global__ void fold(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
+    fold_windows(columns, dx, n, channels, images, w);
+}
+
+// The same for dense windows of 3×3, which the compiler unrolls.
+extern "C" __global__ void fold_3x3(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
+    for (int axis = 0; axis < 3; axis++) {
+        w.kernel[axis] = axis ? 3 : 1;
+        w.strides[axis] = w.dilations[axis] = 1;
+    }
+    fold_windows(columns, dx, n, channels, images, w);
 }
 
 // y(n, m, o) = f(product(m, n, o) + bias(m) + residual(n, m, o)); f by its code, -1 for none.

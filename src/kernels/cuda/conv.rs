@@ -248,7 +248,8 @@ fn backward(
             let n = images * s.channels * windows.size();
             let arguments =
                 [columns.into(), shifted(dx, input).into(), n.into(), s.channels.into(), images.into(), windows.into()];
-            gpu.launch("fold", Grid::over(n), n.max(s.rows() * width), arguments)?;
+            let name = if windows.dense_3x3() { "fold_3x3" } else { "fold" };
+            gpu.launch(name, Grid::over(n), n.max(s.rows() * width), arguments)?;
         }
     }
     Ok(())

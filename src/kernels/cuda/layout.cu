@@ -7,10 +7,27 @@ extern "C" __global__ void read_view(const float *x, float *y, INDEX n, View vie
     }
 }
 
-extern "C" __global__ void write_view(const float *x, float *y, INDEX n, View view, int add) {
+extern "C" __global__ void write_view(const float *x, float *y, INDEX n, View view, float scale, int add) {
+    FOR_EACH(i, n) {
+        float v = scale * x[i];
+        i64 o = at(view, i);
+        y[o] = add ? y[o] + v : v;
+    }
+}
+
+// The same of four elements at a time that lie beside each other.
+__device__ __forceinline__ float4 scaled_sum(float4 x, float scale, float4 y) {
+    return make_float4(scale * x.x + y.x, scale * x.y + y.y, scale * x.z + y.z, scale * x.w + y.w);
+}
+
+extern "C" __global__ void read_view_of_four(const float4 *x, float4 *y, INDEX n, View view, float scale, int add) {
+    FOR_EACH(i, n) y[i] = scaled_sum(x[at(view, i)], scale, add ? y[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+}
+
+extern "C" __global__ void write_view_of_four(const float4 *x, float4 *y, INDEX n, View view, float scale, int add) {
     FOR_EACH(i, n) {
         i64 o = at(view, i);
-        y[o] = add ? y[o] + x[i] : x[i];
+        y[o] = scaled_sum(x[i], scale, add ? y[o] : make_float4(0.0f, 0.0f, 0.0f, 0.0f));
     }
 }
 
@@ -34,6 +51,15 @@ extern "C" __global__ void gather_rows_backward(
         float sum = 0.0f;
         for (unsigned int k = from; k < to; k++) sum += dy[(o * count + order[k]) * inner + c];
         dx[i] += sum;
+    }
+}
+
+// Sums over the parts of x, `outs` elements each.
+extern "C" __global__ void sum_parts(const float *x, float *y, INDEX outs, INDEX parts, float scale, int add) {
+    FOR_EACH(o, outs) {
+        float sum = 0.0f;
+        for (INDEX p = 0; p < parts; p++) sum += x[p * outs + o];
+        y[o] = add ? y[o] + scale * sum : scale * sum;
     }
 }
 

@@ -2,16 +2,61 @@
 
 use super::{
     Cx, F32,
-    gpu::{Grid, Uploaded, View, device_error, gpu, zeros},
+    gpu::{Gpu, Grid, Uploaded, View, device_error, gpu, zeros},
     sum::{Sum, add_to},
 };
 use crate::{
+    engine::Address,
     error::{Error, Result},
     kernels::{
         PadMode, compose,
         shape::{around, broadcast_strides, require, strides},
     },
 };
+use dfdx::tensor::CudaError;
+
+/// Which side a view is of.
+#[derive(Clone, Copy)]
+enum Way {
+    Read,
+    Write,
+}
+
+/// y = x, or y += x, `n` elements of tensors of up to `len`, whose first lie at addresses of whole tensors.
+fn copy(
+    gpu: &Gpu,
+    way: Way,
+    x: Address,
+    y: Address,
+    (n, len): (usize, usize),
+    view: View,
+    add: bool,
+) -> Result<(), CudaError> {
+    let (name, n, view) = match (way, view.of_four()) {
+        (Way::Read, Some(four)) => ("read_view_of_four", n / 4, four),
+        (Way::Write, Some(four)) => ("write_view_of_four", n / 4, four),
+        (Way::Read, None) => ("read_view", n, view),
+        (Way::Write, None) => ("write_view", n, view),
+    };
+    gpu.launch(name, Grid::over(n), len, [x.into(), y.into(), n.into(), view.into(), 1.0_f32.into(), add.into()])
+}
+
+impl View {
+    /// The same in steps of four elements, if always four lie beside each other from a place that four divides.
+    fn of_four(&self) -> Option<Self> {
+        let mut four = *self;
+        let last = usize::try_from(self.rank).ok()?.checked_sub(1)?;
+        let outer = four.strides.get_mut(..last)?;
+        let whole = self.strides.get(last) == Some(&1) && self.dims.get(last)? % 4 == 0 && self.offset % 4 == 0;
+        if !whole || outer.iter().any(|s| s % 4 != 0) {
+            return None;
+        }
+        outer.iter_mut().for_each(|s| *s /= 4);
+        four.offset /= 4;
+        *four.dims.get_mut(last)? /= 4;
+        Some(four)
+    }
+}
 
 /// A tensor of `dims`, its element i the element of `x` that `view` says. `inverse` adds gradients: to each element of x
 /// those of all that read it.
@@ -25,16 +70,13 @@ enum Inverse {
 fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, inverse: Inverse) -> Result<F32> {
     let (gpu, n) = (gpu(cx)?, dims.iter().product::<usize>());
     let y = zeros(cx, dims)?;
-    let arguments = [x.address()?.into(), y.address()?.into(), n.into(), view.into(), 1.0_f32.into(), false.into()];
-    gpu.launch("read_view", Grid::over(n), n.max(x.len()), arguments).map_err(device_error)?;
     let (slot, dev, len) = (x.device_slot(), cx.dev.clone(), n.max(x.len()));
+    copy(gpu, Way::Read, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
     cx.record_on_device(&[x], y, move |dy, grads| {
         let Some(slot) = slot else { return Ok(()) };
         let dx = slot.address(grads)?;
         match inverse {
-            Inverse::Once => {
-                gpu.launch("write_view", Grid::over(n), len, [dy.into(), dx.into(), n.into(), view.into(), true.into()])
-            }
+            Inverse::Once => copy(gpu, Way::Write, dy, dx, (n, len), view, true),
             Inverse::Summed(sum) => add_to(gpu, &dev, &sum, dy, dx, 1.0),
         }
     })
@@ -101,16 +143,13 @@ fn write(cx: &mut Cx, xs: &[(&F32, View)], dims: &[usize], value: f32) -> Result
     let mut slots = Vec::with_capacity(xs.len());
     for &(x, view) in xs {
         let n = x.len();
-        let arguments = [x.address()?.into(), y.address()?.into(), n.into(), view.into(), false.into()];
-        gpu.launch("write_view", Grid::over(n), len, arguments).map_err(device_error)?;
+        copy(gpu, Way::Write, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
         slots.extend(x.device_slot().map(|slot| (slot, view, n)));
     }
     let inputs: Vec<&F32> = xs.iter().map(|x| x.0).collect();
     cx.record_on_device(&inputs, y, move |dy, grads| {
         for (slot, view, n) in &slots {
-            let dx = slot.address(grads)?;
-            let arguments = [dy.into(), dx.into(), (*n).into(), (*view).into(), 1.0_f32.into(), true.into()];
-            gpu.launch("read_view", Grid::over(*n), len, arguments)?;
+            copy(gpu, Way::Read, dy, slot.address(grads)?, (*n, len), *view, true)?;
         }
         Ok(())
     })
@@ -179,6 +218,10 @@ fn rows(cx: &mut Cx, x: &F32, around: (usize, usize, usize), indices: &[usize], 
     require(indices.iter().all(|&i| i < extent), || format!("index beyond {extent} in {:?}", x.dims()))?;
     let (n, len) = (outer * count * inner, x.len());
     require(n == dims.iter().product::<usize>(), || format!("{count} indices for a tensor of {dims:?}"))?;
+    if let &[index] = indices {
+        let view = View::of(&[(outer, (extent * inner) as i64), (inner, 1)], (index * inner) as i64);
+        return read(cx, x, dims, view.unwrap_or_default(), Inverse::Once);
+    }
     let small = u32::try_from(extent.max(count)).is_ok();
     require(small, || format!("a gather of {count} from {extent}"))?;
     let gpu = gpu(cx)?;
@@ -244,7 +287,22 @@ fn readers(indices: &[usize], extent: usize) -> (Vec<u32>, Vec<u32>) {
 }
 
 #[cfg(test)]
-mod readers_tests {
+mod tests {
+    use super::View;
+
+    #[test]
+    fn views_of_four_are_views_in_steps_of_four() {
+        let four = |axes: &[(usize, i64)], offset| View::of(axes, offset).unwrap().of_four();
+        let view = four(&[(5, 64), (3, 640), (8, 1)], 16).unwrap();
+        assert_eq!(
+            (view.rank, &view.dims[..3], &view.strides[..3], view.offset),
+            (3, &[5, 3, 2][..], &[16, 160, 1][..], 4)
+        );
+        assert!(four(&[(6, 1)], 0).is_none() && four(&[(8, 2)], 0).is_none() && four(&[(8, 1)], 2).is_none());
+        assert!(four(&[(3, 6), (4, 1)], 0).is_none() && four(&[], 0).is_none());
+        assert!(four(&[(3, 0), (4, 1)], 0).is_some());
+    }
+
     #[test]
     fn readers_are_listed_row_by_row() {
         assert_eq!(super::readers(&[2, 0, 2, 3], 4), (vec![0, 1, 1, 3, 4], vec![1, 0, 2, 3]));

@@ -110,12 +110,8 @@ pub(super) fn sum_parts(
     scale: f32,
     add: bool,
 ) -> Result<(), CudaError> {
-    let view = |n: usize, stride: usize| View::of(&[(n, stride as i64)], 0).unwrap_or_default();
-    let (kept, reduced) = (view(outs, 1), view(parts, outs));
-    let arguments =
-        [x.into(), y.into(), outs.into(), parts.into(), kept.into(), reduced.into(), scale.into(), add.into()];
-    let grid = Grid { blocks: (Grid::blocks(outs.div_ceil(32), 1).blocks.0, 1), threads: (32, 8) };
-    gpu.launch("sum_columns", grid, outs * parts, arguments)
+    let arguments = [x.into(), y.into(), outs.into(), parts.into(), scale.into(), add.into()];
+    gpu.launch("sum_parts", Grid::over(outs), outs * parts, arguments)
 }
 
 /// Whether the reduction has a kernel here.

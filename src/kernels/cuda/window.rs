@@ -43,6 +43,11 @@ impl Windows {
         (0..3).map(axis).max().unwrap_or(0)
     }
 
+    /// Whether they are of 3×3 neighbours, at every place.
+    pub(super) fn dense_3x3(&self) -> bool {
+        self.kernel == [1, 3, 3] && self.strides == [1; 3] && self.dilations == [1; 3]
+    }
+
     pub(super) fn size(&self) -> usize {
         self.input.iter().product::<u64>() as usize
     }
