@@ -25,8 +25,10 @@ __device__ __forceinline__ SIGNED under(const Windows &w, int axis, SIGNED o, SI
 }
 
 // The output coordinate that window element k puts on input coordinate c, or -1.
+template <bool dense>
 __device__ __forceinline__ SIGNED covering(const Windows &w, int axis, SIGNED c, SIGNED k) {
-    SIGNED o = c + (SIGNED)w.pads[axis] - k * (SIGNED)w.dilations[axis], s = (SIGNED)w.strides[axis];
+    SIGNED o = c + (SIGNED)w.pads[axis] - (dense ? k : k * (SIGNED)w.dilations[axis]);
+    SIGNED s = dense ? 1 : (SIGNED)w.strides[axis];
     if (o < 0) return -1;
     if (s != 1) {
         if (o % s) return -1;
@@ -36,30 +38,28 @@ __device__ __forceinline__ SIGNED covering(const Windows &w, int axis, SIGNED c,
 }
 
 // Calls f(window element, place) for each element of the window of i, which counts over `of`. The place counts over `extents`: it is
-// where `reach` puts the element on each axis. Where that is nowhere, f is told -1 if it is called `everywhere`.
-template <bool everywhere, class Reach, class F>
+// where `reach` puts the element on each axis. Where that is nowhere, f is told -1 if it is called `everywhere`. Dense windows are of
+// 3×3 neighbours, at every place: the compiler unrolls them.
+template <bool everywhere, bool dense, class Reach, class F>
 __device__ __forceinline__ void each_element(const Windows &w, INDEX i, const u64 *of, const u64 *extents, Reach reach, F f) {
+    const SIGNED outer = dense ? 1 : (SIGNED)w.kernel[0], middle = dense ? 3 : (SIGNED)w.kernel[1];
+    const SIGNED inner = dense ? 3 : (SIGNED)w.kernel[2];
     SIGNED c[3];
     coordinates(i, of, c);
-    SIGNED k = 0, inner = (SIGNED)w.kernel[2];
 #pragma unroll
-    for (SIGNED k0 = 0; k0 < (SIGNED)w.kernel[0]; k0++) {
+    for (SIGNED k0 = 0; k0 < outer; k0++) {
         SIGNED p0 = reach(0, c[0], k0);
-        if (!everywhere && p0 < 0) {
-            k += (SIGNED)w.kernel[1] * inner;
-            continue;
-        }
+        if (!everywhere && p0 < 0) continue;
 #pragma unroll
-        for (SIGNED k1 = 0; k1 < (SIGNED)w.kernel[1]; k1++, k += inner) {
-            SIGNED p1 = reach(1, c[1], k1);
-            if (!everywhere && p1 < 0) continue;
-            SIGNED row = (p0 * (SIGNED)extents[1] + p1) * (SIGNED)extents[2];
+        for (SIGNED k1 = 0; k1 < middle; k1++) {
+            SIGNED p1 = reach(1, c[1], k1), row = (p0 * (SIGNED)extents[1] + p1) * (SIGNED)extents[2];
             bool inside = p0 >= 0 && p1 >= 0;
+            if (!everywhere && !inside) continue;
 #pragma unroll
             for (SIGNED k2 = 0; k2 < inner; k2++) {
                 SIGNED p2 = reach(2, c[2], k2);
                 bool there = inside && p2 >= 0;
-                if (everywhere || there) f((INDEX)(k + k2), there ? row + p2 : (SIGNED)-1);
+                if (everywhere || there) f((INDEX)((k0 * middle + k1) * inner + k2), there ? row + p2 : (SIGNED)-1);
             }
         }
     }
@@ -69,14 +69,14 @@ __device__ __forceinline__ void each_element(const Windows &w, INDEX i, const u6
 template <bool everywhere = false, class F>
 __device__ __forceinline__ void each_under(const Windows &w, INDEX o, F f) {
     auto reach = [&](int axis, SIGNED c, SIGNED k) { return under(w, axis, c, k); };
-    each_element<everywhere>(w, o, w.output, w.input, reach, f);
+    each_element<everywhere, false>(w, o, w.output, w.input, reach, f);
 }
 
-// f(window element, output element) for all windows that input element p lies in.
-template <class F>
+// f(window element, output element) for all windows that input element p lies in; for dense ones also -1.
+template <bool dense = false, class F>
 __device__ __forceinline__ void each_covering(const Windows &w, INDEX p, F f) {
-    auto reach = [&](int axis, SIGNED c, SIGNED k) { return covering(w, axis, c, k); };
-    each_element<false>(w, p, w.input, w.output, reach, f);
+    auto reach = [&](int axis, SIGNED c, SIGNED k) { return covering<dense>(w, axis, c, k); };
+    each_element<dense, dense>(w, p, w.input, w.output, reach, f);
 }
 
 // Columns: element (c, k, n, o) of (channels, window, images, positions), the last two together `columns` wide; a thread for
@@ -91,6 +91,7 @@ extern "C" __global__ void unfold(const float *x, float *columns, INDEX n, INDEX
     }
 }
 
+template <bool dense>
 __device__ __forceinline__ void fold_windows(
     const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, const Windows &w) {
     INDEX size = product(w.input), out = product(w.output), window = product(w.kernel), width = images * out;
@@ -98,23 +99,23 @@ __device__ __forceinline__ void fold_windows(
         INDEX plane = i / size, image = plane / channels, c = plane - image * channels;
         const float *from = columns + c * window * width + image * out;
         float sum = 0.0f;
-        each_covering(w, i - plane * size, [&](INDEX k, SIGNED o) { sum += from[k * width + (INDEX)o]; });
+        each_covering<dense>(w, i - plane * size, [&](INDEX k, SIGNED o) {
+            // Without a branch nothing waits for what is read before.
+            float v = from[k * width + (INDEX)(o < 0 ? 0 : o)];
+            sum += o < 0 ? 0.0f : v;
+        });
         dx[i] += sum;
     }
 }
 
 // The gradient of unfold: each input element sums up the windows that it lies in.
 extern "C" __global__ void fold(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
-    fold_windows(columns, dx, n, channels, images, w);
+    fold_windows<false>(columns, dx, n, channels, images, w);
 }
 
-// The same for dense windows of 3×3, which the compiler unrolls.
-extern "C" __global__ void fold_3x3(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
-    for (int axis = 0; axis < 3; axis++) {
-        w.kernel[axis] = axis ? 3 : 1;
-        w.strides[axis] = w.dilations[axis] = 1;
-    }
-    fold_windows(columns, dx, n, channels, images, w);
+// The same for dense windows.
+extern "C" __global__ void fold_dense(const float *columns, float *dx, INDEX n, INDEX channels, INDEX images, Windows w) {
+    fold_windows<true>(columns, dx, n, channels, images, w);
 }
 
 // y(n, m, o) = f(product(m, n, o) + bias(m) + residual(n, m, o)); f by its code, -1 for none.

@@ -248,7 +248,7 @@ fn backward(
             let n = images * s.channels * windows.size();
             let arguments =
                 [columns.into(), shifted(dx, input).into(), n.into(), s.channels.into(), images.into(), windows.into()];
-            let name = if windows.dense_3x3() { "fold_3x3" } else { "fold" };
+            let name = if windows.dense() { "fold_dense" } else { "fold" };
             gpu.launch(name, Grid::over(n), n.max(s.rows() * width), arguments)?;
         }
     }

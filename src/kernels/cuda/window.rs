@@ -44,7 +44,7 @@ impl Windows {
     }
 
     /// Whether they are of 3×3 neighbours, at every place.
-    pub(super) fn dense_3x3(&self) -> bool {
+    pub(super) fn dense(&self) -> bool {
         self.kernel == [1, 3, 3] && self.strides == [1; 3] && self.dilations == [1; 3]
     }
 
