@@ -137,7 +137,7 @@ class Runner:
 
     def about(self):
         given = self.given
-        return {"machine": machine(given.threads), "device": given.device, "rows": given.rows or "all", "epochs": given.epochs or self.experiment.epochs}
+        return {"machine": given.machine or machine(given.threads), "device": given.device, "rows": given.rows or "all", "epochs": given.epochs or self.experiment.epochs}
 
     def write(self, name, results, text):
         folder = HERE / self.folder.name
@@ -225,6 +225,7 @@ def main():
     parser.add_argument("--results", default="results", help="name of the files with the figures")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--machine", help="what the results call the machine, if all was made on another")
     parser.add_argument("--program", help="the program, instead of building it")
     parser.add_argument("--python", help="a Python that has benches/requirements.txt, instead of a new environment")
     given = parser.parse_args()
