@@ -1,7 +1,7 @@
 //! The GPU that the program runs on: compiled kernels, cuBLAS, launches.
 //!
-//! Everything runs on the device's one default stream, as dfdx's own kernels do: in order, so that nothing has to be
-//! waited for, and memory that is freed is not given out again before its last kernel is through.
+//! Everything but uploads runs on the device's one default stream, as dfdx's own kernels do: in order, so that nothing
+//! has to be waited for, and memory that is freed is not given out again before its last kernel is through.
 
 use super::{Cx, upload::Uploads};
 use crate::{
@@ -37,6 +37,19 @@ const SOURCE: &str = concat!(
 
 /// From this number of elements on a tensor needs 64-bit indices.
 const WIDE: usize = 1 << 31;
+
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread's kernels take 64-bit indices whatever they run on.
+    pub(in crate::kernels) static ALWAYS_WIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+fn always_wide() -> bool {
+    #[cfg(test)]
+    return ALWAYS_WIDE.get();
+    #[cfg(not(test))]
+    false
+}
 
 pub(super) struct Gpu {
     pub(super) device: Arc<CudaDevice>,
@@ -233,7 +246,8 @@ impl Gpu {
         mut arguments: [Argument; N],
     ) -> Result<(), CudaError> {
         let far = |a: &Argument| matches!(a, Argument::Windows(w) if w.reach() >= WIDE as u64);
-        let function = self.function(name, elements >= WIDE || arguments.iter().any(far))?;
+        let wide = elements >= WIDE || arguments.iter().any(far) || always_wide();
+        let function = self.function(name, wide)?;
         let mut pointers: [*mut c_void; N] = arguments.each_mut().map(|a| match a {
             Argument::Word(x) => std::ptr::from_mut(x).cast(),
             Argument::View(x) => std::ptr::from_mut(x).cast(),

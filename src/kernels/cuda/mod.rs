@@ -24,6 +24,8 @@ mod window;
 pub(super) use adamw::{adamw, stayed_finite};
 pub(super) use conv::{conv_fused, convolves, fuses};
 pub(super) use elementwise::{binary, select, unary};
+#[cfg(test)]
+pub(super) use gpu::ALWAYS_WIDE;
 pub use gpu::allow_tf32;
 pub(super) use layout::{concat, expand, gather, gather_flat, pad, permute, slice};
 pub(super) use linear::linear;

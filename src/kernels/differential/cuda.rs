@@ -3,7 +3,7 @@
 use super::{Outcome, Values, assert_none, cases, outcome, outcome_on};
 use crate::{
     engine::{Context, KernelChoice},
-    kernels::{Backend, Binary},
+    kernels::{Backend, Binary, cuda::ALWAYS_WIDE},
     tensor::HostTensor,
 };
 use dfdx::prelude::Cuda;
@@ -47,6 +47,13 @@ fn cuda_kernels_are_the_definitions_of_the_cpu() {
 #[ignore = "needs an NVIDIA GPU"]
 fn cuda_definitions_are_those_of_the_cpu() {
     held_against_the_cpu(KernelChoice::Definition);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda_kernels_with_64_bit_indices_are_the_definitions_of_the_cpu() {
+    ALWAYS_WIDE.set(true);
+    held_against_the_cpu(KernelChoice::Fast);
 }
 
 #[test]
