@@ -58,16 +58,9 @@ impl View {
     }
 }
 
-/// A tensor of `dims`, its element i the element of `x` that `view` says. `inverse` adds gradients: to each element of x
-/// those of all that read it.
-enum Inverse {
-    /// Every element is read at most once.
-    Once,
-    /// As the sum says.
-    Summed(Sum),
-}
-
-fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, inverse: Inverse) -> Result<F32> {
+/// A tensor of `dims`, its element i the element of `x` that `view` says. The gradient is summed as `sum` says, or, without, every element
+/// is read at most once.
+fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, sum: Option<Sum>) -> Result<F32> {
     let (gpu, n) = (gpu(cx)?, dims.iter().product::<usize>());
     let y = zeros(cx, dims)?;
     let (slot, dev, len) = (x.device_slot(), cx.dev.clone(), n.max(x.len()));
@@ -75,9 +68,9 @@ fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, inverse: Inverse) -> R
     cx.record_on_device(&[x], y, move |dy, grads| {
         let Some(slot) = slot else { return Ok(()) };
         let dx = slot.address(grads)?;
-        match inverse {
-            Inverse::Once => copy(gpu, Way::Write, dy, dx, (n, len), view, true),
-            Inverse::Summed(sum) => add_to(gpu, &dev, &sum, dy, dx, 1.0),
+        match &sum {
+            Some(sum) => add_to(gpu, &dev, sum, dy, dx, 1.0),
+            None => copy(gpu, Way::Write, dy, dx, (n, len), view, true),
         }
     })
 }
@@ -94,7 +87,7 @@ pub(in crate::kernels) fn permute(cx: &mut Cx, x: &F32, perm: &[usize]) -> Resul
     let of = |values: &[usize]| perm.iter().filter_map(|&p| values.get(p).copied()).collect::<Vec<usize>>();
     let dims = of(x.dims());
     match View::of(&axes(&dims, of(&own).into_iter().map(|s| s as isize)), 0) {
-        Some(view) => read(cx, x, &dims, view, Inverse::Once),
+        Some(view) => read(cx, x, &dims, view, None),
         None => compose::permute(cx, x, perm),
     }
 }
@@ -108,7 +101,7 @@ pub(in crate::kernels) fn expand(cx: &mut Cx, x: &F32, dims: &[usize]) -> Result
     match View::of(&axes(dims, broadcast_strides(x.dims(), dims)), 0) {
         Some(view) => {
             let sum = Sum::to(x.dims(), dims)?;
-            read(cx, x, dims, view, Inverse::Summed(sum))
+            read(cx, x, dims, view, Some(sum))
         }
         None => compose::expand(cx, x, dims),
     }
@@ -127,7 +120,7 @@ pub(in crate::kernels) fn slice(cx: &mut Cx, x: &F32, starts: &[usize], steps: &
     let offset: usize = starts.iter().zip(&own).map(|(a, b)| a * b).sum();
     let by: Vec<isize> = own.iter().zip(steps).map(|(&s, step)| s as isize * step).collect();
     match View::of(&axes(out, by), offset as i64) {
-        Some(view) => read(cx, x, out, view, Inverse::Once),
+        Some(view) => read(cx, x, out, view, None),
         None => compose::slice(cx, x, starts, steps, out),
     }
 }
@@ -220,7 +213,7 @@ fn rows(cx: &mut Cx, x: &F32, around: (usize, usize, usize), indices: &[usize], 
     require(n == dims.iter().product::<usize>(), || format!("{count} indices for a tensor of {dims:?}"))?;
     if let &[index] = indices {
         let view = View::of(&[(outer, (extent * inner) as i64), (inner, 1)], (index * inner) as i64);
-        return read(cx, x, dims, view.unwrap_or_default(), Inverse::Once);
+        return read(cx, x, dims, view.unwrap_or_default(), None);
     }
     let small = u32::try_from(extent.max(count)).is_ok();
     require(small, || format!("a gather of {count} from {extent}"))?;
