@@ -1,6 +1,6 @@
 //! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
 //!
-//! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and one before)
+//! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and once before and after)
 //! through the method with the forget term active, then, from the file's weights again, as often with a τ at which it is not.
 //! `steps limits THREADS` measures what the machine can do. Both print JSON lines.
 

@@ -221,7 +221,7 @@ def main():
     parser.add_argument("--published-seeds", type=int, help="of ∇τ as published, if fewer")
     parser.add_argument("--alphas", nargs="+", help="only ∇τ, with each of these weights of the forget term at the start")
     parser.add_argument("--others", nargs="*", default=OTHERS)
-    parser.add_argument("--others-at", nargs="*", help="the shares at which the other methods run, if not at all")
+    parser.add_argument("--others-at", nargs="+", help="the shares at which the other methods run, if not at all of them")
     parser.add_argument("--results", default="results", help="name of the files with the figures")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")

@@ -57,7 +57,7 @@ use std::{
 /// Three times as many steps as AdamW's first moment reaches back, 1/(1 − β₁): sooner it is not to be seen what a change of weight does.
 const RESPONSE: usize = 30;
 
-/// What a message calls it.
+/// What messages call the loss that is descended.
 const RETAIN: &str = "the loss of a retain batch";
 
 /// An iterator over decoded batches.

@@ -81,7 +81,7 @@ impl Trajectory {
 
 /// Is told how a run goes on, and may end it.
 pub trait Observer {
-    /// After each step. An error ends the run; interruption is reported this way.
+    /// After each step, or when its losses are known, which may be in the next one. An error ends the run; interruption is reported this way.
     fn step(&mut self, _record: &StepRecord, _steps: usize) -> Result<()> {
         Ok(())
     }

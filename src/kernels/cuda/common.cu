@@ -1,6 +1,6 @@
 // What the kernels share. INDEX is unsigned int, and SIGNED int, where every tensor of a launch has fewer than 2^31
-// elements, else unsigned long long and long long; the module is compiled once for each. A 64-bit division costs a kernel more than its
-// memory does.
+// elements and no window reaches beyond, else unsigned long long and long long; the module is compiled once for each.
+// A 64-bit division costs a kernel more than its memory does.
 
 typedef unsigned long long u64;
 typedef long long i64;

@@ -18,7 +18,7 @@ __device__ __forceinline__ void coordinates(INDEX i, const u64 *extents, SIGNED 
     c[1] = (SIGNED)(rest - (INDEX)c[0] * middle);
 }
 
-// The input coordinate under window element k of output coordinate o, or -1 in the padding.
+// The input coordinate under window element k of output coordinate o; negative in the padding.
 __device__ __forceinline__ SIGNED under(const Windows &w, int axis, SIGNED o, SIGNED k) {
     SIGNED c = o * (SIGNED)w.strides[axis] + k * (SIGNED)w.dilations[axis] - (SIGNED)w.pads[axis];
     return c < (SIGNED)w.input[axis] ? c : -1;

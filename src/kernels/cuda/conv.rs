@@ -158,7 +158,8 @@ fn forward(gpu: &Gpu, dev: &Cuda, s: &Shapes, x: Address, w: Address, y: Address
             a.into(),
             b.into(),
         ];
-        return gpu.launch("depthwise_forward", Grid::over(n), n, arguments);
+        let elements = n.max(s.images * s.channels * windows.size());
+        return gpu.launch("depthwise_forward", Grid::over(n), elements, arguments);
     }
     let (chunk, factor) = (s.chunk(), |address| Factor { address, transposed: false });
     let columns = Scratch::new(dev, s.rows() * chunk * size)?;
@@ -206,16 +207,17 @@ fn backward(
     let (size, windows) = (s.windows.positions(), s.windows);
     if s.depthwise() {
         let (multiple, n) = (s.outs / s.channels, s.images * s.channels * windows.size());
+        let elements = n.max(s.images * s.outs * size);
         if let Some(dx) = dx {
             let (channels, multiple) = (s.channels.into(), multiple.into());
             let arguments = [dz.into(), w.into(), dx.into(), n.into(), channels, multiple, windows.into()];
-            gpu.launch("depthwise_backward_data", Grid::over(n), n, arguments)?;
+            gpu.launch("depthwise_backward_data", Grid::over(n), elements, arguments)?;
         }
         if let Some(dw) = dw {
             let grid = Grid { blocks: (s.outs as u32, windows.elements() as u32), threads: (256, 1) };
             let (images, channels) = (s.images.into(), s.channels.into());
             let arguments = [dz.into(), x.into(), dw.into(), images, channels, multiple.into(), windows.into()];
-            gpu.launch("depthwise_backward_weight", grid, n.max(s.images * s.outs * size), arguments)?;
+            gpu.launch("depthwise_backward_weight", grid, elements, arguments)?;
         }
         return Ok(());
     }

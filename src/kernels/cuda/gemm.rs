@@ -1,4 +1,4 @@
-//! Matrix products, by cuBLAS.
+//! Products of matrices in memory, by cuBLAS; long sums in parts.
 
 use super::{
     gpu::{Gpu, Scratch, shifted, tf32, too_large},
@@ -55,13 +55,15 @@ impl Gpu {
         if parts == 1 {
             return self.products((a, b, c), mnk, k, old, batch);
         }
-        let (each, size) = (k / parts, m * n);
+        // Four terms have 16 bytes, from which cuBLAS's faster kernels want to start.
+        let (each, size) = (k / parts / 4 * 4, m * n);
         let (step_a, step_b) = (if a.transposed { m } else { 1 }, if b.transposed { 1 } else { n });
-        let sums = Scratch::of(self, parts * size)?;
+        let sums = Scratch::on(&self.device, parts * size)?;
         let cut = Batch { count: parts, a: each * step_a, b: each * step_b, c: size };
         self.products((a, b, sums.address()), [m, n, each], k, 0.0, cut)?;
         sum_parts(self, sums.address(), c, size, parts, 1.0, old != 0.0)?;
-        let (done, left) = (parts * each, k % parts);
+        let done = parts * each;
+        let left = k - done;
         if left == 0 {
             return Ok(());
         }

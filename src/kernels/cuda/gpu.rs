@@ -338,12 +338,8 @@ impl Scratch {
         Self::on(&device, n)
     }
 
-    /// The same, on a GPU at hand.
-    pub fn of(gpu: &Gpu, n: usize) -> Result<Self, CudaError> {
-        Self::on(&gpu.device, n)
-    }
-
-    fn on(device: &Arc<CudaDevice>, n: usize) -> Result<Self, CudaError> {
+    /// The same, on a device at hand.
+    pub fn on(device: &Arc<CudaDevice>, n: usize) -> Result<Self, CudaError> {
         // SAFETY: by what `new` says of the elements; any bits are an f32.
         Ok(Self(unsafe { device.alloc::<f32>(n.max(1)) }?))
     }

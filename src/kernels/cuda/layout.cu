@@ -16,26 +16,24 @@ extern "C" __global__ void write_view(const float *x, float *y, INDEX n, View vi
 }
 
 // The same of four elements at a time that lie beside each other.
-__device__ __forceinline__ float4 scaled_sum(float4 x, float scale, float4 y) {
-    return make_float4(scale * x.x + y.x, scale * x.y + y.y, scale * x.z + y.z, scale * x.w + y.w);
+__device__ __forceinline__ void put(float4 &y, float4 x, float scale, int add) {
+    x = make_float4(scale * x.x, scale * x.y, scale * x.z, scale * x.w);
+    y = add ? make_float4(y.x + x.x, y.y + x.y, y.z + x.z, y.w + x.w) : x;
 }
 
 extern "C" __global__ void read_view_of_four(const float4 *x, float4 *y, INDEX n, View view, float scale, int add) {
-    FOR_EACH(i, n) y[i] = scaled_sum(x[at(view, i)], scale, add ? y[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+    FOR_EACH(i, n) put(y[i], x[at(view, i)], scale, add);
 }
 
 extern "C" __global__ void write_view_of_four(const float4 *x, float4 *y, INDEX n, View view, float scale, int add) {
-    FOR_EACH(i, n) {
-        i64 o = at(view, i);
-        y[o] = scaled_sum(x[i], scale, add ? y[o] : make_float4(0.0f, 0.0f, 0.0f, 0.0f));
-    }
+    FOR_EACH(i, n) put(y[at(view, i)], x[i], scale, add);
 }
 
 // out(o, j, i) = x(o, indices(j), i) with extents (outer, count, inner) and (outer, axis, inner).
 extern "C" __global__ void gather_rows(
     const float *x, const unsigned int *indices, float *y, INDEX n, INDEX axis, INDEX count, INDEX inner) {
     FOR_EACH(i, n) {
-        INDEX r = (i / inner), c = (i - r * inner), o = r / count, j = r - o * count;
+        INDEX r = i / inner, c = i - r * inner, o = r / count, j = r - o * count;
         y[i] = x[(o * axis + indices[j]) * inner + c];
     }
 }
@@ -45,7 +43,7 @@ extern "C" __global__ void gather_rows_backward(
     const float *dy, const unsigned int *starts, const unsigned int *order, float *dx, INDEX n, INDEX axis, INDEX count,
     INDEX inner) {
     FOR_EACH(i, n) {
-        INDEX r = (i / inner), c = (i - r * inner), o = r / axis, a = r - o * axis;
+        INDEX r = i / inner, c = i - r * inner, o = r / axis, a = r - o * axis;
         unsigned int from = starts[a], to = starts[a + 1];
         if (from == to) continue;
         float sum = 0.0f;

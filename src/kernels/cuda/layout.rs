@@ -211,9 +211,10 @@ fn rows(cx: &mut Cx, x: &F32, around: (usize, usize, usize), indices: &[usize], 
     require(indices.iter().all(|&i| i < extent), || format!("index beyond {extent} in {:?}", x.dims()))?;
     let (n, len) = (outer * count * inner, x.len());
     require(n == dims.iter().product::<usize>(), || format!("{count} indices for a tensor of {dims:?}"))?;
-    if let &[index] = indices {
-        let view = View::of(&[(outer, (extent * inner) as i64), (inner, 1)], (index * inner) as i64);
-        return read(cx, x, dims, view.unwrap_or_default(), None);
+    if let &[index] = indices
+        && let Some(view) = View::of(&[(outer, (extent * inner) as i64), (inner, 1)], (index * inner) as i64)
+    {
+        return read(cx, x, dims, view, None);
     }
     let small = u32::try_from(extent.max(count)).is_ok();
     require(small, || format!("a gather of {count} from {extent}"))?;

@@ -83,7 +83,7 @@ pub(super) fn add_to(gpu: &Gpu, dev: &Cuda, sum: &Sum, x: Address, y: Address, s
     let Sum { outs, count, kept, reduced, columns } = *sum;
     let (name, threads, wide) = if columns { ("sum_columns", (32, 8), 32) } else { ("sum_rows", (256, 1), 1) };
     let first = Grid::blocks(outs.div_ceil(wide), 1).blocks.0;
-    // Few results of many terms are summed in parts, and the parts then as columns.
+    // Few results of many terms are summed in parts, and then the parts.
     let parts = parts(first as usize, count);
     let grid = |parts: usize| Grid { blocks: (first, parts as u32), threads };
     let len = outs * count;
@@ -110,8 +110,18 @@ pub(super) fn sum_parts(
     scale: f32,
     add: bool,
 ) -> Result<(), CudaError> {
-    let arguments = [x.into(), y.into(), outs.into(), parts.into(), scale.into(), add.into()];
-    gpu.launch("sum_parts", Grid::over(outs), outs * parts, arguments)
+    /// Results from which on a thread for each keeps a GPU busy.
+    const MANY: usize = 1 << 14;
+    if outs >= MANY {
+        let arguments = [x.into(), y.into(), outs.into(), parts.into(), scale.into(), add.into()];
+        return gpu.launch("sum_parts", Grid::over(outs), outs * parts, arguments);
+    }
+    let view = |n: usize, stride: usize| View::of(&[(n, stride as i64)], 0).unwrap_or_default();
+    let (kept, reduced) = (view(outs, 1), view(parts, outs));
+    let arguments =
+        [x.into(), y.into(), outs.into(), parts.into(), kept.into(), reduced.into(), scale.into(), add.into()];
+    let grid = Grid { blocks: (Grid::blocks(outs.div_ceil(32), 1).blocks.0, 1), threads: (32, 8) };
+    gpu.launch("sum_columns", grid, outs * parts, arguments)
 }
 
 /// Whether the reduction has a kernel here.

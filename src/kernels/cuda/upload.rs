@@ -71,8 +71,7 @@ impl Uploads {
         let Some(buffer) = buffers.each.get_mut(next) else { return Ok(()) };
         gpu.device.bind_to_thread()?;
         let (read, filled) = (buffer.read as driver_sys::CUevent, self.filled as driver_sys::CUevent);
-        // SAFETY: handles and buffers are live, and as long as what is copied. The host's values may go when the copy
-        // has been started, since they are not page-locked: the driver has then taken them.
+        // SAFETY: handles and buffers are live, and as long as what is copied.
         unsafe {
             if buffer.bytes < bytes {
                 if buffer.bytes > 0 {
@@ -87,6 +86,8 @@ impl Uploads {
             }
             driver::memcpy_htod_async(buffer.address, values, own)?;
             driver::event::record(filled, own)?;
+            // The host's values may go then. What kernels do is not waited for.
+            driver::stream::synchronize(own)?;
             driver::stream::wait_event(default, filled, CU_EVENT_WAIT_DEFAULT)?;
             driver::memcpy_dtod_async(to, buffer.address, bytes, default)?;
             driver::event::record(read, default)?;

@@ -148,6 +148,7 @@ impl Table {
         self.add(Call::Matmul { ta: true, tb: false }, &[&[2100, 21], &[2100, 13]]);
         self.add(Call::Matmul { ta: false, tb: true }, &[&[40, 5000], &[72, 5000]]);
         let plain = Call::Matmul { ta: false, tb: false };
+        self.add(plain.clone(), &[&[2101, 21], &[21, 13]]);
         self.add(plain.clone(), &[&[3, 0], &[0, 2]]);
         self.add(plain.clone(), &[&[0, 3], &[3, 2]]);
         self.add(plain.clone(), &[&[2, 5, 4, 3], &[3, 6]]);
@@ -211,6 +212,7 @@ impl Table {
         self.add(Call::Conv(same(2, 1)), &[&[1, 16, 4, 6], &[33, 16, 3, 3]]);
         self.add(Call::Conv(same(0, 1)), &[&[1, 18, 5, 8], &[16, 18, 3, 3], &[16]]);
         self.add(Call::Conv(same(1, 1)), &[&[5, 20, 2, 2], &[16, 20, 3, 3], &[16]]);
+        self.add(Call::Conv(same(1, 1)), &[&[2, 3, 24, 24], &[4, 3, 3, 3]]);
         for (op, x, w, groups) in [
             (Unary::Sigmoid, [2, 16, 6, 7], [20, 16, 3, 3], 1),
             (Unary::Tanh, [2, 6, 5, 4], [6, 1, 3, 3], 6),
@@ -279,6 +281,7 @@ impl Table {
         for op in [Reduce::Sum, Reduce::Mean, Reduce::Max, Reduce::Min] {
             self.add(Call::Reduce(op, vec![1], false), &[&[19, 117]]);
             self.add(Call::Reduce(op, vec![0], false), &[&[117, 19]]);
+            self.add(Call::Reduce(op, vec![0], false), &[&[2101, 7]]);
             self.add(Call::Reduce(op, vec![2, 3], true), &[&[4, 6, 7, 9]]);
         }
         for dims in [vec![5], vec![3, 4], vec![2, 3, 2], vec![33, 57], vec![2, 0, 3], vec![2, 1, 3]] {
@@ -290,6 +293,7 @@ impl Table {
                 }
             }
         }
+        self.add(Call::BatchNorm(1e-3), &[&[5, 3, 15, 15], &[3], &[3], &[3], &[3]]);
         for dims in [vec![3, 4], vec![2, 3, 5], vec![4, 2, 3, 3], vec![1, 3, 1, 1], vec![0, 3, 2], vec![9, 13, 6, 7]] {
             let c = [dims[1]];
             self.add(Call::BatchNorm(1e-3), &[&dims, &c, &c, &c, &c]);
@@ -313,6 +317,11 @@ impl Table {
         }
         self.add(Call::Permute(vec![0, 2, 3, 1]), &[&[2, 3, 4, 5]]);
         self.add(Call::Permute(vec![2, 1, 0]), &[&[3, 4, 5]]);
+        self.add(Call::Permute(vec![1, 0, 2]), &[&[3, 5, 8]]);
+        self.add(Call::Concat(1), &[&[2, 3, 8], &[2, 1, 8]]);
+        self.add(Call::Slice { starts: vec![2, 4], steps: vec![-1, 1], out: vec![2, 8] }, &[&[3, 16]]);
+        self.add(Call::Pad(vec![[1, 0], [4, 8]], PadMode::Constant(0.)), &[&[3, 8]]);
+        self.add(Call::Gather { axis: 1, indices: vec![2], dims: vec![] }, &[&[3, 4, 8]]);
         self.add(Call::Permute(vec![1, 0]), &[&[0, 4]]);
         self.add(Call::Expand(vec![2, 0, 3]), &[&[1, 3]]);
         self.add(Call::Expand(vec![2, 2, 3, 2, 2]), &[&[1, 2, 1, 2, 1]]);
