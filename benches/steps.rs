@@ -1,7 +1,8 @@
 //! Our side of `compare.py`: the steps of a run as users run it, without the checks around them.
 //!
-//! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and once before and after)
-//! through the method with the forget term active, then, from the file's weights again, as often with a τ at which it is not.
+//! `steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS` takes a folder that `workloads.py` wrote, and goes STEPS times (and once
+//! before and after) through the method with the forget term active, then, from the file's weights again, as often with a τ at
+//! which it is not.
 //! `steps limits THREADS` measures what the machine can do. Both print JSON lines.
 
 #![allow(clippy::indexing_slicing)]
@@ -44,7 +45,15 @@ impl InOrder<'_> {
 
 impl Batches for InOrder<'_> {
     fn forget(&mut self, _: usize) -> Result<BatchIter> {
-        Ok(self.passes(&self.data.forget))
+        let active = self.active;
+        // The second batch is asked for when the first step has ended.
+        let tell = move |(step, batch)| {
+            if step == 1 && active {
+                println!("{}", json!({ "event": "first_step" }));
+            }
+            batch
+        };
+        Ok(Box::new(self.passes(&self.data.forget).enumerate().map(tell)))
     }
     fn retain(&mut self, _: usize) -> Result<BatchIter> {
         Ok(self.passes(&self.data.retain))
@@ -60,11 +69,8 @@ impl Batches for InOrder<'_> {
 struct Clock(Vec<Instant>);
 
 impl Observer for Clock {
-    fn step(&mut self, record: &StepRecord, _: usize) -> Result<()> {
+    fn step(&mut self, _: &StepRecord, _: usize) -> Result<()> {
         self.0.push(Instant::now());
-        if self.0.len() == 1 && record.active {
-            println!("{}", json!({ "event": "first_step" }));
-        }
         Ok(())
     }
 }
