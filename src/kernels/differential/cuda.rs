@@ -81,10 +81,10 @@ fn cuda_kernels_give_the_same_bits_twice() {
 fn what_is_fed_arrives_whole_and_in_order() {
     let mut cx = Context::<f32, Cuda>::inference(Cuda::try_build(0, 0).unwrap(), KernelChoice::Fast);
     // More of them than there are buffers for, while kernels run: first larger and larger ones, then such as fit.
-    let rows = |n: usize| if n.is_multiple_of(3) { 1 } else { 700 * n.min(20 - n) };
+    let rows = |n: usize| if n.is_multiple_of(3) { 1 } else { 500 * n.min(10) };
     let values = |n: usize| ArrayD::from_shape_fn(vec![rows(n), 1024], |i| (i[0] * 7 + i[1] * 3 + n) as f32 % 1009.0);
     let mut fed = Vec::new();
-    for n in 1..16 {
+    for n in 1..32 {
         let x = Cuda::feed(&cx, &HostTensor::F32(values(n))).unwrap();
         fed.push(Cuda::binary(&mut cx, Binary::Mul, &x, &x).unwrap());
     }
