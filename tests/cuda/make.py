@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,9 @@ CXX = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++20", "-O2", "-fPIC", "-fno-strict-aliasing", "-fvisibility=hidden", "-w"]
 
 
-def compiler(*words):
-    done = subprocess.run([CXX, *map(str, words)], capture_output=True, text=True)
+def compiler(*words, text=None):
+    """What the compiler prints, given `text` to read; ends with what it complains of."""
+    done = subprocess.run([CXX, *map(str, words)], input=text, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     return done.stdout
@@ -34,8 +36,8 @@ def source(path, *include):
     """A kernel's source as C++, with a way into each of its kernels."""
     text = compiler("-x", "c++", *FLAGS, "-E", "-P", "-include", HERE / "device.h", *(f"-I{x}" for x in include), path)
     names = re.findall(r'extern "C" __global__ void (\w+)\(', text)
-    entries = "".join(f'extern "C" __attribute__((visibility("default"))) void *prepare_{x}(void **at) {{ return block::prepared({x}, at); }}\n' for x in names)
-    return text.replace("__global__", "") + entries
+    entry = 'extern "C" __attribute__((visibility("default"))) void *prepare_{0}(void **at) {{ return block::prepared({0}, at); }}\n'
+    return text.replace("__global__", "") + "".join(map(entry.format, names))
 
 
 def compiled(text, out, *more):
@@ -44,9 +46,7 @@ def compiled(text, out, *more):
     out = out.with_name(name + out.suffix)
     if not out.exists():
         part = out.with_name(f"{name}.{os.getpid()}")
-        done = subprocess.run([CXX, "-x", "c++-cpp-output", *FLAGS, *more, "-", "-o", part], input=text, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(done.stderr)
+        compiler("-x", "c++-cpp-output", *FLAGS, *more, "-", "-o", part, text=text)
         part.replace(out)
     return out
 
@@ -67,6 +67,8 @@ def main():
     parser.add_argument("--into", type=Path, required=True, help="the folder of the libraries")
     parser.add_argument("--kernel", type=Path, help="only this source; prints its library's path")
     given = parser.parse_args()
+    if not shutil.which(CXX):
+        sys.exit(f"no C++ compiler: {CXX} is not on the path; install g++, or name another in CXX")
     into = given.into.resolve()
     into.mkdir(parents=True, exist_ok=True)
     if given.kernel:
