@@ -228,7 +228,11 @@ int cuMemFree_v2(uint64_t address) {
     return release(address);
 }
 int cuMemFreeAsync(uint64_t address, void *stream) {
-    enqueue(stream, [=] { release(address); });
+    enqueue(stream, [=] {
+        if (release(address) == SUCCESS) return;
+        fprintf(stderr, "what is freed at %#lx was not given out, or has been freed before\n", (unsigned long)address);
+        abort();
+    });
     return SUCCESS;
 }
 int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) { return to_device(to, from, bytes, nullptr); }

@@ -1,4 +1,4 @@
-//! The same cases on a GPU. Ignored elsewhere: they are run by name where there is one.
+//! The same cases on a GPU. `scripts/gpu-check` runs them: on a card, or in CI on the one that tests/cuda emulates.
 
 use super::{Outcome, Values, assert_none, cases, outcome, outcome_on};
 use crate::{
@@ -38,26 +38,26 @@ fn held_against_the_cpu(kernels: KernelChoice) {
 }
 
 #[test]
-#[ignore = "needs an NVIDIA GPU"]
+#[ignore = "needs an NVIDIA GPU, or the one that tests/cuda emulates"]
 fn cuda_kernels_are_the_definitions_of_the_cpu() {
     held_against_the_cpu(KernelChoice::Fast);
 }
 
 #[test]
-#[ignore = "needs an NVIDIA GPU"]
+#[ignore = "needs an NVIDIA GPU, or the one that tests/cuda emulates"]
 fn cuda_definitions_are_those_of_the_cpu() {
     held_against_the_cpu(KernelChoice::Definition);
 }
 
 #[test]
-#[ignore = "needs an NVIDIA GPU"]
+#[ignore = "needs an NVIDIA GPU, or the one that tests/cuda emulates"]
 fn cuda_kernels_with_64_bit_indices_are_the_definitions_of_the_cpu() {
     ALWAYS_WIDE.set(true);
     held_against_the_cpu(KernelChoice::Fast);
 }
 
 #[test]
-#[ignore = "needs an NVIDIA GPU"]
+#[ignore = "needs an NVIDIA GPU, or the one that tests/cuda emulates"]
 fn cuda_kernels_give_the_same_bits_twice() {
     let dev = Cuda::try_build(0, 0).unwrap();
     let mut failures = vec![];
@@ -77,7 +77,7 @@ fn cuda_kernels_give_the_same_bits_twice() {
 }
 
 #[test]
-#[ignore = "needs an NVIDIA GPU"]
+#[ignore = "needs an NVIDIA GPU, or the one that tests/cuda emulates"]
 fn what_is_fed_arrives_whole_and_in_order() {
     let mut cx = Context::<f32, Cuda>::inference(Cuda::try_build(0, 0).unwrap(), KernelChoice::Fast);
     // More of them than there are buffers for, while kernels run: first larger and larger ones, then such as fit.
