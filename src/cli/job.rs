@@ -10,7 +10,7 @@ use crate::{
     engine::KernelChoice,
     error::{Error, Result},
     graph::{
-        Dim, Graph, ValueId, forms,
+        Dim, Graph, ValueId, forms, tables,
         trainable::{self, Decision},
         training::{self, LabelKind, LossKind, LossPlan},
     },
@@ -311,6 +311,7 @@ pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) 
 
 /// What the model asks of the rows.
 pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
+    let links = graph.links();
     let spec = |id: ValueId| -> Option<InputSpec> {
         let info = graph.values.get(id.0)?;
         let ty = info.ty.as_ref();
@@ -318,7 +319,7 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
             .and_then(|t| t.dims.as_ref())
             .map(|dims| dims.iter().map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect());
         let dtype = ty.and_then(|t| t.dtype).unwrap_or(crate::tensor::DType::F32);
-        Some(InputSpec { name: info.name.clone(), dtype, dims })
+        Some(InputSpec { name: info.name.clone(), dtype, dims, table: tables::rows(graph, &links, id) })
     };
     let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input);
     Signature {

@@ -1,7 +1,8 @@
 //! Arrow columns as plain vectors.
 
 use arrow_array::{
-    Array, ArrayRef, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait, StructArray,
+    Array, ArrayRef, BooleanArray, Float64Array, GenericListArray, Int64Array, LargeBinaryArray, OffsetSizeTrait,
+    StructArray,
     cast::AsArray,
     types::{Float64Type, Int64Type},
 };
@@ -11,9 +12,9 @@ use arrow_schema::DataType;
 /// Kinds of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
-    /// Any integer type.
+    /// Any integer type, and decimals without digits behind the point.
     Int,
-    /// f16, f32 or f64.
+    /// f16, f32, f64, and other decimals.
     Float,
     /// Booleans: 0 and 1.
     Bool,
@@ -40,6 +41,9 @@ pub fn classify(ty: &DataType) -> Class {
     match ty {
         Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => Class::Scalar(Number::Int),
         Float16 | Float32 | Float64 => Class::Scalar(Number::Float),
+        Decimal32(_, scale) | Decimal64(_, scale) | Decimal128(_, scale) | Decimal256(_, scale) => {
+            Class::Scalar(if *scale > 0 { Number::Float } else { Number::Int })
+        }
         Boolean => Class::Scalar(Number::Bool),
         Utf8 | LargeUtf8 | Utf8View => Class::Text,
         Binary | LargeBinary | BinaryView => Class::Image,
@@ -61,6 +65,51 @@ pub fn classify(ty: &DataType) -> Class {
             }
         }
         _ => Class::Other,
+    }
+}
+
+/// A type in words, with its name.
+pub fn described(ty: &DataType) -> String {
+    use DataType::*;
+    let words = match ty {
+        Utf8 | LargeUtf8 | Utf8View => "text",
+        Dictionary(_, value) if classify(value) == Class::Text => return "categories (a dictionary of text)".into(),
+        Timestamp(..) => "points in time",
+        Date32 | Date64 => "dates",
+        Time32(_) | Time64(_) => "times of day",
+        Duration(_) | Interval(_) => "durations",
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => "bytes",
+        Struct(_) => "structs",
+        Map(..) => "maps",
+        Null => return "no value in any row".into(),
+        Dictionary(_, value) => return described(value),
+        _ => match classify(ty) {
+            Class::Scalar(_) => "numbers",
+            Class::List(..) => "lists of numbers",
+            _ => "values",
+        },
+    };
+    match ty {
+        Struct(_) | Map(..) => words.into(),
+        _ => format!("{words} (type {ty})"),
+    }
+}
+
+/// What to do about a column of this type where numbers are needed.
+pub fn advice(ty: &DataType) -> &'static str {
+    use DataType::*;
+    match ty {
+        Dictionary(_, value) => advice(value),
+        Utf8 | LargeUtf8 | Utf8View => {
+            "write numbers in its place, encoded as they were when the model was trained (numbers that are stored as text: \
+             change the column's type)"
+        }
+        Timestamp(..) | Date32 | Date64 | Time32(_) | Time64(_) | Duration(_) | Interval(_) => {
+            "write the number that the model was trained on in its place, such as days or seconds since a fixed day"
+        }
+        Struct(_) => "name one of its fields by its path, as in `column.field`",
+        Null => "leave the column out, or fill it",
+        _ => "write numbers in its place, encoded as they were when the model was trained",
     }
 }
 
@@ -88,6 +137,15 @@ fn list_values<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> ArrayRef {
     let start = offsets.first().map_or(0, |o| o.as_usize());
     let end = offsets.last().map_or(0, |o| o.as_usize());
     list.values().slice(start, end.saturating_sub(start))
+}
+
+/// The rows that have a value.
+pub fn present(array: &ArrayRef) -> Result<ArrayRef, String> {
+    let there = match essential(array).logical_nulls() {
+        None => return Ok(array.clone()),
+        Some(nulls) => BooleanArray::new(nulls.into_inner(), None),
+    };
+    arrow_select::filter::filter(array, &there).map_err(|e| e.to_string())
 }
 
 /// Whether a row has no value, or a list with an element that has none.
@@ -127,6 +185,11 @@ impl Lists {
     /// Length of every row.
     pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
         self.ends.iter().zip(self.ends.iter().skip(1)).map(|(a, b)| b - a)
+    }
+
+    /// The row that element `at` of the values belongs to.
+    pub fn row_of(&self, at: usize) -> usize {
+        self.ends.partition_point(|&end| end <= at).saturating_sub(1)
     }
 }
 
@@ -177,7 +240,7 @@ pub fn integers(array: &ArrayRef) -> Result<Int64Array, String> {
         Class::Scalar(Number::Int | Number::Bool) => {
             Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
         }
-        _ => Err(format!("has type {}, but integers are needed", array.data_type())),
+        _ => Err(format!("holds {}, but integers are needed", described(array.data_type()))),
     }
 }
 
@@ -189,7 +252,7 @@ pub fn doubles(array: &ArrayRef) -> Result<Float64Array, String> {
 fn number(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     match classify(array.data_type()) {
         Class::Scalar(_) => cast(array, to),
-        _ => Err(format!("has type {}, but numbers are needed", array.data_type())),
+        _ => Err(format!("holds {}, but numbers are needed", described(array.data_type()))),
     }
 }
 

@@ -172,10 +172,12 @@ impl Dataset {
         }
         let columns = plan.columns();
         let chosen = (local.len() < piece.rows).then_some(local.as_slice());
+        let mut read = 0;
         for batch in self.source.read(piece, &columns, chosen, plan.chunk())? {
             let batch: RecordBatch = batch?;
             self.source.check_nulls(piece, &batch)?;
-            each(plan.decode(&batch).map_err(|problem| self.source.problem(piece, problem))?)?;
+            each(plan.decode(&batch).map_err(|fault| self.source.fault(piece, chosen, read, fault))?)?;
+            read += batch.num_rows();
         }
         Ok(())
     }

@@ -194,7 +194,7 @@ pub fn scan(source: &Source, name: &str, rows: &Rows, mut each: impl FnMut(usize
                 each(row, key);
             }
         })
-        .map_err(|p| format!("column `{name}` {p}"))
+        .map_err(|p| format!("column `{name}` {p}").into())
     })
 }
 

@@ -11,6 +11,8 @@ pub struct InputSpec {
     pub dtype: DType,
     /// Extents, `None` where one is not fixed; `None` where even the rank is open. The first axis is the row.
     pub dims: Option<Vec<Option<usize>>>,
+    /// Of an input whose numbers are looked up in a stored table, such as tokens: how many rows the table has.
+    pub table: Option<usize>,
 }
 
 impl InputSpec {

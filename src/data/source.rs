@@ -1,6 +1,6 @@
 //! Parquet files, folders of them and globs, read as one table by row groups.
 
-use super::rows::Within;
+use super::{fault::Fault, path, rows::Within};
 use crate::{Error, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, SchemaRef};
@@ -105,9 +105,9 @@ impl Source {
         self.schema.fields().iter().map(|f| f.as_ref())
     }
 
-    /// The column of that name.
+    /// The column of that name, or the field of a struct column by its path.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields().find(|f| f.name() == name)
+        path::find(&self.schema, name)
     }
 
     /// The column of that name, or an error that lists the columns there are.
@@ -155,8 +155,9 @@ impl Source {
             move |e: &dyn std::fmt::Display| Error::ReadData { path: path.clone(), problem: format!("damaged ({e})") }
         };
         let schema = file.metadata.parquet_schema();
+        let read: Vec<&str> = columns.iter().filter_map(|c| path::root(&self.schema, c)).collect();
         let roots = schema.root_schema().get_fields().iter().enumerate();
-        let roots: Vec<_> = roots.filter(|(_, f)| columns.contains(&f.name())).map(|(i, _)| i).collect();
+        let roots: Vec<_> = roots.filter(|(_, f)| read.contains(&f.name())).map(|(i, _)| i).collect();
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(handle, file.metadata.clone())
             .with_projection(ProjectionMask::roots(schema, roots))
             .with_row_groups(vec![piece.group])
@@ -165,7 +166,11 @@ impl Source {
             builder = builder.with_row_selection(selection(rows, piece.rows));
         }
         let reader = builder.build().map_err(|e| wrap(&e))?;
-        Ok(reader.map(move |batch| batch.map_err(|e| wrap(&e))))
+        let columns: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
+        Ok(reader.map(move |batch| {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            path::take(batch.map_err(|e| wrap(&e))?, &columns).map_err(|e| wrap(&e))
+        }))
     }
 
     /// Reads `columns` of the chosen rows from first to last. `each` gets the number of a batch's first row among
@@ -174,7 +179,7 @@ impl Source {
         &self,
         columns: &[&str],
         rows: &super::Rows,
-        mut each: impl FnMut(usize, &RecordBatch) -> Result<(), String>,
+        mut each: impl FnMut(usize, &RecordBatch) -> Result<(), Fault>,
     ) -> Result<()> {
         let mut done = 0;
         for &piece in &self.pieces {
@@ -183,10 +188,12 @@ impl Source {
                 Within::All => None,
                 Within::Some(rows) => Some(rows),
             };
+            let mut read = 0;
             for batch in self.read(piece, columns, chosen.as_deref(), 1 << 16)? {
                 let batch = batch?;
                 self.check_nulls(piece, &batch)?;
-                each(done, &batch).map_err(|problem| self.problem(piece, problem))?;
+                each(done, &batch).map_err(|fault| self.fault(piece, chosen.as_deref(), read, fault))?;
+                read += batch.num_rows();
                 done += batch.num_rows();
             }
         }
@@ -197,6 +204,18 @@ impl Source {
     pub fn problem(&self, piece: Piece, problem: String) -> Error {
         let path = self.files.get(piece.file).map_or(&self.asked, |f| &f.path);
         Error::ReadData { path: path.clone(), problem }
+    }
+
+    /// An error about rows of a batch that begins with row number `read` of the `chosen` ones of a piece. It names the
+    /// row by its number in the file.
+    pub fn fault(&self, piece: Piece, chosen: Option<&[usize]>, read: usize, fault: Fault) -> Error {
+        let row = fault.row.map(|row| read + row).and_then(|n| chosen.map_or(Some(n), |c| c.get(n).copied()));
+        let first = self.pieces.iter().find(|p| p.file == piece.file).map_or(0, |p| p.first);
+        let problem = match row {
+            Some(row) => format!("row {} (counted from 0): {}", piece.first - first + row, fault.problem),
+            None => fault.problem,
+        };
+        self.problem(piece, problem)
     }
 
     /// # Errors

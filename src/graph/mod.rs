@@ -14,6 +14,7 @@ mod ir;
 mod links;
 mod order;
 pub mod scale;
+pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod trainable;

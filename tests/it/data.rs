@@ -1,14 +1,16 @@
 //! Parquet in, datasets out: through the library's public functions, on small files written here.
 
 mod arrow;
+mod columns;
 mod fixtures;
 mod ids;
 mod inputs;
 mod passes;
 mod splits;
 mod targets;
+mod token_rows;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use onnx_forget::{
     Error,
     data::{self, Data, DataConfig, InputSpec, Request, Signature},
@@ -35,7 +37,8 @@ impl Table {
     }
 
     pub fn batch(&self) -> RecordBatch {
-        RecordBatch::try_from_iter(self.0.clone()).unwrap()
+        let nullable = self.0.iter().map(|(name, a)| (name.clone(), a.clone(), a.logical_null_count() > 0));
+        RecordBatch::try_from_iter_with_nullable(nullable).unwrap()
     }
 
     /// Writes a file with row groups of `group` rows.
@@ -56,7 +59,7 @@ impl Table {
 }
 
 pub fn input(name: &str, dtype: DType, dims: &[Option<usize>]) -> InputSpec {
-    InputSpec { name: name.into(), dtype, dims: Some(dims.to_vec()) }
+    InputSpec { name: name.into(), dtype, dims: Some(dims.to_vec()), table: None }
 }
 
 /// A model of one input and `[rows, outputs]` scores.

@@ -55,7 +55,7 @@ fn spec(graph: &Graph, id: ValueId) -> InputSpec {
     let ty = info.ty.clone().unwrap();
     let extent = |d: &Dim| if let Dim::Fixed(n) = d { Some(*n) } else { None };
     let dims = ty.dims.map(|dims| dims.iter().map(extent).collect());
-    InputSpec { name: info.name.clone(), dtype: ty.dtype.unwrap(), dims }
+    InputSpec { name: info.name.clone(), dtype: ty.dtype.unwrap(), dims, table: None }
 }
 
 impl Fixture {

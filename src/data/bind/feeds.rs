@@ -2,12 +2,18 @@
 
 use super::super::{
     DataConfig, InputConfig, InputKind, InputSpec, Layout, PerChannel, Signature,
-    column::{Class, Number},
+    column::{self, Class, Number},
     decode::{Derived, Feed, Numbers, Pictures, Tokens},
     source::Source,
 };
-use super::{Note, inputs::Choice, peek::Peek, say};
+use super::{
+    Note, TOKENIZE,
+    inputs::{Choice, follows},
+    peek::Peek,
+    say,
+};
 use crate::{Error, Result, tensor::DType};
+use arrow_schema::DataType;
 
 /// Makes a feed for every input.
 pub fn make(
@@ -28,7 +34,10 @@ pub fn make(
                 (feed, format!("{} of the tokens of `{tokens}`", format!("{rule:?}").to_lowercase()), true)
             }
             Choice::Columns(columns, inferred) => {
-                let (feed, how) = one(source, spec, given, columns)?;
+                let (mut feed, how) = one(source, spec, given, columns)?;
+                if let Feed::Tokens(tokens) = &mut feed {
+                    tokens.follows = followed(signature, spec);
+                }
                 (feed, how, *inferred)
             }
         };
@@ -37,6 +46,21 @@ pub fn make(
         feeds.push((spec.name.clone(), feed));
     }
     Ok(feeds)
+}
+
+/// Which input's tokens the lists of `spec` go with: the only one, or the one whose name begins alike, as
+/// `decoder_attention_mask` does with `decoder_input_ids`.
+fn followed(signature: &Signature, spec: &InputSpec) -> Option<usize> {
+    follows(spec)?;
+    let tokens = |s: &&InputSpec| follows(s).is_none() && !s.dtype.is_float();
+    let alike = |s: &&InputSpec| s.name.split('_').next() == spec.name.split('_').next();
+    let only = |of: Vec<&InputSpec>| match of.as_slice() {
+        [one] => Some(one.name.clone()),
+        _ => None,
+    };
+    let name = only(signature.inputs.iter().filter(tokens).collect())
+        .or_else(|| only(signature.inputs.iter().filter(|s| tokens(s) && alike(s)).collect()))?;
+    signature.inputs.iter().position(|s| s.name == name)
 }
 
 fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
@@ -53,15 +77,7 @@ fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String
         (None, Class::Scalar(_) | Class::List(..)) => InputKind::Numeric,
         (None, Class::Text | Class::Other) => {
             let ty = source.require(name, "the model")?.data_type();
-            return Err(wrong(
-                source,
-                spec,
-                name,
-                &format!(
-                    "has type {ty}, which nothing is made from; {}",
-                    say(&spec.name, "column = \"...\" of numbers, lists of numbers, or images")
-                ),
-            ));
+            return Err(unfit(source, spec, name, ty));
         }
     };
     unused(spec, given, kind)?;
@@ -79,6 +95,18 @@ fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String
             ))
         }
     }
+}
+
+/// A column of a type that the input is not made from.
+fn unfit(source: &Source, spec: &InputSpec, column: &str, ty: &DataType) -> Error {
+    let advice = match column::classify(ty) {
+        Class::Text if !spec.dtype.is_float() => TOKENIZE,
+        Class::List(..) | Class::Image if spec.row_len() == Some(1) => "the input takes one number a row",
+        _ => column::advice(ty),
+    };
+    let problem =
+        format!("holds {}, and the input takes {} {}; {advice}", column::described(ty), spec.dtype, spec.shape());
+    wrong(source, spec, column, &problem)
 }
 
 fn wrong(source: &Source, spec: &InputSpec, column: &str, problem: &str) -> Error {
@@ -223,10 +251,16 @@ fn tokens(spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Res
         return Err(Error::Data(format!("`[inputs.{}]`: {problem}", spec.name)));
     }
     let length = given.length.or(model);
+    let padding = given.padding.unwrap_or(0);
+    if let Some(table) = spec.table
+        && usize::try_from(padding).map_or(true, |p| p >= table)
+    {
+        let problem = format!("`padding = {padding}` is not among the model's tokens 0 to {}", table.saturating_sub(1));
+        return Err(Error::Data(format!("`[inputs.{}]`: {problem}", spec.name)));
+    }
     if length == Some(0) {
         return Err(Error::Data(format!("input `{}`: rows of no token", spec.name)));
     }
-    let padding = given.padding.unwrap_or(0);
     let same = peek.rows > 1 && peek.uniform().is_some_and(|n| n > 1);
     let padded = given.padding.is_some() || same || matches!(peek.class, Class::List(_, Some(_)));
     let cut = match length {
@@ -235,7 +269,10 @@ fn tokens(spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Res
     };
     let column = name.to_owned();
     let how = format!("column `{name}`, lists of tokens, {cut}");
-    Ok((Feed::Tokens(Tokens { column, length, padding, padded, dtype: spec.dtype }), how))
+    Ok((
+        Feed::Tokens(Tokens { column, length, padding, padded, limit: spec.table, follows: None, dtype: spec.dtype }),
+        how,
+    ))
 }
 
 fn numeric(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {
@@ -286,7 +323,10 @@ fn numeric(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, p
     let what = if scalar { "a number a row".into() } else { format!("lists of {length} numbers") };
     let scaled = if affine.is_some() { ", scaled as the configuration says" } else { "" };
     let how = format!("column `{name}`, {what}{scaled}");
-    Ok((Feed::Numbers(Numbers { columns: vec![name.to_owned()], dims, dtype: spec.dtype, affine }), how))
+    Ok((
+        Feed::Numbers(Numbers { columns: vec![name.to_owned()], dims, dtype: spec.dtype, limit: spec.table, affine }),
+        how,
+    ))
 }
 
 /// Factors and terms of every element of a row, where the configuration gives any: for each element, or for each
@@ -323,19 +363,27 @@ fn numeric_affine(spec: &InputSpec, given: &InputConfig, dims: &[usize]) -> Resu
     }
 }
 
+fn not_a_number(source: &Source, spec: &InputSpec, column: &str, ty: &DataType) -> Error {
+    let advice = match column::classify(ty) {
+        Class::List(..) => "a list has to be a column of its own input, named by `column`",
+        _ => column::advice(ty),
+    };
+    wrong(source, spec, column, &format!("holds {}, and one number a row is needed; {advice}", column::described(ty)))
+}
+
 fn table(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
     unused(spec, given, InputKind::Numeric)?;
     if given.kind.is_some_and(|k| k != InputKind::Numeric) {
         return Err(Error::Data(format!("`[inputs.{}]`: several columns make a `numeric` input only", spec.name)));
     }
     for name in columns {
-        let class = super::super::column::classify(source.require(name, "the model")?.data_type());
-        match class {
+        let ty = source.require(name, "the model")?.data_type();
+        match column::classify(ty) {
             Class::Scalar(Number::Float) if !spec.dtype.is_float() => {
                 return Err(wrong(source, spec, name, &format!("holds floats, but the input takes {}", spec.dtype)));
             }
             Class::Scalar(_) => {}
-            _ => return Err(wrong(source, spec, name, "does not hold one number a row")),
+            _ => return Err(not_a_number(source, spec, name, ty)),
         }
     }
     let n = columns.len();
@@ -351,5 +399,5 @@ fn table(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[Stri
     let shown: Vec<_> = columns.iter().take(6).map(|c| format!("`{c}`")).collect();
     let more = if n > 6 { format!(", … ({n} in all)") } else { String::new() };
     let how = format!("columns {}{more}, in this order", shown.join(", "));
-    Ok((Feed::Numbers(Numbers { columns: columns.to_vec(), dims, dtype: spec.dtype, affine }), how))
+    Ok((Feed::Numbers(Numbers { columns: columns.to_vec(), dims, dtype: spec.dtype, limit: spec.table, affine }), how))
 }

@@ -6,7 +6,7 @@ use super::super::{
     decode::Rule,
     source::Source,
 };
-use super::{peek::Peek, say};
+use super::{peek::Peek, say, untokenized};
 use crate::{Error, Result, tensor::DType};
 
 /// What feeds an input.
@@ -42,7 +42,8 @@ pub fn assign(
         let given = config.inputs.get(&spec.name).unwrap_or(&default);
         choices.push(configured(source, spec, given, used)?);
     }
-    let mut free: Vec<&str> = source.fields().map(|f| f.name().as_str()).filter(|n| !used.contains(n)).collect();
+    let named = source.fields().map(|f| f.name().as_str());
+    let mut free: Vec<&str> = named.filter(|n| !used.contains(n) && !super::is_index(n)).collect();
     fn take(free: &mut Vec<&str>, choices: &[Option<Choice>]) {
         free.retain(|n| !choices.iter().flatten().any(|c| c.columns().iter().any(|x| x == n)));
     }
@@ -81,7 +82,12 @@ fn configured(source: &Source, spec: &InputSpec, given: &InputConfig, used: &[&s
         return Err(Error::Data(format!("`[inputs.{}]`: `columns` is empty", spec.name)));
     }
     for name in &columns {
-        source.require(name, &format!("input `{}`", spec.name))?;
+        if let Err(missing) = source.require(name, &format!("input `{}`", spec.name)) {
+            return Err(match untokenized(source, spec).filter(|_| follows(spec).is_none()) {
+                Some(hint) => Error::Data(format!("{missing}; {hint}")),
+                None => missing,
+            });
+        }
         if used.contains(&name.as_str()) {
             let problem = "is the id, the split or the label, and cannot feed the model too";
             return Err(Error::Data(format!("`[inputs.{}]`: column `{name}` {problem}", spec.name)));
@@ -91,7 +97,7 @@ fn configured(source: &Source, spec: &InputSpec, given: &InputConfig, used: &[&s
 }
 
 /// Inputs that follow the tokens: found by their names, as exporters of language models give them.
-fn follows(spec: &InputSpec) -> Option<Rule> {
+pub fn follows(spec: &InputSpec) -> Option<Rule> {
     let name = spec.name.to_ascii_lowercase();
     let ids = name.contains("token_type") || name.contains("segment_id");
     let flat = spec.row_dims().is_none_or(|d| d.len() == 1);
@@ -208,7 +214,10 @@ fn ask(source: &Source, spec: &InputSpec, left: &[&str]) -> Error {
         None if usable.len() > 1 => "; for a table, `columns = [...]` in the model's order".into(),
         _ => String::new(),
     };
-    let hint = say(&spec.name, "column = \"...\"");
+    let hint = match untokenized(source, spec) {
+        Some(hint) => hint,
+        None => say(&spec.name, "column = \"...\""),
+    };
     let path = source.path().display();
     Error::Data(format!(
         "{path}: nothing tells which column feeds the model's input `{}` ({} {}): {there}; {hint}{several}",

@@ -6,7 +6,7 @@ mod inputs;
 mod peek;
 mod target;
 
-use super::{DataConfig, Signature, decode::Plan, source::Source};
+use super::{DataConfig, InputSpec, Signature, column, decode::Plan, source::Source};
 use crate::{Error, Result};
 use serde::Serialize;
 
@@ -55,6 +55,23 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
     };
     let (target, kind) = target::make(source, config, signature, columns, inferred, &mut notes)?;
     Ok(Bound { plan: Plan { feeds, target }, notes, kind })
+}
+
+/// What to do where an input of tokens has no column, but the table has text.
+fn untokenized(source: &Source, spec: &InputSpec) -> Option<String> {
+    let rank = spec.row_dims().is_none_or(|d| d.len() == 1);
+    let text = source.fields().find(|f| column::classify(f.data_type()) == column::Class::Text)?;
+    (rank && !spec.dtype.is_float()).then(|| format!("column `{}` holds text, and {TOKENIZE}", text.name()))
+}
+
+/// What to do about text where a model takes tokens.
+const TOKENIZE: &str = "text is not tokenized here: write the lists of token ids that the model's own tokenizer makes of \
+                        it into a column (docs/rows.md shows how)";
+
+/// Whether pandas made the column of its row labels when it wrote the file: nobody meant it for a model.
+fn is_index(name: &str) -> bool {
+    let number = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The table that a message about input `name` tells to write.

@@ -50,6 +50,7 @@ pub fn named(
 pub fn left(source: &Source, used: &[&str]) -> Result<Vec<String>> {
     let usable = |f: &&arrow_schema::Field| {
         !used.contains(&f.name().as_str())
+            && !super::is_index(f.name())
             && matches!(column::classify(f.data_type()), Class::Scalar(_) | Class::List(..))
     };
     let left: Vec<_> = source.fields().filter(usable).map(|f| f.name().clone()).collect();

@@ -12,7 +12,7 @@ pub use store::Store;
 pub use target::{Labels, TargetFeed};
 pub use tokens::{Derived, Rule, Tokens};
 
-use super::{Batch, Targets};
+use super::{Batch, Targets, fault::Fault};
 use crate::{Error, Result};
 use arrow_array::{ArrayRef, RecordBatch};
 use std::collections::BTreeMap;
@@ -77,8 +77,8 @@ impl Plan {
         (CHUNK as f64 / bytes).clamp(64.0, 65536.0) as usize
     }
 
-    /// Decodes rows. An error says the column and the number of rows, never a value.
-    pub fn decode(&self, batch: &RecordBatch) -> Result<Decoded, String> {
+    /// Decodes rows. An error says the column and the row, never a value.
+    pub fn decode(&self, batch: &RecordBatch) -> Result<Decoded, Fault> {
         let mut stores = Vec::with_capacity(self.feeds.len());
         for (_, feed) in &self.feeds {
             stores.push(match feed {
@@ -88,7 +88,29 @@ impl Plan {
                 Feed::Derived(_) => Store::None,
             });
         }
+        self.same_lengths(&stores)?;
         Ok(Decoded { rows: batch.num_rows(), stores, targets: self.target.decode(batch)? })
+    }
+
+    /// # Errors
+    /// A mask, or another input that follows tokens, with a list of another length than the tokens of its row.
+    fn same_lengths(&self, stores: &[Store]) -> Result<(), Fault> {
+        let lists = |index: usize| match (self.feeds.get(index), stores.get(index)) {
+            (Some((_, Feed::Tokens(feed))), Some(Store::Lists { ends, .. })) => Some((feed, ends)),
+            _ => None,
+        };
+        for (follower, ends) in (0..stores.len()).filter_map(lists) {
+            let Some((tokens, theirs)) = follower.follows.and_then(lists) else { continue };
+            // Both start at 0, so that the first end that differs is that of the first row that does.
+            if let Some(end) = ends.iter().zip(theirs).position(|(a, b)| a != b) {
+                let problem = format!(
+                    "column `{}` has a list of another length than column `{}`; it needs a value for each token",
+                    follower.column, tokens.column
+                );
+                return Err(Fault::at(end.saturating_sub(1), problem));
+            }
+        }
+        Ok(())
     }
 
     /// No rows.

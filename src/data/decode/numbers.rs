@@ -3,7 +3,10 @@
 use super::{Store, column, store::gather};
 use crate::{
     Error, Result,
-    data::column::{doubles, flatten, integers},
+    data::{
+        column::{doubles, flatten, integers},
+        fault::Fault,
+    },
     tensor::{DType, HostTensor},
 };
 use arrow_array::RecordBatch;
@@ -18,6 +21,8 @@ pub struct Numbers {
     pub dims: Vec<usize>,
     /// Element type of the input.
     pub dtype: DType,
+    /// Numbers that the model takes where they are integers: those in front of this one, from 0 on.
+    pub limit: Option<usize>,
     /// Per element of a row: what it is multiplied by, and what is then added. `None` leaves values as they are.
     pub affine: Option<Vec<(f64, f64)>>,
 }
@@ -36,7 +41,7 @@ impl Numbers {
         }
     }
 
-    pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Store, String> {
+    pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Store, Fault> {
         let width = self.row_len();
         let rows = batch.num_rows();
         let size = rows.checked_mul(width).ok_or("too many values")?;
@@ -50,21 +55,26 @@ impl Numbers {
             let fail = |problem: String| format!("column `{name}` {problem}");
             let lists = flatten(column(batch, name)?).map_err(fail)?;
             let each = if self.columns.len() == 1 { width } else { 1 };
-            let wrong = lists.lengths().filter(|&n| n != each).count();
-            if wrong > 0 {
-                return Err(fail(format!(
-                    "has lists of another length than {each}, which the model needs (at least {wrong} rows)"
-                )));
+            if let Some((row, n)) = lists.lengths().enumerate().find(|(_, n)| *n != each) {
+                return Err(Fault::at(row, fail(format!("has a list of {n} numbers, but the model needs {each}"))));
             }
+            // Every row has `each` values, so that a value's place tells its row.
+            let at = |place: usize, problem: String| Fault::at(place / each.max(1), fail(problem));
             match &mut out {
                 Store::I64(_, out) => {
                     let values = integers(&lists.values).map_err(fail)?;
+                    if let Some((bad, problem)) = beyond(values.values(), self.dtype, self.limit) {
+                        return Err(at(bad, problem));
+                    }
                     place(out, values.values(), width, each, offset);
                 }
-                Store::F64(_, out) => place(out, &self.scaled(name, &lists.values, each, offset)?, width, each, offset),
+                Store::F64(_, out) => {
+                    let values = self.scaled(&lists.values, each, offset).map_err(|(i, problem)| at(i, problem))?;
+                    place(out, &values, width, each, offset);
+                }
                 Store::F32(_, out) => {
-                    let values: Vec<f32> =
-                        self.scaled(name, &lists.values, each, offset)?.into_iter().map(|x| x as f32).collect();
+                    let values = self.scaled(&lists.values, each, offset).map_err(|(i, problem)| at(i, problem))?;
+                    let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
                     place(out, &values, width, each, offset);
                 }
                 _ => {}
@@ -74,23 +84,27 @@ impl Numbers {
         Ok(out)
     }
 
-    fn scaled(
-        &self,
-        name: &str,
-        values: &arrow_array::ArrayRef,
-        each: usize,
-        offset: usize,
-    ) -> Result<Vec<f64>, String> {
-        let mut values = doubles(values).map_err(|p| format!("column `{name}` {p}"))?.values().to_vec();
-        let bad = values.iter().filter(|x| !x.is_finite()).count();
-        if bad > 0 {
-            return Err(format!("column `{name}`: at least {bad} values are NaN or infinite; remove or fill them"));
+    /// The values as they are fed, or the place of one that cannot be and what is wrong with it.
+    fn scaled(&self, values: &arrow_array::ArrayRef, each: usize, offset: usize) -> Result<Vec<f64>, (usize, String)> {
+        let mut values = doubles(values).map_err(|problem| (0, problem))?.values().to_vec();
+        if let Some(place) = values.iter().position(|x| !x.is_finite()) {
+            return Err((place, "is NaN or infinite; remove or fill such values".into()));
         }
         if let Some(affine) = &self.affine {
             let factors = affine.iter().skip(offset).take(each);
             for (x, (scale, shift)) in values.iter_mut().zip(factors.cycle()) {
                 *x = *x * scale + shift;
             }
+        }
+        let held = |x: f64| match self.dtype {
+            DType::F16 => f16::from_f64(x).is_finite(),
+            DType::BF16 => bf16::from_f64(x).is_finite(),
+            DType::F64 => x.is_finite(),
+            _ => (x as f32).is_finite(),
+        };
+        if let Some(place) = values.iter().position(|x| !held(*x)) {
+            let problem = format!("has a value that the model's input type {} does not hold", self.dtype);
+            return Err((place, format!("{problem}: remove the row, or bring the values to another unit")));
         }
         Ok(values)
     }
@@ -117,6 +131,30 @@ fn place<T: Copy>(out: &mut [T], values: &[T], width: usize, each: usize, offset
             to.copy_from_slice(from);
         }
     }
+}
+
+/// The place of a value that the model's table does not have (`limit` rows, from 0), or that an integer type does not
+/// hold, and what to say of it.
+pub(super) fn beyond(values: &[i64], dtype: DType, limit: Option<usize>) -> Option<(usize, String)> {
+    if let Some(limit) = limit
+        && let Some(place) = values.iter().position(|v| usize::try_from(*v).map_or(true, |v| v >= limit))
+    {
+        let last = limit.saturating_sub(1);
+        let problem = format!("has a number outside the model's table, whose numbers are 0 to {last}");
+        return Some((place, format!("{problem}; number the rows' tokens as they were when the model was trained")));
+    }
+    let range = match dtype {
+        DType::I8 => i8::MIN.into()..=i8::MAX.into(),
+        DType::I16 => i16::MIN.into()..=i16::MAX.into(),
+        DType::I32 => i32::MIN.into()..=i32::MAX.into(),
+        DType::U8 => 0..=u8::MAX.into(),
+        DType::U16 => 0..=u16::MAX.into(),
+        DType::U32 => 0..=u32::MAX.into(),
+        DType::U64 => 0..=i64::MAX,
+        _ => return None,
+    };
+    let place = values.iter().position(|v| !range.contains(v))?;
+    Some((place, format!("has a value beyond the range of the model's input type {dtype}")))
 }
 
 /// A tensor of a 16- or 32-bit float type.

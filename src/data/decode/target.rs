@@ -4,6 +4,7 @@ use super::column;
 use crate::data::{
     Targets,
     column::{doubles, flatten, integers},
+    fault::Fault,
 };
 use arrow_array::RecordBatch;
 
@@ -34,7 +35,7 @@ pub struct TargetFeed {
 }
 
 impl TargetFeed {
-    pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Targets, String> {
+    pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
         match (self.labels, self.columns.as_slice()) {
             (Labels::Class | Labels::Binary, [name]) => self.classes(batch, name).map(Targets::Classes),
             (Labels::LabelNumbers, [name]) => self.numbered(batch, name),
@@ -43,11 +44,10 @@ impl TargetFeed {
         }
     }
 
-    fn classes(&self, batch: &RecordBatch, name: &str) -> Result<Vec<i64>, String> {
+    fn classes(&self, batch: &RecordBatch, name: &str) -> Result<Vec<i64>, Fault> {
         let lists = flatten(column(batch, name)?)?;
-        let wrong = lists.lengths().filter(|&n| n != 1).count();
-        if wrong > 0 {
-            return Err(format!("label column `{name}`: at least {wrong} rows have no single class"));
+        if let Some(row) = lists.lengths().position(|n| n != 1) {
+            return Err(Fault::at(row, format!("label column `{name}`: no single class")));
         }
         // Classes are also taken from floats, as long as these are whole.
         let values = doubles(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
@@ -56,57 +56,48 @@ impl TargetFeed {
             _ if self.width == 0 => i64::MAX as f64,
             _ => self.width as f64,
         };
-        let bad = values.values().iter().filter(|&&x| !(x.fract() == 0.0 && x >= 0.0 && x < limit)).count();
-        if bad > 0 {
+        let wrong = |x: &f64| !(x.fract() == 0.0 && *x >= 0.0 && *x < limit);
+        if let Some(row) = values.values().iter().position(wrong) {
             let range = if limit > 1e18 { "0, 1, 2, …".into() } else { format!("0 to {}", limit - 1.0) };
-            return Err(format!(
-                "label column `{name}`: at least {bad} rows are not one of the model's classes {range}"
-            ));
+            return Err(Fault::at(row, format!("label column `{name}`: not one of the model's classes {range}")));
         }
         Ok(values.values().iter().map(|&x| x as i64).collect())
     }
 
-    fn numbered(&self, batch: &RecordBatch, name: &str) -> Result<Targets, String> {
+    fn numbered(&self, batch: &RecordBatch, name: &str) -> Result<Targets, Fault> {
         let lists = flatten(column(batch, name)?)?;
         let numbers = integers(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
         let mut values = vec![0.0f32; batch.num_rows() * self.width];
-        let mut bad = 0usize;
-        for ((start, end), row) in
-            lists.ends.iter().zip(lists.ends.iter().skip(1)).zip(values.chunks_exact_mut(self.width.max(1)))
-        {
+        let ends = lists.ends.iter().zip(lists.ends.iter().skip(1));
+        for (i, ((start, end), row)) in ends.zip(values.chunks_exact_mut(self.width.max(1))).enumerate() {
             for label in numbers.values().get(*start..*end).unwrap_or(&[]) {
-                match usize::try_from(*label).ok().and_then(|l| row.get_mut(l)) {
-                    Some(slot) => *slot = 1.0,
-                    None => bad += 1,
-                }
+                let Some(slot) = usize::try_from(*label).ok().and_then(|l| row.get_mut(l)) else {
+                    let last = self.width.saturating_sub(1);
+                    let problem = format!("label column `{name}`: a label number is not among the model's 0 to {last}");
+                    return Err(Fault::at(i, problem));
+                };
+                *slot = 1.0;
             }
-        }
-        if bad > 0 {
-            let last = self.width.saturating_sub(1);
-            return Err(format!(
-                "label column `{name}`: at least {bad} label numbers are not among the model's 0 to {last}"
-            ));
         }
         Ok(Targets::Values { width: self.width, values })
     }
 
-    fn values(&self, batch: &RecordBatch) -> Result<Targets, String> {
+    fn values(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
         let mut values = vec![0.0f32; batch.num_rows() * self.width];
         let each = if self.columns.len() == 1 { self.width } else { 1 };
         for (k, name) in self.columns.iter().enumerate() {
             let lists = flatten(column(batch, name)?)?;
-            let wrong = lists.lengths().filter(|&n| n != each).count();
-            if wrong > 0 {
-                return Err(format!(
-                    "label column `{name}`: at least {wrong} rows do not have {each} values, as the model's output has"
-                ));
+            if let Some((row, n)) = lists.lengths().enumerate().find(|(_, n)| *n != each) {
+                let problem = format!("label column `{name}`: {n} values, but the model's output has {each}");
+                return Err(Fault::at(row, problem));
             }
             let numbers = doubles(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
-            let ok = |x: f64| if self.labels == Labels::MultiHot { x == 0.0 || x == 1.0 } else { x.is_finite() };
-            let bad = numbers.values().iter().filter(|&&x| !ok(x)).count();
-            if bad > 0 {
-                let wanted = if self.labels == Labels::MultiHot { "0 or 1" } else { "finite" };
-                return Err(format!("label column `{name}`: at least {bad} values are not {wanted}"));
+            let ok =
+                |x: f64| if self.labels == Labels::MultiHot { x == 0.0 || x == 1.0 } else { (x as f32).is_finite() };
+            if let Some(place) = numbers.values().iter().position(|&x| !ok(x)) {
+                let wanted = if self.labels == Labels::MultiHot { "0 or 1" } else { "a finite 32-bit number" };
+                let problem = format!("label column `{name}`: a value is not {wanted}");
+                return Err(Fault::at(place / each.max(1), problem));
             }
             let rows = values.chunks_exact_mut(self.width.max(1));
             for (row, from) in rows.zip(numbers.values().chunks_exact(each.max(1))) {

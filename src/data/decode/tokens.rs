@@ -1,9 +1,16 @@
 //! Token ids: lists of their own lengths, cut and padded to one when they are batched.
 
-use super::{Store, numbers::from_i64, store::list};
+use super::{
+    Store,
+    numbers::{beyond, from_i64},
+    store::list,
+};
 use crate::{
     Error, Result,
-    data::column::{flatten, integers},
+    data::{
+        column::{flatten, integers},
+        fault::Fault,
+    },
     tensor::{DType, HostTensor},
 };
 use arrow_array::ArrayRef;
@@ -19,6 +26,10 @@ pub struct Tokens {
     pub padding: i64,
     /// Whether the column's rows end in padding already, which a mask has to leave out.
     pub padded: bool,
+    /// Numbers that the model takes: those in front of this one, from 0 on.
+    pub limit: Option<usize>,
+    /// Which of the plan's feeds has the tokens that these lists go with, one element a token.
+    pub follows: Option<usize>,
     /// Element type of the input.
     pub dtype: DType,
 }
@@ -46,10 +57,13 @@ pub struct Derived {
 }
 
 impl Tokens {
-    pub(super) fn decode(&self, array: &ArrayRef) -> Result<Store, String> {
+    pub(super) fn decode(&self, array: &ArrayRef) -> Result<Store, Fault> {
         let fail = |problem: String| format!("column `{}` {problem}", self.column);
         let lists = flatten(array).map_err(fail)?;
         let values = integers(&lists.values).map_err(fail)?;
+        if let Some((at, problem)) = beyond(values.values(), self.dtype, self.limit) {
+            return Err(Fault::at(lists.row_of(at), fail(problem)));
+        }
         Ok(Store::Lists { ends: lists.ends, values: values.values().to_vec() })
     }
 
@@ -105,7 +119,10 @@ mod tests {
 
     fn tokens(length: Option<usize>, padded: bool) -> (Tokens, Store) {
         let store = Store::Lists { ends: vec![0, 3, 4, 8], values: vec![5, 6, 7, 9, 4, 0, 3, 0] };
-        (Tokens { column: "t".into(), length, padding: 0, padded, dtype: DType::I32 }, store)
+        (
+            Tokens { column: "t".into(), length, padding: 0, padded, limit: None, follows: None, dtype: DType::I32 },
+            store,
+        )
     }
 
     #[test]

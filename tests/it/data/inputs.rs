@@ -185,14 +185,14 @@ fn what_cannot_be_inferred_is_asked_for_by_name() {
 }
 
 #[test]
-fn values_that_are_no_numbers_are_refused_with_their_count() {
+fn values_that_are_no_numbers_are_refused_with_their_place() {
     let gaps = |t: Table| t.with("x", Float32Array::from(vec![Some(1.0), None, None]));
     let x = vec![input("x", DType::F32, &[None, Some(1)])];
     let message = refused(feed(gaps, x.clone(), &[]));
     assert!(message.contains("train.parquet") && message.contains("column `x`: 2 rows have no value"), "{message}");
     let nan = |t: Table| t.with("x", Float32Array::from(vec![1.0, f32::NAN, 2.0]));
     let message = refused(feed(nan, x, &[]));
-    assert!(message.contains("1 values are NaN or infinite"), "{message}");
+    assert!(message.contains("row 1 (counted from 0): column `x` is NaN or infinite"), "{message}");
     let float = |t: Table| t.with("x", Float32Array::from(vec![1.0, 2.5, 2.0]));
     let message = refused(feed(float, vec![input("x", DType::I64, &[None, Some(1)])], &[]));
     assert!(message.contains("holds floats, but the input takes i64"), "{message}");

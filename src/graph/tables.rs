@@ -1,0 +1,50 @@
+//! How many rows the tables have that an input's numbers look up.
+
+use super::{Attr, Graph, Links, Node, ValueId};
+
+/// Rows of the smallest table in which the elements of `input` are looked up by `Gather` as they are; `None` where there
+/// is none. Numbers from there on, and negative ones, have no row of their own.
+pub fn rows(graph: &Graph, links: &Links, input: ValueId) -> Option<usize> {
+    let mut least: Option<usize> = None;
+    let mut open = vec![input];
+    let mut seen = Vec::new();
+    while let Some(value) = open.pop() {
+        if seen.contains(&value) {
+            continue;
+        }
+        seen.push(value);
+        for &(user, at) in links.users(value) {
+            let Some(node) = graph.nodes.get(user) else { continue };
+            if at == 1 && node.is("Gather") {
+                least = table(graph, links, node).into_iter().chain(least).min();
+            } else if at == 0 && keeps(node) {
+                open.extend(node.outputs.iter().flatten());
+            }
+        }
+    }
+    least
+}
+
+/// Whether a node's first output has all elements of its first input, unchanged.
+fn keeps(node: &Node) -> bool {
+    ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"].iter().any(|op| node.is(op))
+}
+
+/// Extent of the axis of a stored tensor that a `Gather` picks from.
+fn table(graph: &Graph, links: &Links, node: &Node) -> Option<usize> {
+    let mut data = node.input(0)?;
+    while !graph.initializers.contains_key(&data) {
+        let from = graph.nodes.get(links.producer(data)?.0)?;
+        if !["Cast", "Identity", "DequantizeLinear"].iter().any(|op| from.is(op)) {
+            return None;
+        }
+        data = from.input(0)?;
+    }
+    let dims = graph.initializers.get(&data)?.tensor.dims();
+    let axis = match node.attrs.get("axis") {
+        Some(Attr::Int(axis)) => *axis,
+        _ => 0,
+    };
+    let axis = if axis < 0 { axis.checked_add(i64::try_from(dims.len()).ok()?)? } else { axis };
+    dims.get(usize::try_from(axis).ok()?).copied()
+}
