@@ -80,13 +80,14 @@ pub fn measure(dir: &Path, kind: &str, rows: u64, listed: u64) -> Result<Measure
     let before = resident("VmRSS:");
     let list = Source::open(&list)?;
     let mut set = IdSet::default();
-    ids::scan(&list, "id", &Rows::all(list.rows()), |_, key| {
+    let kind = ids::require_kind(&list, "id")?;
+    ids::scan(&list, "id", &Rows::all(list.rows()), kind, |_, key| {
         set.insert(key, 1);
     })?;
     let large = Source::open(&large)?;
     let mut found = Vec::new();
     let start = Instant::now();
-    ids::scan(&large, "id", &Rows::all(large.rows()), |row, key| {
+    ids::scan(&large, "id", &Rows::all(large.rows()), kind, |row, key| {
         if let Some(marks) = set.get_mut(key) {
             *marks |= 2;
             found.push(row);

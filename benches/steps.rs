@@ -88,7 +88,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default())?;
     let graph = build::build(&file)?;
     let plan = training::plan(&graph, None, training::LabelKind::Class)?;
-    let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
+    let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
     let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
     // One before, and one after: a step is told of when the next one has begun.

@@ -117,9 +117,12 @@ pub enum MissingIdsChoice {
 /// The model, the data and how to read both: shared by the commands that need rows.
 #[derive(Debug, Default, Args)]
 pub struct SourceArgs {
-    /// Parquet file of one column of ids to forget (or several, with the id column's name)
+    /// Ids to forget: Parquet, CSV, JSON, Arrow or text, one id a line; - for standard input. May be given several times
     #[arg(long, value_name = "IDS", help_heading = "Data")]
-    pub forget: Option<PathBuf>,
+    pub forget: Vec<PathBuf>,
+    /// Name of the id column in the lists of --forget, where it is not --id
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub forget_id: Option<String>,
     /// Forget every training row of this class
     #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
     pub forget_class: Option<i64>,
@@ -132,7 +135,7 @@ pub struct SourceArgs {
     /// Test rows, which the model was never trained on
     #[arg(long, value_name = "TEST", help_heading = "Data")]
     pub test: Option<String>,
-    /// Name of the id column
+    /// Name of the training data's id column; #row for row numbers from 0
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub id: Option<String>,
     /// Column that says train, validation or test, instead of separate files

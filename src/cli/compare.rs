@@ -88,7 +88,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     config.unlearn.batch_size = args.batch_size.map(Into::into).or(config.unlearn.batch_size);
     config.unlearn.method = None;
     config.check()?;
-    if config.forget.is_none() && config.forget_class.is_none() {
+    if config.forget.is_empty() && config.forget_class.is_none() {
         return Err(Error::Usage("what is to be forgotten? Give --forget IDS or --forget-class N".into()));
     }
     let given = !config.references.is_empty();

@@ -89,8 +89,8 @@ pub struct RunConfig {
     pub checkpoint: Option<PathBuf>,
     /// The configuration file that was read.
     pub config: Option<PathBuf>,
-    /// The list of ids.
-    pub forget: Option<PathBuf>,
+    /// The lists of ids.
+    pub forget: Vec<PathBuf>,
     /// The class to forget.
     pub forget_class: Option<i64>,
     /// Whether ids that are not in the training data are passed over.
@@ -166,6 +166,7 @@ impl RunConfig {
         override_path(&mut data.data.validation, &args.validation);
         override_path(&mut data.data.test, &args.test);
         data.data.id = args.id.clone().or(data.data.id);
+        data.data.forget_id = args.forget_id.clone().or(data.data.forget_id);
         data.data.split = args.split.clone().or(data.data.split);
         if let Some(column) = &args.target {
             data.target.column = Some(column.clone());
@@ -231,7 +232,7 @@ impl RunConfig {
             return Err(Error::Usage("--precision tf32 is for --device cuda; a CPU computes in 32 bits".into()));
         }
         config.report = args.report.clone().or(config.report);
-        if config.forget.is_none() && config.forget_class.is_none() {
+        if config.forget.is_empty() && config.forget_class.is_none() {
             return Err(Error::Usage("what is to be forgotten? Give --forget IDS or --forget-class N".into()));
         }
         config.check()?;

@@ -27,7 +27,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
     super::forget::run(ForgetArgs {
         model: Some(folder.join("model.onnx")),
         source: SourceArgs {
-            forget: Some(folder.join("forget.parquet")),
+            forget: vec![folder.join("forget.parquet")],
             offline: args.offline,
             format: args.format,
             ..SourceArgs::default()

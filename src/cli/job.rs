@@ -326,6 +326,9 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
         inputs: fed.filter_map(|id| spec(*id)).collect(),
         scores: spec(plan.scores),
         label: plan.label_input.and_then(spec),
+        independent: plan.kind == LossKind::Bce,
+        values: plan.kind == LossKind::Mse,
+        classes: None,
     }
 }
 

@@ -102,7 +102,7 @@ struct Trained {
 
 /// Trains, and writes a new model.
 pub fn run(args: TrainArgs) -> Result<()> {
-    if args.source.forget.is_some() || args.source.forget_class.is_some() {
+    if !args.source.forget.is_empty() || args.source.forget_class.is_some() {
         return Err(Error::Usage("train forgets nothing: leave rows out by --exclude IDS".into()));
     }
     let mut config = RunConfig::new(&args.model, &args.source, &TestArgs::default())?;

@@ -229,7 +229,11 @@ fn relative<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Vec<usize> {
     offsets.iter().map(|o| o.as_usize() - start).collect()
 }
 
-fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+/// A column as another type.
+///
+/// # Errors
+/// A value that does not fit.
+pub fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
     cast_with_options(array, to, &CastOptions { safe: false, ..Default::default() })
         .map_err(|_| format!("holds values of type {} that do not fit {to}", array.data_type()))
 }

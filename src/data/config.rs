@@ -33,9 +33,12 @@ pub struct Files {
     /// `validation` and `test` is given, it is split in half.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
-    /// The column of row ids.
+    /// The column of row ids; `#row` for the training rows' numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The column of ids in the lists of ids to forget, where it has another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forget_id: Option<String>,
     /// A column of `train` that says `train`, `validation` or `test`, in place of separate files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
@@ -152,6 +155,12 @@ pub struct TargetConfig {
     /// How to read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<TargetKind>,
+    /// The names of the classes, as labels have them, in the order of the model's outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    /// The class of each label: a word or a number, and the place of the class among the model's outputs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub map: BTreeMap<String, i64>,
 }
 
 impl DataConfig {

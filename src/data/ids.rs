@@ -1,23 +1,34 @@
-//! Row ids: integers, text, or bytes such as UUIDs.
+//! Row ids: integers, text, bytes such as UUIDs, points in time, or the rows' own numbers.
 //!
-//! An id is compared by its exact value. Integers of every width compare as numbers. Text and bytes compare byte by
-//! byte, except that a UUID written out in 36 characters is the same id as its 16 bytes.
+//! An id is compared by its exact value. Integers of every width compare as numbers, and so do floats and decimals, which
+//! have to be whole. Text and bytes compare byte by byte, except that a UUID written out in 36 characters is the same id as
+//! its 16 bytes. Ids of another kind than the training data's are converted where nothing is lost by it.
 
 use crate::{Error, Result};
-use arrow_array::{Array, ArrayRef, cast::AsArray, types::UInt64Type};
-use arrow_schema::DataType;
+use arrow_array::{
+    Array, ArrayRef,
+    cast::AsArray,
+    types::{Decimal128Type, TimestampNanosecondType, UInt64Type},
+};
+use arrow_cast::parse::string_to_timestamp_nanos;
+use arrow_schema::{DataType, TimeUnit};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 
-use super::{Rows, column, source::Source};
+pub use super::id_set::IdSet;
+use super::{Rows, column, fault::Fault, source::Source};
 
-/// The two kinds of ids, which never equal each other.
+/// In place of a column's name: the row's number in the training data, from 0, over all files in their order.
+pub const ROW: &str = "#row";
+
+/// The kinds of ids. Ids of two kinds never equal each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdKind {
     /// Integers of any width.
     Integer,
     /// Text or bytes.
     Bytes,
+    /// Points in time.
+    Time,
 }
 
 impl std::fmt::Display for IdKind {
@@ -25,8 +36,40 @@ impl std::fmt::Display for IdKind {
         f.write_str(match self {
             Self::Integer => "integers",
             Self::Bytes => "text or bytes",
+            Self::Time => "points in time",
         })
     }
+}
+
+impl IdKind {
+    /// An id of kind `from` as an id of this kind, if nothing is lost by it: `12`, `12.0` and the number 12 are one
+    /// integer, `012` is none. `text` holds the id's text where one has to be made.
+    fn of<'a>(self, from: IdKind, key: Key<'a>, text: &'a mut String) -> Option<Key<'a>> {
+        match (self, key) {
+            _ if self == from => Some(key),
+            (Self::Integer, Key::Bytes(bytes)) => integer(std::str::from_utf8(bytes).ok()?.trim()).map(Key::Integer),
+            (Self::Bytes, Key::Integer(i)) if from == Self::Integer => {
+                *text = i.to_string();
+                Some(Key::Bytes(text.as_bytes()))
+            }
+            (Self::Time, Key::Bytes(bytes)) => {
+                let text = std::str::from_utf8(bytes).ok()?.trim();
+                string_to_timestamp_nanos(text).ok().map(|ns| Key::Integer(ns.into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The integer that a text is the usual form of, with or without zeros behind a point.
+fn integer(text: &str) -> Option<i128> {
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        Some(_) => return None,
+        None => text,
+    };
+    let value: i128 = whole.parse().ok()?;
+    (value.to_string() == whole).then_some(value)
 }
 
 /// The kind of ids that a column of this type holds.
@@ -35,7 +78,12 @@ pub fn kind_of(ty: &DataType) -> Option<IdKind> {
     match ty {
         Dictionary(_, value) => kind_of(value),
         Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => Some(IdKind::Integer),
+        // Which of their values are whole is seen when they are read.
+        Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
+            Some(IdKind::Integer)
+        }
         Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Some(IdKind::Bytes),
+        Timestamp(..) | Date32 | Date64 => Some(IdKind::Time),
         _ => None,
     }
 }
@@ -43,7 +91,7 @@ pub fn kind_of(ty: &DataType) -> Option<IdKind> {
 /// One id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key<'a> {
-    /// An integer.
+    /// An integer, or a point in time in nanoseconds since 1970.
     Integer(i128),
     /// Text or bytes.
     Bytes(&'a [u8]),
@@ -59,7 +107,7 @@ impl Key<'_> {
         digest.iter().take(16).fold(0, |n, &b| n << 8 | u128::from(b))
     }
 
-    fn feed(&self, sha: &mut Sha256) {
+    pub(super) fn feed(&self, sha: &mut Sha256) {
         match self {
             Key::Integer(i) => {
                 sha.update([0]);
@@ -75,7 +123,7 @@ impl Key<'_> {
 }
 
 /// Calls `each` with the number and id of every row.
-pub fn each_key(array: &ArrayRef, mut each: impl FnMut(usize, Key<'_>)) -> Result<(), String> {
+pub fn each_key(array: &ArrayRef, mut each: impl FnMut(usize, Key<'_>)) -> Result<(), Fault> {
     let array = &column::plain(array)?;
     match array.data_type() {
         DataType::UInt64 => {
@@ -92,12 +140,62 @@ pub fn each_key(array: &ArrayRef, mut each: impl FnMut(usize, Key<'_>)) -> Resul
         DataType::FixedSizeBinary(_) => {
             array.as_fixed_size_binary().iter().enumerate().for_each(|(i, b)| bytes(i, b, &mut each));
         }
+        DataType::Float16 => floats(array, 1 << 11, &mut each)?,
+        DataType::Float32 => floats(array, 1 << 24, &mut each)?,
+        DataType::Float64 => floats(array, 1 << 53, &mut each)?,
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => decimals(array, *scale, &mut each)?,
+        ty if kind_of(ty) == Some(IdKind::Time) => {
+            let zone = if let DataType::Timestamp(_, zone) = ty { zone.clone() } else { None };
+            let times = column::cast(array, &DataType::Timestamp(TimeUnit::Nanosecond, zone))?;
+            for (i, &ns) in times.as_primitive::<TimestampNanosecondType>().values().iter().enumerate() {
+                each(i, Key::Integer(ns.into()));
+            }
+        }
         ty if kind_of(ty) == Some(IdKind::Integer) => {
             for (i, &v) in column::integers(array)?.values().iter().enumerate() {
                 each(i, Key::Integer(v.into()));
             }
         }
-        ty => return Err(format!("has type {ty}; ids are integers, text or bytes")),
+        ty => return Err(format!("holds {}, and ids are {KINDS}", column::described(ty)).into()),
+    }
+    Ok(())
+}
+
+/// What ids can be, for messages.
+const KINDS: &str = "integers, text, bytes or points in time";
+
+/// Whole floats up to `exact`, behind which a float may be another integer than was meant.
+fn floats(array: &ArrayRef, exact: i64, each: &mut impl FnMut(usize, Key<'_>)) -> Result<(), Fault> {
+    for (i, &x) in column::doubles(array)?.values().iter().enumerate() {
+        let problem = match x {
+            x if x.is_nan() => "is NaN, as where an id is missing: remove that row, and store the ids as integers",
+            x if x.fract() != 0.0 || x.is_infinite() => {
+                "is a float that is not whole, and ids are compared by their exact value: store the ids as integers or text"
+            }
+            x if x.abs() > exact as f64 => {
+                "is a float so large that floats skip integers there: store the ids as integers or text from the beginning"
+            }
+            x => {
+                each(i, Key::Integer(x as i128));
+                continue;
+            }
+        };
+        return Err(Fault::at(i, problem));
+    }
+    Ok(())
+}
+
+/// Whole decimals.
+fn decimals(array: &ArrayRef, scale: i8, each: &mut impl FnMut(usize, Key<'_>)) -> Result<(), Fault> {
+    let held = column::cast(array, &DataType::Decimal128(38, scale))?;
+    let unit = 10i128.checked_pow(scale.unsigned_abs().into()).ok_or("has decimals of too many digits")?;
+    for (i, &v) in held.as_primitive::<Decimal128Type>().values().iter().enumerate() {
+        let whole = if scale < 0 { v.checked_mul(unit) } else { (v % unit == 0).then_some(v / unit) };
+        let problem = "is a decimal that is not whole: store the ids as integers or text";
+        each(i, Key::Integer(whole.ok_or_else(|| Fault::at(i, problem))?));
     }
     Ok(())
 }
@@ -122,54 +220,9 @@ fn bytes(row: usize, bytes: Option<&[u8]>, each: &mut impl FnMut(usize, Key<'_>)
     }
 }
 
-/// Exact set of ids, each with a few marks. Its memory is in proportion to the ids.
-#[derive(Debug, Default)]
-pub struct IdSet {
-    integers: HashMap<i128, u8>,
-    bytes: HashMap<Box<[u8]>, u8>,
-}
-
-impl IdSet {
-    /// Adds `mark` to the id's marks and gives those that it had, 0 for a new id.
-    pub fn insert(&mut self, key: Key<'_>, mark: u8) -> u8 {
-        let marks = match key {
-            Key::Integer(i) => self.integers.entry(i).or_default(),
-            Key::Bytes(b) => match self.bytes.get_mut(b) {
-                Some(marks) => marks,
-                None => self.bytes.entry(b.into()).or_default(),
-            },
-        };
-        let had = *marks;
-        *marks |= mark;
-        had
-    }
-
-    /// The id's marks, if it is in the set.
-    pub fn get_mut(&mut self, key: Key<'_>) -> Option<&mut u8> {
-        match key {
-            Key::Integer(i) => self.integers.get_mut(&i),
-            Key::Bytes(b) => self.bytes.get_mut(b),
-        }
-    }
-
-    /// Ids that have all of the marks `with` and none of `without`.
-    pub fn count(&self, with: u8, without: u8) -> usize {
-        self.integers.values().chain(self.bytes.values()).filter(|&&m| m & with == with && m & without == 0).count()
-    }
-
-    /// SHA-256 of `salt` and the ids that have `mark`, in a fixed order that does not depend on the file's.
-    pub fn digest(&self, mark: u8, salt: &[u8]) -> String {
-        let mut sha = Sha256::new();
-        sha.update((salt.len() as u64).to_le_bytes());
-        sha.update(salt);
-        let mut integers: Vec<_> = self.integers.iter().filter(|(_, m)| **m & mark != 0).map(|(i, _)| *i).collect();
-        integers.sort_unstable();
-        let mut bytes: Vec<_> = self.bytes.iter().filter(|(_, m)| **m & mark != 0).map(|(b, _)| b).collect();
-        bytes.sort_unstable();
-        integers.iter().for_each(|i| Key::Integer(*i).feed(&mut sha));
-        bytes.iter().for_each(|b| Key::Bytes(b).feed(&mut sha));
-        super::digest::hex(&sha.finalize())
-    }
+/// Whether ids are the rows' own numbers.
+pub fn are_rows(source: &Source, name: &str) -> bool {
+    name == ROW && source.field(ROW).is_none()
 }
 
 /// The kind of ids in a column.
@@ -177,24 +230,56 @@ impl IdSet {
 /// # Errors
 /// A type that holds no ids.
 pub fn require_kind(source: &Source, name: &str) -> Result<IdKind> {
+    if are_rows(source, name) {
+        return Ok(IdKind::Integer);
+    }
     let ty = source.require(name, "ids")?.data_type();
     kind_of(ty).ok_or_else(|| {
-        let path = source.path().display();
-        Error::Data(format!("{path}: column `{name}` has type {ty}; ids are integers, text or bytes. Name another by `id` under `[data]`"))
+        let (path, held) = (source.path().display(), column::described(ty));
+        let advice = match ty {
+            DataType::Struct(_) => "name one of its fields by its path, as in `column.field`",
+            _ => "write them as one of these, or name another column by `id` under `[data]`",
+        };
+        Error::Data(format!("{path}: column `{name}` holds {held}, and ids are {KINDS}; {advice}"))
     })
 }
 
-/// Calls `each` with every chosen row's number in the table and its id, in one pass of that column.
-pub fn scan(source: &Source, name: &str, rows: &Rows, mut each: impl FnMut(usize, Key<'_>)) -> Result<()> {
+/// Calls `each` with every chosen row's number in the table and its id, as one of `kind`, in one pass of that column.
+///
+/// # Errors
+/// An id that is none of that kind, by its row.
+pub fn scan(
+    source: &Source,
+    name: &str,
+    rows: &Rows,
+    kind: IdKind,
+    mut each: impl FnMut(usize, Key<'_>),
+) -> Result<()> {
+    if are_rows(source, name) {
+        rows.iter().for_each(|row| each(row, Key::Integer(row as i128)));
+        return Ok(());
+    }
+    let from = require_kind(source, name)?;
     let mut positions = rows.iter();
+    let mut text = String::new();
     source.scan(&[name], rows, |_, batch| {
         let array = batch.columns().first().ok_or("no id column")?;
-        each_key(array, |_, key| {
-            if let Some(row) = positions.next() {
-                each(row, key);
+        let mut other = None;
+        let found = each_key(array, |at, key| {
+            let Some(row) = positions.next() else { return };
+            match kind.of(from, key, &mut text) {
+                Some(key) => each(row, key),
+                None => other = other.or(Some(at)),
             }
-        })
-        .map_err(|p| format!("column `{name}` {p}").into())
+        });
+        found.map_err(|f| Fault { problem: format!("column `{name}` {}", f.problem), ..f })?;
+        let problem = || {
+            format!(
+                "ids of two kinds: column `{name}` holds {from}, and this one cannot be one of the {kind} that the \
+                     training data has. Write both as one kind"
+            )
+        };
+        other.map_or(Ok(()), |at| Err(Fault::at(at, problem())))
     })
 }
 
@@ -232,23 +317,52 @@ mod tests {
         assert_eq!(keys(BinaryArray::from_vec(vec![uuid.as_bytes()])), binary);
         assert_ne!(keys(StringArray::from(vec!["x"])), binary);
         assert_eq!(keys(StringArray::from(vec!["row 1"])), keys(BinaryArray::from_vec(vec![b"row 1"])));
-        let array: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
+        let array: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
         assert!(each_key(&array, |_, _| ()).is_err());
     }
 
     #[test]
-    fn a_digest_follows_the_ids_and_the_salt_alone() {
-        let set = |ids: &[i128]| {
-            let mut set = IdSet::default();
-            ids.iter().for_each(|i| {
-                set.insert(Key::Integer(*i), 1);
-            });
-            set.insert(Key::Integer(99), 2);
-            set
-        };
-        assert_eq!(set(&[1, 2, 2]).digest(1, b"s"), set(&[2, 1]).digest(1, b"s"));
-        assert_ne!(set(&[1, 2]).digest(1, b"s"), set(&[1, 2]).digest(1, b"t"));
-        assert_ne!(set(&[1, 2]).digest(1, b"s"), set(&[1, 3]).digest(1, b"s"));
-        assert_eq!((set(&[1, 2]).count(1, 2), set(&[99]).count(1 | 2, 0)), (2, 1));
+    fn whole_floats_and_decimals_are_integers() {
+        let expected = keys(Int64Array::from(vec![0, -7, 100]));
+        assert_eq!(keys(Float64Array::from(vec![0.0, -7.0, 100.0])), expected);
+        assert_eq!(keys(Float32Array::from(vec![-0.0, -7.0, 100.0])), expected);
+        let decimal = |values, scale| Decimal128Array::from(values).with_precision_and_scale(20, scale).unwrap();
+        assert_eq!(keys(decimal(vec![0, -7, 100], 0)), expected);
+        assert_eq!(keys(decimal(vec![0, -700, 10_000], 2)), expected);
+        let wrong: [ArrayRef; 5] = [
+            Arc::new(Float64Array::from(vec![1.0, f64::NAN])),
+            Arc::new(Float64Array::from(vec![1.0, 1.5])),
+            Arc::new(Float64Array::from(vec![1.0, 1e16])),
+            Arc::new(Float32Array::from(vec![1.0, 16_777_218.0])),
+            Arc::new(decimal(vec![100, 101], 2)),
+        ];
+        for array in wrong {
+            assert_eq!(each_key(&array, |_, _| ()).unwrap_err().row, Some(1), "{}", array.data_type());
+        }
+    }
+
+    #[test]
+    fn kinds_are_converted_where_nothing_is_lost() {
+        let of = |kind: IdKind, from, key: Key<'_>| kind.of(from, key, &mut String::new()).map(|k| format!("{k:?}"));
+        let text = |t: &str, kind: IdKind| of(kind, IdKind::Bytes, Key::Bytes(t.as_bytes()));
+        let number = |i| Some(format!("{:?}", Key::Integer(i)));
+        for (t, i) in [("12", 12), ("-3", -3), (" 12 ", 12), ("12.0", 12), ("0", 0)] {
+            assert_eq!(text(t, IdKind::Integer), number(i), "{t}");
+        }
+        for t in ["012", "+1", "1.5", "1.", "-0", "x", ""] {
+            assert_eq!(text(t, IdKind::Integer), None, "{t}");
+        }
+        assert_eq!(of(IdKind::Bytes, IdKind::Integer, Key::Integer(-5)), Some(format!("{:?}", Key::Bytes(b"-5"))));
+        assert_eq!(text("1970-01-01T00:00:01Z", IdKind::Time), number(1_000_000_000));
+        assert_eq!(of(IdKind::Integer, IdKind::Time, Key::Integer(5)), None);
+        assert_eq!(of(IdKind::Bytes, IdKind::Time, Key::Integer(5)), None);
+    }
+
+    #[test]
+    fn dates_and_timestamps_of_every_unit_are_the_same_ids() {
+        let expected = keys(TimestampNanosecondArray::from(vec![86_400_000_000_000]));
+        assert_eq!(keys(TimestampSecondArray::from(vec![86_400])), expected);
+        assert_eq!(keys(TimestampMicrosecondArray::from(vec![86_400_000_000]).with_timezone("UTC")), expected);
+        assert_eq!(keys(Date32Array::from(vec![1])), expected);
     }
 }

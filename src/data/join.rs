@@ -3,13 +3,15 @@
 use super::{
     DataConfig, Note, Rows,
     digest::Salt,
-    ids::{self, IdKind, IdSet},
+    ids::{self, IdSet},
+    list::{self, Lists},
+    near::Near,
     open::{Counts, MissingIds, Request},
     source::Source,
     split::Parts,
 };
 use crate::{Error, Result};
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 /// Marks of an id.
 const FORGET: u8 = 1;
@@ -17,82 +19,56 @@ const VALIDATION: u8 = 2;
 const TEST: u8 = 4;
 const TRAIN: u8 = 8;
 
-/// The list of ids to forget.
-pub struct List {
-    source: Source,
-    column: String,
-}
-
-impl List {
-    /// Opens the list and finds its column of ids: the configured one, the only one, or the only one that the training
-    /// data has too.
-    pub fn open(config: &DataConfig, train: &Source, path: &Path) -> Result<Self> {
-        let source = Source::open(path)?;
-        let names: Vec<&str> = source.fields().map(|f| f.name().as_str()).collect();
-        let shared: Vec<&str> = names.iter().copied().filter(|n| train.field(n).is_some()).collect();
-        let configured = config.data.id.as_deref().filter(|id| names.contains(id));
-        let column = match (configured, names.as_slice(), shared.as_slice()) {
-            (Some(id), _, _) => id,
-            (None, [only], _) => only,
-            (None, _, [shared]) => shared,
-            (None, _, _) if shared.contains(&"id") => "id",
-            _ => {
-                let hint = "name the column of ids by `id = \"...\"` under `[data]`, or leave only that one";
-                let problem = format!("nothing tells which column holds the ids ({}); {hint}", source.names());
-                return Err(Error::Data(format!("{}: {problem}", path.display())));
-            }
-        };
-        let column = column.to_owned();
-        Ok(Self { source, column })
-    }
-}
-
-/// The column of ids of the training data: the configured one, the one that the list has, or `id`.
+/// The column of ids of the training data: the configured one, the one that the lists have, or `id`.
+///
+/// # Errors
+/// Nothing tells which column it is; or it holds no ids.
 pub fn id_column(
     config: &DataConfig,
     train: &Source,
-    list: Option<&List>,
+    lists: Option<&Lists>,
     notes: &mut Vec<Note>,
 ) -> Result<Option<String>> {
-    let (name, inferred) = match (&config.data.id, list) {
-        (Some(id), _) => (id.clone(), false),
-        (None, Some(list)) if train.field(&list.column).is_some() => (list.column.clone(), true),
-        (None, _) if train.field("id").is_some() => ("id".into(), true),
-        (None, None) => return Ok(None),
-        (None, Some(list)) => {
-            let path = train.path().display();
-            return Err(Error::Data(format!(
-                "{path}: neither `{}` nor `id` is a column; name the column of ids by `id = \"...\"` under `[data]` (columns are {})",
-                list.column,
-                train.names()
-            )));
+    let names: Vec<&str> = train.fields().map(|f| f.name().as_str()).collect();
+    let mut asked: Vec<&str> = lists.iter().flat_map(|l| l.columns()).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let of_lists: Vec<&str> = asked.iter().filter_map(|column| list::find(&names, column)).collect();
+    let (name, inferred) = match (&config.data.id, of_lists.as_slice()) {
+        (Some(id), _) if id == ids::ROW || train.field(id).is_some() => (id.clone(), false),
+        (Some(id), _) => (list::find(&names, id).unwrap_or(id).to_owned(), true),
+        (None, [first, rest @ ..]) if rest.iter().all(|name| name == first) => ((*first).to_owned(), true),
+        (None, [_, ..]) => {
+            let problem =
+                "the lists have different columns of ids; name the training data's by `id = \"...\"` under `[data]`";
+            return Err(Error::Data(format!("{}: {problem}", train.path().display())));
         }
+        (None, []) if train.field("id").is_some() => ("id".into(), true),
+        (None, []) if lists.is_none() => return Ok(None),
+        (None, []) => return Err(no_ids(train)),
     };
-    let kind = match list {
-        Some(_) => ids::require_kind(train, &name)?,
+    let kind = match lists {
         // Only used to notice rows that are in two parts: a column that is no id is no reason to stop.
         None if config.data.id.is_none() => match train.field(&name).and_then(|f| ids::kind_of(f.data_type())) {
             Some(kind) => kind,
             None => return Ok(None),
         },
-        None => ids::require_kind(train, &name)?,
+        _ => ids::require_kind(train, &name)?,
     };
-    if let Some(list) = list {
-        let other = ids::require_kind(&list.source, &list.column)?;
-        same_kind(train, &name, kind, &list.source, &list.column, other)?;
-    }
-    notes.push(Note { what: "id".into(), how: format!("column `{name}` ({kind})"), inferred });
+    let how = match ids::are_rows(train, &name) {
+        true => "the row's number in the training data, from 0, over all files in their order".into(),
+        false => format!("column `{name}` ({kind})"),
+    };
+    notes.push(Note { what: "id".into(), how, inferred });
     Ok(Some(name))
 }
 
-fn same_kind(a: &Source, a_name: &str, a_kind: IdKind, b: &Source, b_name: &str, b_kind: IdKind) -> Result<()> {
-    if a_kind == b_kind {
-        return Ok(());
-    }
-    let (a, b) = (a.path().display(), b.path().display());
-    Err(Error::Data(format!(
-        "ids of two kinds: {a}, column `{a_name}`, holds {a_kind}; {b}, column `{b_name}`, holds {b_kind}. Write both as one kind"
-    )))
+/// Training data without a column of ids.
+fn no_ids(train: &Source) -> Error {
+    let path = train.path().display();
+    let hint = "name it by --id COLUMN (or `id = \"...\"` under `[data]`; a field of a struct by its path, as in `image.path`), \
+                or give row numbers as ids by --id '#row' (from 0, over all files in their order)";
+    Error::Data(format!("{path}: nothing tells which column holds the ids (columns are {}): {hint}", train.names()))
 }
 
 /// What the join found.
@@ -102,6 +78,7 @@ pub struct Joined {
     pub counts: Counts,
     pub digest: Option<String>,
     pub warnings: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Finds the rows to forget: one pass over the training ids, memory in proportion to the listed and held-out ids.
@@ -113,37 +90,37 @@ pub fn join(
     train: &Arc<Source>,
     parts: &Parts,
     id: Option<&str>,
-    list: Option<&List>,
+    lists: Option<&Lists>,
     class_rows: Option<&Rows>,
     request: &Request,
     salt: &Salt,
 ) -> Result<Joined> {
     let mut set = IdSet::default();
     let mut counts = Counts::default();
-    let mut warnings = Vec::new();
-    if let Some(list) = list {
-        let rows = Rows::all(list.source.rows());
-        ids::scan(&list.source, &list.column, &rows, |_, key| {
+    let (mut warnings, mut notes) = (Vec::new(), Vec::new());
+    let kind = id.map(|id| ids::require_kind(train, id)).transpose()?;
+    if let (Some(lists), Some(kind)) = (lists, kind) {
+        lists.scan(kind, &mut notes, |key| {
             if set.insert(key, FORGET) & FORGET != 0 {
                 counts.duplicate_ids += 1;
             }
         })?;
         counts.forget_ids = set.count(FORGET, 0);
         if counts.forget_ids == 0 && class_rows.is_none() {
-            return Err(Error::Data(format!("{}: no id to forget", list.source.path().display())));
+            return Err(Error::Data(format!("{}: no id to forget", lists.names())));
         }
     }
     if let Some(id) = id {
         held_out(train, parts, id, &mut set)?;
     }
     let mut forget: Vec<usize> = Vec::new();
-    let mut forgotten_held_out = 0usize;
+    let (mut forgotten_held_out, mut listed_rows) = (0usize, 0usize);
     let of_class = |position: usize| class_rows.is_some_and(|rows| rows.contains(position));
-    match id {
+    match id.zip(kind) {
         None => forget.extend(class_rows.iter().flat_map(|rows| rows.iter())),
-        Some(id) => {
+        Some((id, kind)) => {
             let mut position = 0;
-            ids::scan(train, id, &parts.train, |_, key| {
+            ids::scan(train, id, &parts.train, kind, |_, key| {
                 let marks = set.get_mut(key);
                 let marks = marks.map_or(0, |m| {
                     *m |= TRAIN;
@@ -151,6 +128,7 @@ pub fn join(
                 });
                 let held_out = marks & (VALIDATION | TEST) != 0;
                 counts.shared_with_held_out += usize::from(held_out);
+                listed_rows += usize::from(marks & FORGET != 0);
                 if marks & FORGET != 0 || of_class(position) {
                     forget.push(position);
                     forgotten_held_out += usize::from(held_out);
@@ -171,8 +149,13 @@ pub fn join(
     counts.missing_ids = set.count(FORGET, TRAIN);
     if counts.missing_ids > 0 {
         let (missing, all) = (counts.missing_ids, counts.forget_ids);
-        let problem =
+        let mut problem =
             format!("{missing} of {all} ids to forget are not in the training data ({})", train.path().display());
+        if let Some((near, how)) =
+            id.zip(kind).map(|(id, kind)| nearly(train, id, kind, parts, &set)).transpose()?.flatten()
+        {
+            problem += &format!("; {near} of them would match {how}: write them as the training data does");
+        }
         match request.missing_ids {
             MissingIds::Stop => {
                 return Err(Error::Data(format!(
@@ -181,6 +164,11 @@ pub fn join(
             }
             MissingIds::Ignore => warnings.push(problem),
         }
+    }
+    let found = set.count(FORGET | TRAIN, 0);
+    if listed_rows > found {
+        let how = format!("{found} ids to forget are those of {listed_rows} training rows: all of these are forgotten");
+        notes.push(Note { what: "forget".into(), how, inferred: false });
     }
     if forget.is_empty() {
         return Err(Error::Data("no training row is to be forgotten".into()));
@@ -191,9 +179,23 @@ pub fn join(
             counts.shared_with_held_out
         ));
     }
-    let digest = list.map(|_| set.digest(FORGET, salt.bytes()));
+    let digest = lists.map(|_| set.digest(FORGET, salt.bytes()));
     let forget = Rows::listed(parts.train.len(), forget);
-    Ok(Joined { forget, counts, digest, warnings })
+    Ok(Joined { forget, counts, digest, warnings, notes })
+}
+
+/// How many of the missing ids would match, and how they would have to be compared.
+fn nearly(
+    train: &Source,
+    id: &str,
+    kind: ids::IdKind,
+    parts: &Parts,
+    set: &IdSet,
+) -> Result<Option<(usize, &'static str)>> {
+    let mut near = Near::default();
+    set.each(FORGET, TRAIN, |key| near.miss(&key));
+    ids::scan(train, id, &parts.train, kind, |_, key| near.row(&key))?;
+    Ok(near.found())
 }
 
 /// Marks the held-out rows' ids.
@@ -201,14 +203,17 @@ pub fn join(
 /// # Errors
 /// Validation and test share ids.
 fn held_out(train: &Source, parts: &Parts, id: &str, set: &mut IdSet) -> Result<()> {
+    // Row numbers tell nothing of other files, and a row of one file is in one part.
+    if ids::are_rows(train, id) {
+        return Ok(());
+    }
     let kind = ids::require_kind(train, id)?;
     let mut shared = 0usize;
     for (mark, (source, rows)) in [(VALIDATION, &parts.validation), (TEST, &parts.test)] {
         if source.field(id).is_none() {
             continue;
         }
-        same_kind(train, id, kind, source, id, ids::require_kind(source, id)?)?;
-        ids::scan(source, id, rows, |_, key| {
+        ids::scan(source, id, rows, kind, |_, key| {
             if set.insert(key, mark) & (VALIDATION | TEST) & !mark != 0 {
                 shared += 1;
             }

@@ -6,6 +6,7 @@ use super::{
     decode::Plan,
     digest::{self, Salt},
     join,
+    list::Lists,
     source::Source,
     split::{self, Parts},
 };
@@ -28,8 +29,8 @@ pub enum MissingIds {
 /// What is to be forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Parquet file, folder or glob of row ids.
-    pub forget: Option<PathBuf>,
+    /// Lists of row ids: files, folders, globs, or `-` for standard input. What any of them lists is forgotten.
+    pub forget: Vec<PathBuf>,
     /// A class whose rows are to be forgotten.
     pub forget_class: Option<i64>,
     /// What to do with ids that no training row has.
@@ -123,17 +124,17 @@ impl Data {
 /// everything else: no validation data, columns that do not fit the model, unknown ids, rows to forget that are held
 /// out too, an empty forget or retain set.
 pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Result<Data> {
-    if request.forget.is_none() && request.forget_class.is_none() {
-        return Err(Error::Usage("nothing to forget: give --forget IDS.parquet or --forget-class N".into()));
+    if request.forget.is_empty() && request.forget_class.is_none() {
+        return Err(Error::Usage("nothing to forget: give --forget IDS or --forget-class N".into()));
     }
     let train = train_source(config)?;
     let mut notes = Vec::new();
     let files = split::files(config, &train, &mut notes)?;
-    let list = match &request.forget {
-        Some(path) => Some(join::List::open(config, &train, path)?),
-        None => None,
+    let lists = match request.forget.as_slice() {
+        [] => None,
+        paths => Some(Lists::open(config, &train, paths, &mut notes)?),
     };
-    let id = join::id_column(config, &train, list.as_ref(), &mut notes)?;
+    let id = join::id_column(config, &train, lists.as_ref(), &mut notes)?;
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(files.split_column.as_deref());
     let Bound { plan, notes: more, kind } = bind(&train, config, signature, &taken)?;
@@ -150,7 +151,8 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
     };
     let (salt, digests) = Salt::new(train.files(), request.seed)?;
     let mut digested: Vec<(PathBuf, String)> = train.files().map(Into::into).zip(digests).collect();
-    let joined = join::join(&train, &parts, id.as_deref(), list.as_ref(), class_rows.as_ref(), request, &salt)?;
+    let joined = join::join(&train, &parts, id.as_deref(), lists.as_ref(), class_rows.as_ref(), request, &salt)?;
+    notes.extend(joined.notes);
     let forget = joined.forget;
     let retain = forget.complement();
     if retain.is_empty() {

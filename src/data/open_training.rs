@@ -5,6 +5,7 @@ use super::{
     bind::{Bound, bind},
     digest::Salt,
     join,
+    list::Lists,
     open::train_source,
     source::Source,
     split::{self, Parts},
@@ -44,7 +45,8 @@ pub fn open_training(
         true => Some(split::files(config, &train, &mut notes)?),
         false => None,
     };
-    let list = exclude.as_deref().map(|path| join::List::open(config, &train, path)).transpose()?;
+    let list =
+        exclude.as_ref().map(|path| Lists::open(config, &train, std::slice::from_ref(path), &mut notes)).transpose()?;
     let id = join::id_column(config, &train, list.as_ref(), &mut notes)?;
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(files.as_ref().and_then(|f| f.split_column.as_deref()));
@@ -67,7 +69,7 @@ pub fn open_training(
     let rows = match &list {
         None => Rows::all(parts.train.len()),
         Some(list) => {
-            let request = Request { forget: exclude, missing_ids, ..Request::default() };
+            let request = Request { forget: exclude.into_iter().collect(), missing_ids, ..Request::default() };
             let (salt, _) = Salt::new(train.files(), request.seed)?;
             let joined = join::join(&train, &parts, id.as_deref(), Some(list), None, &request, &salt)?;
             warnings.extend(joined.warnings);

@@ -47,4 +47,10 @@ pub struct Signature {
     pub scores: Option<InputSpec>,
     /// The input for labels, where the loss is in the graph.
     pub label: Option<InputSpec>,
+    /// Whether each score is a yes or no of its own, as under a Sigmoid.
+    pub independent: bool,
+    /// Whether the scores are compared with values, as by the mean squared error.
+    pub values: bool,
+    /// The model's names of its classes, in the order of the scores, if it has them.
+    pub classes: Option<Vec<String>>,
 }

@@ -100,7 +100,7 @@ pub fn parts(train: &Arc<Source>, files: HeldOut, id: Option<&str>, notes: &mut 
         if rows.is_empty() {
             return Err(Error::Data(format!("{}: no rows for {what}", source.path().display())));
         }
-        if id.is_some_and(|id| source.field(id).is_none()) {
+        if id.is_some_and(|id| id != ids::ROW && source.field(id).is_none()) {
             let id = id.unwrap_or_default();
             let problem = "cannot be checked for rows that are also in another part";
             warnings.push(format!("{}: no column `{id}`, so that {what} {problem}", source.path().display()));
@@ -169,7 +169,10 @@ fn by_column(source: &Source, name: &str) -> Result<[Rows; 3]> {
 fn halves(source: &Source, rows: &Rows, id: Option<&str>) -> Result<(Rows, Rows)> {
     let mut ranked: Vec<(u128, usize)> = Vec::with_capacity(rows.len());
     match id.filter(|id| source.field(id).is_some()) {
-        Some(id) => ids::scan(source, id, rows, |row, key| ranked.push((key.hash(), row)))?,
+        Some(id) => {
+            let kind = ids::require_kind(source, id)?;
+            ids::scan(source, id, rows, kind, |row, key| ranked.push((key.hash(), row)))?;
+        }
         None => ranked.extend(rows.iter().map(|row| (ids::Key::Integer(row as i128).hash(), row))),
     }
     ranked.sort_unstable();

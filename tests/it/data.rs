@@ -5,6 +5,8 @@ mod columns;
 mod fixtures;
 mod ids;
 mod inputs;
+mod label_forms;
+// mod lists;
 mod passes;
 mod splits;
 mod targets;
@@ -64,7 +66,7 @@ pub fn input(name: &str, dtype: DType, dims: &[Option<usize>]) -> InputSpec {
 
 /// A model of one input and `[rows, outputs]` scores.
 pub fn signature(inputs: Vec<InputSpec>, outputs: usize) -> Signature {
-    Signature { inputs, scores: Some(input("scores", DType::F32, &[None, Some(outputs)])), label: None }
+    Signature { inputs, scores: Some(input("scores", DType::F32, &[None, Some(outputs)])), ..Signature::default() }
 }
 
 /// A model that takes one number a row and has two outputs.
@@ -98,7 +100,7 @@ pub fn simple_config(dir: &TempDir) -> DataConfig {
 }
 
 pub fn request(forget: PathBuf) -> Request {
-    Request { forget: Some(forget), ..Request::default() }
+    Request { forget: vec![forget], ..Request::default() }
 }
 
 pub fn open_simple(dir: &TempDir, ids: &[i64]) -> Result<Data, Error> {

@@ -101,7 +101,7 @@ where
         target: table["target"].clone().try_into().unwrap(),
     };
     config.resolve(&folder);
-    let request = Request { forget: Some(folder.join("forget.parquet")), ..Request::default() };
+    let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
     let data = data::open(&config, &request, &onnx_forget::cli::signature(&graph, &plan)).unwrap();
     let kind = onnx_forget::cli::label_kind(data.target);
     let plan = training::plan(&graph, None, kind).unwrap();

@@ -64,7 +64,7 @@ impl Fixture {
         let signature = Signature {
             inputs: inputs.map(|&id| spec(&self.graph, id)).collect(),
             scores: self.plan.output.map(|id| spec(&self.graph, id)),
-            label: None,
+            ..Signature::default()
         };
         let (dataset, ..) = data::open_rows(&self.config, &self.folder.join(file), &signature).unwrap();
         let rows: Vec<usize> = rows.as_array().unwrap().iter().map(|r| r.as_u64().unwrap() as usize).collect();

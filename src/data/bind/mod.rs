@@ -3,8 +3,11 @@
 
 mod feeds;
 mod inputs;
+mod labels;
+mod numeric;
 mod peek;
 mod target;
+mod words;
 
 use super::{DataConfig, InputSpec, Signature, column, decode::Plan, source::Source};
 use crate::{Error, Result};
@@ -69,7 +72,7 @@ const TOKENIZE: &str = "text is not tokenized here: write the lists of token ids
                         it into a column (docs/rows.md shows how)";
 
 /// Whether pandas made the column of its row labels when it wrote the file: nobody meant it for a model.
-fn is_index(name: &str) -> bool {
+pub(super) fn is_index(name: &str) -> bool {
     let number = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
     number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -1,12 +1,16 @@
 //! Which columns are the labels, and what they mean.
 
 use super::super::{
-    DataConfig, Rows, Signature, TargetKind,
+    DataConfig, Signature, TargetKind,
     column::{self, Class, Number},
-    decode::{Labels, TargetFeed},
+    decode::{Labels, POSITIONS, TargetFeed, Words},
     source::Source,
 };
-use super::Note;
+use super::{
+    Note,
+    labels::{self, Seen},
+    words,
+};
 use crate::{Error, Result};
 
 /// Names that label columns have where nobody says otherwise.
@@ -64,33 +68,18 @@ pub fn left(source: &Source, used: &[&str]) -> Result<Vec<String>> {
     }
 }
 
-/// What the label columns hold.
-struct Seen {
-    whole: bool,
-    zero_one: bool,
-    negative: bool,
-    lengths: Option<(usize, usize)>,
-}
-
-fn look(source: &Source, columns: &[String]) -> Result<Seen> {
-    let mut seen = Seen { whole: true, zero_one: true, negative: false, lengths: None };
-    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    source.scan(&names, &Rows::all(source.rows()), |_, batch| {
-        for array in batch.columns() {
-            let lists = column::flatten(array)?;
-            for n in lists.lengths() {
-                let (low, high) = seen.lengths.unwrap_or((n, n));
-                seen.lengths = Some((low.min(n), high.max(n)));
-            }
-            for &x in column::doubles(&lists.values).map_err(|p| format!("a label column {p}"))?.values() {
-                seen.whole &= x.fract() == 0.0;
-                seen.zero_one &= x == 0.0 || x == 1.0;
-                seen.negative |= x < 0.0;
-            }
-        }
-        Ok(())
-    })?;
-    Ok(seen)
+/// What is known of label columns when their meaning is decided.
+struct Known<'a> {
+    source: &'a Source,
+    signature: &'a Signature,
+    columns: &'a [String],
+    lists: bool,
+    number: Number,
+    seen: Seen,
+    /// Values a row, if every row has as many.
+    fixed: Option<usize>,
+    /// Outputs a row.
+    width: Option<usize>,
 }
 
 /// Decides what the labels mean.
@@ -104,42 +93,47 @@ pub fn make(
 ) -> Result<(TargetFeed, TargetKind)> {
     let path = source.path().display();
     let shown = columns.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", ");
-    let mut lists = false;
-    let mut number = Number::Int;
+    let scores = signature.scores.as_ref();
+    let width = scores.and_then(|s| s.row_len()).filter(|&w| w > 0);
+    let (mut lists, mut number) = (false, Number::Int);
+    let (mut words, mut from) = (Words::default(), None);
     for name in &columns {
         let ty = source.require(name, "the label")?.data_type();
         match column::classify(ty) {
+            _ if columns.len() == 1 && labels::is_text(ty) => lists = column::classify(ty) != Class::Text,
             Class::Scalar(n) => number = n,
             Class::List(n, _) if columns.len() == 1 => (number, lists) = (n, true),
-            Class::Text => {
-                let problem = "holds text; labels are numbers: map each class to its output's position, from 0";
+            _ => {
+                let held = column::described(ty);
+                let problem = format!("holds {held}, which no label has; {}", column::advice(ty));
                 return Err(Error::Data(format!("{path}: label column `{name}` {problem}")));
             }
-            _ => return Err(Error::Data(format!("{path}: label column `{name}` has type {ty}, which no label has"))),
         }
     }
-    let seen = look(source, &columns)?;
-    let scores = signature.scores.as_ref();
-    let width = scores.and_then(|s| s.row_len()).filter(|&w| w > 0);
-    let several = lists || columns.len() > 1;
+    if let [name] = columns.as_slice() {
+        (words, from) = words::find(source, config, signature, name, width)?;
+    }
+    let seen = labels::look(source, &columns, &words)?;
     let fixed = seen.lengths.filter(|(a, b)| a == b).map(|(a, _)| if lists { a } else { columns.len() });
+    // A list of one is its only value, but where each output is a yes or no of its own.
+    let single = lists && fixed == Some(1) && !(signature.independent && width.is_some_and(|w| w > 1));
+    let several = !single && (lists || columns.len() > 1);
+    let known = Known { source, signature, columns: &columns, lists, number, seen, fixed, width };
     let class_in_graph = signature.label.as_ref().is_some_and(|l| !l.dtype.is_float());
+    let one_hot = several && known.one_hot();
     let kind = match config.target.kind {
         Some(kind) => kind,
         None if class_in_graph && !several => TargetKind::Class,
-        None if signature.label.is_some() && several && !seen.zero_one => TargetKind::Value,
-        None if several && (seen.zero_one || (number == Number::Int && !seen.negative && lists)) => {
-            TargetKind::MultiLabel
-        }
-        None if several => TargetKind::Value,
-        None if width == Some(1) && seen.zero_one => TargetKind::Binary,
+        None if several => known.several(one_hot)?,
+        None if width == Some(1) && known.seen.zero_one => TargetKind::Binary,
         None if width == Some(1) => TargetKind::Value,
-        None if number == Number::Float && !seen.whole => TargetKind::Value,
-        None => TargetKind::Class,
+        None if number == Number::Float && !known.seen.whole => TargetKind::Value,
+        None => known.class()?,
     };
     let fail = |problem: String| Error::Data(format!("{path}: label column {shown} {problem}"));
     let outputs = width.map_or("an unknown number of outputs".into(), |w| format!("{w} outputs"));
     let (labels, label_width) = match kind {
+        TargetKind::Class if one_hot => (Labels::OneHot, fixed.unwrap_or(0)),
         TargetKind::Class | TargetKind::Binary if several => {
             return Err(fail("holds several values a row, which is neither a class nor binary".into()));
         }
@@ -153,7 +147,7 @@ pub fn make(
             )));
         }
         TargetKind::Binary => (Labels::Binary, 1),
-        TargetKind::MultiLabel if seen.zero_one && fixed.is_some() && (width.is_none() || fixed == width) => {
+        TargetKind::MultiLabel if known.seen.zero_one && fixed.is_some() && (width.is_none() || fixed == width) => {
             (Labels::MultiHot, fixed.unwrap_or(1))
         }
         TargetKind::MultiLabel => match width {
@@ -168,12 +162,115 @@ pub fn make(
     };
     let meaning = match labels {
         Labels::Class => format!("a class of {outputs}"),
+        Labels::OneHot => format!("a single 1 among zeros in every row, read as a class of {label_width}"),
         Labels::Binary => "0 or 1 for the only output".into(),
         Labels::MultiHot => format!("0 or 1 for each of {label_width} labels"),
         Labels::LabelNumbers => format!("lists of label numbers, of {label_width} labels"),
         Labels::Value => format!("{label_width} value(s) a row"),
     };
-    let how = format!("column {shown}: {meaning}");
+    let from = from.map_or(String::new(), |from| format!(" ({from})"));
+    let how = format!("column {shown}: {meaning}{from}");
     notes.push(Note { what: "target".into(), how, inferred: inferred || config.target.kind.is_none() });
-    Ok((TargetFeed { columns, labels, width: label_width }, kind))
+    Ok((TargetFeed { columns, labels, words, width: label_width }, kind))
+}
+
+impl Known<'_> {
+    fn fail(&self, problem: &str) -> Error {
+        let shown: Vec<_> = self.columns.iter().map(|c| format!("`{c}`")).collect();
+        let (path, shown) = (self.source.path().display(), shown.join(", "));
+        Error::Data(format!("{path}: label column {shown} {problem}"))
+    }
+
+    /// Whether each row holds a single 1, for one of several outputs that exclude each other.
+    fn one_hot(&self) -> bool {
+        let excluding = !self.signature.independent && self.signature.label.is_none();
+        let wide = self.fixed.is_some_and(|n| n > 1 && self.width.is_none_or(|w| w == n));
+        self.seen.one_hot && wide && excluding && !self.positions()
+    }
+
+    /// Whether the model has scores for each of several positions of a row.
+    fn positions(&self) -> bool {
+        let dims = self.signature.scores.as_ref().and_then(|s| s.row_dims());
+        dims.is_some_and(|dims| dims.iter().filter(|d| **d != Some(1)).count() > 1)
+    }
+
+    /// The kind of several values a row.
+    fn several(&self, one_hot: bool) -> Result<TargetKind> {
+        let (seen, whole) = (&self.seen, self.number != Number::Float);
+        let fits = self.fixed.is_some() && (self.width.is_none() || self.fixed == self.width);
+        if one_hot {
+            return Ok(TargetKind::Class);
+        }
+        if self.signature.label.is_some() && !seen.zero_one {
+            return Ok(TargetKind::Value);
+        }
+        if seen.zero_one && fits {
+            return Ok(TargetKind::MultiLabel);
+        }
+        if self.lists && whole {
+            return self.label_numbers(fits);
+        }
+        let soft = seen.shares && fits && self.fixed.is_some_and(|n| n > 1);
+        if soft && self.signature.label.is_none() && !self.signature.values {
+            return Err(self.fail(
+                "holds shares of classes that add up to 1 (soft labels), which are not supported yet: give one class a row; \
+                 or write `kind = \"value\"` under `[target]` if the model is to give these values themselves",
+            ));
+        }
+        Ok(if seen.zero_one { TargetKind::MultiLabel } else { TargetKind::Value })
+    }
+
+    /// Lists of whole numbers: those of the labels that hold, or values. Lists with a class for each position are neither.
+    fn label_numbers(&self, fits: bool) -> Result<TargetKind> {
+        let (seen, known) = (&self.seen, self.width.is_some() && fits);
+        let within = self.width.is_none_or(|w| seen.highest < w as f64);
+        let place =
+            seen.repeats.map_or(String::new(), |row| format!(" (row {row}, counted from 0, holds a number twice)"));
+        match (seen.negative || seen.repeats.is_some(), self.positions()) {
+            (_, false) if known && (seen.negative || seen.repeats.is_some() || !within) => Ok(TargetKind::Value),
+            (false, false) => Ok(TargetKind::MultiLabel),
+            _ => Err(self.fail(&format!(
+                "holds lists of whole numbers that are no sets of labels{place}; {POSITIONS}. For values, write `kind = \
+                 \"value\"` under `[target]`"
+            ))),
+        }
+    }
+
+    /// A class a row, unless the column is one of as many as there are outputs.
+    fn class(&self) -> Result<TargetKind> {
+        let ([name], Some(width)) = (self.columns, self.width) else { return Ok(TargetKind::Class) };
+        let suspicious = self.seen.zero_one && (width > 2 || width == 2 && self.signature.independent);
+        if !suspicious || self.signature.label.is_some() || self.lists {
+            return Ok(TargetKind::Class);
+        }
+        let whole = |f: &&arrow_schema::Field| {
+            matches!(column::classify(f.data_type()), Class::Scalar(Number::Int | Number::Bool))
+        };
+        let named: Vec<String> = self
+            .source
+            .fields()
+            .filter(whole)
+            .filter(|f| stem(f.name()) == stem(name))
+            .map(|f| f.name().clone())
+            .collect();
+        if named.len() != width
+            || !named.contains(name)
+            || !labels::look(self.source, &named, &Words::default())?.zero_one
+        {
+            return Ok(TargetKind::Class);
+        }
+        let all = named.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
+        Err(self.fail(&format!(
+            "holds 0 and 1, and the model has {width} outputs, as many as there are columns of that kind. If each output is one \
+             of them, write `columns = [{all}]` under `[target]`; if it is a class, write `kind = \"class\"`"
+        )))
+    }
+}
+
+/// What the names of a series of columns have in common.
+fn stem(name: &str) -> &str {
+    match name.rfind(['_', '-', '.', ' ']) {
+        Some(at) if at > 0 => name.get(..at).unwrap_or(name),
+        _ => name.trim_end_matches(|c: char| c.is_ascii_digit()),
+    }
 }

@@ -9,7 +9,7 @@ mod tokens;
 pub use image::{Picture, Pictures};
 pub use numbers::Numbers;
 pub use store::Store;
-pub use target::{Labels, TargetFeed};
+pub use target::{Labels, POSITIONS, TargetFeed, Words, number};
 pub use tokens::{Derived, Rule, Tokens};
 
 use super::{Batch, Targets, fault::Fault};
@@ -117,7 +117,7 @@ impl Plan {
     pub fn empty(&self) -> Decoded {
         let stores = self.feeds.iter().map(|_| Store::None).collect();
         let targets = match self.target.labels {
-            Labels::Class | Labels::Binary => Targets::Classes(Vec::new()),
+            Labels::Class | Labels::OneHot | Labels::Binary => Targets::Classes(Vec::new()),
             _ => Targets::Values { width: self.target.width, values: Vec::new() },
         };
         Decoded { rows: 0, stores, targets }

@@ -4,7 +4,8 @@
 mod bench;
 
 use super::*;
-use arrow_array::{FixedSizeBinaryArray, Float64Array, Int8Array, UInt64Array};
+use arrow_array::{Decimal128Array, FixedSizeBinaryArray, Float64Array, Int8Array, StructArray, UInt64Array};
+use arrow_schema::{DataType, Field};
 use data::MissingIds;
 
 #[test]
@@ -50,7 +51,7 @@ fn missing_ids_stop_with_their_number_and_not_their_values() {
     let data = data::open(&simple_config(&dir), &ignore, &simple()).unwrap();
     assert_eq!((data.forget.to_vec(), data.counts.missing_ids), (vec![1], 1));
     let list = id_list(&[777_777]).write(&dir, "forget.parquet");
-    let message = refused(data::open(&simple_config(&dir), &Request { forget: Some(list), ..ignore }, &simple()));
+    let message = refused(data::open(&simple_config(&dir), &Request { forget: vec![list], ..ignore }, &simple()));
     assert!(message.contains("no training row"), "{message}");
 }
 
@@ -90,14 +91,121 @@ fn uuids_as_bytes_and_as_text_are_the_same_ids() {
 }
 
 #[test]
-fn ids_of_two_kinds_never_match_silently() {
+fn ids_of_another_kind_are_converted_where_nothing_is_lost() {
     let dir = TempDir::new().unwrap();
-    let list = Table::new().with("id", words(&["1", "2"])).write(&dir, "forget.parquet");
-    let message = refused(data::open(&simple_config(&dir), &request(list), &simple()));
-    assert!(message.contains("holds integers") && message.contains("holds text"), "{message}");
-    let list = Table::new().with("id", Float64Array::from(vec![1.0])).write(&dir, "forget.parquet");
-    let message = refused(data::open(&simple_config(&dir), &request(list), &simple()));
-    assert!(message.contains("Float64"), "{message}");
+    let open = |list: Table| data::open(&simple_config(&dir), &request(list.write(&dir, "forget.parquet")), &simple());
+    let decimal = Decimal128Array::from(vec![300, 700]).with_precision_and_scale(10, 2).unwrap();
+    let lists = [
+        Table::new().with("id", words(&["3", "7"])),
+        Table::new().with("id", Float64Array::from(vec![3.0, 7.0])),
+        Table::new().with("id", decimal),
+    ];
+    for list in lists {
+        let data = open(list).unwrap();
+        assert_eq!(data.forget.to_vec(), [3, 7]);
+        assert!(data.notes.iter().any(|n| n.what == "forget" && n.how.contains("`id`")), "{:?}", data.notes);
+    }
+    let message = refused(open(Table::new().with("id", words(&["3", "seven"]))));
+    let expected = ["row 1 (counted from 0)", "holds text or bytes", "integers", "ids of two kinds"];
+    expected.iter().for_each(|words| assert!(message.contains(words), "{message}"));
+    assert!(!message.contains("seven"), "{message}");
+    for (float, problem) in [(f64::NAN, "is NaN"), (1.5, "not whole"), (1e17, "floats skip integers")] {
+        let message = refused(open(Table::new().with("id", Float64Array::from(vec![3.0, float]))));
+        assert!(message.contains("row 1 (counted from 0)") && message.contains(problem), "{message}");
+    }
+    let message = refused(open(Table::new().with("id", arrow_array::BooleanArray::from(vec![true]))));
+    assert!(message.contains("`id` holds numbers (type Boolean)") && message.contains("ids are integers"), "{message}");
+}
+
+#[test]
+fn the_training_data_may_have_floats_or_text_for_ids() {
+    let dir = TempDir::new().unwrap();
+    let rows = |id: ArrayRef| {
+        let mut table = Table::new().with("x", Int64Array::from_iter_values(0..4));
+        table.0.push(("id".into(), id));
+        table.with("label", Int64Array::from(vec![0, 1, 0, 1]))
+    };
+    let mut config = DataConfig::default();
+    let texts = |ids: &[&str]| -> ArrayRef { Arc::new(words(ids)) };
+    let floats =
+        |first: i64| -> ArrayRef { Arc::new(Float64Array::from_iter_values((first..first + 4).map(|i| i as f64))) };
+    let open = |config: &DataConfig| data::open(config, &request(id_list(&[2]).write(&dir, "f.parquet")), &simple());
+    config.data.train = Some(rows(floats(0)).write(&dir, "train.parquet"));
+    config.data.test = Some(rows(floats(100)).write(&dir, "test.parquet"));
+    assert_eq!(open(&config).unwrap().forget.to_vec(), [2]);
+    config.data.train = Some(rows(texts(&["1", "2", "x", "4"])).write(&dir, "train.parquet"));
+    assert_eq!(open(&config).unwrap().forget.to_vec(), [1]);
+    config.data.train = Some(rows(texts(&["001", "002", "003", "004"])).write(&dir, "train.parquet"));
+    let message = refused(open(&config));
+    assert!(message.contains("1 of them would match as numbers, without leading zeros"), "{message}");
+}
+
+#[test]
+fn ids_that_nearly_match_are_told_without_being_shown() {
+    let dir = TempDir::new().unwrap();
+    let mut config = simple_config(&dir);
+    let names = ["Ann", "bob", "Eve", "dan"];
+    let train = Table::new()
+        .with("id", words(&names))
+        .with("x", Int64Array::from_iter_values(0..4))
+        .with("label", Int64Array::from(vec![0, 1, 0, 1]));
+    config.data.train = Some(train.write(&dir, "names.parquet"));
+    (config.data.validation, config.data.test) = (None, Some(config.data.test.take().unwrap()));
+    config.data.id = None;
+    let open = |ids: &[&str]| {
+        let list = Table::new().with("id", words(ids)).write(&dir, "forget.parquet");
+        let mut config = config.clone();
+        // Held-out rows without ids.
+        let held_out = Table::new().with("x", Int64Array::from(vec![8, 9])).with("label", Int64Array::from(vec![0, 1]));
+        config.data.test = Some(held_out.write(&dir, "held_out.parquet"));
+        data::open(&config, &request(list), &simple())
+    };
+    let message = refused(open(&["ann", "BOB", "zoe"]));
+    assert!(message.contains("3 of 3 ids") && message.contains("2 of them would match if upper"), "{message}");
+    assert!(!message.contains("ann") && !message.contains("zoe"), "{message}");
+    let message = refused(open(&["Ann ", "bob"]));
+    assert!(
+        message.contains("1 of 2 ids") && message.contains("1 of them would match without the spaces"),
+        "{message}"
+    );
+    let message = refused(open(&["zoe"]));
+    assert!(!message.contains("would match"), "{message}");
+}
+
+#[test]
+fn row_numbers_and_fields_of_structs_are_ids() {
+    let dir = TempDir::new().unwrap();
+    let paths: ArrayRef = Arc::new(words(&["a.png", "b.png", "c.png", "d.png", "e.png"]));
+    let image = StructArray::from(vec![(Arc::new(Field::new("path", DataType::Utf8, true)), paths)]);
+    let rows = || {
+        Table::new()
+            .with("image", image.clone())
+            .with("x", Int64Array::from_iter_values(0..5))
+            .with("label", Int64Array::from(vec![0, 1, 0, 1, 0]))
+    };
+    let folder = dir.path().join("train");
+    std::fs::create_dir(&folder).unwrap();
+    rows().write_as(&folder.join("0.parquet"), 2, Compression::SNAPPY);
+    rows().write_as(&folder.join("1.parquet"), 2, Compression::SNAPPY);
+    let mut config = DataConfig::default();
+    config.data.train = Some(folder);
+    let held_out = Table::new().with("x", Int64Array::from(vec![8, 9])).with("label", Int64Array::from(vec![0, 1]));
+    config.data.test = Some(held_out.write(&dir, "test.parquet"));
+    let message = refused(data::open(&config, &request(id_list(&[7, 2]).write(&dir, "f.parquet")), &simple()));
+    assert!(message.contains("--id '#row'") && message.contains("`image.path`"), "{message}");
+    config.data.id = Some("#row".into());
+    let data = data::open(&config, &request(id_list(&[7, 2]).write(&dir, "f.parquet")), &simple()).unwrap();
+    assert_eq!(data.forget.to_vec(), [2, 7]);
+    assert_eq!(data.train.batch(&[7]).unwrap().inputs["x"].to_f32(), [2.0]);
+    assert!(data.notes.iter().any(|n| n.what == "id" && n.how.contains("from 0")), "{:?}", data.notes);
+    let message = refused(data::open(&config, &request(id_list(&[10]).write(&dir, "f.parquet")), &simple()));
+    assert!(message.contains("1 of 1 ids"), "{message}");
+    config.data.id = Some("image.path".into());
+    let list = Table::new().with("file", words(&["b.png"])).write(&dir, "f.parquet");
+    let data = data::open(&config, &request(list), &simple()).unwrap();
+    assert_eq!(data.forget.to_vec(), [1, 6]);
+    let told = |n: &data::Note| n.how.contains("1 ids to forget are those of 2 training rows");
+    assert!(data.notes.iter().any(told), "{:?}", data.notes);
 }
 
 #[test]
@@ -110,7 +218,8 @@ fn the_column_of_ids_is_named_or_found() {
     let mut config = simple_config(&dir);
     assert_eq!(open(&config, two("when", "id")).unwrap().forget.to_vec(), [2]);
     let message = refused(open(&config, two("a", "b")));
-    assert!(message.contains("nothing tells which column holds the ids (`a`, `b`)"), "{message}");
+    assert!(message.contains("nothing tells which of its 2 columns holds the ids"), "{message}");
+    assert!(message.contains("--forget-id") && !message.contains("`a`"), "{message}");
     config.data.id = Some("nowhere".into());
     let message = refused(open(&config, two("id", "b")));
     assert!(message.contains("no column `nowhere`"), "{message}");
@@ -140,7 +249,7 @@ fn a_class_can_be_forgotten_alone_or_besides() {
     let data = data::open(&config, &class, &simple()).unwrap();
     assert_eq!(data.forget.to_vec(), (0..20).filter(|i| i % 2 == 1).collect::<Vec<_>>());
     assert_eq!((data.counts.forget_ids, data.forget_ids_sha256), (0, None));
-    let both = Request { forget: Some(id_list(&[4]).write(&dir, "f.parquet")), ..class };
+    let both = Request { forget: vec![id_list(&[4]).write(&dir, "f.parquet")], ..class };
     assert_eq!(data::open(&config, &both, &simple()).unwrap().forget.len(), 11);
     for (class, words) in [(2, "classes are 0 to 1"), (-1, "classes are 0 to 1")] {
         let wrong = Request { forget_class: Some(class), ..Request::default() };

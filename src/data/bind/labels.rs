@@ -1,0 +1,124 @@
+//! What label columns hold.
+
+use super::super::{
+    Rows,
+    column::{self, Class},
+    decode::Words,
+    fault::Fault,
+    source::Source,
+};
+use crate::Result;
+use arrow_array::{ArrayRef, RecordBatch, cast::AsArray};
+use std::collections::BTreeSet;
+
+/// How far the sum of soft labels may be from 1.
+const SUM: f64 = 1e-3;
+
+/// Words that are told apart.
+const MOST_WORDS: usize = 1 << 16;
+
+/// What the label columns hold, over all rows.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Whether all are whole numbers.
+    pub whole: bool,
+    /// Whether all are 0 or 1.
+    pub zero_one: bool,
+    /// Whether one is below 0.
+    pub negative: bool,
+    /// The highest.
+    pub highest: f64,
+    /// Whether each row holds a single 1 among zeros.
+    pub one_hot: bool,
+    /// Whether each row's values are not below 0, and their sum is 1.
+    pub shares: bool,
+    /// The first row whose list holds a number twice.
+    pub repeats: Option<usize>,
+    /// Shortest and longest list.
+    pub lengths: Option<(usize, usize)>,
+}
+
+/// Looks at the label columns of all rows.
+///
+/// # Errors
+/// A label that is no number and no known word.
+pub fn look(source: &Source, columns: &[String], words: &Words) -> Result<Seen> {
+    let mut seen = Seen {
+        whole: true,
+        zero_one: true,
+        negative: false,
+        highest: f64::NEG_INFINITY,
+        one_hot: true,
+        shares: true,
+        repeats: None,
+        lengths: None,
+    };
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    source.scan(&names, &Rows::all(source.rows()), |first, batch| seen.add(first, batch, &names, words))?;
+    Ok(seen)
+}
+
+impl Seen {
+    fn add(&mut self, first: usize, batch: &RecordBatch, names: &[&str], words: &Words) -> Result<(), Fault> {
+        // Of each row: the sum of its values, and how many are 1.
+        let mut rows = vec![(0.0f64, 0usize); batch.num_rows()];
+        for name in names {
+            let lists = column::flatten(batch.column_by_name(name).ok_or("a label column was not read")?)?;
+            let values = words.apply(&lists).map_err(|f| named(name, f))?;
+            let values = column::doubles(&values).map_err(|p| format!("label column `{name}` {p}"))?;
+            let ends = lists.ends.iter().zip(lists.ends.iter().skip(1));
+            for ((row, (start, end)), (sum, ones)) in ends.enumerate().zip(&mut rows) {
+                let n = end - start;
+                let (low, high) = self.lengths.unwrap_or((n, n));
+                self.lengths = Some((low.min(n), high.max(n)));
+                let values = values.values().get(*start..*end).unwrap_or(&[]);
+                for &x in values {
+                    self.whole &= x.fract() == 0.0;
+                    self.zero_one &= x == 0.0 || x == 1.0;
+                    self.negative |= x < 0.0;
+                    self.highest = self.highest.max(x);
+                    *sum += x;
+                    *ones += usize::from(x == 1.0);
+                }
+                let different: BTreeSet<u64> = values.iter().map(|x| x.to_bits()).collect();
+                if self.repeats.is_none() && different.len() < values.len() {
+                    self.repeats = Some(first + row);
+                }
+            }
+        }
+        for (sum, ones) in rows {
+            self.one_hot &= self.zero_one && ones == 1;
+            self.shares &= !self.negative && (sum - 1.0).abs() <= SUM;
+        }
+        Ok(())
+    }
+}
+
+/// The different words of a text column, without the spaces around them; `None` where there are too many to be classes.
+pub fn words(source: &Source, name: &str) -> Result<Option<BTreeSet<String>>> {
+    let mut found = BTreeSet::new();
+    source.scan(&[name], &Rows::all(source.rows()), |_, batch| {
+        let lists = column::flatten(batch.columns().first().ok_or("no label column")?)?;
+        let text: ArrayRef = column::text(&lists.values)?;
+        for word in text.as_string::<i64>().iter().flatten().map(str::trim) {
+            if found.len() <= MOST_WORDS && !found.contains(word) {
+                found.insert(word.to_owned());
+            }
+        }
+        Ok(())
+    })?;
+    Ok((found.len() <= MOST_WORDS).then_some(found))
+}
+
+/// Whether a column holds text, categories of text, or lists of text.
+pub fn is_text(ty: &arrow_schema::DataType) -> bool {
+    use arrow_schema::DataType::*;
+    match ty {
+        List(f) | LargeList(f) | ListView(f) | LargeListView(f) | FixedSizeList(f, _) => is_text(f.data_type()),
+        ty => column::classify(ty) == Class::Text,
+    }
+}
+
+fn named(name: &str, fault: Fault) -> Fault {
+    Fault { problem: format!("label column `{name}`: {}", fault.problem), ..fault }
+}
