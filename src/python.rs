@@ -11,21 +11,40 @@ pub(crate) fn interpreters(virtual_env: Option<OsString>, conda: Option<OsString
     let inside =
         |root: &OsString, unix: &str, windows: &str| Path::new(root).join(if cfg!(windows) { windows } else { unix });
     let mut all = Vec::new();
-    all.extend(virtual_env.iter().map(|root| inside(root, "bin/python", "Scripts/python.exe")));
-    all.extend(conda.iter().map(|root| inside(root, "bin/python", "python.exe")));
+    // The interpreter is started in another folder than the current one.
+    let absolute = |root: &OsString| std::path::absolute(root).map_or_else(|_| root.clone(), Into::into);
+    all.extend(virtual_env.iter().map(|root| inside(&absolute(root), "bin/python", "Scripts/python.exe")));
+    all.extend(conda.iter().map(|root| inside(&absolute(root), "bin/python", "python.exe")));
     all.extend(["python3", "python"].map(PathBuf::from));
     all
 }
 
+/// The interpreter, about to be started: Python looks for modules in the current folder first, which may be anybody's,
+/// unless it is asked not to (by `PYTHONSAFEPATH` since 3.11) or is started elsewhere.
+pub(crate) fn command(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.env("PYTHONSAFEPATH", "1").current_dir("/").stdin(Stdio::null());
+    command
+}
+
 /// The folders of the interpreter's package `name`, found without importing it: none, one, or those of a namespace.
+/// One below the current folder counts only if it belongs to the interpreter's own environment.
 pub(crate) fn package_folders(python: &Path, name: &str) -> Vec<PathBuf> {
     const ASK: &str = "import sys, importlib.util as u\ns = u.find_spec(sys.argv[1])\n\
-                       print(*(s.submodule_search_locations or [] if s else []), sep='\\n')";
-    let asked = Command::new(python).args(["-c", ASK, name]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let Ok(output) = asked else { return Vec::new() };
+                       print(sys.prefix, *(s.submodule_search_locations or [] if s else []), sep='\\n')";
+    let Ok(output) = command(python).args(["-c", ASK, name]).stderr(Stdio::null()).output() else { return Vec::new() };
     let text = String::from_utf8(output.stdout).unwrap_or_default();
-    let folders = text.lines().filter(|line| !line.is_empty()).map(PathBuf::from);
-    if output.status.success() { folders.collect() } else { Vec::new() }
+    let mut lines = text.lines().filter(|line| !line.is_empty()).map(PathBuf::from);
+    let Some(prefix) = lines.next().filter(|_| output.status.success()) else { return Vec::new() };
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
+    lines.filter(|folder| trusted(folder, &prefix, here.as_deref())).collect()
+}
+
+/// Whether a package's folder is not below the current folder `here`, or belongs to the interpreter installed at `prefix`.
+fn trusted(folder: &Path, prefix: &Path, here: Option<&Path>) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let folder = real(folder);
+    folder.starts_with(real(prefix)) || !here.is_some_and(|here| folder.starts_with(here))
 }
 
 #[cfg(test)]
@@ -37,6 +56,20 @@ mod tests {
         let all = interpreters(Some("/venv".into()), Some("/conda".into()));
         assert!(all[0].starts_with("/venv") && all[1].starts_with("/conda"));
         assert_eq!(all[2..], ["python3", "python"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn packages_below_the_current_folder_must_belong_to_the_interpreter() {
+        let root = tempfile::tempdir().unwrap();
+        let here = root.path().canonicalize().unwrap();
+        let (own, other) = (here.join(".venv/lib/onnxruntime"), here.join("onnxruntime"));
+        for folder in [&own, &other] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        assert!(trusted(&own, &here.join(".venv"), Some(&here)));
+        assert!(!trusted(&other, &here.join(".venv"), Some(&here)));
+        assert!(!trusted(&here.join(".venv/../onnxruntime"), &here.join(".venv"), Some(&here)));
+        assert!(trusted(&other, Path::new("/usr"), Some(&here.join("elsewhere"))));
     }
 
     #[test]

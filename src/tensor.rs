@@ -46,6 +46,27 @@ impl DType {
     pub fn is_float(self) -> bool {
         matches!(self, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
     }
+
+    /// The value of this floating-point type that is nearest to `x`, ties to even; infinite beyond the largest. Other
+    /// types leave `x` as it is.
+    pub fn nearest(self, x: f64) -> f64 {
+        match self {
+            DType::F16 => f16::from_f64(x).to_f64(),
+            DType::BF16 => bf16::from_f64(x).to_f64(),
+            DType::F32 => f64::from(x as f32),
+            _ => x,
+        }
+    }
+
+    /// Half the distance of neighbouring values relative to them: the largest relative error of [`nearest`](DType::nearest).
+    pub fn rounding(self) -> f64 {
+        match self {
+            DType::F16 => 2f64.powi(-11),
+            DType::BF16 => 2f64.powi(-8),
+            DType::F32 => 2f64.powi(-24),
+            _ => 0.0,
+        }
+    }
 }
 
 impl std::fmt::Display for DType {

@@ -175,6 +175,7 @@ fn runs_of<D: Backend<f32>>(
             let mut model = job.model(device.clone(), job.options_for(name, seed))?;
             let start = Instant::now();
             method.run(&mut model, &mut RunBatches::new(job, seed), &mut Watch)?;
+            model.round_to_stored()?;
             let seconds = start.elapsed().as_secs_f64();
             Ok(Made { seed, audited: job.audit(&model)?, seconds })
         });

@@ -7,7 +7,7 @@ use super::{
     device::{self, Work, on_device},
     job::Job,
     measuring::Reference,
-    progress::{Progress, Stages, json_line},
+    progress::{self, Progress, Stages, json_line},
     rows::RunBatches,
     staged::StagedReport,
 };
@@ -15,7 +15,7 @@ use crate::{
     audit::{self, Evidence, Judgement},
     error::{Error, Result},
     kernels::Backend,
-    parity::{self, GradientOptions, Parity},
+    parity::{self, GradientOptions, Guard, Parity},
     report::{self, ReferenceSection, Report, Status, UnlearnSection},
     writeback,
 };
@@ -105,6 +105,8 @@ fn flow<D: Backend<f32>>(
         threads: rayon::current_num_threads(),
         tolerance: config.parity.tolerance(),
         gradient: GradientOptions { seed: config.seed, ..GradientOptions::default() },
+        guard: Guard::of_this_program(),
+        watch: progress::gradient_check,
         ..parity::Settings::from_environment(config.offline)
     };
     let Job { file, graph, plan, decisions, .. } = job;
@@ -114,7 +116,7 @@ fn flow<D: Backend<f32>>(
     before.require_before()?;
     let gradient = stages.run("gradient check", || {
         // Runtimes know neither batch statistics nor dropout.
-        let mut frozen = job.model(model.device().clone(), job.frozen_options())?;
+        let mut frozen = job.model(model.device().clone(), job.checked_options())?;
         parity.gradient_over(&mut frozen, &rows)
     })?;
     report.parity.gradient = Some(gradient.clone());
@@ -138,6 +140,8 @@ fn flow<D: Backend<f32>>(
     report.unlearn =
         Some(UnlearnSection::new(run, job.schedule.micro_batch, &trajectory?, config.computed_on(), config.seed));
 
+    // What is judged from here on is the model that is written.
+    model.round_to_stored()?;
     let (after, measured_after) = stages.run("audit after", || job.audit(&model))?;
     let change = audit::change(&measured, &measured_after);
     report.audit.losses = audit::loss_histogram(&measured, &measured_after);

@@ -15,7 +15,7 @@ use crate::{
         training::{self, LabelKind, LossKind, LossPlan},
     },
     kernels::Backend,
-    model::{BatchNorm, Model, ModelOptions},
+    model::{BatchNorm, Halves, Model, ModelOptions, require_row_axis},
     onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint},
     ops,
     report::{AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status},
@@ -144,6 +144,7 @@ impl Job {
         let mut model = Model::build(&self.graph, &self.plan, &self.decisions, options, device)?;
         if let Some(rows) = self.parity_rows()?.first() {
             model.fit_rows(rows)?;
+            model.require_independent_rows(rows)?;
         }
         Ok(model)
     }
@@ -177,6 +178,11 @@ impl Job {
     /// How the model is to run where it is compared with runtimes: at inference.
     pub fn frozen_options(&self) -> ModelOptions {
         ModelOptions { bn: BatchNorm::Frozen, dropout: false, ..self.model_options() }
+    }
+
+    /// How the model is to run where its gradient is checked: at inference, as a function without steps.
+    pub fn checked_options(&self) -> ModelOptions {
+        ModelOptions { halves: Halves::Nowhere, ..self.frozen_options() }
     }
 
     /// Seeded training rows for the parity checks, in batches that runtimes take.
@@ -305,6 +311,7 @@ pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) 
         Err(e) => Err(ops::support::require(graph, None).err().unwrap_or(e)),
     };
     let plan = plan.map_err(|e| forms::explained(graph, e))?;
+    require_row_axis(graph, &plan)?;
     graph.require_input_sizes()?;
     Ok(plan)
 }

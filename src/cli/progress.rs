@@ -7,7 +7,10 @@ use crate::{
 };
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{io::Write, time::Instant};
+use std::{
+    io::{IsTerminal, Write},
+    time::Instant,
+};
 
 /// The stages of a run: says their names on stderr and keeps their times.
 pub struct Stages {
@@ -49,6 +52,17 @@ impl Stages {
     pub fn timings(&self) -> &IndexMap<String, f64> {
         &self.timings
     }
+}
+
+/// Says on a terminal how far the gradient check is; ends it after Ctrl-C.
+pub fn gradient_check(done: usize, of: usize) -> Result<()> {
+    check_interrupt()?;
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        // The line is written over by the next one.
+        let _ = write!(terminal, "\rgradient check {}/{of}\x1b[K\r", done + 1);
+    }
+    Ok(())
 }
 
 /// One JSON value on a line of stdout. A reader that has gone away is not an error.

@@ -184,7 +184,9 @@ impl Work for Trainer {
         };
         let mut model = Model::build(&self.graph, &self.plan, &self.decisions, options, device)?;
         let sample: Vec<usize> = self.data.rows.iter().take(2).collect();
-        model.fit_rows(&self.data.train.batch(&sample)?)?;
+        let sample = self.data.train.batch(&sample)?;
+        model.fit_rows(&sample)?;
+        model.require_independent_rows(&sample)?;
         if !self.keep_weights {
             initialise(&mut model, config.seed)?;
         }
@@ -199,6 +201,8 @@ impl Work for Trainer {
             self.stages.run("training", || train(&mut model, &mut pass, rows.len(), recipe, seed, &mut progress));
         progress.finish();
         let trajectory = trajectory?;
+        // What is measured from here on is the model that is written.
+        model.round_to_stored()?;
         let mut scores = Vec::new();
         let mut sets: Vec<(&'static str, &Arc<Dataset>, Rows)> = vec![("train", &self.data.train, rows.clone())];
         let excluded = rows.complement();

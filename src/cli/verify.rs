@@ -4,7 +4,7 @@ use super::{
     args::{DeviceChoice, Format, SourceArgs, TestArgs},
     config::RunConfig,
     job::{label_kind, signature, supported_plan},
-    progress::json_line,
+    progress::{self, json_line},
     rows::runtime_batches,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     model::ModelOptions,
     onnx::{OnnxFile, ReadOptions, artifacts},
     parity::{
-        self, GradientOptions, Runtimes, Tolerance,
+        self, GradientOptions, Guard, Runtimes, Tolerance,
         verify::{Candidate, RandomRows, Verification},
     },
     writeback::{self, ModelDiff},
@@ -118,7 +118,7 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
         options: model,
         locate: args.locate,
     };
-    let mut model = candidate.model(Cpu::default())?;
+    let model = candidate.model(Cpu::default())?;
     let batches: Vec<Batch> = match given {
         Some(rows) => runtime_batches(&graph, None, &rows, args.samples, seed)?,
         None => {
@@ -134,9 +134,11 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
             rtol: args.rtol.unwrap_or(config.parity.rtol),
         },
         gradient: GradientOptions { seed, ..GradientOptions::default() },
+        guard: Guard::of_this_program(),
+        watch: progress::gradient_check,
         ..parity::Settings::from_environment(args.source.offline)
     };
-    candidate.verify(&mut model, &batches, &settings)
+    candidate.verify(&model, &batches, &settings)
 }
 
 /// Random rows are alike: more of them show no more, and models without a free row axis take one at a time.

@@ -9,6 +9,7 @@ pub mod fold;
 pub mod forms;
 pub mod fuse;
 mod gradient;
+pub mod halves;
 pub mod initial;
 mod ir;
 mod links;

@@ -1,7 +1,7 @@
 //! From a graph to a model.
 
 use super::{
-    BatchNorm, ChannelScale, Input, Model, ModelOptions, Parameter,
+    BatchNorm, ChannelScale, Halves, Input, Model, ModelOptions, Parameter,
     program::{Program, Step},
     statistics,
 };
@@ -9,7 +9,7 @@ use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},
     error::{Error, Result},
     graph::{
-        Graph, Node, ValueId, fold, fuse, initial,
+        Graph, Node, ValueId, fold, fuse, halves, initial,
         scale::{self, Scale},
         trainable::Decision,
         training::LossPlan,
@@ -58,6 +58,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         dev: D,
     ) -> Result<Self> {
         ops::support::require(graph, plan.map(|plan| plan.scores))?;
+        let exact = (options.halves == Halves::Nowhere).then(|| halves::unrounded(graph));
+        let graph = exact.as_ref().unwrap_or(graph);
         // What lies off the way to the scores may be anything; outputs that cannot be computed are left out.
         let outputs = ops::computable_outputs(graph);
         let pruned = plan.filter(|_| outputs.len() < graph.outputs.len()).map(|plan| {
@@ -70,7 +72,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let parameters = parameters(&cx, graph, trainable)?;
         let trained: BTreeSet<ValueId> = parameters.iter().map(|p| p.value).collect();
         let mut known = known(graph, &trained);
-        let fused = (options.kernels == KernelChoice::Fast && !options.node_by_node).then(|| {
+        let one_by_one = options.node_by_node || options.halves == Halves::Everywhere;
+        let fused = (options.kernels == KernelChoice::Fast && !one_by_one).then(|| {
             let wanted: Vec<ValueId> = graph.outputs.iter().copied().chain(plan.map(|plan| plan.scores)).collect();
             fuse::fuse(graph, &known, &wanted, options.bn == BatchNorm::Frozen)
         });
@@ -92,6 +95,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         for program in [Some(&outputs), scoring.as_ref().map(|(_, p)| p)].into_iter().flatten() {
             require_held(graph, program)?;
         }
+        let computed = halves::computed(graph);
         let entries = ops::registry::<E, D>();
         let steps = graph
             .nodes
@@ -121,6 +125,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             makers: nodes().flat_map(made).collect(),
             plan: scoring,
             calls: AtomicU64::new(0),
+            half: halves::coarsest(&computed),
+            rounded: if options.halves == Halves::Everywhere { computed } else { BTreeMap::new() },
             fixed_rows: graph.fixed_rows(),
             rows_at_once: graph.fixed_rows(),
             dev,

@@ -16,10 +16,6 @@ use crate::{
 };
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// How far scores and losses of rows that run with others may be from those of rows that do not, relative to 1 + |score|:
-/// rounding in another order.
-const SAME_ROWS: f32 = 1e-4;
-
 /// What the rows of a batch score, in inference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
@@ -201,29 +197,6 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             return Err(Error::Untrainable("the loss of this batch depends on no trainable parameter".into()));
         }
         Ok((Recorded { cx, scores, losses }, weights))
-    }
-
-    /// Finds out, on the rows of `sample`, whether a graph whose inputs have a fixed number of rows also computes other
-    /// numbers, as one does that was exported with a batch of 1 and treats each row by itself: then whole batches run
-    /// at once, which is faster. Until then, and if it does not, they are cut into as many rows as the graph takes.
-    ///
-    /// # Errors
-    /// [`Error::Data`] if the sample does not fit the model.
-    pub fn fit_rows(&mut self, sample: &Batch) -> Result<()> {
-        let Some(size) = self.fixed_rows else { return Ok(()) };
-        let rows: Vec<usize> = (0..2 * size).map(|row| row % sample.rows().max(1)).collect();
-        let Some(sample) = sample.select(&rows) else { return Ok(()) };
-        self.rows_at_once = Some(size);
-        let cut = self.scores(&sample)?;
-        self.rows_at_once = None;
-        let close = |(a, b): (&f32, &f32)| (a - b).abs() <= SAME_ROWS * (1.0 + b.abs());
-        let same = self.scores(&sample).is_ok_and(|whole| {
-            whole.logits.len() == cut.logits.len()
-                && whole.logits.iter().zip(&cut.logits).all(close)
-                && whole.losses.iter().zip(&cut.losses).all(close)
-        });
-        self.rows_at_once = Some(size).filter(|_| !same);
-        Ok(())
     }
 
     /// The value that the loss is computed from, in inference, without any labels.

@@ -12,12 +12,14 @@ mod feed;
 mod forward;
 mod loss;
 mod program;
+mod rows;
 mod section;
 mod statistics;
 
 pub use crate::graph::initial::Initial;
 pub use answer::Answer;
 pub use forward::{Forward, Losses, Scores};
+pub use rows::require_row_axis;
 
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},
@@ -63,6 +65,20 @@ pub struct ModelOptions {
     /// Losses and gradients are the whole batch's to rounding; dropout draws other masks, and batch statistics
     /// ([`BatchNorm::Batch`]) would be those of the parts.
     pub micro_batch: Option<usize>,
+    /// Where floats are rounded to half precision.
+    pub halves: Halves,
+}
+
+/// Where a model rounds to f16 or bf16, if its graph says that values are halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Halves {
+    /// In `Cast` nodes alone.
+    #[default]
+    AtCasts,
+    /// Nowhere: a function that has derivatives, and not one of steps.
+    Nowhere,
+    /// In every node whose result is a half, as a runtime does. Nodes are computed one by one.
+    Everywhere,
 }
 
 /// A trainable tensor.
@@ -119,6 +135,10 @@ pub struct Model<E: Float, D: Backend<E>> {
     outputs: Program,
     plan: Option<(LossPlan, Program)>,
     calls: AtomicU64,
+    /// Values that are rounded when they are computed, and to what.
+    rounded: BTreeMap<ValueId, DType>,
+    /// The coarsest half type of what the graph computes.
+    half: Option<DType>,
     fixed_rows: Option<usize>,
     rows_at_once: Option<usize>,
 }
@@ -145,6 +165,23 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             return Err(Error::Internal(format!("{} values for parameter {} of {n}", values.len(), parameter.name)));
         }
         parameter.tensor.flat_mut().copy_from(values);
+        Ok(())
+    }
+
+    /// Rounds every trainable tensor to the element type that the file stores it in, ties to even: the model is then the
+    /// one that will be written.
+    ///
+    /// # Errors
+    /// [`Error::Unlearning`] naming a tensor with a value that is finite, but not in that type.
+    pub fn round_to_stored(&mut self) -> Result<()> {
+        for at in 0..self.parameters.len() {
+            let Some(parameter) = self.parameters.get(at).filter(|p| matches!(p.dtype, DType::F16 | DType::BF16))
+            else {
+                continue;
+            };
+            let values = nearest(&parameter.name, parameter.dtype, parameter.tensor.to_vec())?;
+            self.set_parameter(at, &values)?;
+        }
         Ok(())
     }
 
@@ -210,6 +247,18 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// Continues the dropout masks of a run that was interrupted after `calls` recorded forward passes.
     pub fn resume_at(&self, calls: u64) {
         self.calls.store(calls, Ordering::Relaxed);
+    }
+}
+
+/// `values` of the tensor `name`, as one of `dtype` holds them.
+fn nearest<E: Float>(name: &str, dtype: DType, values: Vec<E>) -> Result<Vec<E>> {
+    let lost = |x: &E| x.f64().is_finite() && !dtype.nearest(x.f64()).is_finite();
+    match values.iter().position(lost) {
+        None => Ok(values.into_iter().map(|x| E::of(dtype.nearest(x.f64()))).collect()),
+        Some(at) => Err(Error::Unlearning(format!(
+            "tensor {name}: element {at} has become larger than {dtype}, in which the file stores it, can hold; lower the \
+             learning rate, or give the model with this tensor in f32"
+        ))),
     }
 }
 

@@ -105,6 +105,10 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             };
             for (id, value) in step.node.outputs.iter().zip(results) {
                 if let Some(id) = id {
+                    let value = match (value, self.rounded.get(id)) {
+                        (Value::Float(x), Some(&to)) => ops::rounded(cx, &x, to)?.into(),
+                        (value, _) => value,
+                    };
                     put(&mut slots, *id, value);
                 }
             }

@@ -12,6 +12,7 @@ use crate::{
     graph::{Graph, ValueId},
     kernels::{Backend, Binary, Reduce, Unary},
     ops::{DropoutMode, Mode, Statistics},
+    tensor::DType,
 };
 
 /// The statistics of one BatchNormalization node.
@@ -22,6 +23,8 @@ pub(super) struct Running {
     input: ValueId,
     /// Mean and variance: the value, and the name under which the file's bytes are found.
     stored: [(ValueId, Option<String>); 2],
+    /// Their element types in the file.
+    dtypes: [Option<DType>; 2],
 }
 
 /// Of every BatchNormalization node of the graph.
@@ -31,7 +34,9 @@ pub(super) fn running(graph: &Graph) -> Vec<Running> {
     nodes
         .filter_map(|node| {
             let [input, mean, variance] = [node.input(0)?, node.input(3)?, node.input(4)?];
-            Some(Running { node: node.name.clone(), input, stored: [stored(mean), stored(variance)] })
+            let dtype = |id: ValueId| graph.initializers.get(&id).map(|held| held.tensor.dtype());
+            let dtypes = [dtype(mean), dtype(variance)];
+            Some(Running { node: node.name.clone(), input, stored: [stored(mean), stored(variance)], dtypes })
         })
         .collect()
 }
@@ -83,8 +88,12 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let cx = Context::inference(self.dev.clone(), self.options.kernels);
         let mut measured = Vec::new();
         for (running, sums) in self.running.iter().zip(&sums) {
-            for ((id, _), values) in running.stored.iter().zip(sums.moments()) {
+            for (((id, name), dtype), values) in running.stored.iter().zip(running.dtypes).zip(sums.moments()) {
                 let values: Vec<E> = values.into_iter().map(E::of).collect();
+                let values = match dtype {
+                    Some(dtype) => super::nearest(name.as_deref().unwrap_or(&running.node), dtype, values)?,
+                    None => values,
+                };
                 self.constants.insert(*id, cx.upload(vec![values.len()], values.clone())?.into());
                 measured.push(values);
             }

@@ -28,7 +28,7 @@ mod recurrent;
 mod reduce;
 mod shape;
 
-pub use elementwise::cast::leaves_floats;
+pub use elementwise::cast::{leaves_floats, rounded};
 pub use host::cast as cast_integers;
 pub use inputs::Inputs;
 pub use node::NodeContext;

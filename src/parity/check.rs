@@ -1,8 +1,8 @@
 //! The forward check before and after, on a model and its file.
 
 use super::{
-    Comparison, Library, NotAvailable, Outputs, ParityReport, Runner, RuntimeReport, Runtimes, ScoreOutput, Settings,
-    Subject, TractRunner, compare, loss, ours, prepare::Prepared,
+    Comparison, Library, NotAvailable, Outputs, ParityReport, Rounding, Runner, RuntimeReport, Runtimes, ScoreOutput,
+    Settings, Subject, TractRunner, compare, loss, ours, prepare::Prepared,
 };
 use crate::{
     data::{Batch, Targets},
@@ -70,11 +70,17 @@ impl Parity<'_> {
     ) -> Result<ParityReport> {
         let prepared = Prepared::new(file, self.graph, self.plan.scores, &subject.output_names())?;
         let Some(first) = batches.first() else { return Err(failed("there are no rows to compare on".into())) };
+        self.try_out(&prepared, batches)?;
         let loaded = self.load(&prepared, &ours::feeds(self.graph, self.plan, first)?, failed)?;
         let scores = self.score_output(&prepared, first);
         let mut comparisons: Vec<Comparison> = vec![Comparison::default(); loaded.runners.len()];
         let mut losses: Vec<Option<f64>> = vec![Some(0.0); loaded.runners.len()];
         let mut between: Option<Comparison> = None;
+        let rounding = Rounding::measure(self, subject, batches)?;
+        let tolerance = |output: &str| match &rounding {
+            Some(rounding) => rounding.widened(output, self.settings.tolerance),
+            None => self.settings.tolerance,
+        };
         let mut our_loss = 0.0;
         let rows: usize = batches.iter().map(Batch::rows).sum();
         for batch in batches {
@@ -94,15 +100,12 @@ impl Parity<'_> {
                 if !prepared.scores_are_public {
                     theirs.retain(|(name, _)| Some(name) != prepared.scores.as_ref());
                 }
-                comparison.merge(compare::compare(&theirs, &ours, self.settings.tolerance, scores.as_ref()));
+                comparison.merge(compare::compare_within(&theirs, &ours, &tolerance, scores.as_ref()));
                 match &reference {
                     None => reference = Some(theirs),
-                    Some(first) => between.get_or_insert_default().merge(compare::compare(
-                        first,
-                        &theirs,
-                        self.settings.tolerance,
-                        None,
-                    )),
+                    Some(first) => {
+                        between.get_or_insert_default().merge(compare::compare_within(first, &theirs, &tolerance, None))
+                    }
                 }
             }
         }
@@ -110,7 +113,41 @@ impl Parity<'_> {
             let difference = loss.map(|theirs| (our_loss - theirs) / rows.max(1) as f64);
             (RuntimeReport::new(runner.name(), runner.version(), &comparison, difference, rows), comparison)
         });
-        Ok(ParityReport::judge(reports.collect(), loaded.not_available, between.as_ref(), self.settings.tolerance))
+        let allowed = (self.settings.tolerance, rounding);
+        let mut report = ParityReport::judge(reports.collect(), loaded.not_available, between.as_ref(), allowed);
+        if let (Runtimes::Both | Runtimes::Ort, Some(crash)) =
+            (self.settings.runtimes, self.settings.guard.found().crash)
+        {
+            report.verdict.push_str(&match self.runtimes() {
+                Runtimes::Tract => format!("; onnxruntime crashes on this model ({crash}) and took no part"),
+                _ => format!(
+                    "; onnxruntime's graph optimizations are off, with which it crashes on this model ({crash})"
+                ),
+            });
+        }
+        Ok(report)
+    }
+
+    /// Has onnxruntime run the model in a process of its own, on rows of some megabytes.
+    fn try_out(&self, prepared: &Prepared, batches: &[Batch]) -> Result<()> {
+        const BYTES: usize = 1 << 24;
+        if self.settings.runtimes == Runtimes::Tract {
+            return Ok(());
+        }
+        let library = Library::get(&self.settings.search)?;
+        let bytes = |b: &Batch| b.inputs.values().map(|t| t.len() * t.dtype().size()).sum::<usize>() / b.rows().max(1);
+        let limit = BYTES / batches.first().map_or(1, bytes).max(1);
+        let Some(rows) = ours::first_rows(self.graph, batches, limit).into_iter().next() else { return Ok(()) };
+        let fed = ours::feeds(self.graph, self.plan, &rows)?;
+        self.settings.guard.try_out(library, &prepared.path, &fed, self.settings.threads)
+    }
+
+    /// The runtimes that are asked: where onnxruntime crashes, and another one is not forbidden, that one.
+    pub(super) fn runtimes(&self) -> Runtimes {
+        match (self.settings.runtimes, self.settings.guard.found().runs) {
+            (Runtimes::Both, None) => Runtimes::Tract,
+            (asked, _) => asked,
+        }
     }
 
     /// The runtime that decides, for the file at `path`.
@@ -121,10 +158,13 @@ impl Parity<'_> {
         fed: &BTreeMap<String, HostTensor>,
     ) -> Result<Box<dyn Runner>> {
         let cannot = |name, why| Error::ParityBefore(format!("{name} cannot load the model: {why}"));
-        Ok(match self.settings.runtimes {
+        Ok(match self.runtimes() {
             Runtimes::Both | Runtimes::Ort => {
                 let library = Library::get(&self.settings.search)?;
-                Box::new(library.session(path, self.settings.threads).map_err(|why| cannot("onnxruntime", why))?)
+                let tried = self.settings.guard.found();
+                let crash = || cannot("onnxruntime", format!("it crashes on it ({})", tried.crash.unwrap_or_default()));
+                let runner = library.session(path, self.settings.threads, tried.runs.ok_or_else(crash)?);
+                Box::new(runner.map_err(|why| cannot("onnxruntime", why))?)
             }
             Runtimes::Tract => {
                 let runner = TractRunner::open(path, prepared.outputs.clone(), fed);
@@ -140,6 +180,12 @@ impl Parity<'_> {
                 "onnxruntime takes opset {OLDEST_OPSET} and newer: convert the model with onnx.version_converter, or \
                  check against tract alone with --parity tract"
             ),
+            _ if self.runtimes() != self.settings.runtimes => {
+                let crash = self.settings.guard.found().crash.unwrap_or_default();
+                format!(
+                    "onnxruntime crashes on this model ({crash}): try another version of it, named by ORT_DYLIB_PATH"
+                )
+            }
             _ => "--parity ort or --parity tract asks one runtime alone".into(),
         }
     }
@@ -155,7 +201,11 @@ impl Parity<'_> {
             other => other,
         })?;
         let mut loaded = Loaded { runners: vec![first], not_available: Vec::new() };
-        if self.settings.runtimes == Runtimes::Both {
+        if self.runtimes() != self.settings.runtimes {
+            let why = format!("it crashes on this model ({})", self.settings.guard.found().crash.unwrap_or_default());
+            loaded.not_available.push(NotAvailable { name: "onnxruntime".into(), why });
+        }
+        if self.runtimes() == Runtimes::Both {
             let tract = TractRunner::open(&prepared.path, prepared.outputs.clone(), fed);
             // A model that loads may still not run, which must not stop what onnxruntime decides.
             match tract.and_then(|tract| tract.run(fed).map(|_| tract)) {

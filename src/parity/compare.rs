@@ -154,13 +154,23 @@ pub fn compare(
     tolerance: Tolerance,
     scores: Option<&ScoreOutput>,
 ) -> Comparison {
+    compare_within(reference, candidate, &|_| tolerance, scores)
+}
+
+/// As [`compare()`], with a tolerance for each output, by its name.
+pub fn compare_within(
+    reference: &[(String, HostTensor)],
+    candidate: &[(String, HostTensor)],
+    tolerance: &dyn Fn(&str) -> Tolerance,
+    scores: Option<&ScoreOutput>,
+) -> Comparison {
     let mut all = Comparison { atol_needed: Some(0.0), rtol_needed: Some(0.0), ..Default::default() };
     for (name, tensor) in reference {
         match candidate.iter().find(|(n, _)| n == name) {
             None => all.problems.push(format!("output {name} is missing")),
             Some((_, other)) => {
                 let scores = scores.filter(|s| s.name == *name);
-                all.merge(tensors(name, tensor, other, tolerance.of(tensor.dtype()), scores));
+                all.merge(tensors(name, tensor, other, tolerance(name).of(tensor.dtype()), scores));
             }
         }
     }

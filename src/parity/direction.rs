@@ -5,7 +5,6 @@ use super::{
     random::Random,
 };
 use crate::tensor::DType;
-use half::{bf16, f16};
 
 /// A trainable tensor, as the gradient check moves it.
 #[derive(Clone, Debug)]
@@ -52,7 +51,7 @@ impl<'a> Directions<'a> {
     pub(super) fn point(&self, direction: u64, which: &[usize], t: f64) -> Moved {
         let moved = |&at: &usize| {
             let (p, mut v) = (self.parameters.get(at)?, self.part(direction, at));
-            Some((at, p.values.iter().map(|&x| rounded(f64::from(x) + t * v(), p.dtype)).collect()))
+            Some((at, p.values.iter().map(|&x| p.dtype.nearest(f64::from(x) + t * v()) as f32).collect()))
         };
         which.iter().filter_map(moved).collect()
     }
@@ -91,13 +90,4 @@ fn scales(parameters: &[Movable], gradient: &[Vec<f32>]) -> Vec<f64> {
     let typical = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
     let even = |share: f64| if typical > 0.0 && share.is_finite() { (typical / share).clamp(0.1, 5.0) } else { 1.0 };
     sizes.iter().zip(shares).map(|(size, share)| size * even(share)).collect()
-}
-
-/// The nearest value of an element type.
-pub(super) fn rounded(x: f64, dtype: DType) -> f32 {
-    match dtype {
-        DType::F16 => f16::from_f64(x).to_f32(),
-        DType::BF16 => bf16::from_f64(x).to_f32(),
-        _ => x as f32,
-    }
 }

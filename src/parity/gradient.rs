@@ -21,9 +21,10 @@
 use super::{
     bisect,
     direction::{Directions, Movable},
+    halves::change_tolerance,
     slopes::{Finding, Slopes},
 };
-use crate::error::Result;
+use crate::{error::Result, tensor::DType};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -36,11 +37,13 @@ pub struct GradientOptions {
     pub seed: u64,
     /// Relative error that is still an agreement.
     pub tolerance: f64,
+    /// The half type that the runtime computes in, if it does: its loss then has steps, and is compared less exactly.
+    pub half: Option<DType>,
 }
 
 impl Default for GradientOptions {
     fn default() -> Self {
-        Self { directions: 3, seed: 0, tolerance: 0.01 }
+        Self { directions: 3, seed: 0, tolerance: 0.01, half: None }
     }
 }
 
@@ -135,6 +138,13 @@ pub trait Moving {
     fn exact(&mut self, moved: &MovedExactly) -> Result<f64>;
     /// Our gradient of the mean loss, a vector a parameter.
     fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>>;
+    /// Told how far the check is: so many of so many.
+    ///
+    /// # Errors
+    /// To end it.
+    fn watch(&mut self, _done: usize, _of: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How far from the parameters derivatives are compared, in shares of the root mean squares like all steps.
@@ -143,6 +153,8 @@ const NEAR: [f64; 5] = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3];
 pub(super) const STEPS: [f64; 5] = [1e-7, 1e-8, 1e-6, 1e-5, 1e-4];
 /// Steps of the changes that are compared with the runtime's.
 const LENGTHS: [f64; 3] = [1e-2, 3e-2, 1e-1];
+/// The same, where the runtime's loss has steps.
+const LONGER: [f64; 3] = [3e-2, 1e-1, 3e-1];
 /// An uncertainty below this share of the tolerance calls for no other step.
 const QUIET: f64 = 0.1;
 
@@ -157,6 +169,7 @@ pub(super) struct Checker<'a> {
     directions: Directions<'a>,
     model: &'a mut dyn Moving,
     tolerance: f64,
+    half: Option<DType>,
     /// Between the largest and the smallest of what the runtime's loss and ours differ by where nothing has moved far.
     spread: f64,
 }
@@ -168,7 +181,7 @@ pub(super) struct Checker<'a> {
 pub fn check(parameters: &[Movable], model: &mut dyn Moving, options: GradientOptions) -> Result<GradientReport> {
     let gradient = model.gradient(&Moved::new())?;
     let directions = Directions::new(parameters, &gradient, options.seed);
-    let mut checker = Checker { directions, model, tolerance: options.tolerance, spread: 0.0 };
+    let mut checker = Checker { directions, model, tolerance: options.tolerance, half: options.half, spread: 0.0 };
     checker.report(options.directions.max(1) as u64)
 }
 
@@ -176,24 +189,30 @@ impl Checker<'_> {
     fn report(&mut self, number: u64) -> Result<GradientReport> {
         let (derivatives, near): (Vec<Slopes>, Vec<f64>) = self.derivatives(number)?.into_iter().unzip();
         let mut changes = Vec::new();
-        for length in LENGTHS {
+        let changed = change_tolerance(self.half, self.tolerance);
+        for length in if self.half.is_some() { LONGER } else { LENGTHS } {
             let all = self.directions.all();
-            changes = (0..number).map(|d| self.change(d, &all, length)).collect::<Result<Vec<_>>>()?;
+            changes = Vec::new();
+            for direction in 0..number {
+                self.model.watch((number + direction) as usize, 2 * number as usize)?;
+                changes.push(self.change(direction, &all, length)?);
+            }
             Slopes::relate(&mut changes);
-            if changes.iter().all(|c| c.finding(self.tolerance) == Finding::Agrees) {
+            if changes.iter().all(|c| c.finding(changed) == Finding::Agrees) {
                 break;
             }
         }
-        let worst = |slopes: &[Slopes], finding| {
-            let found = slopes.iter().enumerate().filter(|(_, s)| s.finding(self.tolerance) == finding);
+        let worst = |slopes: &[Slopes], finding, tolerance| {
+            let found = slopes.iter().enumerate().filter(|(_, s)| s.finding(tolerance) == finding);
             let larger = |a: &(usize, &Slopes), b: &(usize, &Slopes)| a.1.error().total_cmp(&b.1.error());
             found.max_by(larger).map(|(at, slopes)| (at as u64, *slopes))
         };
-        let wrong = (worst(&derivatives, Finding::Differs), worst(&changes, Finding::Differs));
-        let open = (worst(&derivatives, Finding::Open), worst(&changes, Finding::Open));
+        let both = |finding| (worst(&derivatives, finding, self.tolerance), worst(&changes, finding, changed));
+        let (wrong, open) = (both(Finding::Differs), both(Finding::Open));
+        let rounds = self.half.map_or(String::new(), |dtype| format!(", since it is computed in {dtype}"));
         let not_shown = match (wrong, open) {
             ((None, None), (Some((_, slopes)), _)) => Some(slopes.doubt("our loss in f64")),
-            ((None, None), (None, Some((_, slopes)))) => Some(slopes.doubt("the runtime's loss")),
+            ((None, None), (None, Some((_, slopes)))) => Some(slopes.doubt("the runtime's loss") + &rounds),
             _ => None,
         };
         let failing = match wrong {
@@ -205,13 +224,14 @@ impl Checker<'_> {
             (None, None) => Vec::new(),
         };
         let all = || derivatives.iter().chain(&changes);
+        let agree = |slopes: &[Slopes], tolerance| slopes.iter().all(|s| s.finding(tolerance) == Finding::Agrees);
         // `f64::max` would lose a NaN.
         let largest = |of: fn(&Slopes) -> f64| all().map(of).fold(0.0, |a, b| if b <= a { a } else { b });
         Ok(GradientReport {
             directions: derivatives.len(),
             max_rel_error: largest(|s| s.rel_error),
             max_rel_noise: largest(|s| s.rel_noise),
-            passed: all().all(|s| s.finding(self.tolerance) == Finding::Agrees),
+            passed: agree(&derivatives, self.tolerance) && agree(&changes, changed),
             not_shown,
             tolerance: self.tolerance,
             runtime: String::new(),
@@ -233,6 +253,7 @@ impl Checker<'_> {
         for near in NEAR {
             let mut pass = Vec::new();
             for direction in 0..number {
+                self.model.watch(direction as usize, 2 * number as usize)?;
                 let point = self.directions.point(direction, &self.all(), near);
                 let (offset, here) = self.offset(&point)?;
                 offsets.push(offset);

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    parity::{direction::rounded, random::Random},
-    tensor::DType,
-};
+use crate::{parity::random::Random, tensor::DType};
 
 /// Σᵢ f(θᵢ) with smooth f, and its gradient with `wrong` applied to one tensor.
 struct Toy {
@@ -25,7 +22,7 @@ impl Toy {
     fn new(dtype: DType) -> Self {
         let values = |n: usize, seed| {
             let mut random = Random::new(seed, 9);
-            (0..n).map(|_| rounded(random.normal(), dtype)).collect::<Vec<_>>()
+            (0..n).map(|_| dtype.nearest(random.normal()) as f32).collect::<Vec<_>>()
         };
         let tensor = |(at, name): (usize, &&str)| {
             let values = if at == 1 { vec![0.0; 6] } else { values(10 + 7 * at, at as u64) };

@@ -1,8 +1,9 @@
 //! Seeded random inputs, made from what a graph says of its inputs.
 //!
 //! Floats are standard normal, booleans random. The valid range of an integer input is not written in the file: it is
-//! the smallest extent of the tables that the input (passed through operators that keep its values) indexes; an input
-//! that indexes none and is called a mask is all ones; others are 0 or 1.
+//! the smallest extent of the tables that the input (passed through operators that keep its values) indexes, or of the
+//! lists of numbers that it is compared with one by one, which is how exporters write a one-hot code; an input of neither
+//! kind that is called a mask is all ones; others are 0 or 1.
 
 use super::random::Random;
 use crate::{
@@ -187,6 +188,8 @@ fn table_extent(graph: &Graph, input: ValueId) -> Option<usize> {
             "Gather" if is(1) => at(0).and_then(|table| extent(graph, table, axis(node, 0))),
             "GatherElements" if is(1) => at(0).and_then(|table| extent(graph, table, axis(node, 0))),
             "OneHot" if is(0) => at(1).and_then(|depth| scalar(graph, depth)),
+            "Equal" if is(0) => at(1).and_then(|list| numbered(graph, list)),
+            "Equal" if is(1) => at(0).and_then(|list| numbered(graph, list)),
             _ => None,
         };
         smallest = match (smallest, extent) {
@@ -220,6 +223,12 @@ fn extent(graph: &Graph, value: ValueId, axis: i64) -> Option<usize> {
         Dim::Fixed(n) => Some(*n),
         _ => None,
     }
+}
+
+/// How many numbers a stored list holds, if they are 0, 1, 2 and so on, two at least.
+fn numbered(graph: &Graph, value: ValueId) -> Option<usize> {
+    let list = graph.initializers.get(&value)?.tensor.to_f64();
+    (list.len() > 1 && list.iter().enumerate().all(|(at, &x)| x == at as f64)).then_some(list.len())
 }
 
 fn scalar(graph: &Graph, value: ValueId) -> Option<usize> {
@@ -289,6 +298,20 @@ mod tests {
         assert_ne!(made["x"], random(&g, None, &dims, 3, 1).unwrap()["x"]);
         assert_ne!(made["x"], random(&g, None, &dims, 4, 0).unwrap()["x"]);
         assert!(!random(&g, Some(g.inputs[3]), &dims, 3, 0).unwrap().contains_key("x"));
+    }
+
+    #[test]
+    fn a_one_hot_code_that_is_written_out_tells_the_range() {
+        use crate::graph::testing::{Model, longs};
+        let net = |list: &[i64]| {
+            let mut net = Model::new(17, &["ids:i64[n,1]"], &["y:bool[n,5]"]).node("Equal", "ids list", "y", &[]);
+            net.graph().initializer.push(longs("list", &[1, list.len() as i64], list));
+            let graph = net.build().unwrap();
+            table_extent(&graph, graph.inputs[0])
+        };
+        assert_eq!(net(&[0, 1, 2, 3, 4]), Some(5));
+        assert_eq!(net(&[3, 1, 2]), None);
+        assert_eq!(net(&[0]), None);
     }
 
     #[test]

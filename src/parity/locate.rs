@@ -186,6 +186,11 @@ impl Parity<'_> {
     /// the nodes.
     pub fn locate<E: Float, D: Backend<E>>(&self, model: &Model<E, D>, batch: &Batch) -> Result<Located> {
         let library = Library::get(&self.settings.search)?;
+        let Some(optimization) = self.settings.guard.found().runs else {
+            return Err(Error::ParityBefore(
+                "onnxruntime crashes on the model: it cannot show the values between the nodes".into(),
+            ));
+        };
         let opened = Opened::new(self.file, self.graph);
         let fed = ours::feeds(self.graph, self.plan, batch)?;
         let name = |id: ValueId| self.graph.values.get(id.0).map(|v| v.name.as_str()).unwrap_or_default();
@@ -194,7 +199,7 @@ impl Parity<'_> {
             let shown: BTreeSet<String> =
                 asked.iter().map(|&id| name(id).to_string()).filter(|name| opened.visible.contains(name)).collect();
             let (path, _folder) = opened.showing(&shown)?;
-            let runner = library.session(&path, self.settings.threads).map_err(cannot)?;
+            let runner = library.session(&path, self.settings.threads, optimization).map_err(cannot)?;
             let taken = runner.inputs();
             let inputs = fed.iter().filter(|(name, _)| taken.contains(name)).map(|(n, t)| (n.clone(), t.clone()));
             let outputs: BTreeMap<String, HostTensor> =

@@ -13,6 +13,8 @@ mod check;
 pub mod compare;
 mod direction;
 pub mod gradient;
+pub mod guard;
+mod halves;
 pub mod inputs;
 mod locate;
 mod loss;
@@ -27,11 +29,14 @@ mod record;
 mod slopes;
 mod tract;
 pub mod verify;
+mod work;
 
 pub use check::Parity;
 pub use compare::{Comparison, Outputs, ScoreOutput, Tolerance};
 pub use direction::Movable;
 pub use gradient::{Direction, GradientOptions, GradientReport};
+pub use guard::Guard;
+pub use halves::{Allowed, Rounding};
 pub use locate::{Disagreement, Located};
 pub use ort::{Library, OrtRunner};
 pub use ort_library::Search;
@@ -77,6 +82,8 @@ pub struct Settings {
     pub runtimes: Runtimes,
     /// Where onnxruntime may be.
     pub search: Search,
+    /// Tries the model out before onnxruntime runs it in this process.
+    pub guard: Guard,
     /// Threads of onnxruntime; 0 leaves it to it.
     pub threads: usize,
     /// How far outputs may differ.
@@ -85,6 +92,8 @@ pub struct Settings {
     pub gradient: GradientOptions,
     /// The gradient check takes no more rows than this.
     pub gradient_rows: usize,
+    /// Told how far the gradient check is, so many of so many; an error ends it.
+    pub watch: fn(usize, usize) -> Result<()>,
 }
 
 impl Settings {
@@ -93,10 +102,12 @@ impl Settings {
         Self {
             runtimes: Runtimes::default(),
             search: Search::from_environment(offline),
+            guard: Guard::default(),
             threads: 0,
             tolerance: Tolerance::RUNTIMES,
             gradient: GradientOptions::default(),
             gradient_rows: 64,
+            watch: |_, _| Ok(()),
         }
     }
 }

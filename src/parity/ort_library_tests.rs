@@ -21,7 +21,7 @@ fn touch(folder: &Path) -> PathBuf {
 #[cfg(unix)]
 fn fake_python(at: &Path, answer: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
-    fs::write(at, format!("#!/bin/sh\nprintf '%s\\n' '{answer}'\n")).unwrap();
+    fs::write(at, format!("#!/bin/sh\nprintf '/usr\\n%s\\n' '{answer}'\n")).unwrap();
     fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
     at.to_path_buf()
 }
@@ -69,22 +69,29 @@ fn every_step_is_searched_in_order() {
     let in_folder = Search { named: Some(at("named")), ..Default::default() };
     assert_eq!(in_folder.candidates().collect::<Vec<_>>(), [(Step::Named, named)]);
 
-    // A library that does not load is passed over, and the next is taken.
-    let (_, step, path) =
-        search.find(|p| if p.starts_with(at("site")) { Ok(()) } else { Err("too old".into()) }).unwrap();
+    // A library that does not load is passed over, and the next is taken; but not the one that was named.
+    let load = |p: &Path| if p.starts_with(at("site")) { Ok(()) } else { Err("too old".into()) };
+    let error = search.find(load).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let text = error.to_string();
+    assert!(text.contains("ORT_DYLIB_PATH") && text.contains("too old") && text.contains("named"), "{text}");
+    let (_, step, path) = Search { named: None, ..search }.find(load).unwrap();
     assert_eq!((step, path), (Step::PythonPackage, package));
+    let nowhere = Search { named: Some(at("nowhere")), ..Default::default() };
+    let text = nowhere.find(|p| if p.is_file() { Ok(()) } else { Err("no such file".into()) }).unwrap_err().to_string();
+    assert!(text.contains("nowhere") && text.contains("no such file"), "{text}");
 }
 
 #[cfg(unix)]
 #[test]
 fn offline_says_what_was_refused_and_what_to_do() {
     let root = tempfile::tempdir().unwrap();
-    let named = touch(&root.path().join("named"));
-    let search = Search { named: Some(named.clone()), offline: true, ..Default::default() };
+    let beside = touch(&root.path().join("beside"));
+    let search = Search { beside: Some(root.path().join("beside")), offline: true, ..Default::default() };
     let error = search.find(|_| Err::<(), _>("version 1.10.0 is too old".to_string())).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
-    for part in [named.to_str().unwrap(), "1.10.0", "--offline", "ORT_DYLIB_PATH", "--parity tract", "pip install"] {
+    for part in [beside.to_str().unwrap(), "1.10.0", "--offline", "ORT_DYLIB_PATH", "--parity tract", "pip install"] {
         assert!(text.contains(part), "{part} not in: {text}");
     }
     let nothing = Search { offline: true, ..Default::default() }.find(|_| Ok::<(), _>(())).unwrap_err();

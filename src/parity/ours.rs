@@ -135,8 +135,7 @@ pub(super) fn feeds(graph: &Graph, plan: &LossPlan, batch: &Batch) -> Result<BTr
 /// The first `limit` rows of `batches`, or a few more where a batch cannot be cut: it can if every input has a row axis
 /// that may have any extent.
 pub(super) fn first_rows<'b>(graph: &Graph, batches: &'b [Batch], limit: usize) -> Vec<Cow<'b, Batch>> {
-    let open = |input: &ValueId| !matches!(graph.declared_dims(*input).and_then(|d| d.first()), Some(Dim::Fixed(_)));
-    let may_cut = graph.inputs.iter().all(open);
+    let may_cut = may_cut(graph);
     let (mut left, mut taken) = (limit.max(1), Vec::new());
     for batch in batches {
         if left == 0 {
@@ -147,6 +146,12 @@ pub(super) fn first_rows<'b>(graph: &Graph, batches: &'b [Batch], limit: usize) 
         taken.push(cut.map_or(Cow::Borrowed(batch), Cow::Owned));
     }
     taken
+}
+
+/// Whether batches may have any number of rows.
+pub(super) fn may_cut(graph: &Graph) -> bool {
+    let open = |input: &ValueId| !matches!(graph.declared_dims(*input).and_then(|d| d.first()), Some(Dim::Fixed(_)));
+    graph.inputs.iter().all(open)
 }
 
 fn dim(dim: &Dim) -> String {

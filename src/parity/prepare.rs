@@ -2,6 +2,7 @@
 //! batch normalization are set to inference (a runtime would draw masks and use batch statistics) and the scores are
 //! an output. A model whose parameters are in a checkpoint is given with these inside. Write-back never sees the copy.
 
+use super::guard::private_folder;
 use crate::{
     error::{Error, Result},
     graph::{Graph, ValueId},
@@ -207,8 +208,7 @@ fn write(file: &OnnxFile, proto: &ModelProto) -> Result<(PathBuf, Option<TempDir
         path: path.to_path_buf(),
         problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
     };
-    let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir();
-    let folder = folder.map_err(|e| problem(&std::env::temp_dir(), e))?;
+    let folder = private_folder()?;
     for location in locations(proto) {
         // Opened by the rules for untrusted files: the location stays below both folders.
         let bytes = file.external(&location).map_err(|why| file.malformed("external data", why))?;

@@ -1,6 +1,9 @@
 //! What parity found, in the shape that the report gives it.
 
-use super::compare::{Comparison, Tolerance};
+use super::{
+    compare::{Comparison, Tolerance},
+    halves::Rounding,
+};
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -92,6 +95,9 @@ pub struct ParityReport {
     pub between_runtimes: Option<BetweenRuntimes>,
     /// What is allowed.
     pub tolerance: Tolerance,
+    /// What is allowed beyond it, since values are computed in half precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounding: Option<Rounding>,
     /// Whether our model is the first runtime's.
     pub passed: bool,
     /// Why, in a sentence.
@@ -106,7 +112,7 @@ impl ParityReport {
         runtimes: Vec<(RuntimeReport, Comparison)>,
         not_available: Vec<NotAvailable>,
         between: Option<&Comparison>,
-        tolerance: Tolerance,
+        (tolerance, rounding): (Tolerance, Option<Rounding>),
     ) -> Self {
         let first = runtimes.first();
         let (mut passed, mut verdict) = match first {
@@ -116,7 +122,9 @@ impl ParityReport {
         if let (false, Some((report, ours)), Some(theirs)) = (passed, first, between) {
             let sound = ours.problems.is_empty() && theirs.problems.is_empty() && ours.elements > 0;
             let no_worse = ours.max_abs_diff <= theirs.max_abs_diff && ours.max_rel_diff <= theirs.max_rel_diff;
-            let near = ours.atol_needed.is_some_and(|a| a <= 10.0 * tolerance.atol.max(f64::MIN_POSITIVE))
+            // Halves have been allowed for already.
+            let reach = rounding.as_ref().map_or(10.0 * tolerance.atol, |rounding| 2.0 * rounding.widest());
+            let near = ours.atol_needed.is_some_and(|a| a <= reach.max(f64::MIN_POSITIVE))
                 || ours.rtol_needed.is_some_and(|r| r <= 10.0 * tolerance.rtol.max(f64::MIN_POSITIVE));
             if sound && no_worse && near {
                 passed = true;
@@ -128,13 +136,17 @@ impl ParityReport {
                 verdict.push_str(&format!("; onnxruntime and tract differ by {:.2e}", theirs.max_abs_diff));
             }
         }
+        if let Some(rounding) = &rounding {
+            let (dtype, atol) = (rounding.dtype, rounding.widest());
+            verdict.push_str(&format!("; values are computed in {dtype}, for whose rounding {atol:.1e} is allowed"));
+        }
         let between_runtimes = between.map(|c| BetweenRuntimes {
             max_abs_diff: c.max_abs_diff,
             max_rel_diff: c.max_rel_diff,
             passed: c.passed(),
         });
         let runtimes = runtimes.into_iter().map(|(report, _)| report).collect();
-        Self { runtimes, not_available, between_runtimes, tolerance, passed, verdict }
+        Self { runtimes, not_available, between_runtimes, tolerance, rounding, passed, verdict }
     }
 
     /// [`Error::ParityBefore`] if the check failed.
@@ -161,7 +173,7 @@ mod tests {
     fn judge(ours: f32, tract: f32) -> ParityReport {
         let c = comparison(1.0, ours);
         let report = RuntimeReport::new("onnxruntime", "1".into(), &c, None, 1);
-        ParityReport::judge(vec![(report, c)], Vec::new(), Some(&comparison(1.0, tract)), Tolerance::RUNTIMES)
+        ParityReport::judge(vec![(report, c)], Vec::new(), Some(&comparison(1.0, tract)), (Tolerance::RUNTIMES, None))
     }
 
     #[test]
@@ -179,6 +191,6 @@ mod tests {
 
     #[test]
     fn no_runtime_is_no_agreement() {
-        assert!(!ParityReport::judge(Vec::new(), Vec::new(), None, Tolerance::RUNTIMES).passed);
+        assert!(!ParityReport::judge(Vec::new(), Vec::new(), None, (Tolerance::RUNTIMES, None)).passed);
     }
 }

@@ -17,11 +17,7 @@ pub enum Refusal {
 
 /// `value` as a tensor of `dtype` holds it: rounded to nearest, ties to even.
 pub fn rounded(dtype: DType, value: f32) -> f32 {
-    match dtype {
-        DType::F16 => f16::from_f32(value).to_f32(),
-        DType::BF16 => bf16::from_f32(value).to_f32(),
-        _ => value,
-    }
+    dtype.nearest(value.into()) as f32
 }
 
 /// Little-endian elements of `new`; where an element's `f32` value is that of `old`, its old bytes.

@@ -1,5 +1,8 @@
 //! Our model beside onnxruntime and tract, on models made here and on the fixtures.
 
+#[cfg(unix)]
+mod guard;
+mod halves;
 mod models;
 mod search;
 

@@ -12,7 +12,6 @@ use crate::{
     ops::{Built, NodeContext, common::value, host, one, problem},
     tensor::DType,
 };
-use half::{bf16, f16};
 
 /// Cast.
 pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
@@ -62,15 +61,13 @@ pub fn cast<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, to
     }
 }
 
-/// Rounds to a half-precision type; the gradient passes unchanged.
-fn rounded<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, to: DType) -> Result<Tensor<E, D>> {
-    let round: fn(f64) -> f64 = match to {
-        DType::F16 => |x| f16::from_f64(x).to_f64(),
-        DType::BF16 => |x| bf16::from_f64(x).to_f64(),
-        _ => return Ok(x.clone()),
-    };
+/// Rounds to a half-precision type, and leaves others as they are; the gradient passes unchanged.
+pub fn rounded<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, to: DType) -> Result<Tensor<E, D>> {
+    if !matches!(to, DType::F16 | DType::BF16) {
+        return Ok(x.clone());
+    }
     let change = |x: E| {
-        let change = round(x.f64()) - x.f64();
+        let change = to.nearest(x.f64()) - x.f64();
         E::of(if change.is_nan() { 0.0 } else { change })
     };
     let changes: Vec<E> = x.to_vec().into_iter().map(change).collect();

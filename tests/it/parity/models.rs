@@ -41,7 +41,7 @@ impl Net {
     }
 
     /// Numbers in −1 to 1, the same in every run.
-    fn numbers(&mut self, n: usize) -> Vec<f32> {
+    pub fn numbers(&mut self, n: usize) -> Vec<f32> {
         let mut next = || {
             self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             f64::from(self.seed >> 8) / f64::from(1u32 << 23) - 1.0
@@ -89,6 +89,11 @@ impl Net {
     pub fn node(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Value)]) {
         let node = node(op, inputs, outputs, attributes);
         self.graph().node.push(node);
+    }
+
+    /// The nodes so far.
+    pub fn nodes(&self) -> Vec<NodeProto> {
+        self.model.graph.iter().flat_map(|graph| graph.node.clone()).collect()
     }
 
     /// A function of the domain `local`, of nodes with one output each.
