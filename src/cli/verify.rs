@@ -138,7 +138,14 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
         watch: progress::gradient_check,
         ..parity::Settings::from_environment(args.source.offline)
     };
-    candidate.verify(&model, &batches, &settings)
+    if args.source.data.is_some() {
+        batches.first().map_or(Ok(()), |rows| model.require_independent_rows(rows))?;
+    }
+    let mut found = candidate.verify(&model, &batches, &settings)?;
+    if let (None, Some(forward)) = (&args.source.data, found.forward.as_mut().filter(|forward| !forward.passed)) {
+        forward.verdict.push_str("; the rows are random, and may be none that the model can meet: give --data");
+    }
+    Ok(found)
 }
 
 /// Random rows are alike: more of them show no more, and models without a free row axis take one at a time.

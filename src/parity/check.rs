@@ -2,7 +2,7 @@
 
 use super::{
     Comparison, Library, NotAvailable, Outputs, ParityReport, Rounding, Runner, RuntimeReport, Runtimes, ScoreOutput,
-    Settings, Subject, TractRunner, compare, loss, ours, prepare::Prepared,
+    Settings, Subject, TractRunner, compare, conditioning, loss, ours, prepare::Prepared,
 };
 use crate::{
     data::{Batch, Targets},
@@ -124,6 +124,14 @@ impl Parity<'_> {
                     "; onnxruntime's graph optimizations are off, with which it crashes on this model ({crash})"
                 ),
             });
+        }
+        let apart = report.runtimes.first().filter(|r| r.problems.is_empty()).map(|r| r.max_abs_diff);
+        if let (false, Some(apart)) = (report.passed, apart)
+            && let Some(moved) = conditioning::moved(self, subject, batches, apart)?
+        {
+            report.verdict.push_str(&format!(
+                "; the model is ill-conditioned on these rows: one rounding error of f32 in each weight moves its outputs by {moved:.1e}"
+            ));
         }
         Ok(report)
     }

@@ -152,9 +152,9 @@ const NEAR: [f64; 5] = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3];
 /// Steps of the differences in `f64`: the first serves unless the loss hardly changes or a kink is near.
 pub(super) const STEPS: [f64; 5] = [1e-7, 1e-8, 1e-6, 1e-5, 1e-4];
 /// Steps of the changes that are compared with the runtime's.
-const LENGTHS: [f64; 3] = [1e-2, 3e-2, 1e-1];
+const LENGTHS: [f64; 4] = [1e-2, 3e-2, 1e-1, 3e-1];
 /// The same, where the runtime's loss has steps.
-const LONGER: [f64; 3] = [3e-2, 1e-1, 3e-1];
+const LONGER: [f64; 4] = [3e-2, 1e-1, 3e-1, 1.0];
 /// An uncertainty below this share of the tolerance calls for no other step.
 const QUIET: f64 = 0.1;
 

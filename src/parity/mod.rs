@@ -11,6 +11,7 @@
 mod bisect;
 mod check;
 pub mod compare;
+mod conditioning;
 mod direction;
 pub mod gradient;
 pub mod guard;

@@ -23,7 +23,7 @@ pub(super) struct Work {
 /// What a product costs in `f64` by the definitions, in elements.
 const PRODUCT: f64 = 0.25;
 /// Elements of a pass over all rows of the gradient check, at most, unless a few rows have more.
-const BUDGET: f64 = 1e8;
+const BUDGET: f64 = 2e8;
 /// Elements of rows that run at once: the pass that records them holds each several times.
 const AT_ONCE: f64 = 3e7;
 /// Rows, at least.
