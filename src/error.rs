@@ -98,6 +98,12 @@ pub enum Error {
     #[error("{0}")]
     Data(String),
 
+    /// The model does not know the rows as they were read, so that the run would train it on something else.
+    #[error(
+        "{0}\nNothing was changed. Mend how the rows are given; if the model really is no better, --accept-unknown-rows goes on"
+    )]
+    UnknownRows(String),
+
     // 5, 6, 7: a check failed
     /// Our model is not the runtime's model, before anything was changed.
     #[error("parity before unlearning failed: {0}")]
@@ -108,6 +114,11 @@ pub enum Error {
     /// The written model is not the model in memory.
     #[error("parity after unlearning failed: {0}")]
     ParityAfter(String),
+
+    // 8: there is nothing to do
+    /// The model does not remember the rows better than unseen ones.
+    #[error("nothing to forget: {0}. Nothing was written; --unlearn-anyway runs the method all the same")]
+    NothingToForget(String),
 
     // 130
     /// Ctrl-C or SIGTERM.
@@ -123,10 +134,11 @@ impl Error {
             Internal(_) => 1,
             Usage(_) | Config { .. } | Write { .. } | RuntimeMissing(_) | Device { .. } => 2,
             ReadModel { .. } | Malformed { .. } | Node { .. } | Unsupported(_) | Untrainable(_) => 3,
-            ReadData { .. } | Data(_) => 4,
+            ReadData { .. } | Data(_) | UnknownRows(_) => 4,
             ParityBefore(_) => 5,
             Unlearning(_) => 6,
             ParityAfter(_) => 7,
+            NothingToForget(_) => 8,
             Interrupted => 130,
         }
     }

@@ -38,6 +38,8 @@ pub mod parity;
 
 pub mod audit;
 
+pub mod plausibility;
+
 pub mod report;
 
 pub mod cli;

@@ -145,6 +145,28 @@ impl HostTensor {
         ArrayD::from_shape_vec(IxDyn(dims), values).ok().map(T::wrap)
     }
 
+    /// A tensor of any type from row-major `values`, rounded to it; `None` if their numbers differ.
+    pub fn of_type(dims: &[usize], values: Vec<f64>, dtype: DType) -> Option<Self> {
+        fn go<T: Element>(dims: &[usize], values: Vec<f64>, to: impl Fn(f64) -> T) -> Option<HostTensor> {
+            HostTensor::new(dims, values.into_iter().map(to).collect())
+        }
+        match dtype {
+            DType::F16 => go(dims, values, f16::from_f64),
+            DType::BF16 => go(dims, values, bf16::from_f64),
+            DType::F32 => go(dims, values, |x| x as f32),
+            DType::F64 => go(dims, values, |x| x),
+            DType::Bool => go(dims, values, |x| x != 0.0),
+            DType::I8 => go(dims, values, |x| x.round() as i8),
+            DType::I16 => go(dims, values, |x| x.round() as i16),
+            DType::I32 => go(dims, values, |x| x.round() as i32),
+            DType::I64 => go(dims, values, |x| x.round() as i64),
+            DType::U8 => go(dims, values, |x| x.round() as u8),
+            DType::U16 => go(dims, values, |x| x.round() as u16),
+            DType::U32 => go(dims, values, |x| x.round() as u32),
+            DType::U64 => go(dims, values, |x| x.round() as u64),
+        }
+    }
+
     /// A tensor without dimensions.
     pub fn scalar<T: Element>(value: T) -> Self {
         T::wrap(ArrayD::from_elem(IxDyn(&[]), value))

@@ -92,6 +92,23 @@ impl Outcome<'_> {
         self.logits.chunks_exact(self.width.max(1))
     }
 
+    /// The share of right answers of each row; none for regression, and for rows of several classifications.
+    pub(super) fn right(&self) -> Option<Vec<f64>> {
+        match (self.kind, self.targets) {
+            (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => {
+                Some(self.rows().zip(classes).map(|(row, &class)| f64::from(is_right(row, class))).collect())
+            }
+            (TargetKind::MultiLabel, Targets::Values { width, values }) if *width == self.width && *width > 0 => {
+                let share = |(row, labels): (&[f32], &[f32])| {
+                    let right = row.iter().zip(labels).filter(|(x, y)| (**x > 0.0) == (**y > 0.5)).count();
+                    right as f64 / *width as f64
+                };
+                Some(self.rows().zip(values.chunks_exact(*width)).map(share).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// # Errors
     /// [`Error::Internal`] if the parts are of different sets of rows; [`Error::Unlearning`] for losses that are not
     /// finite.
@@ -118,6 +135,14 @@ fn argmax(row: &[f32]) -> Option<usize> {
         }
     }
     best.map(|b| b.0)
+}
+
+/// Whether the class is the largest logit, or what the sign of the only one says.
+fn is_right(row: &[f32], class: i64) -> bool {
+    match row {
+        [one] => i64::from(*one > 0.0) == class,
+        _ => argmax(row).is_some_and(|best| i64::try_from(best) == Ok(class)),
+    }
 }
 
 /// Mean loss and accuracy. A class is the largest logit; one logit, or each of several labels, says yes above 0; numbers have an R².
@@ -173,10 +198,7 @@ fn by_class(outcome: &Outcome, classes: &[i64], found: &mut SplitScore) {
         if outcome.weight(i) == 0.0 {
             continue;
         }
-        let right = match row {
-            [one] => i64::from(*one > 0.0) == class,
-            _ => argmax(row).is_some_and(|best| i64::try_from(best) == Ok(class)),
-        };
+        let right = is_right(row, class);
         all.add(right);
         each.entry(class).or_default().add(right);
     }

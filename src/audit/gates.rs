@@ -1,12 +1,11 @@
 //! What must hold: limits, and what was measured beside them.
 
 use super::{
-    conformal::{Records, Share},
-    membership::{Attack, INFORMATIVE_ROWS},
+    membership::Attack,
+    readings::readings,
     record::{Audit, Change},
     reference::Comparison,
     relearning::Deep,
-    statistics::LowFpr,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +45,12 @@ pub enum Gate {
     MaxUnderForgotten,
     /// Share of forgotten rows, beyond chance, with a higher loss than nearly all unseen rows of their class.
     MaxOverForgotten,
+    /// By what share the loss of rows to forget fell, and by how much accuracy on them rose, beyond chance.
+    MaxForgetGain,
+    /// By how much accuracy on test rows rose beyond chance, or by what share the error of numbers fell.
+    MaxTestGain,
+    /// 1 where no weight changed, else 0.
+    MaxUnchanged,
     /// By how much the AUC of retained against unseen rows rose.
     MaxRetainedAucIncrease,
     /// By what more the loss of forgotten rows falls than that of unseen rows, or less, where each are learnt (`--audit deep`).
@@ -117,6 +122,9 @@ impl Default for Gates {
             (Gate::MaxBalancedAccuracyDrop, 0.1),
             (Gate::MaxMiaIncrease, 0.05),
             (Gate::MaxKsIncrease, 0.1),
+            (Gate::MaxForgetGain, 0.01),
+            (Gate::MaxTestGain, 0.01),
+            (Gate::MaxUnchanged, 0.0),
         ];
         let warn = [
             (Gate::MaxMiaDistance, 0.05),
@@ -193,6 +201,21 @@ pub struct Verdict {
     carries: bool,
 }
 
+impl Verdict {
+    /// Whether the model knows the rows as they were read: a warning where it does not, and the user goes on nevertheless.
+    pub fn rows_known(known: bool) -> Self {
+        Self {
+            gate: "rows_known".into(),
+            value: Some(f64::from(!known)),
+            limit: 0.0,
+            outcome: if known { Judgement::Pass } else { Judgement::Warn },
+            passed: known,
+            need: None,
+            carries: true,
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
@@ -202,18 +225,12 @@ pub struct Evidence<'a> {
     pub after: &'a Audit,
     /// What became of the retained rows.
     pub change: &'a Change,
+    /// Whether the run changed any weight.
+    pub changed: bool,
     /// What further training showed, if it was asked for.
     pub deep: Option<&'a Deep>,
     /// The model that forgot beside reference models, if there are any.
     pub reference: Option<&'a Comparison>,
-}
-
-/// A figure of a gate.
-struct Reading {
-    /// What the gate was applied to, if there are several.
-    of: &'static str,
-    value: Option<f64>,
-    need: Need,
 }
 
 /// The attacks of an audit, by name.
@@ -266,110 +283,4 @@ pub fn overall(verdicts: &[Verdict]) -> Judgement {
         Judgement::Fail => 3,
     };
     counted.map(|v| v.outcome).max_by_key(rank).unwrap_or(Judgement::Insufficient)
-}
-
-/// The gate's figures; none where it does not apply.
-fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
-    let (before, after) = (e.before, e.after);
-    let of = |have: usize, of: &'static str| Need { have, needed: INFORMATIVE_ROWS, of };
-    let (test, retain) = (of(after.useful().rows, "test rows"), of(after.retain.rows, "retained rows"));
-    let drop = |was: Option<f64>, is: Option<f64>, need: Need| {
-        vec![Reading { of: "", value: was.zip(is).map(|(was, is)| was - is), need }]
-    };
-    let sides = of(after.mia.loss.rows_a_side, "forgotten rows, and as many unseen ones");
-    let on_sides = |value: Option<f64>| vec![Reading { of: "", value, need: sides }];
-    let beyond = |audit: &Audit| audit.mia.loss.ks.map(|ks| ks.beyond_chance);
-    let of_attacks = |value: &dyn Fn(&Attack, &Attack) -> Option<f64>| {
-        let pairs = attacks(before).into_iter().zip(attacks(after));
-        pairs.map(|((of, was), (_, is))| Reading { of, value: value(&was, &is), need: sides }).collect()
-    };
-    let low_fpr = |at: &LowFpr| {
-        let unseen = Need { have: after.unseen_rows(), needed: at.unseen_needed, of: "unseen rows" };
-        let need = if sides.have < sides.needed { sides } else { unseen };
-        // Below the k-th of n unseen rows lies an unseen row with probability p = k / (n + 1) on average, and by chance with more.
-        let n = after.unseen_rows() as f64;
-        let p = ((at.fpr * n).floor() + 1.0) / (n + 1.0);
-        let explained = p + 1.96 * (p * (1.0 - p) / (n + 2.0)).sqrt();
-        vec![Reading { of: "", value: at.lower_bound().map(|bound| (bound - explained).max(0.0)), need }]
-    };
-    let records = |share: Option<Share>| {
-        let Records { judged, unjudged, .. } = after.records;
-        // Four in five of them: the others would pass unseen.
-        let needed = ((judged + unjudged) * 4).div_ceil(5).max(1);
-        let of = "forgotten rows with enough unseen rows of their class (19)";
-        vec![Reading { of: "", value: share.map(|s| s.beyond_chance), need: Need { have: judged, needed, of } }]
-    };
-    let further = |d: &Deep, value: f64| Reading {
-        of: "",
-        value: Some(value),
-        need: Need {
-            have: d.rows,
-            needed: d.rows_needed,
-            of: "forgotten rows, and as many unseen ones of their classes",
-        },
-    };
-    match gate {
-        Gate::MaxTestAccuracyDrop => drop(before.useful().quality(), after.useful().quality(), test),
-        Gate::MaxRetainAccuracyDrop => drop(before.retain.quality(), after.retain.quality(), retain),
-        Gate::MaxBalancedAccuracyDrop => {
-            let figures = (before.useful().balanced_accuracy, after.useful().balanced_accuracy);
-            if figures.1.is_some() { drop(figures.0, figures.1, test) } else { Vec::new() }
-        }
-        Gate::MaxTestLossIncrease => {
-            vec![Reading { of: "", value: Some(after.useful().loss / before.useful().loss - 1.0), need: test }]
-        }
-        Gate::MaxMiaIncrease => of_attacks(&|was, is| is.increase(was)),
-        Gate::MaxMiaDistance => of_attacks(&|_, is| is.distance()),
-        Gate::MaxKsIncrease => on_sides(beyond(after).zip(beyond(before)).map(|(is, was)| is - was)),
-        Gate::MaxKsDistance => on_sides(beyond(after)),
-        Gate::MaxClassKsDistance => after
-            .classes
-            .iter()
-            .map(|classes| Reading {
-                of: "",
-                value: classes.worst.map(|w| w.ks.beyond_chance),
-                need: Need { have: classes.judged, needed: 1, of: "classes with 50 forgotten and 50 unseen rows" },
-            })
-            .collect(),
-        Gate::MaxTprAt1pctFpr => low_fpr(&after.mia.loss.low_fpr[0]),
-        Gate::MaxTprAt01pctFpr => low_fpr(&after.mia.loss.low_fpr[1]),
-        Gate::MaxTransferGap => {
-            let have = |unseen: usize| after.mia.loss.rows_a_side.min(unseen);
-            let reading = |have: usize, value: Option<f64>| Reading {
-                of: "",
-                value,
-                need: of(have, "forgotten rows, and twice as many unseen ones"),
-            };
-            match (&after.mia.entropy, &after.mia.entropy_transfer) {
-                (_, Some(t)) => {
-                    vec![reading(have(t.unseen_rows), t.unseen.map(|unseen| (t.forget - unseen).abs()))]
-                }
-                (Some(_), None) => vec![reading(have(after.unseen_rows() / 2), None)],
-                (None, None) => Vec::new(),
-            }
-        }
-        Gate::MaxUnderForgotten => records(after.records.under_forgotten),
-        Gate::MaxOverForgotten => records(after.records.over_forgotten),
-        Gate::MaxRetainedAucIncrease => {
-            let need = if retain.have < test.have { retain } else { test };
-            vec![Reading { of: "", value: e.change.retained_auc, need }]
-        }
-        Gate::MaxRelearnAdvantage => e.deep.iter().map(|d| further(d, d.advantage.beyond_chance())).collect(),
-        Gate::MaxRecovery => {
-            // To be learnt more slowly than unseen rows is no way of coming back.
-            let value = |d: &Deep| if d.recovery.mean > 0.0 { d.recovery.beyond_chance() } else { 0.0 };
-            e.deep.iter().map(|d| further(d, value(d))).collect()
-        }
-        Gate::MaxAverageGap => e.reference.and_then(|r| r.average_gap).map_or_else(Vec::new, |gap| on_sides(Some(gap))),
-        Gate::MaxRmiaDistance => e
-            .reference
-            .and_then(|r| r.rmia)
-            .iter()
-            .map(|r| Reading {
-                of: "",
-                value: Some(r.beyond_chance),
-                need: of(r.forget_rows.min(r.unseen_rows), "forgotten rows, and twice as many unseen ones"),
-            })
-            .collect(),
-    }
 }

@@ -189,6 +189,31 @@ pub struct Change {
     pub newly_exposed: Option<f64>,
     /// Share of retained rows that stood out by a low loss before, and do not now.
     pub no_longer_exposed: Option<f64>,
+    /// By what share of itself the mean loss of the rows to forget fell, beyond chance: they are known better than before.
+    pub forget_loss_fall: Option<f64>,
+    /// By how much accuracy on the rows to forget rose, beyond chance.
+    pub forget_accuracy_rise: Option<f64>,
+    /// By how much accuracy on unseen rows rose, beyond chance: the run has taught the model something.
+    pub test_accuracy_rise: Option<f64>,
+    /// By what share of itself the mean squared error of unseen rows fell, beyond chance; for regression.
+    pub test_error_fall: Option<f64>,
+}
+
+/// Standard errors of a paired mean that chance explains (99 %, both sides).
+const PAIRED_CHANCE: f64 = 2.576;
+
+/// The mean of `a − b`, row by row, less what chance explains; at least 0. None where rows are missing.
+fn rise(a: &[f64], b: &[f64]) -> Option<f64> {
+    if a.len() != b.len() || a.is_empty() {
+        return None;
+    }
+    let n = a.len() as f64;
+    let each: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    let mean = each.iter().sum::<f64>() / n;
+    let variance = each.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    // As many rows as there are tell at least so much: a row more or less may be chance.
+    let error = (variance / n).sqrt().max(mean.abs() / n);
+    Some((mean - PAIRED_CHANCE * error).max(0.0))
 }
 
 /// Compares two models' retained rows.
@@ -198,10 +223,19 @@ pub fn change(before: &Measured, after: &Measured) -> Change {
     let marks = |m: &Measured| exposed(&m.retain, &Unseen::new(&m.test));
     let pairs: Vec<(bool, bool)> =
         marks(before).into_iter().zip(marks(after)).filter_map(|(was, is)| was.zip(is)).collect();
+    let accuracy = |was: &Signals, is: &Signals| rise(is.right.as_deref()?, was.right.as_deref()?);
+    let fall = |was: &Signals, is: &Signals| {
+        let mean = was.losses.iter().sum::<f64>() / was.losses.len().max(1) as f64;
+        Some(rise(&was.losses, &is.losses)? / mean.max(f64::MIN_POSITIVE))
+    };
     let of = |which: fn(&(bool, bool)) -> bool| share(&pairs.iter().map(which).collect::<Vec<_>>());
     Change {
         retained_auc: area(after).zip(area(before)).map(|(is, was)| is - was),
         newly_exposed: of(|(was, is)| *is && !was),
         no_longer_exposed: of(|(was, is)| *was && !is),
+        forget_loss_fall: fall(&before.forget, &after.forget),
+        forget_accuracy_rise: accuracy(&before.forget, &after.forget),
+        test_accuracy_rise: accuracy(&before.test, &after.test),
+        test_error_fall: if before.test.right.is_none() { fall(&before.test, &after.test) } else { None },
     }
 }

@@ -15,6 +15,8 @@ pub struct Signals {
     pub entropies: Option<Vec<f64>>,
     /// Probability that the model gives the right answer; none for regression.
     pub likelihoods: Option<Vec<f64>>,
+    /// Share of right answers of each row; none for regression.
+    pub right: Option<Vec<f64>>,
     /// Class; none unless every row has one.
     pub classes: Option<Vec<i64>>,
 }
@@ -29,6 +31,7 @@ impl Signals {
             losses: rows.iter().filter_map(losses).collect(),
             entropies: entropies(outcome),
             likelihoods: likelihoods(outcome),
+            right: outcome.right().map(|right| rows.iter().filter_map(|&i| right.get(i).copied()).collect()),
             classes: match (outcome.kind, outcome.targets) {
                 (TargetKind::Class | TargetKind::Binary, Targets::Classes(all)) => {
                     Some(rows.iter().filter_map(|&i| all.get(i).copied()).collect())
@@ -59,6 +62,7 @@ impl Signals {
             losses: take(&self.losses, &keep),
             entropies: self.entropies.as_deref().map(|e| take(e, &keep)),
             likelihoods: self.likelihoods.as_deref().map(|l| take(l, &keep)),
+            right: self.right.as_deref().map(|r| take(r, &keep)),
             classes: self.classes.as_deref().map(|c| take(c, &keep)),
         }
     }

@@ -18,7 +18,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
     subcommand_negates_reqs = true,
     after_help = "Without flags, paths come from MODEL's neighbour <stem>.forget.toml.\n\
         Exit codes: 0 written and every gate held · 1 internal error · 2 usage · 3 model · 4 data · \
-        5 parity before · 6 unlearning or a gate · 7 parity after · 130 interrupted"
+        5 parity before · 6 unlearning or a gate · 7 parity after · 8 nothing to forget · 130 interrupted"
 )]
 pub struct Cli {
     /// The subcommand; without one, the main job.
@@ -147,6 +147,9 @@ pub struct SourceArgs {
     /// Ids that are not in the training data: stop, or go on without them
     #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Data")]
     pub missing_ids: MissingIdsChoice,
+    /// Go on although the model does not know the rows as they were read; the verdict is then WARN at best
+    #[arg(long, help_heading = "Data")]
+    pub accept_unknown_rows: bool,
     /// Configuration; MODEL's neighbour <stem>.forget.toml if not given
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub config: Option<PathBuf>,
@@ -215,6 +218,9 @@ pub struct ForgetArgs {
     /// Matrix products of --device cuda: in 32 bits, or faster, their factors rounded to TF32
     #[arg(long, value_enum, default_value_t, value_name = "PRECISION", help_heading = "Run")]
     pub precision: Precision,
+    /// Run the method although the model does not remember the rows to forget better than unseen ones
+    #[arg(long, help_heading = "Checks")]
+    pub unlearn_anyway: bool,
     /// Further tests.
     #[command(flatten)]
     pub tests: TestArgs,

@@ -7,8 +7,9 @@ use super::{
     progress::{Stages, json_line},
 };
 use crate::{
-    audit::{Audit, Comparison, Deep, SplitDigest, compare},
+    audit::{Audit, Comparison, Deep, Remembered, SplitDigest, compare},
     error::{Error, Result},
+    plausibility::{Examined, Reading},
     report,
 };
 use dfdx::tensor::Cpu;
@@ -19,6 +20,10 @@ use serde::Serialize;
 struct Alone {
     #[serde(flatten)]
     audit: Audit,
+    known: Examined,
+    reading: Reading,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remembered: Option<Remembered>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deep: Option<Deep>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,15 +41,20 @@ pub fn run(args: AuditArgs) -> Result<()> {
     let job = Job::prepare(config, &mut stages, |_, _| Ok(()))?;
     let references = job.open_references()?;
     let mut model = job.model(Cpu::default(), job.model_options())?;
+    let (known, reading) = job.require_known(&mut stages, &model)?;
     let (audit, measured) = stages.run("audit", || job.audit(&model))?;
     let others = stages.run_if(!references.is_empty(), "reference models", || job.audit_references(&references))?;
     let reference = others.map(|others| compare(&audit, &measured, &others, job.config.seed));
     let deep = stages.run_if(job.config.deep, "training on", || job.train_on(&mut model, &measured))?;
-    let alone = Alone { audit, deep, reference, splits: job.splits(&measured) };
+    let remembered = job.remembered(&measured)?;
+    let alone = Alone { audit, known, reading, remembered, deep, reference, splits: job.splits(&measured) };
     match job.config.format {
         Format::Json => json_line(&alone),
         Format::Pretty => {
-            print!("{}", report::audit_table(&alone.audit, alone.deep.as_ref(), alone.reference.as_ref()))
+            print!("{}", report::audit_table(&alone.audit, alone.deep.as_ref(), alone.reference.as_ref()));
+            if let Some(nothing) = alone.remembered.filter(Remembered::nothing_to_forget) {
+                println!("nothing to forget: {}", nothing.line());
+            }
         }
     }
     Ok(())

@@ -125,6 +125,7 @@ impl Work for Comparing {
         let job = &self.job;
         let references = job.open_references()?;
         let model = job.model(device.clone(), job.model_options())?;
+        job.require_known(&mut self.stages, &model)?;
         let original = self.stages.run("audit of the model", || job.audit(&model))?;
         drop(model);
         let given =

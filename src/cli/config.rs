@@ -95,6 +95,10 @@ pub struct RunConfig {
     pub forget_class: Option<i64>,
     /// Whether ids that are not in the training data are passed over.
     pub ignore_missing_ids: bool,
+    /// Whether the run goes on where the model does not know the rows as they were read.
+    pub accept_unknown_rows: bool,
+    /// Whether the method runs where the model does not remember the rows to forget.
+    pub unlearn_anyway: bool,
     /// Files, columns and decoding.
     #[serde(flatten)]
     pub data: DataConfig,
@@ -180,6 +184,8 @@ impl RunConfig {
             forget: args.forget.clone(),
             forget_class: args.forget_class,
             ignore_missing_ids: args.missing_ids == MissingIdsChoice::Ignore,
+            accept_unknown_rows: args.accept_unknown_rows,
+            unlearn_anyway: false,
             data,
             loss: args.loss.or(file.loss.kind),
             trainable: or(&args.trainable, file.model.trainable),
@@ -227,6 +233,7 @@ impl RunConfig {
         s.weight_decay = flags.weight_decay.or(s.weight_decay);
         s.step_size = flags.step_size.or(s.step_size);
         config.runtime = args.parity;
+        config.unlearn_anyway = args.unlearn_anyway;
         config.precision = args.precision;
         if config.precision == Precision::Tf32 && config.device == DeviceChoice::Cpu {
             return Err(Error::Usage("--precision tf32 is for --device cuda; a CPU computes in 32 bits".into()));

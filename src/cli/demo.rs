@@ -38,6 +38,7 @@ pub fn run(args: DemoArgs) -> Result<()> {
         dry_run: false,
         parity: args.parity,
         precision: Precision::default(),
+        unlearn_anyway: false,
         tests: TestArgs::default(),
         settings: SettingArgs::default(),
     })

@@ -6,13 +6,14 @@ use super::{
     config::RunConfig,
     device::{self, Work, on_device},
     job::Job,
+    known::fingerprint,
     measuring::Reference,
     progress::{self, Progress, Stages, json_line},
     rows::RunBatches,
     staged::StagedReport,
 };
 use crate::{
-    audit::{self, Evidence, Judgement},
+    audit::{self, Evidence, Judgement, Verdict},
     error::{Error, Result},
     kernels::Backend,
     parity::{self, GradientOptions, Guard, Parity},
@@ -33,7 +34,7 @@ pub fn run(args: ForgetArgs) -> Result<()> {
     })?;
     let out = destination(&job.config);
     if args.dry_run {
-        return job.describe();
+        return job.describe(&mut stages);
     }
     let (device, seed) = (job.config.device, job.config.seed);
     on_device(device, seed, Forgetting { job, stages, out, force: args.force })
@@ -64,12 +65,17 @@ fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path,
             Ok(())
         }
         Err(e) => {
-            (report.status, report.exit_code, report.error) = (Status::Rejected, e.exit_code(), Some(e.to_string()));
+            let status =
+                if matches!(e, Error::NothingToForget(_)) { Status::NothingToForget } else { Status::Rejected };
+            (report.status, report.exit_code, report.error) = (status, e.exit_code(), Some(e.to_string()));
             report.model.output = None;
             report.timings = stages.timings().clone();
             report.sum_up();
             // A failed check is a result, and its figures are worth keeping; other errors leave nothing behind.
-            if matches!(e, Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_)) {
+            if matches!(
+                e,
+                Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_) | Error::NothingToForget(_)
+            ) {
                 StagedReport::write(&report, &folder)?.place()?;
                 show(&report, &stages, job.config.format);
             }
@@ -99,6 +105,11 @@ fn flow<D: Backend<f32>>(
     job.require_applicable(config.method())?;
     let options = job.options_for(config.method(), config.seed);
     let mut model = stages.run("building the model", || job.model(device, options))?;
+    let (known, reading) = job.require_known(stages, &model)?;
+    let rows_known = Verdict::rows_known(known.known());
+    if let Some(data) = &mut report.data {
+        (data.known, data.reading) = (Some(known), Some(reading));
+    }
     let rows = job.parity_rows()?;
     let checks = parity::Settings {
         runtimes: config.runtime,
@@ -127,7 +138,9 @@ fn flow<D: Backend<f32>>(
     let (before, measured) = stages.run("audit before", || job.audit(&model))?;
     report.audit.splits = job.splits(&measured);
     report.audit.before = Some(before.clone());
+    report.audit.remembered = job.require_remembered(&measured)?;
 
+    let weights = fingerprint(&model);
     let mut settings = method.described();
     settings.further.extend(job.chosen());
     let mut progress = Progress::new(config.format, settings.steps);
@@ -156,10 +169,12 @@ fn flow<D: Backend<f32>>(
         before: &before,
         after: &after,
         change: &change,
+        changed: fingerprint(&model) != weights,
         deep: report.audit.deep.as_ref(),
         reference: report.audit.reference.as_ref().map(|r| &r.after),
     };
     report.gates = audit::judge(&config.gates, &evidence);
+    report.gates.push(rows_known);
     report.audit.verdict = Some(audit::overall(&report.gates));
     (report.audit.after, report.audit.change) = (Some(after), Some(change));
     if let Some(gate) = report.gates.iter().find(|g| g.outcome == Judgement::Fail) {

@@ -115,8 +115,10 @@ impl Job {
         counted.map(|d| d.dims.iter().product::<usize>()).sum()
     }
 
-    /// Prints what would be done.
-    pub fn describe(&self) -> Result<()> {
+    /// Prints what would be done, once the model has shown that it knows the rows.
+    pub fn describe(&self, stages: &mut Stages) -> Result<()> {
+        let model = self.model(dfdx::tensor::Cpu::default(), self.frozen_options())?;
+        let (known, reading) = self.require_known(stages, &model)?;
         let trainable: Vec<_> = self.decisions.iter().filter(|d| d.trainable).map(|d| &d.name).collect();
         let plan = serde_json::json!({
             "status": "dry-run",
@@ -124,6 +126,8 @@ impl Job {
             "rows": self.data.counts,
             "notes": self.data.notes,
             "warnings": self.data.warnings,
+            "known": known,
+            "reading": reading,
             "loss": self.plan.why,
             "trainable": trainable,
             "method": self.config.method(),
@@ -235,6 +239,8 @@ impl Job {
                 files: data.files.iter().map(|(path, sha256)| file_digest(path, sha256)).collect(),
                 forget_ids_sha256: data.forget_ids_sha256.clone(),
                 notes,
+                reading: None,
+                known: None,
             }),
             parity: ParitySection::default(),
             unlearn: None,

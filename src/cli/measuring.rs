@@ -185,7 +185,8 @@ pub struct Scored {
 }
 
 impl Scored {
-    fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
+    /// Takes in the next batch.
+    pub fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
         match &mut self.scores {
             None => self.scores = Some(scores),
             Some(all) => {

@@ -11,6 +11,7 @@ mod device;
 mod forget;
 mod inspect;
 mod job;
+mod known;
 mod measuring;
 mod methods;
 mod progress;

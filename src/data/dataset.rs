@@ -83,6 +83,16 @@ impl Dataset {
         }
     }
 
+    /// How its rows are decoded.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The table's columns, in the order of the file.
+    pub fn columns(&self) -> Vec<String> {
+        self.source.fields().map(|field| field.name().clone()).collect()
+    }
+
     /// The table's path, as it was given.
     pub fn path(&self) -> &std::path::Path {
         self.source.path()

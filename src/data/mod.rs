@@ -35,6 +35,7 @@ pub use batch::{Batch, Targets};
 pub use bind::Note;
 pub use config::{DataConfig, Files, InputConfig, InputKind, Layout, PerChannel, TargetConfig, TargetKind};
 pub use dataset::Dataset;
+pub use decode::{Derived, Feed, Numbers, Pictures, Plan, Rule, TargetFeed, Tokens};
 pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
 pub use open_training::{TrainingData, open_training};
 pub use rows::Rows;

@@ -11,6 +11,7 @@ pub mod fuse;
 mod gradient;
 pub mod halves;
 pub mod initial;
+pub mod input_scale;
 mod ir;
 mod links;
 mod order;

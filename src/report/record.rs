@@ -1,8 +1,9 @@
 //! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
 
 use crate::{
-    audit::{Audit, Change, Comparison, Deep, Histogram, Judgement, SplitDigest, Verdict},
+    audit::{Audit, Change, Comparison, Deep, Histogram, Judgement, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
+    plausibility::{Examined, Reading},
     unlearn::{Described, MethodName, StepSize, Trajectory},
     writeback::{FileDigest, Proof},
 };
@@ -21,6 +22,8 @@ pub enum Status {
     Published,
     /// Nothing was written.
     Rejected,
+    /// The model did not remember the rows: nothing was written.
+    NothingToForget,
     /// Nothing was to be written.
     DryRun,
 }
@@ -120,6 +123,10 @@ pub struct DataSection {
     pub files: Vec<FileDigest>,
     /// What was inferred of columns, and what the user should know.
     pub notes: Vec<String>,
+    /// How inputs and labels were made from the rows.
+    pub reading: Option<Reading>,
+    /// Whether the model knows the rows as they were read.
+    pub known: Option<Examined>,
 }
 
 /// Agreement with other runtimes.
@@ -212,6 +219,8 @@ impl UnlearnSection {
 pub struct AuditSection {
     /// The trained model.
     pub before: Option<Audit>,
+    /// Whether the trained model remembers the rows to forget; null where rows are too few to tell, or a class is forgotten whole.
+    pub remembered: Option<Remembered>,
     /// The new model.
     pub after: Option<Audit>,
     /// What became of the retained rows.

@@ -19,6 +19,7 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
     let status = match report.status {
         Status::Published => "PUBLISHED",
         Status::Rejected => "REJECTED, nothing was written",
+        Status::NothingToForget => "NOTHING TO FORGET, nothing was written",
         Status::DryRun => "DRY RUN, nothing was written",
     };
     writeln!(out, "{status} (exit code {})", report.exit_code)?;

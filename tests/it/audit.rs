@@ -146,7 +146,8 @@ fn spread(n: usize, centre: f64) -> Vec<f64> {
 
 fn judged(before: &(Audit, Measured), after: &(Audit, Measured)) -> Vec<onnx_forget::audit::Verdict> {
     let change = change(&before.1, &after.1);
-    let evidence = Evidence { before: &before.0, after: &after.0, change: &change, deep: None, reference: None };
+    let evidence =
+        Evidence { before: &before.0, after: &after.0, change: &change, changed: true, deep: None, reference: None };
     judge(&Gates::default(), &evidence)
 }
 
@@ -256,7 +257,8 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     let mut strict = Gates::default();
     strict.fail.insert(Gate::MaxTprAt01pctFpr, 0.0);
     let change = change(&known.1, &forgot.1);
-    let evidence = Evidence { before: &known.0, after: &forgot.0, change: &change, deep: None, reference: None };
+    let evidence =
+        Evidence { before: &known.0, after: &forgot.0, change: &change, changed: true, deep: None, reference: None };
     let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate == "max_tpr_at_01pct_fpr").unwrap();
     assert_eq!(verdict.outcome, Judgement::Insufficient);
     assert!(

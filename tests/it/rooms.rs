@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Each room and the rooms that it may use. `error` and `tensor` are free for all.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("onnx", &[]),
     ("graph", &["onnx"]),
     ("engine", &[]),
@@ -19,7 +19,8 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("writeback", &["onnx", "graph"]),
     ("parity", &["writeback", "model", "data", "kernels", "engine", "graph", "onnx"]),
     ("audit", &["unlearn", "model", "data", "kernels", "engine"]),
-    ("report", &["audit", "parity", "writeback", "unlearn"]),
+    ("plausibility", &["audit", "data", "graph"]),
+    ("report", &["plausibility", "audit", "parity", "writeback", "unlearn"]),
     ("cli", &["*"]),
 ];
 

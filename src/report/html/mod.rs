@@ -3,6 +3,7 @@
 mod audit;
 mod charts;
 mod further;
+mod rows;
 mod run;
 
 use super::{Report, Status, words};
@@ -15,7 +16,7 @@ table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-al
 td:first-child,th:first-child{text-align:left;padding-left:0;min-width:13rem}th{font-weight:600}code{font-size:.85em;overflow-wrap:anywhere}\
 .chip{display:inline-block;padding:.05rem .55rem;border-radius:.3rem;color:#fff;font-weight:600;font-size:.85em}\
 .pass{background:#1a7f4b}.fail{background:#b3261e}.warn{background:#9a6700}.none{background:#5b6472}svg{max-width:100%;height:auto}\
-td:not(:first-child){white-space:nowrap}td code{white-space:normal}.row figure{width:420px}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
+td:not(:first-child){white-space:nowrap}pre{white-space:pre-wrap;font-size:.85em}td code{white-space:normal}.row figure{width:420px}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
 details{margin:.6rem 0}summary{cursor:pointer}";
 
 const FORGET: &str = "#b3261e";
@@ -37,6 +38,7 @@ fn write_page(w: &mut String, r: &Report) -> std::fmt::Result {
     let (class, word) = match r.status {
         Status::Published => ("pass", "published"),
         Status::Rejected => ("fail", "rejected"),
+        Status::NothingToForget => ("none", "nothing to forget"),
         Status::DryRun => ("none", "dry run"),
     };
     write!(w, "<h1>onnx-forget report</h1><p><span class=\"chip {class}\">{word}</span> exit code {}", r.exit_code)?;
@@ -48,6 +50,7 @@ fn write_page(w: &mut String, r: &Report) -> std::fmt::Result {
         write!(w, "<p><strong>{}</strong></p>", escape(error))?;
     }
     write_verdict(w, r)?;
+    rows::write(w, r)?;
     audit::write(w, r)?;
     run::write(w, r)?;
     write!(w, "</body></html>")

@@ -1,0 +1,191 @@
+//! Does the model remember the rows to forget better than rows that it never saw? If not, there is nothing to forget.
+
+use super::{record::Measured, signals::Signals, statistics::KolmogorovSmirnov};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How far the rows to forget stand out among unseen rows, before anything is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Remembered {
+    /// Rows to forget.
+    pub rows: usize,
+    /// Unseen rows of their classes.
+    pub unseen_rows: usize,
+    /// Probability that the loss of a row to forget is below that of an unseen row of its class, ties half: 0.5 if it is not remembered.
+    pub auc: f64,
+    /// How many standard errors that is above 0.5.
+    pub auc_z: f64,
+    /// By how much the mean loss of the rows is below that of unseen rows of their classes.
+    pub loss_gap: f64,
+    /// How many standard errors that is above 0.
+    pub loss_gap_z: f64,
+    /// How much further than chance the losses lie below those of unseen rows: the one-sided Kolmogorov-Smirnov distance.
+    pub ks_beyond_chance: f64,
+}
+
+/// Rows, of each side, below which nothing is judged.
+const FEW: usize = 20;
+/// Standard errors above which the rows are remembered.
+const BEYOND_CHANCE: f64 = 2.0;
+/// An AUC up to which the rows count as not remembered, if it is not above with a confidence of 95 %.
+const NOT_REMEMBERED: f64 = 0.6;
+
+impl Remembered {
+    /// None where rows are too few to tell, or where a class is to be forgotten whole: unseen rows of a class may be known as well as
+    /// rows to forget, and the class is to be forgotten nevertheless. `kept` are the classes of retained rows.
+    pub fn of(measured: &Measured, kept: impl Fn(i64) -> bool) -> Option<Self> {
+        let forget = &measured.forget;
+        if forget.classes.iter().flatten().any(|&class| !kept(class)) {
+            return None;
+        }
+        let unseen = measured.unseen();
+        if forget.len() < FEW || unseen.len() < FEW {
+            return None;
+        }
+        let strata = Strata::of(&unseen);
+        let (mut below, mut gap) = (0.0, 0.0);
+        let mut used = BTreeMap::<Option<i64>, usize>::new();
+        for (i, &loss) in forget.losses.iter().enumerate() {
+            let (class, others) = strata.at(forget.class(i));
+            let under = others.iter().filter(|&&o| loss < o).count() as f64;
+            let tied = others.iter().filter(|&&o| loss == o).count() as f64;
+            below += (under + tied / 2.0) / others.len() as f64;
+            gap += mean(others) - loss;
+            *used.entry(class).or_default() += 1;
+        }
+        let n = forget.len() as f64;
+        // Each class's unseen rows count by the rows to forget that they are compared with.
+        let share = |class: &Option<i64>, k: usize| (k as f64 / n).powi(2) / strata.at(*class).1.len() as f64;
+        let inverse: f64 = used.iter().map(|(class, &k)| share(class, k)).sum();
+        let auc_error = ((1.0 / n + inverse) / 12.0).sqrt();
+        let spread: f64 = used
+            .iter()
+            .map(|(class, &k)| {
+                (k as f64 / n).powi(2) * variance(strata.at(*class).1) / strata.at(*class).1.len() as f64
+            })
+            .sum();
+        let gap_error = (variance(&forget.losses) / n + spread).sqrt();
+        let z = |x: f64, error: f64| if error > 0.0 { x / error } else { 0.0 };
+        let (auc, loss_gap) = (below / n, gap / n);
+        Some(Self {
+            rows: forget.len(),
+            unseen_rows: unseen.len(),
+            auc,
+            auc_z: z(auc - 0.5, auc_error),
+            loss_gap,
+            loss_gap_z: z(loss_gap, gap_error),
+            ks_beyond_chance: KolmogorovSmirnov::of(&forget.losses, &unseen.losses, 1)
+                .map_or(0.0, |ks| ks.beyond_chance),
+        })
+    }
+
+    /// Whether it is shown that there is nothing to forget: the rows stand out neither by their ranks nor by their mean nor by the
+    /// distribution of their losses, and they are enough to tell.
+    pub fn nothing_to_forget(&self) -> bool {
+        let stand_out = self.auc_z > BEYOND_CHANCE
+            || self.loss_gap_z > BEYOND_CHANCE
+            || (self.ks_beyond_chance > 0.0 && self.auc > 0.5);
+        let error = if self.auc_z == 0.0 { 0.0 } else { (self.auc - 0.5) / self.auc_z };
+        !stand_out && self.auc + 1.645 * error <= NOT_REMEMBERED
+    }
+
+    /// The figures, for people.
+    pub fn line(&self) -> String {
+        format!(
+            "the loss of {} rows to forget is below that of {} unseen rows of their classes with probability {:.3} ({:+.1} standard errors from 0.5), \
+             its mean by {:.4} ({:+.1} standard errors)",
+            self.rows, self.unseen_rows, self.auc, self.auc_z, self.loss_gap, self.loss_gap_z
+        )
+    }
+}
+
+/// Losses of unseen rows by class; all of them for classes with few.
+struct Strata {
+    classes: BTreeMap<i64, Vec<f64>>,
+    all: Vec<f64>,
+}
+
+/// Unseen rows of a class below which it is compared with all of them.
+const ENOUGH: usize = 20;
+
+impl Strata {
+    fn of(unseen: &Signals) -> Self {
+        let mut classes = BTreeMap::<i64, Vec<f64>>::new();
+        for (i, &loss) in unseen.losses.iter().enumerate() {
+            if let Some(class) = unseen.class(i) {
+                classes.entry(class).or_default().push(loss);
+            }
+        }
+        classes.retain(|_, losses| losses.len() >= ENOUGH);
+        Self { classes, all: unseen.losses.clone() }
+    }
+
+    /// The stratum of a class, and its losses.
+    fn at(&self, class: Option<i64>) -> (Option<i64>, &[f64]) {
+        match class.and_then(|c| Some((c, self.classes.get(&c)?))) {
+            Some((class, losses)) => (Some(class), losses),
+            None => (None, &self.all),
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let middle = mean(values);
+    values.iter().map(|x| (x - middle).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals(losses: Vec<f64>, classes: Option<Vec<i64>>) -> Signals {
+        Signals { rows: (0..losses.len()).collect(), losses, classes, ..Signals::default() }
+    }
+
+    fn measured(forget: Signals, test: Signals) -> Measured {
+        Measured { forget, test, retain: Signals::default() }
+    }
+
+    fn spaced(n: usize, from: f64) -> Vec<f64> {
+        (0..n).map(|i| from + i as f64 / n as f64).collect()
+    }
+
+    #[test]
+    fn rows_like_unseen_ones_are_not_remembered_and_lower_losses_are() {
+        let alike =
+            Remembered::of(&measured(signals(spaced(60, 0.0), None), signals(spaced(200, 0.0), None)), |_| true);
+        assert!(alike.unwrap().nothing_to_forget(), "{alike:?}");
+        let lower =
+            Remembered::of(&measured(signals(spaced(60, -0.3), None), signals(spaced(200, 0.0), None)), |_| true);
+        assert!(!lower.unwrap().nothing_to_forget() && lower.unwrap().auc > 0.6, "{lower:?}");
+        let higher =
+            Remembered::of(&measured(signals(spaced(60, 0.5), None), signals(spaced(200, 0.0), None)), |_| true);
+        assert!(higher.unwrap().nothing_to_forget() && higher.unwrap().auc < 0.4, "{higher:?}");
+    }
+
+    #[test]
+    fn a_class_is_compared_with_itself() {
+        // Class 1 has high losses, and is most of the rows to forget: without classes these would look forgotten already.
+        let forget = signals([spaced(10, -0.4), spaced(50, 4.6)].concat(), Some([vec![0; 10], vec![1; 50]].concat()));
+        let test = signals([spaced(100, 0.0), spaced(100, 5.0)].concat(), Some([vec![0; 100], vec![1; 100]].concat()));
+        let found = Remembered::of(&measured(forget.clone(), test.clone()), |_| true).unwrap();
+        assert!(!found.nothing_to_forget() && found.auc > 0.8, "{found:?}");
+        assert_eq!(
+            Remembered::of(&measured(forget, test), |class| class == 0),
+            None,
+            "a class that is forgotten whole"
+        );
+    }
+
+    #[test]
+    fn few_rows_tell_nothing() {
+        assert_eq!(
+            Remembered::of(&measured(signals(spaced(20, 0.0), None), signals(spaced(200, 0.0), None)), |_| true),
+            None
+        );
+    }
+}

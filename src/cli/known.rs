@@ -1,0 +1,107 @@
+//! Whether the model knows the rows as they were read: asked by every command that measures or changes it.
+
+use super::{
+    check_interrupt,
+    job::{EVALUATION_BATCH, Job},
+    measuring::{Scored, answered},
+    progress::Stages,
+    rows::sample,
+};
+use crate::{
+    audit::{Measured, Remembered},
+    data::{Batch, Dataset},
+    error::{Error, Result},
+    graph::input_scale,
+    kernels::Backend,
+    model::Model,
+    plausibility::{Answers, Examined, Reading, Sample, alternatives, examine},
+    tensor::HostTensor,
+};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Rows of each set that are looked at, at most.
+const LOOKED_AT: usize = 512;
+
+impl Job {
+    /// Looks whether the model knows the rows, and how they were read.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRows`] if it does not, unless the user accepts that.
+    pub fn require_known<D: Backend<f32>>(
+        &self,
+        stages: &mut Stages,
+        model: &Model<f32, D>,
+    ) -> Result<(Examined, Reading)> {
+        let (mut found, reading) = stages.run("checking the rows", || self.examine(model))?;
+        stages.say(&format!("rows known {}", found.line()));
+        if found.known() {
+            return Ok((found, reading));
+        }
+        if !self.config.accept_unknown_rows {
+            return Err(Error::UnknownRows(found.explanation()));
+        }
+        stages.say(&format!("warning    {}", found.explanation()));
+        found.accepted = true;
+        Ok((found, reading))
+    }
+
+    fn examine<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Examined, Reading)> {
+        let data = &self.data;
+        let train = self.looked_at(&data.train, "known")?;
+        let unseen = vec![self.looked_at(&data.validation, "unseen")?, self.looked_at(&data.test, "unseen")?];
+        let sets = Sample { train, unseen, seed: self.config.seed };
+        let width = |(name, tensor): (&String, &HostTensor)| {
+            (name.clone(), tensor.len().checked_div(sets.train.rows()).unwrap_or(0))
+        };
+        let own = input_scale::of_all(&self.graph, &sets.train.inputs.iter().map(width).collect());
+        let others = alternatives(data.train.plan(), &sets.train, &data.train.columns(), &own);
+        let seen_through = model.plan().is_none_or(|plan| !plan.seen_through.is_empty() || plan.scores_are_log_probs);
+        let found = examine(&sets, seen_through, &others, &|batch| self.answers(model, batch))?;
+        Ok((found, Reading::of(data.train.plan(), &sets.train)))
+    }
+
+    /// Whether the model remembers the rows to forget better than unseen ones; none where that cannot be told, or does not matter.
+    pub fn remembered(&self, measured: &Measured) -> Result<Option<Remembered>> {
+        let data = &self.data;
+        let kept = data.train.targets(&data.retain)?.classes();
+        Ok(Remembered::of(measured, |class| kept.contains(&class)))
+    }
+
+    /// The same, where the method is to run only if there is something to forget.
+    ///
+    /// # Errors
+    /// [`Error::NothingToForget`] if it does not, unless the method is to run anyway.
+    pub fn require_remembered(&self, measured: &Measured) -> Result<Option<Remembered>> {
+        let found = self.remembered(measured)?;
+        match &found {
+            Some(found) if found.nothing_to_forget() && !self.config.unlearn_anyway => {
+                Err(Error::NothingToForget(format!("the model does not remember these rows: {}", found.line())))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn looked_at(&self, set: &Dataset, purpose: &str) -> Result<Batch> {
+        set.batch(&sample(set.len(), None, LOOKED_AT, self.config.seed, purpose).to_vec())
+    }
+
+    fn answers<D: Backend<f32>>(&self, model: &Model<f32, D>, batch: &Batch) -> Result<Option<Answers>> {
+        let Some(plan) = model.plan() else { return Ok(None) };
+        let mut scored = Scored::default();
+        for (part, rows) in batch.parts(EVALUATION_BATCH).unwrap_or_else(|| vec![(batch.clone(), batch.rows())]) {
+            check_interrupt()?;
+            debug_assert_eq!(part.rows(), rows);
+            scored.push(model.scores(&part)?, part.targets)?;
+        }
+        Ok(Answers::of(&scored.outcome(answered(model, self.data.target)), plan))
+    }
+}
+
+/// A digest of all trained weights, to see whether a run has changed any. Not for strangers' eyes: it is not cryptographic.
+pub fn fingerprint<D: Backend<f32>>(model: &Model<f32, D>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for parameter in model.parameters() {
+        parameter.tensor.to_vec().iter().for_each(|x| x.to_bits().hash(&mut hasher));
+    }
+    hasher.finish()
+}
