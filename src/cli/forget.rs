@@ -108,6 +108,7 @@ fn flow<D: Backend<f32>>(
     let (known, reading) = job.require_known(stages, &model)?;
     let rows_known = Verdict::rows_known(known.known());
     if let Some(data) = &mut report.data {
+        data.notes = job.notes(Some(known.confirmed()));
         (data.known, data.reading) = (Some(known), Some(reading));
     }
     let rows = job.parity_rows()?;

@@ -109,6 +109,19 @@ impl Job {
         })
     }
 
+    /// What was decided about rows and model, and what the user should know. What was inferred is a warning until the model's answers have
+    /// confirmed it (`None`: they were not asked yet).
+    pub fn notes(&self, confirmed: Option<bool>) -> Vec<String> {
+        let data = &self.data;
+        let decided = data.notes.iter().map(|note| match (note.inferred, confirmed) {
+            (true, Some(true)) => format!("{}: {} (inferred, confirmed by the model's answers)", note.what, note.how),
+            (true, Some(false)) => format!("{}: {} (warning: inferred, not confirmed)", note.what, note.how),
+            _ => format!("{}: {}", note.what, note.how),
+        });
+        let checkpoint = self.file.checkpoint().map(|c| format!("parameters: {}", checkpoint_note(c)));
+        decided.chain(data.warnings.iter().cloned()).chain(self.uncomputed()).chain(checkpoint).collect()
+    }
+
     /// Elements of all float initializers, or of those that are trained.
     fn parameters(&self, trained: bool) -> usize {
         let counted = self.decisions.iter().filter(|d| d.trainable || !trained);
@@ -203,10 +216,6 @@ impl Job {
     /// A report that knows what is known so far.
     pub fn report(&self) -> Report {
         let (config, data) = (&self.config, &self.data);
-        let mut notes: Vec<String> = data.notes.iter().map(|n| format!("{}: {}", n.what, n.how)).collect();
-        notes.extend(data.warnings.iter().cloned());
-        notes.extend(self.uncomputed());
-        notes.extend(self.file.checkpoint().map(|c| format!("parameters: {}", checkpoint_note(c))));
         let counts = data.counts;
         Report {
             schema: SCHEMA,
@@ -238,7 +247,7 @@ impl Job {
                 duplicate_ids: counts.duplicate_ids,
                 files: data.files.iter().map(|(path, sha256)| file_digest(path, sha256)).collect(),
                 forget_ids_sha256: data.forget_ids_sha256.clone(),
-                notes,
+                notes: self.notes(None),
                 reading: None,
                 known: None,
             }),

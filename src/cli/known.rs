@@ -34,6 +34,9 @@ impl Job {
     ) -> Result<(Examined, Reading)> {
         let (mut found, reading) = stages.run("checking the rows", || self.examine(model))?;
         stages.say(&format!("rows known {}", found.line()));
+        for note in self.data.notes.iter().filter(|note| note.inferred && !found.confirmed()) {
+            stages.say(&format!("warning    inferred, not confirmed: {}: {}", note.what, note.how));
+        }
         if found.known() {
             return Ok((found, reading));
         }

@@ -117,6 +117,9 @@ impl Data {
     }
 }
 
+/// Validation rows below which their mean loss says little.
+const FEW_VALIDATION_ROWS: usize = 20;
+
 /// Opens all data of a run.
 ///
 /// # Errors
@@ -163,6 +166,12 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
     let Parts { train: train_rows, validation, test, warnings } = parts;
     let mut warnings: Vec<String> = warnings;
     warnings.extend(joined.warnings);
+    if validation.1.len() < FEW_VALIDATION_ROWS {
+        warnings.push(format!(
+            "τ, the goal of forgetting, is the mean loss of only {} validation rows: it may be far from that of unseen rows; give more of them",
+            validation.1.len()
+        ));
+    }
     let counts = Counts {
         train_rows: train_rows.len(),
         forget_rows: forget.len(),

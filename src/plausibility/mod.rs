@@ -9,6 +9,8 @@ mod answers;
 mod inputs;
 mod labels;
 mod reading;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use answers::{Answers, Task};

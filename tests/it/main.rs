@@ -23,3 +23,4 @@ mod rooms;
 mod suite;
 mod writeback;
 mod writeback_refusals;
+mod wrong_readings;
