@@ -44,7 +44,7 @@ fn three_classes(rows: usize) -> (Vec<f32>, Vec<i64>) {
     let classes: Vec<i64> = (0..rows).map(|i| (i % 3) as i64).collect();
     let row = |&class: &i64| {
         let best = if rng.random_range(0..10) == 0 { (class + 1) % 3 } else { class };
-        (0..3).map(|c| if c == best { 3.0 } else { 0.0 }).collect::<Vec<f32>>()
+        (0..3).map(|c| if c == best { 2.0 } else { -1.0 }).collect::<Vec<f32>>()
     };
     (classes.iter().flat_map(row).collect(), classes)
 }
@@ -134,9 +134,8 @@ fn probabilities_are_no_logits() {
         judged(&answers(kind, target, scores, targets)).problems.contains(&Problem::Probabilities)
     };
     let percent: Vec<f32> = softmax.iter().map(|p| p * 100.0).collect();
-    let shifted: Vec<f32> = scores.iter().map(|x| x - 1.0).collect();
     let classified = |scores: &[f32]| problem(scores, LossKind::CrossEntropy, TargetKind::Class, &targets);
-    assert!(classified(&softmax) && classified(&percent) && !classified(&shifted));
+    assert!(classified(&softmax) && classified(&percent) && !classified(&scores));
     let yes = Targets::Classes(classes.iter().map(|&c| i64::from(c == 0)).collect());
     let binary = |map: &dyn Fn(f32) -> f32| {
         let scores: Vec<f32> = classes.iter().map(|&c| map(if c == 0 { 2.0 } else { -2.0 })).collect();

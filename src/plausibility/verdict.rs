@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, fmt::Write};
 /// Rows below which nothing is judged.
 const FEW: usize = 8;
 /// Standard errors by which answers must be better than those that ignore the inputs.
-const BEYOND_CHANCE: f64 = 3.0;
+const BEYOND_CHANCE: f64 = 2.0;
 /// Rows on which every alternative is tried; those that look better are tried on all.
 const FIRST_LOOK: usize = 64;
 /// Share of right answers that leaves nothing to look for.

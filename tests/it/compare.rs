@@ -138,7 +138,8 @@ fn methods_that_need_classes_are_not_applicable_to_numbers() {
     let fixture = Fixture::new("cancer-mlp");
     as_regression(&fixture);
     let methods = "nabla-tau,scrub,ssd,amnesiac,salun,random-labels";
-    let (code, table, said) = run(&mut compare(&fixture, &["--seeds", "1", "--methods", methods]));
+    let (code, table, said) =
+        run(&mut compare(&fixture, &["--seeds", "1", "--methods", methods, "--accept-unknown-rows"]));
     assert_eq!(code, Some(0), "{said}");
     let report = json(&fixture.path("model.compare/compare.json"));
     for method in ["amnesiac", "salun", "random-labels"] {

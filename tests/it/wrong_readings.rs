@@ -28,10 +28,12 @@ fn write(path: &Path, batch: &RecordBatch) {
 }
 
 fn replaced(batch: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
-    let place = batch.schema().index_of(name).unwrap();
-    let mut columns = batch.columns().to_vec();
-    columns[place] = column;
-    RecordBatch::try_new(batch.schema(), columns).unwrap()
+    let schema = batch.schema();
+    let columns =
+        schema.fields().iter().zip(batch.columns()).map(|(field, old)| {
+            (field.name().clone(), if field.name() == name { column.clone() } else { old.clone() })
+        });
+    RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).unwrap()
 }
 
 /// A wrong reading: what is done to a fixture, and a word of the explanation (empty where none can be found).
