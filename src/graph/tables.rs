@@ -48,3 +48,39 @@ fn table(graph: &Graph, links: &Links, node: &Node) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(dims.len()).ok()?)? } else { axis };
     dims.get(usize::try_from(axis).ok()?).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{Model, int, ints},
+        *,
+    };
+
+    #[test]
+    fn a_table_is_found_behind_changes_of_shape_and_of_the_weights() {
+        let model = Model::new(13, &["x:i64[n,4]", "y:i64[n,2]", "z:f32[n,3]"], &["a", "b", "c"])
+            .weight("words", &[50, 8])
+            .weight("kinds", &[8, 2])
+            .longs("axes", &[1])
+            .node("Unsqueeze", "x axes", "wide", &[])
+            .node("Gather", "words wide", "a", &[])
+            .node("Cast", "kinds", "half", &[int("to", 1)])
+            .node("Gather", "half y", "b", &[int("axis", -1)])
+            .node("Transpose", "z", "c", &[ints("perm", &[1, 0])]);
+        let graph = model.build().unwrap();
+        let links = graph.links();
+        let found = |name: &str| rows(&graph, &links, graph.id(name));
+        assert_eq!((found("x"), found("y"), found("z")), (Some(50), Some(2), None));
+    }
+
+    #[test]
+    fn numbers_that_are_changed_first_tell_nothing() {
+        let model = Model::new(13, &["x:i64[n,4]"], &["a"])
+            .weight("words", &[50, 8])
+            .longs("one", &[1])
+            .node("Add", "x one", "next", &[])
+            .node("Gather", "words next", "a", &[]);
+        let graph = model.build().unwrap();
+        assert_eq!(rows(&graph, &graph.links(), graph.id("x")), None);
+    }
+}

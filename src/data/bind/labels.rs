@@ -26,6 +26,8 @@ pub struct Seen {
     pub zero_one: bool,
     /// Whether one is below 0.
     pub negative: bool,
+    /// The lowest.
+    pub lowest: f64,
     /// The highest.
     pub highest: f64,
     /// Whether each row holds a single 1 among zeros.
@@ -47,6 +49,7 @@ pub fn look(source: &Source, columns: &[String], words: &Words) -> Result<Seen> 
         whole: true,
         zero_one: true,
         negative: false,
+        lowest: f64::INFINITY,
         highest: f64::NEG_INFINITY,
         one_hot: true,
         shares: true,
@@ -76,6 +79,7 @@ impl Seen {
                     self.whole &= x.fract() == 0.0;
                     self.zero_one &= x == 0.0 || x == 1.0;
                     self.negative |= x < 0.0;
+                    self.lowest = self.lowest.min(x);
                     self.highest = self.highest.max(x);
                     *sum += x;
                     *ones += usize::from(x == 1.0);

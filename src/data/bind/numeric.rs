@@ -35,12 +35,10 @@ pub fn numeric(
         } else {
             format!("; for tokens, {}", say(&spec.name, "kind = \"tokens\""))
         };
-        return Err(wrong(
-            source,
-            spec,
-            name,
-            &format!("has lists of {low} to {high} numbers, but every row needs as many{tokens}"),
-        ));
+        let place =
+            peek.ragged.map_or(String::new(), |row| format!(" (row {row}, counted from 0, differs from the first)"));
+        let problem = format!("has lists of {low} to {high} numbers{place}, but every row needs as many{tokens}");
+        return Err(wrong(source, spec, name, &problem));
     };
     let misfit = || {
         let problem = format!("has {length} numbers a row, but the input has shape {}", spec.shape());

@@ -18,6 +18,8 @@ pub struct Peek {
     pub class: Class,
     /// Shortest and longest list.
     pub lengths: Option<(usize, usize)>,
+    /// The first row whose list has another length than the first row's.
+    pub ragged: Option<usize>,
     /// Extents of the first row's nested lists.
     pub nested: Vec<usize>,
     /// The first image.
@@ -33,6 +35,7 @@ impl Peek {
         let mut peek = Peek {
             class: column::classify(field.data_type()),
             lengths: None,
+            ragged: None,
             nested: Vec::new(),
             picture: None,
             rows: 0,
@@ -49,6 +52,7 @@ impl Peek {
             Class::List(..) => {
                 let lists = column::flatten(array).map_err(fail)?;
                 peek.lengths = lists.lengths().min().zip(lists.lengths().max());
+                peek.ragged = lists.lengths().position(|n| Some(n) != lists.lengths().next());
                 peek.nested = lists.nested;
             }
             Class::Image => {

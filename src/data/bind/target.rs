@@ -140,6 +140,12 @@ pub fn make(
         TargetKind::Class if width == Some(1) && !class_in_graph => {
             return Err(fail("cannot hold classes, as the model has one output; write `kind = \"binary\"` or \"value\" under `[target]`".into()));
         }
+        TargetKind::Class if width.is_some_and(|w| known.seen.lowest == 1.0 && known.seen.highest == w as f64) => {
+            return Err(fail(format!(
+                "counts classes from 1, and the model's {outputs} are counted from 0: write the class of each label under \
+                 `[target.map]`, as in `1 = 0`"
+            )));
+        }
         TargetKind::Class => (Labels::Class, width.unwrap_or(0)),
         TargetKind::Binary if width.is_some_and(|w| w != 1) => {
             return Err(fail(format!(

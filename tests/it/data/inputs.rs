@@ -193,6 +193,9 @@ fn values_that_are_no_numbers_are_refused_with_their_place() {
     let nan = |t: Table| t.with("x", Float32Array::from(vec![1.0, f32::NAN, 2.0]));
     let message = refused(feed(nan, x, &[]));
     assert!(message.contains("row 1 (counted from 0): column `x` is NaN or infinite"), "{message}");
+    let ragged = |t: Table| t.with("x", tokens([&[1, 2], &[3], &[4, 5]]));
+    let message = refused(feed(ragged, vec![input("x", DType::F32, &[None, Some(2)])], &[("x", named("x"))]));
+    assert!(message.contains("column `x` has lists of 1 to 2 numbers (row 1, counted from 0"), "{message}");
     let float = |t: Table| t.with("x", Float32Array::from(vec![1.0, 2.5, 2.0]));
     let message = refused(feed(float, vec![input("x", DType::I64, &[None, Some(1)])], &[]));
     assert!(message.contains("holds floats, but the input takes i64"), "{message}");

@@ -132,6 +132,8 @@ fn numbers_are_renumbered_where_a_map_says_so() {
     let map = [("1", 0), ("2", 1), ("3", 2)].map(|(word, class)| (word.to_owned(), class)).into();
     let target = TargetConfig { map, ..TargetConfig::default() };
     assert_eq!(classes(&read(|t| t.with("label", one_based.clone()), of(3), target, None).unwrap()), [0, 2, 1, 0]);
+    let message = refused(labels(one_based.clone(), of(3)));
+    assert!(message.contains("counts classes from 1") && message.contains("`1 = 0`"), "{message}");
     // The file's names are the model's, in another order.
     let stored = Int64Array::from(vec![0, 1, 2, 0]);
     let model = |of_model: &[&str]| Model { classes: names(of_model), ..of(3) };

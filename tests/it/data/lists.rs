@@ -1,7 +1,9 @@
 //! Lists of ids: their formats, several of them, and their columns of ids.
 
 use super::*;
+use crate::flow::{Fixture, program};
 use arrow_array::Float64Array;
+use std::{io::Write, process::Stdio};
 
 fn text(dir: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = dir.path().join(name);
@@ -93,4 +95,21 @@ fn a_list_that_is_none_is_refused_without_its_values() {
     }
     let twice = open(&dir, &["-".into(), "-".into()]).unwrap_err();
     assert!(twice.exit_code() == 2 && twice.to_string().contains("standard input"), "{twice}");
+}
+
+#[test]
+fn a_list_comes_from_standard_input() {
+    let fixture = Fixture::new("digits-cnn");
+    let mut command = program();
+    command.arg(fixture.path("model.onnx")).args(["--forget", "-", "--dry-run", "--format", "json"]);
+    let list = std::fs::read(fixture.path("forget.parquet")).unwrap();
+    for (input, code) in [(list.as_slice(), 0), (b"no id\n".as_slice(), 4)] {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("standard input") && !said.contains(".tmp"), "{said}");
+    }
 }
