@@ -52,7 +52,8 @@ impl Words {
     pub fn apply(&self, lists: &Lists) -> Result<ArrayRef, Fault> {
         let values = &lists.values;
         let text = columns::classify(values.data_type()) == Class::Text;
-        if !text && !(self.numbers && !self.map.is_empty()) {
+        let mapped = text || self.numbers && !self.map.is_empty();
+        if !mapped {
             return Ok(values.clone());
         }
         let text = if text { columns::text(values)? } else { columns::text(&(Arc::new(integers(values)?) as _))? };
