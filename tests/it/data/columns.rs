@@ -82,9 +82,8 @@ fn a_value_that_the_input_does_not_hold_is_refused_by_its_row() {
 #[test]
 fn columns_that_nothing_uses_may_hold_anything() {
     let gaps: DictionaryArray<Int32Type> = [None, Some("b"), None, Some("b"), None].into_iter().collect();
-    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
-        [None, Some(vec![Some(1)]), Some(vec![None]), None, None].into_iter(),
-    );
+    let rows = [None, Some(vec![Some(1)]), Some(vec![None]), None, None];
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(rows);
     let unused: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from(vec![None, Some(1), None, None, None])),
         Arc::new(arrow_array::StringArray::from(vec![None, Some("a"), None, None, None])),
