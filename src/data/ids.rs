@@ -42,9 +42,14 @@ impl std::fmt::Display for IdKind {
 }
 
 impl IdKind {
+    /// Whether ids of kind `from` can be ids of this kind: text may hold anything, and integers can be written as text.
+    pub(super) fn takes(self, from: IdKind) -> bool {
+        self == from || from == Self::Bytes || (self, from) == (Self::Bytes, Self::Integer)
+    }
+
     /// An id of kind `from` as an id of this kind, if nothing is lost by it: `12`, `12.0` and the number 12 are one
     /// integer, `012` is none. `text` holds the id's text where one has to be made.
-    fn of<'a>(self, from: IdKind, key: Key<'a>, text: &'a mut String) -> Option<Key<'a>> {
+    pub(super) fn of<'a>(self, from: IdKind, key: Key<'a>, text: &'a mut String) -> Option<Key<'a>> {
         match (self, key) {
             _ if self == from => Some(key),
             (Self::Integer, Key::Bytes(bytes)) => integer(std::str::from_utf8(bytes).ok()?.trim()).map(Key::Integer),

@@ -99,11 +99,11 @@ pub fn join(
     let mut counts = Counts::default();
     let (mut warnings, mut notes) = (Vec::new(), Vec::new());
     let kind = id.map(|id| ids::require_kind(train, id)).transpose()?;
+    let mut other_kind = 0usize;
     if let (Some(lists), Some(kind)) = (lists, kind) {
-        lists.scan(kind, &mut notes, |key| {
-            if set.insert(key, FORGET) & FORGET != 0 {
-                counts.duplicate_ids += 1;
-            }
+        lists.scan(kind, &mut notes, |key, of_kind| match set.insert(key, FORGET) & FORGET {
+            0 => other_kind += usize::from(!of_kind),
+            _ => counts.duplicate_ids += 1,
         })?;
         counts.forget_ids = set.count(FORGET, 0);
         if counts.forget_ids == 0 && class_rows.is_none() {
@@ -154,7 +154,10 @@ pub fn join(
         if let Some((near, how)) =
             id.zip(kind).map(|(id, kind)| nearly(train, id, kind, parts, &set)).transpose()?.flatten()
         {
-            problem += &format!("; {near} of them would match {how}: write them as the training data does");
+            problem += &format!("; {near} of the missing ones would match {how}: write them as the training data does");
+        }
+        if let (Some(kind), 1..) = (kind, other_kind) {
+            problem += &format!("; {other_kind} are text that is not one of the {kind} that the training data has");
         }
         match request.missing_ids {
             MissingIds::Stop => {

@@ -1,6 +1,10 @@
 //! The lists of ids to forget: files, or standard input.
 
-use super::{DataConfig, Note, Rows, bind, ids, source::Source};
+use super::{
+    DataConfig, Note, Rows, bind,
+    ids::{self, IdKind, Key},
+    source::Source,
+};
 use crate::{Error, Result};
 use std::{
     io::{Read, Write},
@@ -47,15 +51,25 @@ impl Lists {
         self.0.iter().map(|list| list.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Calls `each` with every listed id, as one of `kind`; how many a list has, and which kind of its own, is noted.
+    /// Calls `each` with every listed id, as one of `kind`, and whether it is one; text that is none is given as it is. How
+    /// many a list has, and which kind of its own, is noted.
     ///
     /// # Errors
-    /// An id that is none of that kind.
-    pub fn scan(&self, kind: ids::IdKind, notes: &mut Vec<Note>, mut each: impl FnMut(ids::Key<'_>)) -> Result<()> {
+    /// A list of a kind that cannot be converted.
+    pub fn scan(&self, kind: IdKind, notes: &mut Vec<Note>, mut each: impl FnMut(Key<'_>, bool)) -> Result<()> {
+        let mut text = String::new();
         for list in &self.0 {
             let rows = Rows::all(list.source.rows());
             let own = ids::require_kind(&list.source, &list.column).map_err(|e| list.named(e))?;
-            ids::scan(&list.source, &list.column, &rows, kind, |_, key| each(key)).map_err(|e| list.named(e))?;
+            if !kind.takes(own) {
+                let problem = format!("column `{}` holds {own}, and the training data's ids are {kind}", list.column);
+                return Err(Error::Data(format!("{}: ids of two kinds: {problem}. Write both as one kind", list.name)));
+            }
+            let each = |_, key: Key<'_>| match kind.of(own, key, &mut text) {
+                Some(key) => each(key, true),
+                None => each(key, false),
+            };
+            ids::scan(&list.source, &list.column, &rows, own, each).map_err(|e| list.named(e))?;
             let converted = if own == kind { String::new() } else { format!(", read as {kind}") };
             let how = format!("{}: column `{}`, {} rows of {own}{converted}", list.name, list.column, rows.len());
             notes.push(Note { what: "forget".into(), how, inferred: own != kind });

@@ -75,6 +75,9 @@ impl Seen {
                 let (low, high) = self.lengths.unwrap_or((n, n));
                 self.lengths = Some((low.min(n), high.max(n)));
                 let values = values.values().get(*start..*end).unwrap_or(&[]);
+                if values.iter().any(|x| !x.is_finite()) {
+                    return Err(named(name, Fault::at(row, "NaN or infinite; remove the row, or fill it")));
+                }
                 for &x in values {
                     self.whole &= x.fract() == 0.0;
                     self.zero_one &= x == 0.0 || x == 1.0;

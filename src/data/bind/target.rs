@@ -160,6 +160,13 @@ pub fn make(
             Some(width) if lists && number == Number::Int => (Labels::LabelNumbers, width),
             _ => return Err(fail(format!("does not hold a 0 or 1 for each of the model's {outputs}"))),
         },
+        TargetKind::Value if known.beyond_probabilities() => {
+            return Err(fail(
+                "holds values below 0 or above 1, and the model's output is a probability (a Sigmoid): write the class of each \
+                 label under `[target.map]`, as in `-1 = 0` and `1 = 1`; or give --loss mse"
+                    .into(),
+            ));
+        }
         TargetKind::Value => match fixed {
             Some(n) if width.is_none_or(|w| w == n) => (Labels::Value, n),
             Some(n) => return Err(fail(format!("holds {n} values a row, but the model has {outputs}"))),
@@ -192,6 +199,12 @@ impl Known<'_> {
         let excluding = !self.signature.independent && self.signature.label.is_none();
         let wide = self.fixed.is_some_and(|n| n > 1 && self.width.is_none_or(|w| w == n));
         self.seen.one_hot && wide && excluding && !self.positions()
+    }
+
+    /// Whether the labels are compared with probabilities, and one can be none.
+    fn beyond_probabilities(&self) -> bool {
+        let seen = &self.seen;
+        self.signature.independent && self.signature.label.is_none() && (seen.lowest < 0.0 || seen.highest > 1.0)
     }
 
     /// Whether the model has scores for each of several positions of a row.

@@ -105,10 +105,13 @@ fn ids_of_another_kind_are_converted_where_nothing_is_lost() {
         assert_eq!(data.forget.to_vec(), [3, 7]);
         assert!(data.notes.iter().any(|n| n.what == "forget" && n.how.contains("`id`")), "{:?}", data.notes);
     }
-    let message = refused(open(Table::new().with("id", words(&["3", "seven"]))));
-    let expected = ["row 1 (counted from 0)", "holds text or bytes", "integers", "ids of two kinds"];
+    let message = refused(open(Table::new().with("id", words(&["3", "seven", "007"]))));
+    let expected =
+        ["2 of 3 ids", "2 are text that is not one of the integers", "1 of the missing ones would match as numbers"];
     expected.iter().for_each(|words| assert!(message.contains(words), "{message}"));
     assert!(!message.contains("seven"), "{message}");
+    let message = refused(open(Table::new().with("id", arrow_array::Date32Array::from(vec![3]))));
+    assert!(message.contains("ids of two kinds") && message.contains("points in time"), "{message}");
     for (float, problem) in [(f64::NAN, "is NaN"), (1.5, "not whole"), (1e17, "floats skip integers")] {
         let message = refused(open(Table::new().with("id", Float64Array::from(vec![3.0, float]))));
         assert!(message.contains("row 1 (counted from 0)") && message.contains(problem), "{message}");
@@ -137,7 +140,7 @@ fn the_training_data_may_have_floats_or_text_for_ids() {
     assert_eq!(open(&config).unwrap().forget.to_vec(), [1]);
     config.data.train = Some(rows(texts(&["001", "002", "003", "004"])).write(&dir, "train.parquet"));
     let message = refused(open(&config));
-    assert!(message.contains("1 of them would match as numbers, without leading zeros"), "{message}");
+    assert!(message.contains("1 of the missing ones would match as numbers, without leading zeros"), "{message}");
 }
 
 #[test]
@@ -161,11 +164,14 @@ fn ids_that_nearly_match_are_told_without_being_shown() {
         data::open(&config, &request(list), &simple())
     };
     let message = refused(open(&["ann", "BOB", "zoe"]));
-    assert!(message.contains("3 of 3 ids") && message.contains("2 of them would match if upper"), "{message}");
+    assert!(
+        message.contains("3 of 3 ids") && message.contains("2 of the missing ones would match if upper"),
+        "{message}"
+    );
     assert!(!message.contains("ann") && !message.contains("zoe"), "{message}");
     let message = refused(open(&["Ann ", "bob"]));
     assert!(
-        message.contains("1 of 2 ids") && message.contains("1 of them would match without the spaces"),
+        message.contains("1 of 2 ids") && message.contains("1 of the missing ones would match without the spaces"),
         "{message}"
     );
     let message = refused(open(&["zoe"]));

@@ -249,3 +249,18 @@ fn one_of_several_label_columns_is_asked_about() {
     assert_eq!(read(several, of(4), class, None).unwrap().target, TargetKind::Class);
     assert_eq!(read(several, of(6), one, None).unwrap().target, TargetKind::Class);
 }
+
+#[test]
+fn labels_that_are_no_probabilities_are_refused_under_a_sigmoid() {
+    let sigmoid = Model { independent: true, ..of(1) };
+    let signs = Int64Array::from(vec![-1, 1, 1, -1]);
+    let message = refused(labels(signs.clone(), sigmoid.clone()));
+    assert!(message.contains("is a probability") && message.contains("`-1 = 0`"), "{message}");
+    let map = [("-1", 0), ("1", 1)].map(|(word, class)| (word.to_owned(), class)).into();
+    let target = TargetConfig { map, ..TargetConfig::default() };
+    let data = read(|t| t.with("label", signs.clone()), sigmoid.clone(), target, None).unwrap();
+    assert_eq!((data.target, classes(&data)), (TargetKind::Binary, vec![0, 1, 1, 0]));
+    assert_eq!(labels(Float64Array::from(vec![0.25, 1.0, 0.0, 0.5]), sigmoid).unwrap().target, TargetKind::Value);
+    let message = refused(labels(Float64Array::from(vec![1.0, 0.0, f64::NAN, 0.0]), of(2)));
+    assert!(message.contains("row 2 (counted from 0)") && message.contains("NaN"), "{message}");
+}
