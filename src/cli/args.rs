@@ -114,6 +114,13 @@ pub enum MissingIdsChoice {
     Ignore,
 }
 
+/// `NAME=N`, N at least 1.
+pub fn dimension(text: &str) -> Result<(String, usize), String> {
+    let (name, extent) = text.rsplit_once('=').ok_or("expected NAME=N")?;
+    let extent: NonZeroUsize = extent.parse().map_err(|_| format!("{extent} is not a number of at least 1"))?;
+    Ok((name.into(), extent.get()))
+}
+
 /// The model, the data and how to read both: shared by the commands that need rows.
 #[derive(Debug, Default, Args)]
 pub struct SourceArgs {
@@ -144,6 +151,9 @@ pub struct SourceArgs {
     /// Name of the label column
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
+    /// The model's output that the labels belong to, where it has several
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    pub output: Option<String>,
     /// Ids that are not in the training data: stop, or go on without them
     #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Data")]
     pub missing_ids: MissingIdsChoice,
@@ -159,6 +169,9 @@ pub struct SourceArgs {
     /// Task loss; from the label's type and the output's shape if not given
     #[arg(long, value_enum, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<LossKind>,
+    /// Extent of an open dimension of the inputs, by its name or by input and axis (x.2=48)
+    #[arg(long, value_name = "NAME=N", value_parser = dimension, help_heading = "Model")]
+    pub dim: Vec<(String, usize)>,
     /// Train only initializers that match one of these globs
     #[arg(long, value_name = "GLOB", help_heading = "Model")]
     pub trainable: Vec<String>,

@@ -47,6 +47,7 @@ struct ModelTable {
     bn: Option<BatchNorm>,
     dropout: bool,
     checkpoint: Option<PathBuf>,
+    dims: BTreeMap<String, usize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,6 +105,9 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// Task loss, if asked for.
     pub loss: Option<LossKind>,
+    /// Extents of open dimensions of the inputs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dims: BTreeMap<String, usize>,
     /// Globs of initializers to train.
     pub trainable: Vec<String>,
     /// Globs of initializers not to train.
@@ -176,6 +180,7 @@ impl RunConfig {
             data.target.column = Some(column.clone());
             data.target.columns = None;
         }
+        data.target.output = args.output.clone().or(data.target.output);
         let or = |flag: &[String], file: Vec<String>| if flag.is_empty() { file } else { flag.to_vec() };
         let config = Self {
             model: model.to_path_buf(),
@@ -188,6 +193,7 @@ impl RunConfig {
             unlearn_anyway: false,
             data,
             loss: args.loss.or(file.loss.kind),
+            dims: file.model.dims.into_iter().chain(args.dim.iter().cloned()).collect(),
             trainable: or(&args.trainable, file.model.trainable),
             freeze: or(&args.freeze, file.model.freeze),
             bn: args.bn.or(file.model.bn).unwrap_or_default(),

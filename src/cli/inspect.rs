@@ -4,16 +4,19 @@ mod text;
 
 pub(super) use text::operators;
 
-use super::args::Format;
+use super::{
+    args::{Format, SourceArgs, TestArgs},
+    config::RunConfig,
+};
 use crate::{
     error::{Error, Result},
     graph::{
         Dim, Graph, TypeInfo, ValueId, build,
         forms::{self, Form},
-        trainable,
+        given, trainable,
         trainable::{Decision, Totals},
         training,
-        training::{LabelKind, LossKind},
+        training::{Ask, LabelKind, LossKind},
     },
     onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint},
     ops,
@@ -35,6 +38,15 @@ pub struct InspectArgs {
     /// onnxruntime training checkpoint that fills the model's inputs; the file `checkpoint` beside MODEL if not given
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Configuration, for inputs that it fixes; MODEL's neighbour <stem>.forget.toml if not given
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Extent of an open dimension of the inputs, by its name or by input and axis (x.2=48)
+    #[arg(long, value_name = "NAME=N", value_parser = super::args::dimension)]
+    pub dim: Vec<(String, usize)>,
+    /// The model's output that the labels belong to, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
     /// Task loss; from the output's form if not given
     #[arg(long, value_enum, value_name = "LOSS")]
     pub loss: Option<LossKind>,
@@ -141,7 +153,9 @@ pub fn run(args: InspectArgs) -> Result<()> {
     let Some(path) = &args.model else { return Ok(()) };
     let options = ReadOptions { allow_symlink_inside: args.allow_symlink_inside };
     let file = artifacts::open(path, args.checkpoint.as_deref(), &options)?;
-    let graph = build::build(&file)?;
+    let source = SourceArgs { config: args.config.clone(), dim: args.dim.clone(), ..SourceArgs::default() };
+    let given = RunConfig::new(path, &source, &TestArgs::default())?.given();
+    let graph = build::build_given(&file, &given)?;
     let (inspection, outcome) = inspect(&file, &graph, &args)?;
     let shown = match args.format {
         Format::Json => json(&inspection)?,
@@ -169,9 +183,17 @@ fn print(text: &str) -> Result<()> {
 fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspection, Result<()>)> {
     let mut outcome = forms::require_parameters(graph);
     let (mut loss, mut initializers) = (None, Vec::new());
-    match training::plan(graph, args.loss, LabelKind::Unknown) {
+    let ask = Ask { loss: args.loss, output: args.output.clone(), labels: LabelKind::Unknown.into() };
+    let mut warnings = Vec::new();
+    match training::plan_for(graph, &ask) {
+        Err(e @ Error::Usage(_)) => return Err(e),
         Ok(plan) => {
+            warnings.extend(plan.head.undecided.clone());
+            warnings.extend(plan.head.positions.as_deref().map(training::positions));
+            warnings.extend(trainable::stored_as_integers(graph, &plan));
             outcome = outcome.and_then(|()| ops::support::require(graph, Some(plan.scores)));
+            outcome =
+                outcome.and_then(|()| given::require_rows(&training::narrowed(graph.clone(), &plan), plan.scores));
             initializers = trainable::decisions(graph, &plan, &args.trainable, &args.freeze)?;
             outcome = outcome.and_then(|()| trainable::require(&initializers));
             loss = Some(Loss {
@@ -199,7 +221,10 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
         outputs: ports(graph, &graph.outputs),
         operators: operator_counts(graph),
         loss,
-        warnings: if outcome.is_ok() { totals.warning().into_iter().collect() } else { Vec::new() },
+        warnings: {
+            warnings.extend(totals.warning());
+            if outcome.is_ok() { warnings } else { Vec::new() }
+        },
         totals,
         initializers,
         problem: outcome.as_ref().err().map(ToString::to_string),
@@ -251,6 +276,9 @@ mod tests {
         let args = InspectArgs {
             model: Some(path.clone()),
             checkpoint: None,
+            config: None,
+            dim: Vec::new(),
+            output: None,
             loss: None,
             trainable: trainable.iter().map(ToString::to_string).collect(),
             freeze: Vec::new(),

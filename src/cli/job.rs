@@ -2,6 +2,7 @@
 
 use super::{
     config::RunConfig,
+    plan::Decided,
     progress::{Stages, json_line},
     rows::runtime_batches,
 };
@@ -10,12 +11,12 @@ use crate::{
     engine::KernelChoice,
     error::{Error, Result},
     graph::{
-        Dim, Graph, ValueId, forms, tables,
-        trainable::{self, Decision},
+        Dim, Graph, ValueId, tables,
+        trainable::{self, Decision, Totals},
         training::{self, LabelKind, LossKind, LossPlan},
     },
     kernels::Backend,
-    model::{BatchNorm, Halves, Model, ModelOptions, require_row_axis},
+    model::{BatchNorm, Halves, Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint},
     ops,
     report::{AuditSection, DataSection, Environment, ModelFile, ModelSection, ParitySection, Report, SCHEMA, Status},
@@ -37,6 +38,8 @@ pub struct Job {
     pub graph: Graph,
     /// Its task loss.
     pub plan: LossPlan,
+    /// What decided it.
+    pub decided: Decided,
     /// What is trainable, and why.
     pub decisions: Vec<Decision>,
     /// The rows.
@@ -55,26 +58,30 @@ impl Job {
         let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside };
         let (file, graph) = stages.run("reading the model", || {
             let file = artifacts::open(&config.model, config.checkpoint.as_deref(), &options)?;
-            let graph = crate::graph::build::build(&file)?;
+            let graph = crate::graph::build::build_given(&file, &config.given())?;
             config.checkpoint = file.checkpoint().map(|found| found.path().to_path_buf());
             check(&config, &file)?;
             Ok((file, graph))
         })?;
-        let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
-        let first = supported_plan(&graph, config.loss, known)?;
-        let graph = training::narrowed(graph, &first);
-        trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
+        let decided = Decided::new(&graph, &config, None)?;
+        let first = &decided.first;
+        let graph = training::narrowed(graph, first);
+        trainable::decide(&graph, first, &config.trainable, &config.freeze)?;
         let request = Request {
             forget: config.forget.clone(),
             forget_class: config.forget_class,
             missing_ids: if config.ignore_missing_ids { MissingIds::Ignore } else { MissingIds::Stop },
             seed: config.seed,
         };
-        let data = stages.run("reading the data", || data::open(&config.data, &request, &signature(&graph, &first)))?;
-        let plan = training::plan(&graph, config.loss, label_kind(data.target))?;
+        let data = stages.run("reading the data", || data::open(&config.data, &request, &signature(&graph, first)));
+        let data = data.map_err(|e| match (e, decided.without_labels(&graph, &config)) {
+            (Error::Data(problem), Some(hint)) => Error::Data(format!("{problem}; {hint}")),
+            (e, _) => e,
+        })?;
+        let plan = decided.with_labels(&graph, data.target)?;
         let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
         let schedule = Schedule::new(&config.unlearn, data.forget.len(), data.retain.len());
-        let job = Self { config, file, graph, plan, decisions, data, schedule };
+        let job = Self { config, file, graph, plan, decided, decisions, data, schedule };
         stages.say(&job.introduction());
         Ok(job)
     }
@@ -94,7 +101,7 @@ impl Job {
                 data.test.len()
             ),
         ]);
-        lines.extend(self.uncomputed().map(|w| format!("warning    {w}")));
+        lines.extend(self.uncomputed().chain(self.partly_trained()).map(|w| format!("warning    {w}")));
         lines.extend(data.warnings.iter().map(|w| format!("warning    {w}")));
         lines.join("\n")
     }
@@ -119,7 +126,18 @@ impl Job {
             _ => format!("{}: {}", note.what, note.how),
         });
         let checkpoint = self.file.checkpoint().map(|c| format!("parameters: {}", checkpoint_note(c)));
-        decided.chain(data.warnings.iter().cloned()).chain(self.uncomputed()).chain(checkpoint).collect()
+        decided
+            .chain(data.warnings.iter().cloned())
+            .chain(self.uncomputed())
+            .chain(self.partly_trained())
+            .chain(checkpoint)
+            .collect()
+    }
+
+    /// What to say if much of the model is not trained.
+    fn partly_trained(&self) -> impl Iterator<Item = String> + '_ {
+        let integers = trainable::stored_as_integers(&self.graph, &self.plan);
+        Totals::of(&self.decisions).warning().into_iter().chain(integers)
     }
 
     /// Elements of all float initializers, or of those that are trained.
@@ -138,7 +156,7 @@ impl Job {
             "config": self.config,
             "rows": self.data.counts,
             "notes": self.data.notes,
-            "warnings": self.data.warnings,
+            "warnings": self.uncomputed().chain(self.partly_trained()).chain(self.data.warnings.iter().cloned()).collect::<Vec<_>>(),
             "known": known,
             "reading": reading,
             "loss": self.plan.why,
@@ -318,19 +336,6 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
     }
 }
 
-/// The loss, where all that it needs is supported; what is not is said first.
-pub fn supported_plan(graph: &Graph, loss: Option<LossKind>, labels: LabelKind) -> Result<LossPlan> {
-    forms::require_parameters(graph)?;
-    let plan = match training::plan(graph, loss, labels) {
-        Ok(plan) => ops::support::require(graph, Some(plan.scores)).map(|()| plan),
-        Err(e) => Err(ops::support::require(graph, None).err().unwrap_or(e)),
-    };
-    let plan = plan.map_err(|e| forms::explained(graph, e))?;
-    require_row_axis(graph, &plan)?;
-    graph.require_input_sizes()?;
-    Ok(plan)
-}
-
 /// What the model asks of the rows.
 pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
     let links = graph.links();
@@ -346,11 +351,19 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
     let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input);
     Signature {
         inputs: fed.filter_map(|id| spec(*id)).collect(),
-        scores: spec(plan.scores),
+        scores: spec(plan.scores).map(|spec| with_width(spec, plan)),
         label: plan.label_input.and_then(spec),
         independent: plan.kind == LossKind::Bce,
         values: plan.kind == LossKind::Mse,
-        classes: None,
+        classes: plan.head.classes.clone(),
+    }
+}
+
+/// Scores whose shape the file does not declare, as they often lie behind a Softmax, with the width that the graph tells.
+fn with_width(spec: InputSpec, plan: &LossPlan) -> InputSpec {
+    match plan.head.width.filter(|_| spec.row_len().is_none()) {
+        Some(width) => InputSpec { dims: Some(vec![None, Some(width)]), ..spec },
+        None => spec,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{
     check_interrupt,
-    job::{EVALUATION_BATCH, Job, label_kind, signature, supported_plan},
+    job::{EVALUATION_BATCH, Job, signature},
+    plan::supported_plan,
     rows::sample,
 };
 use crate::{
@@ -107,8 +108,8 @@ impl Job {
         if file.sha256() == self.file.sha256() {
             return Err(wrong("this is the model itself; give one that was trained without the rows to forget".into()));
         }
-        let graph = crate::graph::build::build(&file)?;
-        let plan = supported_plan(&graph, self.config.loss, label_kind(self.data.target))?;
+        let graph = crate::graph::build::build_given(&file, &self.config.given())?;
+        let plan = supported_plan(&graph, &self.decided.ask(self.data.target))?;
         let inputs = |graph, plan| {
             let all = signature(graph, plan).inputs.into_iter().map(|input| input.name);
             all.collect::<BTreeSet<String>>()
@@ -123,7 +124,7 @@ impl Job {
     /// Audits the reference models on the rows that the model is audited on.
     pub fn audit_references(&self, references: &[Reference]) -> Result<Vec<(Audit, Measured)>> {
         let one = |reference: &Reference| {
-            let plan = training::plan(&reference.graph, self.config.loss, label_kind(self.data.target))?;
+            let plan = training::plan_for(&reference.graph, &self.decided.ask(self.data.target))?;
             let decisions = trainable::decide(&reference.graph, &plan, &[], &[])?;
             let mut model = Model::build(&reference.graph, &plan, &decisions, self.frozen_options(), Cpu::default())?;
             if let Some(rows) = self.parity_rows()?.first() {

@@ -14,6 +14,7 @@ mod job;
 mod known;
 mod measuring;
 mod methods;
+mod plan;
 mod progress;
 mod recipe_args;
 mod rows;

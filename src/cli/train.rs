@@ -4,9 +4,10 @@ use super::{
     args::{Format, SourceArgs, TestArgs},
     config::{RunConfig, sibling},
     device::{Work, on_device},
-    job::{changes, label_kind, signature, supported_plan},
+    job::{changes, signature},
     measuring::{answered, scored},
     methods::{kept_by_choice, require_images},
+    plan::Decided,
     progress::{Progress, Stages, json_line},
     recipe_args::RecipeArgs,
 };
@@ -17,7 +18,7 @@ use crate::{
     graph::{
         Graph,
         trainable::{self, Decision},
-        training::{self, LabelKind, LossPlan},
+        training::{self, LossPlan},
     },
     kernels::Backend,
     model::{BatchNorm, Model, ModelOptions},
@@ -114,25 +115,25 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let out = args.out.unwrap_or_else(|| sibling(&args.model, ".trained.onnx"));
     let (file, graph) = stages.run("reading the model", || {
         let file = artifacts::open(&config.model, config.checkpoint.as_deref(), &options)?;
-        let graph = crate::graph::build::build(&file)?;
+        let graph = crate::graph::build::build_given(&file, &config.given())?;
         writeback::check_destination(&file, &out, args.force)?;
         Ok((file, graph))
     })?;
-    let known = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
-    let first = supported_plan(&graph, config.loss, known)?;
-    let graph = training::narrowed(graph, &first);
+    let decided = Decided::new(&graph, &config, None)?;
+    let first = &decided.first;
+    let graph = training::narrowed(graph, first);
     if !args.keep_weights {
-        let decisions = trainable::decide(&graph, &first, &config.trainable, &config.freeze)?;
-        if let Some(kept) = kept_by_choice(&graph, &first, &decisions)? {
+        let decisions = trainable::decide(&graph, first, &config.trainable, &config.freeze)?;
+        if let Some(kept) = kept_by_choice(&graph, first, &decisions)? {
             let problem = format!("train draws {kept}; leave the choice out, or train on with --keep-weights");
             return Err(Error::Usage(problem));
         }
     }
     let missing = if config.ignore_missing_ids { MissingIds::Ignore } else { MissingIds::Stop };
     let data = stages.run("reading the data", || {
-        data::open_training(&config.data, args.exclude.clone(), missing, &signature(&graph, &first))
+        data::open_training(&config.data, args.exclude.clone(), missing, &signature(&graph, first))
     })?;
-    let plan = training::plan(&graph, config.loss, label_kind(data.target))?;
+    let plan = decided.with_labels(&graph, data.target)?;
     let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
     let batch_size = Schedule::new(&config.unlearn, 0, data.rows.len()).batch_size;
     let augment = Augment { images: data.train.image_inputs(), ..Augment::default() };

@@ -3,14 +3,18 @@
 use super::{
     args::{DeviceChoice, Format, SourceArgs, TestArgs},
     config::RunConfig,
-    job::{label_kind, signature, supported_plan},
+    job::{label_kind, signature},
+    plan::{Decided, supported_plan},
     progress::{self, json_line},
     rows::runtime_batches,
 };
 use crate::{
     data::{self, Batch},
     error::{Error, Result},
-    graph::{build, trainable, training},
+    graph::{
+        build, given, trainable,
+        training::{self, Ask, LabelKind},
+    },
     model::ModelOptions,
     onnx::{OnnxFile, ReadOptions, artifacts},
     parity::{
@@ -23,7 +27,6 @@ use clap::Args;
 use dfdx::tensor::Cpu;
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -39,9 +42,6 @@ pub struct VerifyArgs {
     /// Rows and model.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Extent of a named dimension of the inputs, where random rows are made; 2 if not given
-    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
-    pub dim: Vec<(String, usize)>,
     /// Rows to compare on
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub samples: usize,
@@ -57,12 +57,6 @@ pub struct VerifyArgs {
     /// Name the first node whose result is not onnxruntime's, also where the outputs agree
     #[arg(long)]
     pub locate: bool,
-}
-
-fn dimension(text: &str) -> Result<(String, usize), String> {
-    let (name, extent) = text.split_once('=').ok_or("expected NAME=N")?;
-    let extent: NonZeroUsize = extent.parse().map_err(|_| format!("{extent} is not a number of at least 1"))?;
-    Ok((name.into(), extent.get()))
 }
 
 /// Verifies one model, or compares two.
@@ -91,21 +85,25 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
     let config = RunConfig::new(&args.model, &args.source, &TestArgs::default())?;
     let file = artifacts::open(&args.model, config.checkpoint.as_deref(), options)?;
-    let graph = build::build(&file)?;
+    let graph = build::build_given(&file, &config.given())?;
     if config.device != DeviceChoice::Cpu {
         return Err(Error::Usage("verify runs on the CPU; leave out --device".into()));
     }
     let seed = config.seed;
-    let mut kind = config.data.target.kind.map_or(training::LabelKind::Unknown, label_kind);
-    let mut plan = supported_plan(&graph, config.loss, kind)?;
-    let graph = training::narrowed(graph, &plan);
-    let given = match &args.source.data {
-        None => None,
+    let rows = args.source.data.as_ref().map(Path::new);
+    let (graph, plan, given) = match rows {
+        None => {
+            let kind = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
+            let ask = Ask { loss: config.loss, output: config.data.target.output.clone(), labels: kind.into() };
+            let plan = supported_plan(&graph, &ask)?;
+            (training::narrowed(graph, &plan), plan, None)
+        }
         Some(path) => {
-            let (rows, target, _) = data::open_rows(&config.data, Path::new(path), &signature(&graph, &plan))?;
-            kind = label_kind(target);
-            plan = training::plan(&graph, config.loss, kind)?;
-            Some(rows)
+            let decided = Decided::new(&graph, &config, rows)?;
+            let graph = training::narrowed(graph, &decided.first);
+            let (rows, target, _) = data::open_rows(&config.data, path, &signature(&graph, &decided.first))?;
+            let plan = decided.with_labels(&graph, target)?;
+            (graph, plan, Some(rows))
         }
     };
     let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
@@ -122,8 +120,17 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     let batches: Vec<Batch> = match given {
         Some(rows) => runtime_batches(&graph, None, &rows, args.samples, seed)?,
         None => {
-            let dims: BTreeMap<String, usize> = args.dim.iter().cloned().collect();
-            candidate.random_batches(&model, &RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed })?
+            // What --dim gives is in the graph.
+            let dims = BTreeMap::new();
+            let random = RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed };
+            candidate.random_batches(&model, &random).map_err(|e| match e {
+                Error::Node { node, op, problem } => {
+                    let hint =
+                        format!("open extents of random rows are 2; give others by --dim ({})", given::open(&graph));
+                    Error::Node { node, op, problem: format!("{problem}; {hint}") }
+                }
+                e => e,
+            })?
         }
     };
     let settings = parity::Settings {

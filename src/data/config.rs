@@ -89,6 +89,33 @@ impl PerChannel {
     }
 }
 
+/// Elements of an input that is the same in every row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fixed {
+    /// `true` or `false`.
+    Flag(bool),
+    /// One number.
+    Number(f64),
+    /// As many as there are elements, row-major.
+    Numbers(Vec<f64>),
+    /// The same of flags.
+    Flags(Vec<bool>),
+}
+
+impl Fixed {
+    /// The elements; one may stand for all.
+    pub fn elements(&self) -> Vec<f64> {
+        let number = |flag: &bool| f64::from(u8::from(*flag));
+        match self {
+            Self::Flag(flag) => vec![number(flag)],
+            Self::Number(x) => vec![*x],
+            Self::Numbers(all) => all.clone(),
+            Self::Flags(all) => all.iter().map(number).collect(),
+        }
+    }
+}
+
 /// An `[inputs.NAME]` table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +126,9 @@ pub struct InputConfig {
     /// Several columns of numbers that feed this input together, in this order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
+    /// What the input is in every row: one number or flag, or as many as it has elements. Then no column feeds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Fixed>,
     /// How to read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<InputKind>,
@@ -161,6 +191,9 @@ pub struct TargetConfig {
     /// The class of each label: a word or a number, and the place of the class among the model's outputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub map: BTreeMap<String, i64>,
+    /// The model's output that they belong to, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 impl DataConfig {

@@ -224,7 +224,7 @@ pub fn open_rows(
     Ok((Arc::new(Dataset::open(source, Arc::new(plan), rows, config.memory())?), kind, notes))
 }
 
-pub(super) fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
+pub fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
     let path = config.data.train.as_deref().ok_or_else(|| {
         Error::Data("no training data: give --data, or `train = \"...\"` under `[data]`, naming the rows that the model was trained on".into())
     })?;

@@ -4,7 +4,11 @@ mod convert;
 mod function;
 mod scope;
 
-use super::{Attr, Graph, Initializer, Node, ValueId, order, unroll};
+use super::{
+    Attr, Graph, Initializer, Node, ValueId, expected,
+    given::{self, Given},
+    order, unroll,
+};
 use crate::{
     error::{Error, Result},
     onnx::{
@@ -39,17 +43,41 @@ const MAX_COPIED: usize = 1 << 24;
 /// [`Error::Malformed`] and [`Error::Node`] name the place: undefined or doubly defined values, cycles, unknown or too
 /// new operator sets, recursive functions, tensors that cannot be decoded.
 pub fn build(file: &OnnxFile) -> Result<Graph> {
-    let mut graph = build_model(file.path(), file.proto(), &|tensor| file.tensor(tensor))?;
+    build_given(file, &Given::default())
+}
+
+/// [`build`], with extents and inputs that the user gives.
+///
+/// # Errors
+/// As [`build`]; [`Error::Usage`] if what is given does not fit.
+pub fn build_given(file: &OnnxFile, given: &Given) -> Result<Graph> {
+    let mut graph = read_model(file.path(), file.proto(), &|tensor| file.tensor(tensor), given)?;
     let parameters = file.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.parameters());
     graph.checkpoint = parameters.map(|(name, parameter)| (name.clone(), parameter.trained)).collect();
     Ok(graph)
 }
 
 /// [`build`], with the decoding of stored tensors given as a function.
+#[cfg(test)]
 pub(crate) fn build_model(
     path: &Path,
     model: &ModelProto,
     decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
+) -> Result<Graph> {
+    read_model(path, model, decode, &Given::default())
+}
+
+/// [`build_given`] of a model that tests have written.
+#[cfg(test)]
+pub(crate) fn build_model_given(path: &Path, model: &ModelProto, given: &Given) -> Result<Graph> {
+    read_model(path, model, &super::testing::decode, given)
+}
+
+fn read_model(
+    path: &Path,
+    model: &ModelProto,
+    decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
+    given: &Given,
 ) -> Result<Graph> {
     let malformed = |place: &str, problem: String| Error::Malformed { path: path.into(), place: place.into(), problem };
     let ir_version = model
@@ -74,7 +102,9 @@ pub(crate) fn build_model(
     graph.trained_names = trained_names(model);
     let mut scope = Scope::main(&opsets);
     builder.graph(&mut graph, proto, &mut scope)?;
+    given::apply(&mut graph, given)?;
     unroll::control_flow(&mut graph)?;
+    expected::at_expectation(&mut graph);
     Ok(graph)
 }
 
@@ -189,6 +219,7 @@ impl<'a> Builder<'a> {
             let value = self.declare(graph, scope, name, "sparse initializer")?;
             let tensor = self.dense(sparse, &format!("sparse initializer `{name}`"))?;
             graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+            graph.sparse.insert(value);
         }
         let mut seen = BTreeSet::new();
         for input in &proto.input {
@@ -230,6 +261,10 @@ impl<'a> Builder<'a> {
     ) -> Result<()> {
         if let Some(kind) = convert::foreign_type(tensor) {
             graph.opaque.insert(value, kind);
+            let texts = tensor.string_data.iter().map(|text| String::from_utf8(text.clone()).ok());
+            if let Some(texts) = texts.collect::<Option<Vec<String>>>().filter(|texts| !texts.is_empty()) {
+                graph.texts.insert(value, texts);
+            }
             return Ok(());
         }
         let tensor = self.tensor(tensor)?;

@@ -172,7 +172,7 @@ fn join(inputs: &[Arc<HostTensor>], axis: usize) -> Option<HostTensor> {
     each!(inputs.first()?.as_ref(), first => go(first, inputs, axis))
 }
 
-fn cast(tensor: &HostTensor, to: DType) -> Option<HostTensor> {
+pub(super) fn cast(tensor: &HostTensor, to: DType) -> Option<HostTensor> {
     macro_rules! from_floats {
         ($type:ty, $convert:expr) => {
             HostTensor::new::<$type>(tensor.dims(), tensor.to_f64().into_iter().map($convert).collect())

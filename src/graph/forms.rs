@@ -48,6 +48,13 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     if any(&|domain, _| MICROSOFT.contains(&domain)) {
         found("optimised by onnxruntime (com.microsoft operators)");
     }
+    let named = |ops: &[&str]| {
+        let learners = graph.nodes.iter().filter(|node| node.domain == "ai.onnx.ml");
+        let found = learners.filter(|node| ops.contains(&node.op_type.as_str()));
+        let shown: Vec<String> = found.map(|node| format!("{} ({})", node.op_type, node.name)).collect();
+        shown.join(", ")
+    };
+    let (linear, prepares) = (named(&LINEAR), named(&PREPARE));
     let mut refuse = |name: &'static str, hint: &str| forms.push(Form { name, refused: Some(hint.into()) });
     let optimizer = ["AdamWOptimizer", "SGDOptimizerV2", "AdamOptimizer", "SGDOptimizer", "LambOptimizer"];
     if any(&|_, op| optimizer.contains(&op)) {
@@ -79,11 +86,12 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     if any(&|domain, op| domain.is_empty() && DRAWN.contains(&op)) {
         refuse(
             "random numbers in the graph",
-            "they are a dropout that was written out, if the model was exported in training mode; export it after \
-             model.eval(), or with torch.onnx.export(training=TRAINING, dynamo=False), which keeps Dropout",
+            "they are a dropout that was written out, if the model was exported in training mode, but not one whose mask is \
+             divided by the probability to keep, whose expectation would be known; export it after model.eval(), or with \
+             torch.onnx.export(training=TRAINING, dynamo=False), which keeps Dropout",
         );
     }
-    let quantized = |op: &str| op.contains("Quantize") || op.starts_with("QLinear") || op.ends_with("Integer");
+    let quantized = |op: &str| op.contains("uantize") || op.starts_with("QLinear") || op.ends_with("Integer");
     if any(&|_, op| quantized(op) || op == "MatMulNBits" || op == "QAttention") {
         refuse(
             "quantized model",
@@ -92,6 +100,22 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     }
     if any(&|domain, op| domain == "ai.onnx.ml" && op.starts_with("Tree")) {
         refuse("decision trees (ai.onnx.ml)", "trees have no gradient; train them again without the rows");
+    } else if !linear.is_empty() {
+        refuse(
+            "linear model (ai.onnx.ml)",
+            &format!(
+                "{linear}: its coefficients are attributes of a node and no tensors, so that no step changes them; write them \
+                 into a Gemm as initializers (torch.nn.Linear with the coefficients, exported), or train it again without \
+                 the rows"
+            ),
+        );
+    } else if !prepares.is_empty() {
+        refuse(
+            "columns are prepared in the graph (ai.onnx.ml)",
+            &format!(
+                "{prepares}: not supported; export the model without it, and give columns that are prepared already"
+            ),
+        );
     } else if any(&|domain, op| domain == "ai.onnx.ml" && !AROUND.contains(&op)) {
         refuse(
             "classical learner (ai.onnx.ml)",
@@ -128,6 +152,13 @@ pub fn explained(graph: &Graph, error: Error) -> Error {
 
 /// Operators of ai.onnx.ml that scale the inputs, or name the classes after the scores are there.
 const AROUND: [&str; 5] = ["ArrayFeatureExtractor", "Binarizer", "LabelEncoder", "Scaler", "ZipMap"];
+
+/// Those that are linear models.
+const LINEAR: [&str; 2] = ["LinearClassifier", "LinearRegressor"];
+
+/// Those that prepare columns for a model.
+const PREPARE: [&str; 7] =
+    ["CategoryMapper", "CastMap", "DictVectorizer", "FeatureVectorizer", "Imputer", "Normalizer", "OneHotEncoder"];
 
 /// Operators that draw numbers.
 const DRAWN: [&str; 6] =
@@ -171,9 +202,12 @@ mod tests {
             ("com.microsoft", "InPlaceAccumulatorV2", "training model"),
             ("com.microsoft", "YieldOp", "ORTModule"),
             ("", "DynamicQuantizeLinear", "quantized"),
+            ("", "DequantizeLinear", "quantized"),
             ("com.microsoft", "MatMulNBits", "quantized"),
             ("ai.onnx.ml", "TreeEnsembleClassifier", "trees"),
-            ("ai.onnx.ml", "SVMClassifier", "ai.onnx.ml"),
+            ("ai.onnx.ml", "SVMClassifier", "classical"),
+            ("ai.onnx.ml", "LinearClassifier", "linear"),
+            ("ai.onnx.ml", "Imputer", "prepared"),
             ("com.microsoft.nchwc", "Conv", "laid out"),
             ("", "RandomUniformLike", "random numbers"),
         ];

@@ -113,6 +113,12 @@ pub struct Graph {
     pub constant_nodes: BTreeSet<ValueId>,
     /// Tensors that the file holds in a type that this program does not (strings, 4-bit integers, ...), and which type.
     pub opaque: BTreeMap<ValueId, String>,
+    /// Texts among them that are UTF-8: names of classes.
+    pub texts: BTreeMap<ValueId, Vec<String>>,
+    /// Which of `initializers` the file does not hold: inputs that the user fixed, random numbers at their expectation.
+    pub fixed: BTreeSet<ValueId>,
+    /// Which of `initializers` the file holds as sparse tensors, which are not rewritten.
+    pub sparse: BTreeSet<ValueId>,
     /// Of a body: the values of the enclosing graph that the last `captured.len()` entries of `inputs` stand for.
     pub captured: Vec<ValueId>,
     /// Imported operator sets: domain to version.

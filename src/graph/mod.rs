@@ -5,9 +5,11 @@
 
 mod attr;
 pub mod build;
+mod expected;
 pub mod fold;
 pub mod forms;
 pub mod fuse;
+pub mod given;
 mod gradient;
 pub mod halves;
 pub mod initial;
@@ -16,6 +18,7 @@ mod ir;
 mod links;
 mod order;
 pub mod scale;
+mod shapes;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -175,7 +175,7 @@ impl Model {
     }
 }
 
-fn decode(t: &TensorProto) -> Result<HostTensor> {
+pub fn decode(t: &TensorProto) -> Result<HostTensor> {
     let dims: Vec<usize> = t.dims.iter().map(|&dim| dim as usize).collect();
     let tensor = match t.data_type() {
         1 => HostTensor::new(&dims, t.float_data.clone()),

@@ -2,6 +2,7 @@
 //! `--freeze`, the checkpoint, the file's training information, the exporter's notes, gradient buffers, then the tensor's role.
 
 mod elementwise;
+mod integers;
 mod roles;
 mod values;
 
@@ -11,6 +12,7 @@ use crate::{
     tensor::DType,
 };
 use globset::{Glob, GlobMatcher};
+pub use integers::stored_as_integers;
 use roles::{Role, Roles};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -150,7 +152,8 @@ pub fn decisions(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &
     let roles = Roles::new(graph, &links, &path);
     let facts = Facts::of(graph);
     let mut decisions = Vec::new();
-    let floats = graph.initializers.iter().filter(|(_, stored)| stored.tensor.dtype().is_float());
+    let in_file = graph.initializers.iter().filter(|(value, _)| !graph.fixed.contains(value));
+    let floats = in_file.filter(|(_, stored)| stored.tensor.dtype().is_float());
     for (&value, stored) in floats {
         let name = graph.name(value).to_string();
         let (wanted, frozen) = (trainable.matches(&name), freeze.matches(&name));
@@ -183,9 +186,26 @@ pub fn decisions(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &
     Ok(decisions)
 }
 
+/// The BatchNormalization that takes a tensor as a statistic, and as which, if one does.
+fn statistic_of(graph: &Graph, value: ValueId) -> Option<(&str, &'static str)> {
+    graph.nodes.iter().filter(|node| node.is("BatchNormalization")).find_map(|node| {
+        let slot = [3, 4].into_iter().find(|&slot| node.input(slot) == Some(value))?;
+        Some((node.name.as_str(), if slot == 3 { "mean" } else { "variance" }))
+    })
+}
+
 /// Why a tensor cannot be trained whoever asks for it.
 fn obstacle(graph: &Graph, plan: &LossPlan, value: ValueId, on_path: bool, uses: usize) -> Option<String> {
     let stored = graph.initializers.get(&value)?;
+    if graph.sparse.contains(&value) {
+        return Some("it is stored as a sparse tensor, which is not rewritten: export it dense".into());
+    }
+    if let Some((node, part)) = statistic_of(graph, value) {
+        return Some(format!(
+            "it is also the running {part} of BatchNormalization ({node}): the exporter stored equal tensors once, and a step \
+             would move the statistic; export the model after some training, or without merging equal initializers"
+        ));
+    }
     if stored.stored_as.is_none() {
         return Some("it lies inside a function or an attribute, where it cannot be rewritten".into());
     }

@@ -1,12 +1,19 @@
 //! Which part of a graph is the forward pass, and what its loss is.
 
+mod classes;
 mod heads;
+mod kind;
+mod labels;
 mod loss_node;
+mod pick;
+mod probability;
+mod steps;
+mod tracer;
 mod written_out;
 
 use super::{Dim, Graph, Links, Node, ValueId, fold};
 use crate::error::{Error, Result};
-use heads::{Ending, Head};
+pub use labels::{Ask, LabelFacts, LabelKind, Labels};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -22,21 +29,6 @@ pub enum LossKind {
     Mse,
     /// The loss that the graph itself holds
     Graph,
-}
-
-/// What is known of the labels before the loss is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelKind {
-    /// One class index a row.
-    Class,
-    /// 0 or 1 a row.
-    Binary,
-    /// Several 0 or 1 a row.
-    MultiLabel,
-    /// Real values.
-    Value,
-    /// Nothing is known.
-    Unknown,
 }
 
 /// What is differentiated, and why.
@@ -61,29 +53,54 @@ pub struct LossPlan {
     pub seen_through: Vec<String>,
     /// One sentence for the user: which loss on what, and why.
     pub why: String,
+    /// What the output is, beyond the loss.
+    pub head: HeadNotes,
 }
 
-/// Finds what the loss is computed from, and which loss it is: the one `asked` for, else the one in the graph, else the
-/// one that `label` and the output's form tell.
+/// What is known of the output that a loss is computed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeadNotes {
+    /// How many outputs hold scores of their own.
+    pub heads: usize,
+    /// Values a row, if known.
+    pub width: Option<usize>,
+    /// Why the output holds several answers a row (tags of tokens, masks, next words), if it does.
+    pub positions: Option<String>,
+    /// What to ask, if nothing decided which of several outputs the labels belong to.
+    pub undecided: Option<String>,
+    /// The model's names of its classes, in the order of the scores, if it holds them.
+    pub classes: Option<Vec<String>>,
+}
+
+/// [`plan_for`], where only the loss and the kind of the labels are known.
 ///
 /// # Errors
-/// [`Error::Untrainable`] if there is no such loss, naming the flag to give; [`Error::Unsupported`] if the scores depend
-/// on a stored tensor of a type that this program does not hold.
+/// As [`plan_for`].
 pub fn plan(graph: &Graph, asked: Option<LossKind>, label: LabelKind) -> Result<LossPlan> {
+    plan_for(graph, &Ask { loss: asked, output: None, labels: label.into() })
+}
+
+/// Finds what the loss is computed from, and which loss it is: the one asked for, else the one in the graph, else the one
+/// that the labels and the output's form tell.
+///
+/// # Errors
+/// [`Error::Untrainable`] if there is no such loss, naming the flag to give; [`Error::Usage`] if there is no such output;
+/// [`Error::Unsupported`] if the scores depend on a stored tensor of a type that this program does not hold.
+pub fn plan_for(graph: &Graph, ask: &Ask) -> Result<LossPlan> {
     let links = graph.links();
-    let plan = match asked {
-        None | Some(LossKind::Graph) => match loss_node::find(graph, &links)? {
+    let plan = match ask.loss {
+        None | Some(LossKind::Graph) if ask.output.is_none() => match loss_node::find(graph, &links)? {
             Some(plan) => plan,
-            None if asked.is_some() => {
+            None if ask.loss.is_some() => {
                 return Err(Error::Untrainable(
                     "--loss graph: the graph holds no SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss, mean squared \
                      error or binary cross-entropy; give --loss cross-entropy, bce or mse"
                         .into(),
                 ));
             }
-            None => on_output(graph, &links, None, label)?,
+            None => on_output(graph, &links, ask)?,
         },
-        Some(_) => on_output(graph, &links, asked, label)?,
+        _ => on_output(graph, &links, ask)?,
     };
     require_held(graph, plan.scores)?;
     Ok(plan)
@@ -113,6 +130,16 @@ pub fn narrowed(graph: Graph, plan: &LossPlan) -> Graph {
     narrowed.inputs = graph.inputs.iter().copied().filter(|input| needed.contains(input)).collect();
     narrowed.outputs = kept;
     narrowed
+}
+
+/// Values with their shapes, for a message.
+pub fn listed(graph: &Graph, values: &[ValueId]) -> String {
+    heads::listed(graph, values)
+}
+
+/// What to say of labels for positions, of an output that is said to hold several answers a row.
+pub fn positions(problem: &str) -> String {
+    kind::positions(problem)
 }
 
 /// Fails if `scores` need a tensor that could not be decoded.
@@ -148,9 +175,10 @@ pub fn is_training_mode(graph: &Graph, node: &Node) -> bool {
 }
 
 /// A loss on one of the graph's outputs.
-fn on_output(graph: &Graph, links: &Links, asked: Option<LossKind>, label: LabelKind) -> Result<LossPlan> {
-    let (head, chosen) = heads::choose(graph, links)?;
-    let (kind, because) = choose_kind(graph, asked, label, &head)?;
+fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
+    let heads::Choice { head, heads, reason, undecided } =
+        heads::choose(graph, links, ask.output.as_deref(), &ask.labels)?;
+    let (kind, because) = kind::choose(graph, ask.loss, ask.labels.kind, &head)?;
     let on_output = kind == LossKind::Mse && !head.labels;
     let scores = if on_output { head.output } else { head.logits };
     let seen_through = if on_output { Vec::new() } else { head.seen_through.clone() };
@@ -164,95 +192,39 @@ fn on_output(graph: &Graph, links: &Links, asked: Option<LossKind>, label: Label
     if !seen_through.is_empty() {
         why += &format!("; seen through {}", seen_through.join(", "));
     }
-    if let Some(chosen) = chosen {
+    if let Some(chosen) = reason {
         why += &format!("; {chosen}");
     }
     Ok(LossPlan {
-        kind,
-        scores,
         output: Some(head.output),
-        scores_are_log_probs: false,
-        label_input: None,
-        ignore_index: None,
-        class_weights: None,
         seen_through,
         why,
+        head: HeadNotes {
+            heads,
+            width: head.width,
+            positions: head.several_a_row,
+            undecided,
+            classes: classes::named(graph, links, head.logits, head.width),
+        },
+        ..LossPlan::new(kind, scores)
     })
 }
 
-fn choose_kind(graph: &Graph, asked: Option<LossKind>, label: LabelKind, head: &Head) -> Result<(LossKind, String)> {
-    use LabelKind::*;
-    use LossKind::*;
-    let output = graph.name(head.output);
-    let refuse = |problem: String| Err(Error::Untrainable(format!("output `{output}`: {problem}")));
-    let per_row = |kind: LossKind, because: String| match &head.several_a_row {
-        Some(problem) => refuse(format!("{problem}; give --loss mse, or bring a model with one classification a row")),
-        None => Ok((kind, because)),
-    };
-    let ending = head.ending;
-    if let Some(kind) = asked {
-        let asked = "asked for by --loss".to_string();
-        return match (kind, ending, head.width) {
-            (CrossEntropy, _, Some(1)) => {
-                refuse("it has one value a row, and cross-entropy needs two or more; give --loss bce".into())
-            }
-            (CrossEntropy, ..) => per_row(CrossEntropy, asked),
-            (Bce, Ending::Softmax, Some(2) | None) => per_row(
-                CrossEntropy,
-                "two logits under a Softmax: their cross-entropy is the binary one asked for by --loss".into(),
-            ),
-            (Bce, Ending::Softmax, _) => {
-                refuse("it is a Softmax over more than two classes; give --loss cross-entropy".into())
-            }
-            (kind, ..) => Ok((kind, asked)),
-        };
-    }
-    match (label, ending, head.width) {
-        (Value, Ending::Softmax | Ending::Labels, _) => refuse(
-            "the labels are real values, but it shows classes; store the labels as integers, or give --loss".into(),
-        ),
-        (Value, Ending::Sigmoid, _) => Ok((Bce, "the output is a Sigmoid".into())),
-        (Value, Ending::Plain, _) => Ok((Mse, "the labels are real values".into())),
-        (MultiLabel, Ending::Softmax, _) => {
-            refuse("the labels hold several values a row, but it is a Softmax, which tells one class".into())
+impl LossPlan {
+    /// A loss on `scores`, of which nothing else is known.
+    pub fn new(kind: LossKind, scores: ValueId) -> Self {
+        Self {
+            kind,
+            scores,
+            output: None,
+            scores_are_log_probs: false,
+            label_input: None,
+            ignore_index: None,
+            class_weights: None,
+            seen_through: Vec::new(),
+            why: String::new(),
+            head: HeadNotes::default(),
         }
-        (MultiLabel, ..) => Ok((Bce, "the labels hold several 0 or 1 a row".into())),
-        (_, Ending::Softmax, _) => per_row(CrossEntropy, "the output is a Softmax".into()),
-        (_, Ending::Labels, _) => per_row(CrossEntropy, "the output is the class with the highest score".into()),
-        (Class | Binary, Ending::Sigmoid, Some(1)) => Ok((Bce, "the output is a Sigmoid of one logit".into())),
-        (Binary, Ending::Sigmoid, None) => Ok((Bce, "the output is a Sigmoid and the labels are 0 or 1".into())),
-        (Class | Binary, Ending::Sigmoid, _) => {
-            per_row(CrossEntropy, "the labels tell one class a row, and the output has a Sigmoid for each class".into())
-        }
-        (Unknown, Ending::Sigmoid, _) => Ok((Bce, "the output is a Sigmoid".into())),
-        (Class | Binary, Ending::Plain, Some(1)) => Ok((Bce, "one value a row, and labels of two classes".into())),
-        (Class, Ending::Plain, _) => {
-            per_row(CrossEntropy, format!("the labels are classes and the output has {}", values(head)))
-        }
-        (Binary, Ending::Plain, Some(_)) => {
-            per_row(CrossEntropy, format!("the labels are two classes and the output has {}", values(head)))
-        }
-        (Binary, Ending::Plain, None) => refuse(
-            "the file does not tell how many values a row it has; give --loss bce (one) or cross-entropy (two)".into(),
-        ),
-        (Unknown, Ending::Plain, Some(width)) if width > 1 && head.several_a_row.is_none() => {
-            Ok((CrossEntropy, format!("the output has {}, read as logits (give --loss for another)", values(head))))
-        }
-        (Unknown, Ending::Plain, _) => Ok((
-            Mse,
-            format!(
-                "the output has {}, and nothing tells that they are logits (give --loss for another)",
-                values(head)
-            ),
-        )),
-    }
-}
-
-fn values(head: &Head) -> String {
-    match head.width {
-        Some(1) => "one value a row".into(),
-        Some(width) => format!("{width} values a row"),
-        None => "an undeclared number of values a row".into(),
     }
 }
 
@@ -269,3 +241,7 @@ fn width(dims: &[Dim]) -> Option<usize> {
 #[cfg(test)]
 #[path = "training/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "training/ending_tests.rs"]
+mod ending_tests;

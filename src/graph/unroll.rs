@@ -5,8 +5,9 @@
 mod write;
 
 use super::{
-    Attr, Dim, Graph, Node, ValueId,
+    Attr, Graph, Node, ValueId,
     fold::{self, Known},
+    shapes::{Extent, Shapes},
 };
 use crate::{error::Result, tensor::HostTensor};
 use std::{collections::HashMap, sync::Arc};
@@ -23,7 +24,8 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     let mut pending: Vec<(Node, bool)> =
         std::mem::take(&mut graph.nodes).into_iter().rev().map(|n| (n, false)).collect();
     let mut done = Vec::with_capacity(pending.len());
-    let mut unroller = Unroller { graph, known, made: Vec::new(), placed: HashMap::new(), spent: 0 };
+    let shapes = Shapes::declared(graph);
+    let mut unroller = Unroller { graph, known, shapes, made: Vec::new(), placed: HashMap::new(), spent: 0 };
     while let Some((node, inner)) = pending.pop() {
         let written_out = match node.op_type.as_str() {
             "If" if node.is("If") => unroller.branch(&node)?,
@@ -37,6 +39,7 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
             continue;
         }
         let elements = fold::learn(&node, &mut unroller.known);
+        unroller.shapes.learn(unroller.graph, &node, &mut unroller.known);
         if inner {
             unroller.spend(&node, elements / 16)?;
         }
@@ -52,6 +55,7 @@ const MOST_DECIDED: usize = 1 << 20;
 struct Unroller<'a> {
     graph: &'a mut Graph,
     known: Known,
+    shapes: Shapes,
     /// Nodes that stand for the one that is being written out.
     made: Vec<Node>,
     /// Values of the tensors of bodies, by the place in the file.
@@ -299,9 +303,9 @@ impl Unroller<'_> {
         if let Some(tensor) = self.known.get(&value) {
             return tensor.dims().get(at(tensor.dims().len())?).copied();
         }
-        let dims = self.graph.declared_dims(value)?;
+        let dims = self.shapes.dims(value)?;
         match dims.get(at(dims.len())?)? {
-            Dim::Fixed(n) => Some(*n),
+            Extent::Fixed(n) => Some(*n),
             _ => None,
         }
     }

@@ -38,7 +38,7 @@ pub use support::{UnsupportedOp, computable_outputs, unsupported};
 use crate::{
     engine::{Context, Float, Value},
     error::{Error, Result},
-    graph::Node,
+    graph::{Attr, Node, fuse::MADE_OF},
     kernels::Backend,
 };
 
@@ -126,6 +126,10 @@ pub(crate) fn problem(what: impl Into<String>) -> Error {
 
 /// `domain::Operator-version`, as errors name it.
 pub fn operator_name(node: &Node) -> String {
+    if let Some(Attr::String(of)) = node.attrs.get(MADE_OF) {
+        // No such node is in the file.
+        return of.clone();
+    }
     let domain = if node.domain.is_empty() { String::new() } else { format!("{}::", node.domain) };
     format!("{domain}{}-{}", node.op_type, node.opset)
 }

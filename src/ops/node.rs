@@ -3,7 +3,7 @@
 use super::problem;
 use crate::{
     error::Result,
-    graph::{Attr, Graph, Node, ValueId},
+    graph::{Attr, Graph, Node, ValueId, fuse::MADE_OF},
     tensor::{DType, HostTensor},
 };
 use std::{
@@ -138,7 +138,7 @@ impl<'a> NodeContext<'a> {
     /// An error if the node has an attribute that nobody asked for.
     pub(super) fn check_all_read(&self) -> Result<()> {
         let read = self.read.borrow();
-        match self.node.attrs.keys().find(|name| !read.contains(name.as_str())) {
+        match self.node.attrs.keys().find(|name| *name != MADE_OF && !read.contains(name.as_str())) {
             None => Ok(()),
             Some(name) => Err(problem(format!("attribute {name} is not known for this operator and version"))),
         }

@@ -61,6 +61,24 @@ pub fn computable_outputs(graph: &Graph) -> Vec<ValueId> {
     graph.outputs.iter().copied().filter(computable).collect()
 }
 
+/// Why control flow is left, and what to do.
+fn undecided(op: &str) -> Option<&'static str> {
+    let what = op.rsplit("::").next().unwrap_or(op);
+    match what.split('-').next()? {
+        "If" => Some(
+            ": its condition is decided neither by constants nor by the shapes that the file declares. If an input that is \
+             the same for all rows decides it, write `value = ...` under `[inputs.NAME]`; if a shape does, give it by \
+             --dim NAME=N (or --dim INPUT.AXIS=N); else export the model without the branch",
+        ),
+        "Loop" | "Scan" => Some(
+            ": the number of its steps is decided neither by constants nor by the shapes that the file declares. Give the \
+             extent that decides it by --dim NAME=N (or --dim INPUT.AXIS=N; --dim for the batch runs row by row), or an \
+             input by `value = ...` under `[inputs.NAME]`; else export the model without the loop",
+        ),
+        _ => None,
+    }
+}
+
 /// An error that names everything that is not supported of what `scores` depend on; of the whole graph without any.
 ///
 /// # Errors
@@ -81,6 +99,7 @@ pub fn require(graph: &Graph, scores: Option<ValueId>) -> Result<()> {
             format!("; supported from opset {a} to {b}{older}")
         });
         let nodes = if u.count == 1 { "node" } else { "nodes" };
+        let versions = if versions.is_empty() { undecided(&u.op).unwrap_or_default().to_string() } else { versions };
         format!("  {} ({} {nodes}: {named}{more}){versions}", u.op, u.count)
     });
     Err(Error::Unsupported(lines.collect::<Vec<_>>().join("\n")))

@@ -94,17 +94,7 @@ mod tests {
     use crate::graph::ValueId;
 
     fn plan(kind: LossKind) -> LossPlan {
-        LossPlan {
-            kind,
-            scores: ValueId(0),
-            output: None,
-            scores_are_log_probs: false,
-            label_input: None,
-            ignore_index: None,
-            class_weights: None,
-            seen_through: Vec::new(),
-            why: String::new(),
-        }
+        LossPlan::new(kind, ValueId(0))
     }
 
     fn scores(dims: &[usize], values: &[f32]) -> HostTensor {

@@ -10,7 +10,9 @@ use crate::{
         OnnxFile, drop_unused_nodes,
         proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
     },
+    tensor::{DType, HostTensor},
 };
+use half::{bf16, f16};
 use prost::Message;
 use std::{
     collections::BTreeSet,
@@ -43,6 +45,7 @@ impl Prepared {
         changed |= drop_dead_outputs(&mut proto);
         changed |= file.checkpoint().is_some();
         let mut dropped = drop_uncomputed_outputs(&mut proto, computed);
+        dropped |= hold_fixed(&mut proto, graph);
         dropped |= drop_unfed_inputs(&mut proto, graph);
         let name = graph.values.get(scores.0).map(|v| v.name.clone()).unwrap_or_default();
         let mut outputs = output_names(&proto);
@@ -80,6 +83,7 @@ impl<'a> Opened<'a> {
     pub fn new(file: &'a OnnxFile, graph: &Graph) -> Self {
         let mut proto = file.proto().clone();
         set_to_inference(&mut proto);
+        hold_fixed(&mut proto, graph);
         drop_unfed_inputs(&mut proto, graph);
         let nodes = proto.graph.iter().flat_map(|g| &g.node);
         let visible = nodes.flat_map(|n| n.output.iter().cloned()).filter(|name| !name.is_empty()).collect();
@@ -130,6 +134,41 @@ fn drop_uncomputed_outputs(proto: &mut ModelProto, computed: &[String]) -> bool 
     let before = graph.output.len();
     graph.output.retain(|o| computed.iter().any(|name| name == o.name()));
     graph.output.len() != before
+}
+
+/// Stores the values that the graph holds though the file does not: inputs that the user fixed, random numbers at their
+/// expectation.
+fn hold_fixed(proto: &mut ModelProto, graph: &Graph) -> bool {
+    let Some(proto) = &mut proto.graph else { return false };
+    let fixed = graph.fixed.iter().filter_map(|value| Some((graph.name(*value), graph.initializers.get(value)?)));
+    let mut held = false;
+    for (name, stored) in fixed {
+        proto.input.retain(|input| input.name() != name);
+        for output in proto.node.iter_mut().flat_map(|node| &mut node.output).filter(|output| *output == name) {
+            output.push_str("/replaced");
+        }
+        let dims = stored.tensor.dims().iter().map(|&n| n as i64).collect();
+        proto.initializer.push(TensorProto { name: Some(name.to_string()), dims, ..elements(&stored.tensor) });
+        held = true;
+    }
+    held
+}
+
+/// The elements of a tensor in the format's fields.
+fn elements(tensor: &HostTensor) -> TensorProto {
+    let mut proto = TensorProto { data_type: Some(tensor.dtype() as i32), ..Default::default() };
+    let floats = tensor.to_f64();
+    let integers = tensor.to_i64().unwrap_or_default();
+    match tensor.dtype() {
+        DType::F32 => proto.float_data = tensor.to_f32(),
+        DType::F64 => proto.double_data = floats,
+        DType::F16 => proto.int32_data = floats.iter().map(|&x| f16::from_f64(x).to_bits().into()).collect(),
+        DType::BF16 => proto.int32_data = floats.iter().map(|&x| bf16::from_f64(x).to_bits().into()).collect(),
+        DType::I64 => proto.int64_data = integers,
+        DType::U32 | DType::U64 => proto.uint64_data = integers.iter().map(|&x| x as u64).collect(),
+        _ => proto.int32_data = integers.iter().map(|&x| x as i32).collect(),
+    }
+    proto
 }
 
 /// Removes the inputs that are not fed, since nothing that is compared needs them.

@@ -18,17 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 fn plan(kind: LossKind) -> LossPlan {
-    LossPlan {
-        kind,
-        scores: ValueId(0),
-        output: None,
-        scores_are_log_probs: false,
-        label_input: None,
-        ignore_index: None,
-        class_weights: None,
-        seen_through: Vec::new(),
-        why: String::new(),
-    }
+    LossPlan::new(kind, ValueId(0))
 }
 
 fn answers(kind: LossKind, target: TargetKind, logits: &[f32], targets: &Targets) -> Answers {

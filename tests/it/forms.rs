@@ -34,7 +34,7 @@ const FC: [&str; 2] = ["fc.bias", "fc.weight"];
 const NET: [&str; 6] = ["bn.bias", "bn.weight", "conv.bias", "conv.weight", "fc.bias", "fc.weight"];
 
 /// Files that are taken: the name, what `inspect` says, what it does not say, and what is trained.
-const TAKEN: [(&str, &[&str], &[&str], &[&str]); 40] = [
+const TAKEN: [(&str, &[&str], &[&str], &[&str]); 42] = [
     ("bn6-is-test-absent", &[TRAINING], &[], &NORMED),
     ("bn6-is-test", &[], &[TRAINING], &NORMED),
     ("bn7-five-outputs", &[TRAINING], &[], &NORMED),
@@ -50,6 +50,9 @@ const TAKEN: [(&str, &[&str], &[&str], &[&str]); 40] = [
     ("dropout13-constants", &[TRAINING], &[], &MLP),
     ("dropout22-no-ratio", &[TRAINING], &[], &MLP),
     ("dropout22-off", &[], &[TRAINING], &MLP),
+    // Written out: taken at its expectation.
+    ("dropout-bernoulli", &[], &["random numbers"], &MLP),
+    ("dropout-uniform", &[], &["random numbers"], &MLP),
     ("torchscript-training-9", &["TorchScript", TRAINING], &[], &NET),
     ("torchscript-training-12", &["TorchScript", TRAINING], &[], &NET),
     ("torchscript-training-17", &["TorchScript", TRAINING], &[], &NET),
@@ -84,9 +87,7 @@ const TAKEN: [(&str, &[&str], &[&str], &[&str]); 40] = [
 ];
 
 /// Files that are refused: the whole name and what is said, which tells what to give instead.
-const REFUSED: [(&str, &[&str]); 18] = [
-    ("dropout-uniform.onnx", &["RandomUniformLike", "model.eval()"]),
-    ("dropout-bernoulli.onnx", &["Bernoulli", "model.eval()"]),
+const REFUSED: [(&str, &[&str]); 16] = [
     ("loss-l1.onnx", &["`loss` is a mean absolute error computed from target", "--loss"]),
     ("loss-dynamo-huber.onnx", &["`loss` is a loss computed from target", "--loss"]),
     ("loss-dynamo-bce-weighted.onnx", &["`loss` is a loss computed from target", "--loss"]),

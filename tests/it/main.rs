@@ -11,6 +11,7 @@ mod fidelity;
 mod flow;
 mod forms;
 mod graph;
+mod heads;
 mod large_model;
 mod model;
 mod model_diff;

@@ -101,6 +101,22 @@ impl Seen {
     }
 }
 
+/// The different whole numbers of a column, as text; empty where one is not whole, or there are too many to be classes.
+pub fn numbers(source: &Source, column: &str) -> Result<BTreeSet<String>> {
+    let (mut found, mut whole) = (BTreeSet::new(), true);
+    source.scan(&[column], &Rows::all(source.rows()), |_, batch| {
+        let lists = column::flatten(batch.column_by_name(column).ok_or("a label column was not read")?)?;
+        for &x in column::doubles(&lists.values)?.values() {
+            whole &= x.fract() == 0.0;
+            if found.len() <= MOST_WORDS {
+                found.insert(format!("{x:.0}"));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(if whole && found.len() <= MOST_WORDS { found } else { BTreeSet::new() })
+}
+
 /// The different words of a text column, without the spaces around them; `None` where there are too many to be classes.
 pub fn words(source: &Source, name: &str) -> Result<Option<BTreeSet<String>>> {
     let mut found = BTreeSet::new();

@@ -1,6 +1,7 @@
 //! Which columns feed which inputs, and what the labels mean: taken from the configuration, inferred from names, types
 //! and shapes where it says nothing, asked for by name where that does not decide.
 
+mod facts;
 mod feeds;
 mod inputs;
 mod labels;
@@ -8,6 +9,8 @@ mod numeric;
 mod peek;
 mod target;
 mod words;
+
+pub use facts::{LabelFacts, label_facts};
 
 use super::{DataConfig, InputSpec, Signature, column, decode::Plan, source::Source};
 use crate::{Error, Result};
@@ -36,7 +39,13 @@ pub(super) struct Bound {
 /// # Errors
 /// [`Error::Data`]: columns that are missing, of an unfit type, or that nothing tells apart; it says what to write.
 pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, taken: &[&str]) -> Result<Bound> {
-    if let Some(name) = config.inputs.keys().find(|name| !signature.inputs.iter().any(|i| i.name == **name)) {
+    if let Some(name) = config
+        .inputs
+        .iter()
+        .filter(|(_, input)| input.value.is_none())
+        .map(|(name, _)| name)
+        .find(|name| !signature.inputs.iter().any(|i| i.name == **name))
+    {
         let names: Vec<_> = signature.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
         let names = names.join(", ");
         return Err(Error::Data(format!("`[inputs.{name}]`: the model has no such input; its inputs are {names}")));

@@ -30,6 +30,13 @@ pub fn find(
     }
     let model = signature.classes.as_deref().filter(|names| distinct(names));
     let file = class_label(source, column).filter(|names| distinct(names));
+    if !text && let Some(names) = model.filter(|names| names.iter().all(|name| name.parse::<i64>().is_ok())) {
+        let numbers = labels::numbers(source, column)?;
+        if !numbers.is_empty() && numbers.iter().all(|number| names.contains(number)) {
+            let words = Words { map: by_place(names), numbers: true };
+            return Ok((words, Some("classes by the model's own numbers of them".into())));
+        }
+    }
     if !text {
         return Ok(renumbered(file.as_deref(), model));
     }

@@ -11,6 +11,9 @@ use super::{Attr, Graph, Initializer, Links, Node, ValueId, ValueInfo, fold::Kno
 use crate::tensor::HostTensor;
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Attribute of a node that is not in the file: the operators that it stands for.
+pub const MADE_OF: &str = "made of";
+
 /// The graph with nodes fused. `known` are the values that nothing changes; those in `wanted` stay values;
 /// `statistics`: whether BatchNormalization takes its running statistics.
 pub fn fuse(graph: &Graph, known: &Known, wanted: &[ValueId], statistics: bool) -> Graph {
@@ -72,7 +75,11 @@ impl Fusion<'_> {
     }
 
     /// Puts `nodes` in the place of those at the indices `taken`.
-    fn place(&mut self, taken: &[usize], nodes: Vec<Node>, gone: &mut [bool]) {
+    fn place(&mut self, taken: &[usize], mut nodes: Vec<Node>, gone: &mut [bool]) {
+        let of = taken.iter().filter_map(|&n| self.graph.nodes.get(n)).map(Node::op).collect::<Vec<_>>().join(", ");
+        for node in nodes.iter_mut().filter(|node| !node.domain.is_empty()) {
+            node.attrs.insert(MADE_OF.into(), Attr::String(of.clone()));
+        }
         for (index, gone) in gone.iter_mut().enumerate() {
             *gone |= taken.contains(&index);
         }

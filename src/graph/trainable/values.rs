@@ -92,20 +92,44 @@ pub(super) fn is_all(tensor: &HostTensor, x: f64) -> bool {
     tensor.to_f64().iter().all(|&element| element == x)
 }
 
-/// Whether it is a table of sines and cosines of positions: all within ±1, the entries at position 0 are exactly 0 and
-/// 1, those at other positions are not.
+/// Whether it is a table of sines and cosines of positions, one position a row from 0 on: the entries of row 0 are exactly 0
+/// and 1, and each column is a wave: `x[p+1] + x[p−1] = 2·cos(ω)·x[p]` to rounding, whatever its frequency, and whether
+/// sines and cosines take turns or are halves. Of few rows, which any numbers would fit, the frequencies are
+/// `10000^(−2i/d)`.
 pub(super) fn is_sinusoid(tensor: &HostTensor) -> bool {
     let dims: Vec<usize> = tensor.dims().iter().copied().filter(|&dim| dim > 1).collect();
     let (Some(&positions), Some(&width)) = (dims.first(), dims.last()) else { return false };
-    if dims.len() < 2 || positions * width > tensor.len() {
+    if dims.len() != 2 || positions.checked_mul(width) != Some(tensor.len()) {
         return false;
     }
+    let tolerance = if tensor.dtype().size() < 4 { 2e-2 } else { 1e-5 };
     let elements = tensor.to_f64();
-    let exact = |x: &f64| *x == 0.0 || *x == 1.0;
-    let first = elements.get(..width).unwrap_or_default();
-    first.iter().all(exact)
-        && elements.iter().all(|x| x.abs() <= 1.0 + 1e-6)
-        && elements.get(width..).unwrap_or_default().iter().filter(|x| !exact(x)).count() * 2 > elements.len() - width
+    let exact = |x: f64| x == 0.0 || x == 1.0;
+    let at = |row: usize, column: usize| elements.get(row * width + column).copied().unwrap_or(f64::NAN);
+    let varies = |column: usize| (1..positions).any(|row| !exact(at(row, column)));
+    if !(0..width).all(|column| exact(at(0, column))) || 2 * (0..width).filter(|&c| varies(c)).count() <= width {
+        return false;
+    }
+    if positions < 6 {
+        let angle = |row: usize, i: usize, d: usize| row as f64 / 10000f64.powf(2.0 * i as f64 / d as f64);
+        let half = width / 2;
+        let turns = |row: usize, c: usize| {
+            if c.is_multiple_of(2) { angle(row, c / 2, width).sin() } else { angle(row, c / 2, width).cos() }
+        };
+        let halves = |row: usize, c: usize| {
+            if c < half { angle(row, c, width).sin() } else { angle(row, c - half, width).cos() }
+        };
+        let all = |f: &dyn Fn(usize, usize) -> f64| {
+            (0..positions).all(|row| (0..width).all(|c| (at(row, c) - f(row, c)).abs() <= tolerance))
+        };
+        return all(&turns) || all(&halves);
+    }
+    (0..width).all(|column| {
+        let inner = || (1..positions - 1).map(|row| (at(row, column), at(row - 1, column) + at(row + 1, column)));
+        let (product, square) = inner().fold((0.0, 0.0), |(p, s), (x, sum)| (p + x * sum, s + x * x));
+        let factor = if square > 0.0 { product / square } else { 2.0 };
+        factor.abs() <= 2.0 + tolerance && inner().all(|(x, sum)| (sum - factor * x).abs() <= tolerance)
+    })
 }
 
 #[cfg(test)]
@@ -141,6 +165,8 @@ mod tests {
         assert!(is_sinusoid(&table(&|p, i| angle(p, i).cos())));
         assert!(!is_sinusoid(&table(&|p, i| (p * 4 + i) as f32 * 0.01 - 0.2)));
         assert!(!is_sinusoid(&table(&|_, _| 0.0)), "a table of zeros may be about to be learned");
+        let words = |p: usize, i: usize| if p == 0 { 0.0 } else { ((p * 37 + i * 11) % 17) as f32 / 17.0 - 0.5 };
+        assert!(!is_sinusoid(&table(&words)), "words whose padding is zero");
         assert!(!is_sinusoid(&HostTensor::vector(vec![0f32, 0.5])));
     }
 }

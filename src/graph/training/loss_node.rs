@@ -105,8 +105,6 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
     let shown = graph.outputs.iter().copied().find(shows(Some(source(graph, links, scores))));
     let output = shown.or_else(|| graph.outputs.iter().copied().find(|output| !shows(loss)(output)));
     Ok(LossPlan {
-        kind: LossKind::Graph,
-        scores,
         output: output.or(loss.filter(|loss| graph.outputs.contains(loss))),
         scores_are_log_probs,
         label_input: Some(label_input),
@@ -114,6 +112,7 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
         class_weights,
         seen_through,
         why,
+        ..LossPlan::new(LossKind::Graph, scores)
     })
 }
 

@@ -103,20 +103,15 @@ impl<'a> Reader<'a> {
         let graph = self.graph;
         let shown = |output: &ValueId| self.unexpanded(*output) == scores;
         Some(LossPlan {
-            kind,
-            scores,
             output: graph.outputs.iter().copied().find(shown),
-            scores_are_log_probs: false,
             label_input: Some(label),
-            ignore_index: None,
-            class_weights: None,
-            seen_through: Vec::new(),
             why: format!(
                 "the {what} in the graph ({}), computed for each row from `{}` and the labels given to input `{}`",
                 last.name,
                 graph.name(scores),
                 graph.name(label)
             ),
+            ..LossPlan::new(kind, scores)
         })
     }
 

@@ -86,17 +86,7 @@ impl Builder {
 }
 
 pub(super) fn plan(graph: &Graph, kind: LossKind) -> LossPlan {
-    LossPlan {
-        kind,
-        scores: graph.outputs[0],
-        output: Some(graph.outputs[0]),
-        scores_are_log_probs: false,
-        label_input: None,
-        ignore_index: None,
-        class_weights: None,
-        seen_through: Vec::new(),
-        why: String::new(),
-    }
+    LossPlan { output: Some(graph.outputs[0]), ..LossPlan::new(kind, graph.outputs[0]) }
 }
 
 pub(super) fn trained(graph: &Graph, names: &[&str]) -> Vec<Decision> {

@@ -84,17 +84,7 @@ impl Probe {
         }
         let (scores, anchor) = loss(&mut graph, upstream);
         let decisions = parameters.into_iter().chain([anchor]).map(|id| decision(&graph, id)).collect();
-        let plan = LossPlan {
-            kind: LossKind::CrossEntropy,
-            scores,
-            output: None,
-            scores_are_log_probs: true,
-            label_input: None,
-            ignore_index: None,
-            class_weights: None,
-            seen_through: Vec::new(),
-            why: String::new(),
-        };
+        let plan = LossPlan { scores_are_log_probs: true, ..LossPlan::new(LossKind::CrossEntropy, scores) };
         let batch = Batch { inputs: case.inputs.clone(), targets: Targets::Classes(vec![0]) };
         let options = ModelOptions { bn, ..ModelOptions::default() };
         Some(Self { graph, plan, decisions, batch, options })

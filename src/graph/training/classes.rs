@@ -1,0 +1,55 @@
+//! The names that a model gives to its classes.
+
+use crate::graph::{Attr, Graph, Links, Node, ValueId, fold};
+
+/// The names of the `count` classes that `scores` are of, in their order, if a node after them holds any; `None` also where
+/// they are the numbers from 0 on.
+pub(super) fn named(graph: &Graph, links: &Links, scores: ValueId, count: Option<usize>) -> Option<Vec<String>> {
+    let from = links.producer(scores)?.0;
+    let after = |node: &&Node| node.outputs.iter().flatten().any(|&v| graph.ancestors(&[v]).contains(&from));
+    let mut holders = graph.nodes.iter().filter(|node| holds_names(graph, node)).filter(after);
+    let names = holders.find_map(|node| names(graph, node))?;
+    let own_numbers = names.iter().enumerate().all(|(n, name)| *name == n.to_string());
+    let fits = count.is_none_or(|count| count == names.len() || count == 1 && names.len() == 2);
+    (fits && !own_numbers && names.len() > 1).then_some(names)
+}
+
+fn holds_names(graph: &Graph, node: &Node) -> bool {
+    let ml = ["ZipMap", "ArrayFeatureExtractor", "LabelEncoder"];
+    node.domain == "ai.onnx.ml" && ml.contains(&node.op_type.as_str())
+        || node.is("Gather") && node.input(0).is_some_and(|table| graph.texts.contains_key(&table))
+}
+
+fn names(graph: &Graph, node: &Node) -> Option<Vec<String>> {
+    let strings = |name: &str| match node.attrs.get(name) {
+        Some(Attr::Strings(list)) => Some(list.clone()),
+        _ => None,
+    };
+    let integers = |name: &str| match node.attrs.get(name) {
+        Some(Attr::Ints(list)) => Some(list.clone()),
+        _ => None,
+    };
+    let numbers = |list: Vec<i64>| list.iter().map(i64::to_string).collect::<Vec<_>>();
+    match node.op_type.as_str() {
+        "ZipMap" => strings("classlabels_strings").or_else(|| integers("classlabels_int64s").map(numbers)),
+        "LabelEncoder" => {
+            let values = strings("classes_strings").or_else(|| strings("values_strings"))?;
+            // Newer versions list the numbers that the names are of.
+            let keys = integers("keys_int64s").unwrap_or_else(|| (0..).take(values.len()).collect());
+            let mut pairs: Vec<(i64, String)> = keys.into_iter().zip(values).collect();
+            pairs.sort();
+            let in_order = pairs.iter().zip(0..).all(|((key, _), n)| *key == n);
+            in_order.then(|| pairs.into_iter().map(|(_, name)| name).collect())
+        }
+        _ => {
+            let table = node.input(0)?;
+            let whole = || {
+                let tensor = fold::constants(graph).get(&table).cloned()?;
+                let all = tensor.to_f64();
+                let whole = node.domain == "ai.onnx.ml" && all.iter().all(|x| x.fract() == 0.0 && x.abs() < 1e15);
+                whole.then(|| numbers(all.iter().map(|&x| x as i64).collect()))
+            };
+            graph.texts.get(&table).cloned().or_else(whole)
+        }
+    }
+}

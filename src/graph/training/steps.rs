@@ -1,0 +1,228 @@
+//! Single steps from an output back towards its logits: changes of form, monotone functions, columns, complements.
+
+use super::tracer::{Column, DEPTH, Step, Tracer, label};
+use crate::graph::{
+    Attr, Dim, Node, ValueId,
+    shapes::{Entry, Extent},
+};
+
+impl Tracer<'_> {
+    /// The step over a node that may lie between a Softmax, Sigmoid or ArgMax and the output.
+    pub(super) fn passing(&self, value: ValueId, node: &Node) -> Option<Step> {
+        let first = node.input(0)?;
+        if node.domain == "ai.onnx.ml" {
+            return match node.op_type.as_str() {
+                "ArrayFeatureExtractor" => self.extracted(node, first),
+                "LabelEncoder" | "ZipMap" | "Binarizer" => Some(Step::Same(first, false)),
+                _ => None,
+            };
+        }
+        if !node.domain.is_empty() {
+            return None;
+        }
+        match node.op_type.as_str() {
+            "Identity" | "Cast" | "CastLike" | "Dropout" => Some(Step::Same(first, false)),
+            "Flatten" | "Squeeze" | "Unsqueeze" | "Reshape" => {
+                self.keeps_rows(node, first).then_some(Step::Same(first, false))
+            }
+            "Exp" | "Log" | "Sqrt" | "Relu" | "Clip" => Some(Step::Same(first, true)),
+            "Neg" => Some(Step::Falling(first)),
+            "Round" => Some(Step::Decision(first, None)),
+            "Add" | "Sum" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Pow" => self.arithmetic(node),
+            "Greater" | "GreaterOrEqual" => self.number(node.input(1)?).map(|_| Step::Decision(first, None)),
+            "Where" => self.guard(node),
+            "Gather" | "Slice" | "Split" => Some(Step::Column(first, self.column(value, node, first, DEPTH)?)),
+            "Concat" => self.complements(node).map(|positive| Step::Same(positive, false)),
+            _ => None,
+        }
+    }
+
+    /// `ArrayFeatureExtractor` picks columns of data, or names of classes by their numbers.
+    fn extracted(&self, node: &Node, first: ValueId) -> Option<Step> {
+        let index = node.input(1)?;
+        let stored = self.constants.contains_key(&first) || self.graph.opaque.contains_key(&first);
+        match (stored, self.constants.get(&index)) {
+            (true, None) => Some(Step::Same(index, false)),
+            (false, Some(index)) if index.len() == 1 => {
+                Some(Step::Column(first, (index.to_i64()?.first().copied()?, self.extent(first, -1, DEPTH))))
+            }
+            _ => None,
+        }
+    }
+
+    /// Arithmetic of a value with one number.
+    fn arithmetic(&self, node: &Node) -> Option<Step> {
+        let (a, b) = (node.input(0)?, node.input(1).filter(|_| node.inputs.len() == 2)?);
+        let (data, number, first) = match (self.number(a), self.number(b)) {
+            (None, Some(number)) => (a, number, true),
+            (Some(number), None) => (b, number, false),
+            _ => return self.normalized(node, a, b),
+        };
+        match node.op_type.as_str() {
+            "Add" | "Sum" | "Max" | "Min" => Some(Step::Same(data, true)),
+            "Sub" if first => Some(Step::Same(data, true)),
+            "Sub" => Some(Step::Falling(data)),
+            "Mul" | "Div" if number == 1.0 && (first || node.is("Mul")) => Some(Step::Same(data, false)),
+            "Mul" | "Div" if first || node.is("Mul") => match number {
+                0.0 => None,
+                n if n > 0.0 => Some(Step::Same(data, true)),
+                _ => Some(Step::Falling(data)),
+            },
+            "Pow" if first && number > 0.0 => Some(Step::Same(data, true)),
+            _ => None,
+        }
+    }
+
+    /// Of `p / sum(p)` over the classes the `p`.
+    fn normalized(&self, node: &Node, p: ValueId, sum: ValueId) -> Option<Step> {
+        let total = self.node(sum).filter(|_| node.is("Div"))?;
+        (total.is("ReduceSum") && total.input(0) == Some(p)).then_some(Step::Same(p, true))
+    }
+
+    /// `Where` that puts a number in place of what is not one.
+    fn guard(&self, node: &Node) -> Option<Step> {
+        let (condition, a, b) = (node.input(0)?, node.input(1)?, node.input(2)?);
+        let data = match (self.number(a), self.number(b)) {
+            (Some(_), None) => b,
+            (None, Some(_)) => a,
+            _ => return None,
+        };
+        let mut waiting = vec![condition];
+        while let Some(at) = waiting.pop() {
+            let node = self.node(at)?;
+            match node.op_type.as_str() {
+                "IsNaN" | "IsInf" => {}
+                "Not" | "Or" | "And" => waiting.extend(node.inputs.iter().flatten()),
+                _ => return None,
+            }
+        }
+        Some(Step::Same(data, false))
+    }
+
+    /// Whether a change of form keeps the axis of the rows.
+    fn keeps_rows(&self, node: &Node, first: ValueId) -> bool {
+        self.keeps(node, first).unwrap_or(false)
+    }
+
+    fn keeps(&self, node: &Node, first: ValueId) -> Option<bool> {
+        match node.op_type.as_str() {
+            "Flatten" => Some(match node.attrs.get("axis") {
+                None | Some(Attr::Int(1)) => true,
+                // Flattened to one axis, where each row has one value.
+                Some(Attr::Int(0)) => self.width(first, DEPTH) == Some(1),
+                _ => false,
+            }),
+            "Squeeze" | "Unsqueeze" => match self.integers(node, 1, "axes") {
+                Some(axes) => Some(!axes.contains(&0)),
+                // All axes of extent 1 go: the rows stay unless there is one.
+                None => Some(node.is("Squeeze") && !matches!(self.dims(first)?.first()?, Dim::Fixed(1))),
+            },
+            _ => {
+                let shape = self.shapes.vector(node.input(1)?, &self.constants)?;
+                let rows = self.shapes.dims(first).and_then(|dims| dims.first());
+                let rest = || {
+                    shape.iter().skip(1).try_fold(1usize, |n, entry| match entry {
+                        Entry::Known(extent) => n.checked_mul(usize::try_from(*extent).ok()?),
+                        _ => None,
+                    })
+                };
+                Some(match (shape.first()?, rows) {
+                    (Entry::Known(0) | Entry::Rows, _) => true,
+                    (Entry::Known(rows), Some(Extent::Fixed(n))) if *rows > 0 => usize::try_from(*rows) == Ok(*n),
+                    // -1 first: the rows are what is left, if the other extents are those of a row.
+                    (Entry::Known(-1), _) => rest().is_some() && rest() == self.width(first, DEPTH),
+                    _ => false,
+                })
+            }
+        }
+    }
+
+    /// The extent along an axis that is 1 or the last, where the file tells it.
+    pub(super) fn extent(&self, value: ValueId, axis: i64, depth: usize) -> Option<usize> {
+        let declared = self.dims(value).and_then(|dims| match usize::try_from(axis) {
+            Ok(axis) => dims.get(axis),
+            Err(_) if dims.len() > 1 => dims.last(),
+            Err(_) => None,
+        });
+        let fixed = declared.and_then(|dim| if let Dim::Fixed(n) = dim { Some(*n) } else { None });
+        fixed.or_else(|| self.width(value, depth).filter(|_| axis == 1 || axis == -1))
+    }
+
+    /// Which column of how many a Gather, Slice or Split takes, if it takes one and keeps the rows.
+    pub(super) fn column(&self, value: ValueId, node: &Node, data: ValueId, depth: usize) -> Option<Column> {
+        let only = |list: Vec<i64>| match list.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        };
+        let (axis, index) = match node.op_type.as_str() {
+            "Gather" => {
+                let index = self.constants.get(&node.input(1)?).filter(|index| index.len() == 1)?;
+                (node.int("axis", Some(0)).ok()?, only(index.to_i64()?)?)
+            }
+            "Slice" => {
+                let start = only(self.integers(node, 1, "starts")?)?;
+                let end = only(self.integers(node, 2, "ends")?)?;
+                let axis = only(self.integers(node, 3, "axes").unwrap_or_default()).unwrap_or(0);
+                let last = self.extent(data, axis, depth).and_then(|n| i64::try_from(n).ok());
+                let ends =
+                    end == start + 1 || last.is_some_and(|n| start == n - 1 && end >= n) || start == -1 && end > 0;
+                (axis, Some(start).filter(|_| ends)?)
+            }
+            _ => {
+                let axis = node.int("axis", Some(0)).ok()?;
+                let parts = node.outputs.len();
+                let sizes = self.integers(node, 1, "split").unwrap_or_else(|| vec![1; parts]);
+                let single = sizes.iter().all(|&size| size == 1)
+                    && self.extent(data, axis, depth).is_none_or(|extent| extent == parts);
+                let slot = i64::try_from(self.links.producer(value)?.1).ok()?;
+                (axis, Some(slot).filter(|_| single)?)
+            }
+        };
+        if axis == 0 || axis < -1 || (axis == -1 && self.dims(data).is_none_or(|dims| dims.len() < 2)) {
+            return None;
+        }
+        let extent = self.extent(data, axis, depth);
+        let from_end = |n: usize| i64::try_from(n).map_or(index, |n| if index < 0 { index + n } else { index });
+        Some((extent.map_or(index, from_end), extent))
+    }
+
+    /// The two parts of a Concat of one column each.
+    fn parts(&self, node: &Node) -> Option<(ValueId, ValueId)> {
+        let [Some(a), Some(b)] = node.inputs.as_slice() else { return None };
+        matches!(node.int("axis", None), Ok(1 | -1)).then_some((*a, *b))
+    }
+
+    /// Of `1 − p` the `p`.
+    fn complement(&self, value: ValueId) -> Option<ValueId> {
+        let sub = self.node(value).filter(|sub| sub.is("Sub"))?;
+        (self.number(sub.input(0)?)? == 1.0).then(|| sub.input(1))?
+    }
+
+    /// Of `Concat(1 − p, p)` the `p`: column 1 tells how likely class 1 is.
+    fn complements(&self, node: &Node) -> Option<ValueId> {
+        let (negative, positive) = self.parts(node)?;
+        (self.complement(negative)? == positive).then_some(positive)
+    }
+
+    /// The node of the `1 − p` of such a Concat, in words.
+    pub(super) fn complement_of(&self, node: &Node) -> Option<String> {
+        let (negative, _) = self.parts(node)?;
+        self.node(negative).map(label)
+    }
+
+    /// What column `column` of a Concat of single columns is, and whether it falls while the other column rises.
+    pub(super) fn part(&self, value: ValueId, column: Column) -> Option<(ValueId, bool)> {
+        let concat = self.node(value).filter(|node| node.is("Concat"))?;
+        let (a, b) = self.parts(concat)?;
+        let (part, other) = match column {
+            (0, Some(2)) => (a, b),
+            (1, Some(2)) => (b, a),
+            _ => return None,
+        };
+        match (self.complement(part), self.complement(other)) {
+            (Some(p), _) if p == other => Some((p, true)),
+            (_, Some(p)) if p == part => Some((p, false)),
+            _ => None,
+        }
+    }
+}

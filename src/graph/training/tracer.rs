@@ -1,0 +1,292 @@
+//! From an output back to the logits behind it.
+//!
+//! A Softmax or Sigmoid need not be the last step: what follows may clip, scale, reshape or pick a column of it. All that is
+//! monotone and known is seen through. Steps that lead to no Softmax, Sigmoid or ArgMax stay part of the forward pass.
+
+use super::{
+    heads::{Ending, Head},
+    probability, width,
+};
+use crate::{
+    graph::{
+        Attr, Dim, Graph, Links, Node, ValueId, fold,
+        shapes::{Extent, Shapes},
+    },
+    tensor::HostTensor,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How far to look for the values a row of a value that the file does not declare.
+pub(super) const DEPTH: usize = 6;
+
+/// A graph, with what is needed to go back through it.
+pub(super) struct Tracer<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) links: &'a Links,
+    pub(super) constants: BTreeMap<ValueId, Arc<HostTensor>>,
+    pub(super) shapes: Shapes,
+}
+
+/// A column: its number, and of how many.
+pub(super) type Column = (i64, Option<usize>);
+
+/// One step from a value to what it is made of.
+pub(super) enum Step {
+    /// The same elements, or increasing functions of them; whether the function is more than a change of form.
+    Same(ValueId, bool),
+    /// Decreasing functions of the elements.
+    Falling(ValueId),
+    /// One column of the value.
+    Column(ValueId, Column),
+    /// A decision: the highest of a row, or whether an element is above a bound.
+    Decision(ValueId, Option<String>),
+    /// A Softmax or Sigmoid, and its logits.
+    Ending(Ending, ValueId, Option<String>),
+}
+
+/// How far the walk has come.
+struct Walk {
+    at: ValueId,
+    passed: Vec<String>,
+    column: Option<Column>,
+    falling: bool,
+    scaled: bool,
+    picked: bool,
+    threshold: bool,
+}
+
+impl<'a> Tracer<'a> {
+    pub(super) fn new(graph: &'a Graph, links: &'a Links) -> Self {
+        let mut constants = fold::constants(graph);
+        let shapes = Shapes::of(graph, &mut constants);
+        Self { graph, links, constants, shapes }
+    }
+
+    pub(super) fn node(&self, value: ValueId) -> Option<&'a Node> {
+        self.graph.nodes.get(self.links.producer(value)?.0)
+    }
+
+    pub(super) fn dims(&self, value: ValueId) -> Option<&[Dim]> {
+        self.graph.declared_dims(value)
+    }
+
+    /// The single number that a stored tensor is made of.
+    pub(super) fn number(&self, value: ValueId) -> Option<f64> {
+        let all = self.constants.get(&value)?.to_f64();
+        let first = all.first().copied().filter(|x| x.is_finite())?;
+        all.iter().all(|&x| x == first).then_some(first)
+    }
+
+    /// The integers of a stored tensor, or of an attribute of older operator sets.
+    pub(super) fn integers(&self, node: &Node, slot: usize, attribute: &str) -> Option<Vec<i64>> {
+        match (node.input(slot), node.attrs.get(attribute)) {
+            (Some(value), _) => self.constants.get(&value)?.to_i64(),
+            (None, Some(Attr::Ints(list))) => Some(list.clone()),
+            _ => None,
+        }
+    }
+
+    /// Follows `output` back.
+    pub(super) fn trace(&self, output: ValueId) -> Head {
+        let mut head = Head::plain(output);
+        let mut walk = Walk {
+            at: output,
+            passed: Vec::new(),
+            column: None,
+            falling: false,
+            scaled: false,
+            picked: false,
+            threshold: false,
+        };
+        while let Some(node) = self.node(walk.at) {
+            let Some((step, labels)) = self.step(walk.at, node) else { break };
+            walk.passed.extend(labels);
+            match step {
+                Step::Same(next, changes) => {
+                    walk.picked |= node.is("Concat");
+                    walk.at = next;
+                    walk.scaled |= changes;
+                }
+                Step::Falling(next) => {
+                    walk.at = next;
+                    walk.scaled = true;
+                    walk.falling = !walk.falling;
+                }
+                Step::Column(next, column) => {
+                    walk.picked = true;
+                    if walk.column.is_some() {
+                        break;
+                    }
+                    (walk.at, walk.column) = (next, Some(column));
+                    if let Some((part, falls)) = self.part(next, column) {
+                        walk.passed.extend(self.node(next).map(label));
+                        (walk.at, walk.column) = (part, None);
+                        walk.falling ^= falls;
+                    }
+                }
+                Step::Decision(next, several) => {
+                    if head.labels || walk.falling || walk.column.is_some() {
+                        break;
+                    }
+                    walk.at = next;
+                    walk.threshold = node.op_type != "ArgMax";
+                    if !walk.threshold {
+                        self.found(&mut head, Ending::Labels, &walk, several);
+                    }
+                    head.labels = true;
+                }
+                Step::Ending(ending, logits, several) => {
+                    walk.at = logits;
+                    match self.is_whole(ending, &walk) {
+                        true => self.found(&mut head, ending, &walk, several),
+                        false => head.part_of = Some((ending, logits, walk.passed.clone())),
+                    }
+                    break;
+                }
+            }
+        }
+        if walk.threshold && head.ending == Ending::Plain {
+            head.labels = false;
+        }
+        self.measure(&mut head);
+        head
+    }
+
+    /// Whether the column that was picked, if any, is the whole answer: column 1 of a Softmax over two classes is the
+    /// positive class, and so is the only column of a Sigmoid. What falls while the logits rise tells the other class.
+    fn is_whole(&self, ending: Ending, walk: &Walk) -> bool {
+        match (ending, walk.column) {
+            (Ending::Softmax, None) => !walk.falling && !walk.threshold,
+            (Ending::Softmax, Some((0, Some(2)))) => walk.falling,
+            (Ending::Softmax, Some((1, Some(2)) | (_, Some(1)))) => !walk.falling,
+            (Ending::Softmax, Some(_)) => false,
+            (_, column) => !walk.falling && column.is_none_or(|(_, extent)| extent == Some(1)),
+        }
+    }
+
+    fn found(&self, head: &mut Head, ending: Ending, walk: &Walk, several: Option<String>) {
+        head.ending = ending;
+        head.logits = walk.at;
+        head.seen_through = walk.passed.clone();
+        head.scaled = walk.scaled;
+        head.picked = walk.picked;
+        head.several_a_row = several;
+    }
+
+    /// Values a row and positions of what was found.
+    fn measure(&self, head: &mut Head) {
+        head.width = self.width(head.logits, DEPTH);
+        if head.width.is_none() && (head.seen_through.is_empty() || !head.labels && !head.picked) {
+            // The declared shape of the output is also the logits' where each element has its own.
+            head.width = self.dims(head.output).and_then(width);
+        }
+        if matches!(head.ending, Ending::Plain | Ending::Sigmoid) {
+            let dims = self.dims(head.logits).or_else(|| self.dims(head.output));
+            head.several_a_row = dims.and_then(|dims| positions(dims, None));
+        }
+        if head.ending == Ending::Plain {
+            head.bounded = probability::bounded(self, head.output);
+        }
+    }
+
+    /// The step that leads to `value`, and the `operator (node)` that it passes.
+    fn step(&self, value: ValueId, node: &Node) -> Option<(Step, Vec<String>)> {
+        if let Some((ending, logits, several, passed)) = probability::written_out(self, value) {
+            return Some((Step::Ending(ending, logits, several), passed));
+        }
+        let step = match node.op_type.as_str() {
+            "ArgMax" if node.domain.is_empty() => {
+                let data = node.input(0)?;
+                Step::Decision(data, self.class_axis(node, "axis", 0, data))
+            }
+            "Softmax" | "LogSoftmax" if node.domain.is_empty() => {
+                let data = node.input(0)?;
+                let default = if node.opset < 13 { 1 } else { -1 };
+                Step::Ending(Ending::Softmax, data, self.class_axis(node, "axis", default, data))
+            }
+            "Sigmoid" if node.domain.is_empty() => Step::Ending(Ending::Sigmoid, node.input(0)?, None),
+            _ => self.passing(value, node)?,
+        };
+        let both = matches!(step, Step::Same(..)) && node.is("Concat");
+        let complement = both.then(|| self.complement_of(node)).flatten();
+        Some((step, std::iter::once(label(node)).chain(complement).collect()))
+    }
+
+    /// Why a Softmax or ArgMax over its axis is not one classification a row, if so. Before opset 13, Softmax is over
+    /// all axes from `axis` on.
+    pub(super) fn class_axis(&self, node: &Node, attribute: &str, default: i64, input: ValueId) -> Option<String> {
+        let axis = node.int(attribute, Some(default)).ok()?;
+        let flattens = node.op_type != "ArgMax" && node.opset < 13;
+        self.over_axis(node, axis, flattens, input)
+    }
+
+    /// The same for classes along `axis`, or from there on.
+    pub(super) fn over_axis(&self, node: &Node, axis: i64, flattens: bool, input: ValueId) -> Option<String> {
+        let dims = self.dims(input).or_else(|| self.dims(node.output(0)?));
+        let Some(dims) = dims else {
+            return (axis == 0).then(|| format!("{} ({}) is over the axis of the rows", node.op_type, node.name));
+        };
+        let rank = i64::try_from(dims.len()).ok()?;
+        let at = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?;
+        if at == 0 {
+            return Some(format!("{} ({}) is over the axis of the rows", node.op_type, node.name));
+        }
+        let classes = if flattens { at..dims.len() } else { at..at + 1 };
+        positions(dims, Some(classes))
+    }
+
+    fn inferred_width(&self, value: ValueId) -> Option<usize> {
+        self.shapes.dims(value)?.get(1..)?.iter().try_fold(1usize, |width, extent| match extent {
+            Extent::Fixed(n) => width.checked_mul(*n),
+            _ => None,
+        })
+    }
+
+    /// Values a row, from the declared shape or the weights that make the value.
+    pub(super) fn width(&self, value: ValueId, depth: usize) -> Option<usize> {
+        if let Some(width) = self.dims(value).and_then(width).or_else(|| self.inferred_width(value)) {
+            return Some(width);
+        }
+        let node = self.node(value).filter(|node| node.domain.is_empty() && depth > 0)?;
+        let stored = |slot: usize| self.constants.get(&node.input(slot)?).map(|tensor| tensor.dims().to_vec());
+        match node.op_type.as_str() {
+            "Gemm" => {
+                let dims = stored(1)?;
+                let transposed = matches!(node.attrs.get("transB"), Some(Attr::Int(flag)) if *flag != 0);
+                if transposed { dims.first().copied() } else { dims.last().copied() }
+            }
+            "MatMul" if self.dims(value).is_none_or(|dims| dims.len() == 2) => stored(1)?.last().copied(),
+            "Add" | "Sub" | "Mul" | "Div" => {
+                let data = if stored(0).is_some() { 1 } else { 0 };
+                self.width(node.input(data)?, depth - 1)
+            }
+            "Concat" => node
+                .inputs
+                .iter()
+                .try_fold(0usize, |all, part| all.checked_add(self.width((*part)?, depth - 1)?))
+                .filter(|_| matches!(node.int("axis", None), Ok(1 | -1))),
+            "Identity" | "Cast" | "Dropout" | "Flatten" | "Relu" | "Sigmoid" | "Softmax" | "LogSoftmax" | "Clip"
+            | "Exp" | "Neg" => self.width(node.input(0)?, depth - 1),
+            "Gather" | "Slice" | "Split" => self.column(value, node, node.input(0)?, depth - 1).map(|_| 1),
+            _ => None,
+        }
+    }
+}
+
+/// `operator (node)`.
+pub(super) fn label(node: &Node) -> String {
+    format!("{} ({})", node.op_type, node.name)
+}
+
+/// Why a value of `dims` holds several classifications a row, if so: an axis that is neither the rows nor among
+/// `classes` (by default the one after the rows, if others have extent 1) has more than one entry.
+fn positions(dims: &[Dim], classes: Option<std::ops::Range<usize>>) -> Option<String> {
+    let wide = |dim: &Dim| *dim != Dim::Fixed(1);
+    let after_rows: Vec<usize> =
+        dims.iter().enumerate().skip(1).filter(|(_, dim)| wide(dim)).map(|(axis, _)| axis).collect();
+    let many = match classes {
+        Some(classes) => after_rows.iter().any(|axis| !classes.contains(axis)),
+        None => after_rows.len() > 1,
+    };
+    many.then(|| format!("it has {} axes, so several classifications a row", dims.len()))
+}

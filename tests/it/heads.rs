@@ -1,0 +1,90 @@
+//! Which output, which branch, which inputs: models that need a word, on the files of `fixtures/heads`.
+
+use crate::flow::program;
+use std::path::PathBuf;
+
+fn fixture(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "fixtures", "heads", name].iter().collect()
+}
+
+/// Exit code, and stdout and stderr together.
+fn run(args: &[&str], name: &str) -> (i32, String) {
+    let (command, rest) = args.split_first().unwrap();
+    let mut program = program();
+    if *command == "forget" {
+        program.arg(fixture(name)).arg("--forget").arg(fixture("forget.parquet"));
+        program.arg("--data").arg(fixture("train.parquet")).arg("--test").arg(fixture("heldout.parquet"));
+        program.args(["--dry-run", "--offline"]);
+    } else {
+        program.arg(command).arg(fixture(name));
+    }
+    let output = program.args(rest).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    assert!(!text.contains("panicked"), "{text}");
+    (output.status.code().unwrap(), text)
+}
+
+#[track_caller]
+fn says(args: &[&str], name: &str, code: i32, words: &[&str]) {
+    let (found, text) = run(args, name);
+    assert_eq!(found, code, "{name} {args:?}: {text}");
+    words.iter().for_each(|word| assert!(text.contains(word), "{name} {args:?}: {word:?} is not in:\n{text}"));
+}
+
+#[test]
+fn probabilities_are_seen_through_or_refused() {
+    says(
+        &["inspect"],
+        "clipped.onnx",
+        0,
+        &["binary cross-entropy on the logits `z`", "Clip (clip), Sigmoid (sigmoid)"],
+    );
+    says(&["forget", "--target", "label"], "ensemble.onnx", 3, &["made of probabilities", "logits as an output"]);
+    says(&["inspect"], "ensemble.onnx", 0, &["mean squared error of `p`"]);
+}
+
+#[test]
+fn labels_say_which_output_they_belong_to() {
+    says(&["inspect"], "faces.onnx", 0, &["several outputs could take the labels", "--output NAME"]);
+    says(&["inspect", "--output", "gender"], "faces.onnx", 0, &["`gender`: the output has 2 values a row"]);
+    says(&["inspect", "--output", "genders"], "faces.onnx", 2, &["`gender` [batch, 2]"]);
+    for twins in [&["forget", "--target", "mood"][..], &["forget", "--target", "years"]] {
+        says(twins, "twins.onnx", 3, &["`left` [batch, 4], `right` [batch, 4]", "--output NAME"]);
+    }
+}
+
+#[test]
+fn labels_for_positions_are_refused() {
+    says(&["forget", "--target", "label"], "tags.onnx", 3, &["positions are not supported yet"]);
+    says(&["inspect"], "tags.onnx", 0, &["positions are not supported yet", "train  w f32[6, 3]"]);
+    says(&["verify", "--samples", "8"], "tags.onnx", 0, &["forward   onnxruntime agrees", "gradient  agrees"]);
+}
+
+#[test]
+fn a_fixed_input_or_a_dimension_decides_a_branch() {
+    says(&["inspect"], "rate.onnx", 3, &["If", "[inputs.NAME]", "--dim"]);
+    says(&["forget", "--target", "mood"], "rate.onnx", 3, &["[inputs.NAME]"]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.toml");
+    for (value, trained) in [("16000", "train  fc.b f32[4]"), ("8000", "keep   fc.b f32[4]")] {
+        std::fs::write(&config, format!("[inputs.sr]\nvalue = {value}\n")).unwrap();
+        let config = ["--config", config.to_str().unwrap()];
+        says(&[&["inspect"][..], &config].concat(), "rate.onnx", 0, &[trained]);
+        let verify = ["verify", "--samples", "8"];
+        says(&[&verify[..], &config].concat(), "rate.onnx", 0, &["forward   onnxruntime agrees", "gradient  agrees"]);
+    }
+    says(&["inspect"], "width.onnx", 3, &["If", "--dim"]);
+    says(&["inspect", "--dim", "x.1=6"], "width.onnx", 0, &["train  v f32[6, 4]", "keep   u f32[5, 4]"]);
+    says(&["verify", "--samples", "8", "--dim", "x.1=6"], "width.onnx", 0, &["gradient  agrees"]);
+    says(&["inspect", "--dim", "x.7=6"], "width.onnx", 2, &["open dimensions are batch, x.1"]);
+}
+
+#[test]
+fn what_cannot_be_unlearned_is_said_before_rows_are_read() {
+    for command in [&["inspect"][..], &["forget", "--target", "mood"]] {
+        says(command, "alone.onnx", 3, &["batch axis"]);
+    }
+    for command in [&["inspect"][..], &["forget", "--target", "mood"]] {
+        says(command, "integers.onnx", 0, &["stored as integers behind Cast", "give the float model"]);
+    }
+}
