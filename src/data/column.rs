@@ -113,11 +113,19 @@ pub fn advice(ty: &DataType) -> &'static str {
     }
 }
 
-/// The part of a column whose nulls matter: of an image struct, its bytes.
-fn essential(array: &ArrayRef) -> &ArrayRef {
-    match array.as_any().downcast_ref::<StructArray>() {
-        Some(s) if s.null_count() == 0 => s.column_by_name("bytes").unwrap_or(array),
-        _ => array,
+/// The part of a column whose nulls matter: of an image struct, its bytes, or its paths where there are no bytes.
+fn essential(array: &ArrayRef) -> ArrayRef {
+    let Some(image) = array.as_any().downcast_ref::<StructArray>().filter(|s| s.null_count() == 0) else {
+        return array.clone();
+    };
+    match (image.column_by_name("bytes"), image.column_by_name("path")) {
+        (Some(bytes), Some(path)) if bytes.logical_null_count() > 0 && path.len() == bytes.len() => {
+            let missing = |i: usize| bytes.logical_nulls().is_some_and(|n| n.is_null(i)) && path.is_null(i);
+            let there: BooleanArray = (0..bytes.len()).map(|i| (!missing(i)).then_some(true)).collect();
+            std::sync::Arc::new(there)
+        }
+        (Some(bytes), _) => bytes.clone(),
+        (None, _) => array.clone(),
     }
 }
 
@@ -150,12 +158,12 @@ pub fn present(array: &ArrayRef) -> Result<ArrayRef, String> {
 
 /// Whether a row has no value, or a list with an element that has none.
 pub fn has_nulls(array: &ArrayRef) -> bool {
-    let array = essential(array);
+    let array = &essential(array);
     array.logical_null_count() > 0 || children(array).is_some_and(|c| has_nulls(&c))
 }
 
-/// How many rows those are.
-pub fn null_rows(array: &ArrayRef) -> usize {
+/// Which rows those are.
+pub fn null_rows(array: &ArrayRef) -> Vec<usize> {
     fn row(array: &ArrayRef, i: usize) -> bool {
         let one = array.slice(i, 1);
         one.logical_null_count() > 0 || {
@@ -167,8 +175,8 @@ pub fn null_rows(array: &ArrayRef) -> usize {
             inner.is_some_and(|inner| has_nulls(&inner))
         }
     }
-    let array = essential(array);
-    (0..array.len()).filter(|&i| row(array, i)).count()
+    let array = &essential(array);
+    (0..array.len()).filter(|&i| row(array, i)).collect()
 }
 
 /// Lists of numbers, laid end to end.
@@ -263,7 +271,10 @@ fn number(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
 /// Encoded files: bytes, or the `bytes` of a struct.
 pub fn blobs(array: &ArrayRef) -> Result<LargeBinaryArray, String> {
     match classify(array.data_type()) {
-        Class::Image => Ok(cast(essential(array), &DataType::LargeBinary)?.as_binary::<i64>().clone()),
+        Class::Image => {
+            let bytes = array.as_any().downcast_ref::<StructArray>().and_then(|s| s.column_by_name("bytes"));
+            Ok(cast(bytes.unwrap_or(array), &DataType::LargeBinary)?.as_binary::<i64>().clone())
+        }
         _ => Err(format!("has type {}, but encoded images are needed", array.data_type())),
     }
 }

@@ -51,7 +51,7 @@ pub struct Files {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InputKind {
-    /// PNG or JPEG files.
+    /// Image files, or paths to them.
     Image,
     /// Lists of token ids, padded and cut to one length.
     Tokens,
@@ -67,6 +67,54 @@ pub enum Layout {
     Nchw,
     /// Row, height, width, channel.
     Nhwc,
+}
+
+/// Order of a color image's channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red, as OpenCV reads them.
+    Bgr,
+}
+
+/// How many channels, or in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Channels {
+    /// 1, 3 or 4.
+    Count(usize),
+    /// Three of them, in this order.
+    Order(ChannelOrder),
+}
+
+/// A size of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Extent {
+    /// The shorter side; the other one follows.
+    Short(u32),
+    /// Height and width.
+    Both([u32; 2]),
+}
+
+/// How pixels of a resized image are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// The nearest pixel.
+    Nearest,
+    /// The mean of the pixels covered.
+    Box,
+    /// Linear in both directions.
+    #[default]
+    Bilinear,
+    /// Cubic, with a = −1/2.
+    Bicubic,
+    /// Lanczos' filter of three lobes.
+    Lanczos,
 }
 
 /// One number for all, or one for each channel (or column).
@@ -144,12 +192,22 @@ pub struct InputConfig {
     /// Order of an image's axes, where the model's shape does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
-    /// Height and width that images are brought to; without it, an image of another size is an error.
+    /// Size that images are brought to: height and width, or the shorter side; without it and `crop`, an image of another
+    /// size is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resize: Option<[u32; 2]>,
-    /// Channels of an image (1 or 3), where the model's shape does not tell.
+    pub resize: Option<Extent>,
+    /// Height and width, or both as one number, that are then cut out of the center.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub channels: Option<usize>,
+    pub crop: Option<Extent>,
+    /// How `resize` makes pixels; bilinear unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpolation: Option<Interpolation>,
+    /// Whether a pixel of a smaller image is made from all those that it covers, as Pillow does; true unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub antialias: Option<bool>,
+    /// Channels of an image: how many (1, 3 or 4), where the model's shape does not tell; or their order, `rgb` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
     /// The token that fills short rows; 0 unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub padding: Option<i64>,
@@ -200,7 +258,9 @@ impl DataConfig {
     /// Makes relative paths relative to `base`, the folder of the configuration file.
     pub fn resolve(&mut self, base: &Path) {
         for path in [&mut self.data.train, &mut self.data.validation, &mut self.data.test].into_iter().flatten() {
-            *path = base.join(&*path);
+            if !super::source::absolute(path) {
+                *path = base.join(&*path);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{
     Batch, Rows, Targets,
     decode::{Decoded, Plan},
+    rows::Within,
     source::Source,
     stream::{self, Batches},
 };
@@ -176,12 +177,13 @@ impl Dataset {
         each: &mut impl FnMut(Decoded) -> Result<()>,
     ) -> Result<()> {
         let Some(&piece) = self.source.pieces().get(index) else { return Ok(()) };
-        let local = self.local_rows(piece.first, piece.rows, rows);
-        if local.is_empty() {
+        let whole = rows.len() == self.len() && matches!(self.rows.within(piece.first, piece.rows), Within::All);
+        let local = if whole { Vec::new() } else { self.local_rows(piece.first, piece.rows, rows) };
+        if local.is_empty() && !whole {
             return Ok(());
         }
         let columns = plan.columns();
-        let chosen = (local.len() < piece.rows).then_some(local.as_slice());
+        let chosen = (!whole && local.len() < piece.rows).then_some(local.as_slice());
         let mut read = 0;
         for batch in self.source.read(piece, &columns, chosen, plan.chunk())? {
             let batch: RecordBatch = batch?;

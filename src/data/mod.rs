@@ -33,7 +33,10 @@ mod stream;
 pub use augment::{Augment, ImageInput};
 pub use batch::{Batch, Targets};
 pub use bind::{LabelFacts, Note, label_facts};
-pub use config::{DataConfig, Files, Fixed, InputConfig, InputKind, Layout, PerChannel, TargetConfig, TargetKind};
+pub use config::{
+    ChannelOrder, Channels, DataConfig, Extent, Files, Fixed, InputConfig, InputKind, Interpolation, Layout,
+    PerChannel, TargetConfig, TargetKind,
+};
 pub use dataset::Dataset;
 pub use decode::{Derived, Feed, Numbers, Pictures, Plan, Rule, TargetFeed, Tokens};
 pub use open::{Counts, Data, MissingIds, Request, open, open_rows};

@@ -7,11 +7,12 @@ use super::{
     digest::{self, Salt},
     join,
     list::Lists,
-    source::Source,
+    source::{Part, Source},
     split::{self, Parts},
 };
 use crate::{Error, Result};
 use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -180,10 +181,17 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         test_rows: test.1.len(),
         ..joined.counts
     };
-    for held_out in validation.0.files().chain(test.0.files()) {
-        if !digested.iter().any(|(path, _)| path == held_out) {
-            digested.push((held_out.into(), digest::file(held_out)?));
+    warnings.extend(same_content(&digested));
+    let trained: BTreeSet<PathBuf> = train.files().map(Into::into).collect();
+    let held_out: BTreeSet<&Path> = validation.0.files().chain(test.0.files()).collect();
+    for path in held_out.into_iter().filter(|path| !trained.contains(*path)) {
+        let sha256 = digest::file(path)?;
+        if let Some((twin, _)) = digested.iter().find(|(of, digest)| *digest == sha256 && trained.contains(of)) {
+            let problem =
+                format!("has the content of {}, but the model must not have been trained on it", twin.display());
+            return Err(Error::ReadData { path: path.into(), problem });
         }
+        digested.push((path.into(), sha256));
     }
     let (target_width, plan) = (plan.target.width, Arc::new(plan));
     let memory = config.memory();
@@ -224,11 +232,33 @@ pub fn open_rows(
     Ok((Arc::new(Dataset::open(source, Arc::new(plan), rows, config.memory())?), kind, notes))
 }
 
+/// A sentence for every file that has the content of one before it.
+fn same_content(files: &[(PathBuf, String)]) -> Vec<String> {
+    let mut first: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut said = Vec::new();
+    for (path, sha256) in files {
+        match first.entry(sha256) {
+            Entry::Vacant(place) => {
+                place.insert(path);
+            }
+            Entry::Occupied(place) => {
+                let twin = place.get().display();
+                said.push(format!("{}: has the content of {twin}: are the same rows there twice?", path.display()));
+            }
+        }
+    }
+    said
+}
+
 pub fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
     let path = config.data.train.as_deref().ok_or_else(|| {
         Error::Data("no training data: give --data, or `train = \"...\"` under `[data]`, naming the rows that the model was trained on".into())
     })?;
-    let source = Source::open(path)?;
+    // A column that tells the parts does so for all files.
+    let source = match &config.data.split {
+        Some(_) => Source::open(path)?,
+        None => Source::open_part(path, Part::Train)?,
+    };
     if source.rows() == 0 {
         return Err(Error::Data(format!("{}: no rows", path.display())));
     }

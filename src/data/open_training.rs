@@ -7,7 +7,7 @@ use super::{
     join,
     list::Lists,
     open::train_source,
-    source::Source,
+    source::{Part, Source},
     split::{self, Parts},
 };
 use crate::{Error, Result};
@@ -41,7 +41,8 @@ pub fn open_training(
     let train = train_source(config)?;
     let mut notes = Vec::new();
     let held_out = config.data.validation.is_some() || config.data.test.is_some() || config.data.split.is_some();
-    let files = match held_out || train.field("split").is_some() {
+    let named = train.has_part(Part::Validation) || train.has_part(Part::Test);
+    let files = match held_out || named || train.field("split").is_some() {
         true => Some(split::files(config, &train, &mut notes)?),
         false => None,
     };

@@ -1,9 +1,12 @@
 //! Which rows are trained on, which give τ, and which the audit compares with.
 
-use super::{DataConfig, Note, Rows, ids, source::Source};
+use super::{
+    DataConfig, Note, Rows, ids,
+    source::{Part, Source},
+};
 use crate::{Error, Result};
 use arrow_array::cast::AsArray;
-use std::sync::Arc;
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The files that hold rows the model was not trained on.
 pub struct HeldOut {
@@ -27,9 +30,15 @@ pub struct Parts {
 /// There is neither; or there are both.
 pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<HeldOut> {
     let data = &config.data;
-    let open =
-        |path: &Option<std::path::PathBuf>| path.as_deref().map(Source::open).transpose().map(|s| s.map(Arc::new));
+    let open = |path: Option<&Path>, part: Part| match path {
+        Some(path) => Source::open_part(path, part).map(|source| Some(Arc::new(source))),
+        None => Ok(None),
+    };
     let given = data.validation.is_some() || data.test.is_some();
+    if train.has_part(Part::Train) {
+        let how = format!("of {}, only the files whose names say train", train.path().display());
+        notes.push(Note { what: "train".into(), how, inferred: true });
+    }
     if let Some(name) = &data.split {
         train.require(name, "`split` under `[data]`")?;
         if given {
@@ -39,7 +48,16 @@ pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Resu
         return Ok(HeldOut { validation: None, test: None, split_column: Some(name.clone()) });
     }
     if given {
-        return Ok(HeldOut { validation: open(&data.validation)?, test: open(&data.test)?, split_column: None });
+        let validation = open(data.validation.as_deref(), Part::Validation)?;
+        let test = open(data.test.as_deref(), Part::Test)?;
+        return Ok(HeldOut { validation, test, split_column: None });
+    }
+    let named = |part| train.has_part(part).then(|| train.path());
+    if train.has_part(Part::Validation) || train.has_part(Part::Test) {
+        let how = "the files' names, which say train, validation and test, as no other file is given".into();
+        notes.push(Note { what: "split".into(), how, inferred: true });
+        let validation = open(named(Part::Validation), Part::Validation)?;
+        return Ok(HeldOut { validation, test: open(named(Part::Test), Part::Test)?, split_column: None });
     }
     let usual = train.field("split").filter(|f| super::column::classify(f.data_type()) == super::column::Class::Text);
     if usual.is_some() {
@@ -79,7 +97,7 @@ pub fn parts(train: &Arc<Source>, files: HeldOut, id: Option<&str>, notes: &mut 
             (Rows::all(train.rows()), validation.map(whole), test.map(whole))
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings = train.warnings().to_vec();
     let (validation, test) = match (validation, test) {
         (Some(validation), Some(test)) => (validation, test),
         (Some((source, rows)), None) | (None, Some((source, rows))) => {
@@ -100,31 +118,30 @@ pub fn parts(train: &Arc<Source>, files: HeldOut, id: Option<&str>, notes: &mut 
         if rows.is_empty() {
             return Err(Error::Data(format!("{}: no rows for {what}", source.path().display())));
         }
+        let new: Vec<_> = source.warnings().iter().filter(|w| !warnings.contains(w)).cloned().collect();
+        warnings.extend(new);
         if id.is_some_and(|id| id != ids::ROW && source.field(id).is_none()) {
             let id = id.unwrap_or_default();
             let problem = "cannot be checked for rows that are also in another part";
             warnings.push(format!("{}: no column `{id}`, so that {what} {problem}", source.path().display()));
         }
         // Without ids, the same file is the least that can be noticed.
-        let same = source.files().any(|f| train.files().any(|t| same_file(f, t)));
-        if same && !Arc::ptr_eq(source, train) {
+        if !Arc::ptr_eq(source, train) && share_a_file(source, train) {
             let problem = "is also training data; the model must not have been trained on it";
             return Err(Error::Data(format!("{}: {what} {problem}", source.path().display())));
         }
     }
-    let twice = validation.0.files().any(|f| test.0.files().any(|t| same_file(f, t)));
-    if twice && !Arc::ptr_eq(&validation.0, &test.0) {
+    if !Arc::ptr_eq(&validation.0, &test.0) && share_a_file(&validation.0, &test.0) {
         let problem = "is both validation and test; give it once, and it is split in half";
         return Err(Error::Data(format!("{}: {problem}", test.0.path().display())));
     }
     Ok(Parts { train: train_rows, validation, test, warnings })
 }
 
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
-    }
+fn share_a_file(a: &Source, b: &Source) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+    let files: BTreeSet<_> = a.files().map(real).collect();
+    b.files().any(|path| files.contains(&real(path)))
 }
 
 /// Rows by the words of a column: train, validation, test.
@@ -142,11 +159,11 @@ fn by_column(source: &Source, name: &str) -> Result<[Rows; 3]> {
     source.scan(&[name], &Rows::all(source.rows()), |first, batch| {
         let array = super::column::text(batch.columns().first().ok_or("no split column")?)?;
         for (i, word) in array.as_string::<i64>().iter().enumerate() {
-            let part = match word.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-                "train" | "training" => 0,
-                "validation" | "valid" | "val" | "dev" => 1,
-                "test" | "testing" => 2,
-                _ => {
+            let part = match Part::of_word(word.unwrap_or_default()) {
+                Some(Part::Train) => 0,
+                Some(Part::Validation) => 1,
+                Some(Part::Test) => 2,
+                None => {
                     other += 1;
                     continue;
                 }
@@ -167,7 +184,7 @@ fn by_column(source: &Source, name: &str) -> Result<[Rows; 3]> {
 /// Two halves by the rank of a fixed hash of the id: the same in every run, with rows of one id on one side. Without
 /// ids, the row's number takes their place.
 fn halves(source: &Source, rows: &Rows, id: Option<&str>) -> Result<(Rows, Rows)> {
-    let mut ranked: Vec<(u128, usize)> = Vec::with_capacity(rows.len());
+    let mut ranked: Vec<(u128, usize)> = Vec::new();
     match id.filter(|id| source.field(id).is_some()) {
         Some(id) => {
             let kind = ids::require_kind(source, id)?;

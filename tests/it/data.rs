@@ -2,7 +2,9 @@
 
 mod arrow;
 mod columns;
+mod files;
 mod fixtures;
+mod folders;
 mod ids;
 mod inputs;
 mod label_forms;

@@ -1,9 +1,9 @@
 //! From an input, its configuration and its columns to the way it is made.
 
 use super::super::{
-    DataConfig, InputConfig, InputKind, InputSpec, Layout, PerChannel, Signature,
+    DataConfig, InputConfig, InputKind, InputSpec, PerChannel, Signature,
     column::{self, Class, Number},
-    decode::{Derived, Feed, Pictures, Tokens},
+    decode::{Derived, Feed, Tokens},
     source::Source,
 };
 use super::{
@@ -11,9 +11,9 @@ use super::{
     inputs::{Choice, follows},
     numeric::{numeric, table},
     peek::Peek,
-    say,
+    pictures,
 };
-use crate::{Error, Result, tensor::DType};
+use crate::{Error, Result};
 use arrow_schema::DataType;
 
 /// Makes a feed for every input.
@@ -76,6 +76,10 @@ fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String
             InputKind::Tokens
         }
         (None, Class::Scalar(_) | Class::List(..)) => InputKind::Numeric,
+        // Paths of images: nothing else that is text goes into such a shape.
+        (None, Class::Text) if spec.dtype.is_float() && spec.row_dims().is_some_and(|d| d.len() == 3) => {
+            InputKind::Image
+        }
         (None, Class::Text | Class::Other) => {
             let ty = source.require(name, "the model")?.data_type();
             return Err(unfit(source, spec, name, ty));
@@ -83,7 +87,7 @@ fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String
     };
     unused(spec, given, kind)?;
     match (kind, peek.class) {
-        (InputKind::Image, Class::Image) => image(source, spec, given, name, &peek),
+        (InputKind::Image, Class::Image | Class::Text) => pictures::image(source, spec, given, name),
         (InputKind::Tokens, Class::List(Number::Int | Number::Bool, _)) => tokens(spec, given, name, &peek),
         (InputKind::Numeric, Class::Scalar(_) | Class::List(..)) => numeric(source, spec, given, name, &peek),
         (kind, _) => {
@@ -122,6 +126,9 @@ pub fn unused(spec: &InputSpec, given: &InputConfig, kind: InputKind) -> Result<
     let entries = [
         ("layout", given.layout.is_some() && tokens),
         ("resize", given.resize.is_some() && !image),
+        ("crop", given.crop.is_some() && !image),
+        ("interpolation", given.interpolation.is_some() && !image),
+        ("antialias", given.antialias.is_some() && !image),
         ("channels", given.channels.is_some() && !image),
         ("padding", given.padding.is_some() && !tokens),
         ("length", given.length.is_some() && !tokens),
@@ -153,87 +160,6 @@ pub fn affine(spec: &InputSpec, given: &InputConfig, n: usize, scale: f64) -> Re
         return Err(Error::Data(format!("`[inputs.{}]`: {problem}", spec.name)));
     }
     Ok(mean.iter().zip(&std).map(|(m, s)| (scale / s, -m / s)).collect())
-}
-
-fn image(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {
-    let ask = |problem: &str, entry: &str| {
-        let (shape, hint) = (spec.shape(), say(&spec.name, entry));
-        Error::Data(format!("input `{}` has shape {shape}: {problem}; {hint}", spec.name))
-    };
-    if !spec.dtype.is_float() && spec.dtype != DType::U8 {
-        return Err(wrong(source, spec, name, &format!("holds images, but the input takes {}", spec.dtype)));
-    }
-    let Some(picture) = peek.picture else {
-        return Err(wrong(source, spec, name, "does not hold readable PNG or JPEG images"));
-    };
-    let channel = |d: Option<usize>| matches!(d, Some(1 | 3));
-    // Without any shape, images go in as most models have them.
-    let open = [None, None, None];
-    let dims = spec.row_dims().unwrap_or(&open);
-    let (layout, channels, height, width) = match *dims {
-        [h, w] => (Layout::Nchw, Some(1), h, w),
-        [a, b, c] => {
-            let layout = match given.layout {
-                Some(layout) => layout,
-                None if channel(a) && !channel(c) => Layout::Nchw,
-                None if channel(c) && !channel(a) => Layout::Nhwc,
-                None if a.is_none() && c.is_none() => Layout::Nchw,
-                None => return Err(ask("it does not tell which axis is the channel", "layout = \"nchw\" or \"nhwc\"")),
-            };
-            match layout {
-                Layout::Nchw => (layout, a, b, c),
-                Layout::Nhwc => (layout, c, a, b),
-            }
-        }
-        _ => return Err(ask("no images go into it", "column = \"...\" of numbers")),
-    };
-    let channels = channels.or(given.channels).unwrap_or(if picture.colour { 3 } else { 1 });
-    if !matches!(channels, 1 | 3) || given.channels.is_some_and(|c| c != channels) {
-        return Err(ask(
-            &format!("images have 1 or 3 channels, not {channels}"),
-            "channels = 1 or 3, as the model takes",
-        ));
-    }
-    let asked = given.resize.map(|[h, w]| (h as usize, w as usize));
-    let extent = |model: Option<usize>, asked: Option<usize>, seen: usize| match (model, asked) {
-        (Some(m), Some(a)) if m != a => Err(ask(
-            &format!("`resize` asks for {a} where the model takes {m}"),
-            "resize = [height, width] as the model takes",
-        )),
-        (Some(m), _) => Ok(m),
-        (None, asked) => Ok(asked.unwrap_or(seen)),
-    };
-    let height = extent(height, asked.map(|a| a.0), picture.height)?;
-    let width = extent(width, asked.map(|a| a.1), picture.width)?;
-    let default = if spec.dtype == DType::U8 { 1.0 } else { 1.0 / 255.0 };
-    let affine = affine(spec, given, channels, default)?;
-    if spec.dtype == DType::U8 && affine.iter().any(|a| *a != (1.0, 0.0)) {
-        return Err(ask("it takes bytes, which are not scaled", "no scale, mean or std"));
-    }
-    let dims = match (dims.len(), layout) {
-        (2, _) => vec![height, width],
-        (_, Layout::Nchw) => vec![channels, height, width],
-        (_, Layout::Nhwc) => vec![height, width, channels],
-    };
-    let values = match (given.scale, &given.mean, &given.std) {
-        _ if spec.dtype == DType::U8 => "pixels 0 to 255".into(),
-        (None, None, None) => "pixels / 255".into(),
-        _ => {
-            let text: Vec<_> = affine
-                .iter()
-                .map(|(a, b)| format!("pixel · {a:.6} {} {:.6}", if *b < 0.0 { '−' } else { '+' }, b.abs()))
-                .collect();
-            text.join(", ")
-        }
-    };
-    let resized = if given.resize.is_some() { ", resized" } else { "" };
-    let how = format!("column `{name}`, images of {channels}×{height}×{width} as {layout:?}{resized}, {values}");
-    let resize = given.resize.is_some();
-    let column = name.to_owned();
-    Ok((
-        Feed::Image(Pictures { column, channels, height, width, resize, layout, dims, dtype: spec.dtype, affine }),
-        how,
-    ))
 }
 
 fn tokens(spec: &InputSpec, given: &InputConfig, name: &str, peek: &Peek) -> Result<(Feed, String)> {

@@ -59,7 +59,8 @@ pub fn assign(
     take(&mut free, &choices);
     let mut peeks = Vec::new();
     for name in &free {
-        peeks.push((*name, Peek::at(source, name)?));
+        // Of what cannot be read, nothing is made; where it is asked for, it is read again.
+        peeks.extend(Peek::at(source, name).ok().map(|peek| (*name, peek)));
     }
     let kind = |spec: &InputSpec| config.inputs.get(&spec.name).and_then(|c| c.kind);
     only_candidates(signature, &kind, &mut choices, &mut peeks);

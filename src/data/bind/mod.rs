@@ -7,6 +7,7 @@ mod inputs;
 mod labels;
 mod numeric;
 mod peek;
+mod pictures;
 mod target;
 mod words;
 

@@ -2,8 +2,8 @@
 
 use super::super::{
     column::{self, Class},
-    decode::Picture,
-    source::Source,
+    decode::{Encoded, Picture, look},
+    source::{self, Source},
 };
 use crate::Result;
 use arrow_array::Array;
@@ -56,8 +56,8 @@ impl Peek {
                 peek.nested = lists.nested;
             }
             Class::Image => {
-                let blobs = column::blobs(array).map_err(fail)?;
-                peek.picture = blobs.iter().flatten().next().and_then(Picture::of);
+                let images = Encoded::of(array, &source::folder_of(&batch)).map_err(fail)?;
+                peek.picture = images.get(0).and_then(|bytes| look(&bytes)).ok();
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ mod store;
 mod target;
 mod tokens;
 
-pub use image::{Picture, Pictures};
+pub use image::{Encoded, Geometry, Picture, Pictures, look};
 pub use numbers::Numbers;
 pub use store::Store;
 pub use target::{Labels, POSITIONS, TargetFeed, Words, number};
@@ -63,7 +63,7 @@ impl Plan {
     /// Bytes of a decoded row, where lists of tokens have `tokens` elements.
     pub fn row_bytes(&self, tokens: impl Fn(&str) -> f64) -> f64 {
         let of = |feed: &Feed| match feed {
-            Feed::Image(f) => f.row_len() as f64,
+            Feed::Image(f) => f.row_bytes() as f64,
             Feed::Numbers(f) => (f.row_len() * f.stored_size()) as f64,
             Feed::Tokens(f) => 8.0 * (1.0 + tokens(&f.column)),
             Feed::Derived(_) => 0.0,
@@ -82,7 +82,7 @@ impl Plan {
         let mut stores = Vec::with_capacity(self.feeds.len());
         for (_, feed) in &self.feeds {
             stores.push(match feed {
-                Feed::Image(f) => f.decode(column(batch, &f.column)?)?,
+                Feed::Image(f) => f.decode(column(batch, &f.column)?, &super::source::folder_of(batch))?,
                 Feed::Numbers(f) => f.decode(batch)?,
                 Feed::Tokens(f) => f.decode(column(batch, &f.column)?)?,
                 Feed::Derived(_) => Store::None,

@@ -52,8 +52,9 @@ impl Store {
 
     /// Makes room for `rows` rows in all, so that more of them are not moved again and again.
     pub fn reserve(&mut self, rows: usize) {
+        // The number of rows is what a file says: where there is no room for them, each batch makes its own.
         fn room<T>(values: &mut Vec<T>, wanted: usize) {
-            values.reserve_exact(wanted.saturating_sub(values.len()));
+            let _ = values.try_reserve_exact(wanted.saturating_sub(values.len()));
         }
         match self {
             Store::None => {}

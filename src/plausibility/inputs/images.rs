@@ -131,7 +131,7 @@ fn pixel_scales(name: &str, shape: Shape, affine: &[(f64, f64)], unit: f64, all:
                 })
             };
             let order = if flipped { ", channels as BGR" } else { "" };
-            let write = if flipped { " and `channel_order = \"bgr\"`" } else { "" };
+            let write = if flipped { " and `channels = \"bgr\"`" } else { "" };
             all.push(Alternative {
                 what: format!("input `{name}`: {}{order}", scaling.what),
                 mend: format!("write {}{write} under {}", scaling.entries(), table(name)),

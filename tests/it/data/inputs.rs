@@ -145,7 +145,7 @@ fn images_are_found_and_laid_out_by_the_models_shape() {
         scale: Some(1.0),
         mean: Some(PerChannel::One(1.0)),
         std: Some(PerChannel::Each(vec![1.0, 2.0, 4.0])),
-        resize: Some([2, 2]),
+        resize: Some(data::Extent::Both([2, 2])),
         ..named("img")
     };
     let (_, batch) = feed(&images, open, &[("x", config)]).unwrap();

@@ -1,0 +1,339 @@
+//! Tables: Parquet, CSV, JSON and Arrow IPC files, folders of them and globs, read as one table by groups of rows.
+//!
+//! [`Source::open`] takes a path, and content decides the format, not the name: a list of ids opens as training rows do.
+//! [`Source::open_list`] also takes a text file whose first line is a value already. Every column has one type over all
+//! files ([`Source::fields`]); rows come as Arrow batches ([`Source::scan`], [`Source::read`]), whatever the format.
+
+mod delimited;
+mod delta;
+mod encrypted;
+mod folder;
+mod format;
+mod groups;
+mod ipc;
+mod json;
+mod keys;
+mod lines;
+mod list;
+mod location;
+mod parquet;
+mod part;
+mod shape;
+mod table;
+mod unify;
+mod values;
+
+pub use delimited::Known;
+pub use location::absolute;
+pub use part::Part;
+pub use shape::folder_of;
+
+use super::{fault::Fault, path, rows::Within};
+use crate::{Error, Result};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema, SchemaRef};
+use list::Found;
+use shape::{in_folder, shaped};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use table::{Batches, Stamp, Table, open_file, open_table};
+use unify::Column;
+
+/// One table in one or more files.
+#[derive(Debug)]
+pub struct Source {
+    asked: PathBuf,
+    files: Vec<DataFile>,
+    pieces: Vec<Piece>,
+    columns: Vec<Column>,
+    /// Those of `columns` that can be read.
+    schema: SchemaRef,
+    rows: usize,
+    parts: BTreeSet<Part>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct DataFile {
+    path: PathBuf,
+    table: Box<dyn Table>,
+    /// Values that the folder's name gives to all rows.
+    constants: Vec<(Field, ArrayRef)>,
+    /// Number of its first row.
+    first: usize,
+    stamp: Stamp,
+}
+
+/// A group of rows: the unit that is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    file: usize,
+    group: usize,
+    /// First row, counted over all files.
+    pub first: usize,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+impl Source {
+    /// Opens what `asked` names: a file, a folder or a glob, in order of the names. Of a folder, files in sub-folders are
+    /// taken, too; names that begin with `_` or `.` are not; `key=value` folders are columns.
+    ///
+    /// # Errors
+    /// Nothing there, a file that is no table, files of several formats, or one that is damaged.
+    pub fn open(asked: &Path) -> Result<Self> {
+        Self::with(asked, None, None)
+    }
+
+    /// The same, but of files whose names tell parts apart (`train-*`, `test-*`; also folders' names), only those of one
+    /// part are read.
+    ///
+    /// # Errors
+    /// Also: names that tell parts apart, but not this one.
+    pub fn open_part(asked: &Path, part: Part) -> Result<Self> {
+        Self::with(asked, Some(part), None)
+    }
+
+    /// The same for a list of values, such as ids: the first line of a text file is its columns' names if `known` says so
+    /// of one of them, or if it is a word and numbers follow. Otherwise, a single column is called `id`. The values of a
+    /// JSON list are a column called `value`.
+    pub fn open_list(asked: &Path, known: Known<'_>) -> Result<Self> {
+        Self::with(asked, None, Some(known))
+    }
+
+    fn with(asked: &Path, part: Option<Part>, known: Option<Known<'_>>) -> Result<Self> {
+        let fail = |path: &Path, problem: String| Error::ReadData { path: path.into(), problem };
+        let mut files: Vec<DataFile> = Vec::new();
+        let mut pieces = Vec::new();
+        let mut rows = 0usize;
+        let list::Listing { files: found, parts, warnings } = list::list(&location::local(asked)?, part)?;
+        for Found { path, constants } in found {
+            let (handle, stamp) = open_file(&path)?;
+            let table = open_table(&path, handle, known).map_err(|problem| fail(&path, problem))?;
+            let first = rows;
+            for (group, n) in table.groups().into_iter().enumerate() {
+                pieces.push(Piece { file: files.len(), group, first: rows, rows: n });
+                rows = rows.checked_add(n).ok_or_else(|| fail(&path, "too many rows".into()))?;
+            }
+            files.push(DataFile { path, table, constants, first, stamp });
+        }
+        let columns = unify::columns(files.iter().map(|f| (f.path.as_path(), f.schema())));
+        let usable: Vec<_> = columns.iter().filter(|c| c.problem.is_none()).map(|c| c.field.clone()).collect();
+        let metadata = files.first().map(|f| f.table.schema().metadata().clone()).unwrap_or_default();
+        let schema = Arc::new(Schema::new(usable).with_metadata(metadata));
+        Ok(Self { asked: asked.into(), files, pieces, columns, schema, rows, parts, warnings })
+    }
+
+    /// The path as it was given.
+    pub fn path(&self) -> &Path {
+        &self.asked
+    }
+
+    /// The files, in order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|f| f.path.as_path())
+    }
+
+    /// What the user should know about the files, though it stops nothing.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether files beside these hold that part, by their names.
+    pub fn has_part(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+
+    /// Rows of all files.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Groups of rows of all files, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// What the first file's schema says beside its columns, such as Hugging Face's and pandas' own descriptions.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.schema.metadata().get(key).cloned()
+    }
+
+    /// Columns that can be read, in the first file's order, with the type that they have in all files.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.schema.fields().iter().map(|f| f.as_ref())
+    }
+
+    /// The column of that name, or the field of a struct column by its path.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        path::find(&self.schema, name)
+    }
+
+    /// The column of that name.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or which columns there are.
+    pub fn require(&self, name: &str, what: &str) -> Result<&Field> {
+        if let Some(field) = self.field(name) {
+            return Ok(field);
+        }
+        let path = self.asked.display();
+        let of_name = |c: &&Column| c.field.name() == name || name.starts_with(&format!("{}.", c.field.name()));
+        Err(Error::Data(match self.columns.iter().find(of_name).and_then(|c| c.problem.as_ref()) {
+            Some(problem) => format!("{path}: column `{name}`, needed for {what}, {problem}"),
+            None => format!("{path}: no column `{name}` for {what}; its columns are {}", self.names()),
+        }))
+    }
+
+    /// The column names as text for messages.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.fields().map(|f| format!("`{}`", f.name())).collect();
+        names.join(", ")
+    }
+
+    /// Stored values of a column (list elements, not rows), by the files' own count.
+    pub fn stored_values(&self, column: &str) -> u64 {
+        self.files.iter().map(|f| f.table.stored_values(column)).sum()
+    }
+
+    /// Reads `columns` of one group, in their order and at most `chunk` rows at a time. `rows` chooses rows by their
+    /// number within the group, ascending.
+    ///
+    /// # Errors
+    /// A column that the table does not have; a file that is damaged, that was changed, or that holds another number of
+    /// rows than it says.
+    pub fn read(
+        &self,
+        piece: Piece,
+        columns: &[&str],
+        rows: Option<&[usize]>,
+        chunk: usize,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+        let file = self.files.get(piece.file).ok_or_else(|| Error::Internal("a piece of another table".into()))?;
+        let (handle, stamp) = open_file(&file.path)?;
+        if stamp != file.stamp {
+            return Err(self.problem(piece, "changed while it was being read".into()));
+        }
+        let mut roots: Vec<&str> = Vec::with_capacity(columns.len());
+        for name in columns {
+            self.require(name, "the model")?;
+            roots.extend(path::root(&self.schema, name).filter(|root| !roots.contains(root)));
+        }
+        let fields = roots.iter().filter_map(|name| self.schema.field_with_name(name).ok().cloned());
+        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let batches = file.table.read(handle, piece.group, &roots, rows, chunk);
+        let mut batches = batches.map_err(|problem| self.problem(piece, problem))?;
+        let columns: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
+        let constants = file.constants.clone();
+        let mut left = rows.map_or(piece.rows, <[usize]>::len);
+        let path = file.path.clone();
+        let mut ended = false;
+        Ok(std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let next = match batches.next() {
+                Some(batch) => batch.and_then(|batch| {
+                    left = left.checked_sub(batch.num_rows()).ok_or("damaged (more rows than it says)")?;
+                    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                    let batch = path::take(shaped(&schema, &batch, &constants)?, &columns)?;
+                    in_folder(batch, &path).map(Some)
+                }),
+                None if left > 0 => Err("damaged (fewer rows than it says)".to_owned()),
+                None => Ok(None),
+            };
+            ended = !matches!(next, Ok(Some(_)));
+            next.map_err(|problem| Error::ReadData { path: path.clone(), problem }).transpose()
+        }))
+    }
+
+    /// Reads `columns` of the chosen rows from first to last. `each` gets the number of a batch's first row among
+    /// the chosen ones; the row of what it finds wrong counts from the batch's first.
+    pub fn scan(
+        &self,
+        columns: &[&str],
+        rows: &super::Rows,
+        mut each: impl FnMut(usize, &RecordBatch) -> Result<(), Fault>,
+    ) -> Result<()> {
+        let mut done = 0;
+        for &piece in &self.pieces {
+            let chosen = match rows.within(piece.first, piece.rows) {
+                Within::None => continue,
+                Within::All => None,
+                Within::Some(rows) => Some(rows),
+            };
+            let mut before = 0;
+            for batch in self.read(piece, columns, chosen.as_deref(), 1 << 16)? {
+                let batch = batch?;
+                self.check_nulls(piece, &batch)?;
+                each(done, &batch).map_err(|e| self.fault(piece, chosen.as_deref(), before, e))?;
+                done += batch.num_rows();
+                before += batch.num_rows();
+            }
+        }
+        Ok(())
+    }
+
+    /// An error about the file that `piece` lies in.
+    pub fn problem(&self, piece: Piece, problem: String) -> Error {
+        let path = self.files.get(piece.file).map_or(&self.asked, |f| &f.path);
+        Error::ReadData { path: path.clone(), problem }
+    }
+
+    /// An error about rows of a batch of `piece`, which begins behind `before` of the `chosen` rows (or of all).
+    pub fn fault(&self, piece: Piece, chosen: Option<&[usize]>, before: usize, fault: Fault) -> Error {
+        let Fault { row, problem } = fault;
+        let Some(row) = row.and_then(|r| r.checked_add(before)) else { return self.problem(piece, problem) };
+        let within = chosen.map_or(Some(row), |c| c.get(row).copied()).unwrap_or(row);
+        self.problem(piece, format!("row {} (counted from 0): {problem}", self.number(piece, within)))
+    }
+
+    /// The number that a piece's row has in its file.
+    fn number(&self, piece: Piece, row: usize) -> usize {
+        let first = self.files.get(piece.file).map_or(0, |f| f.first);
+        (piece.first - first.min(piece.first)).saturating_add(row)
+    }
+
+    /// # Errors
+    /// Rows without a value, with their number in the whole file and the first one's.
+    pub fn check_nulls(&self, piece: Piece, batch: &RecordBatch) -> Result<()> {
+        for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+            if super::column::has_nulls(array) {
+                let (mut count, mut first) = (0, None);
+                for other in self.pieces.iter().filter(|p| p.file == piece.file) {
+                    let mut before = 0;
+                    for batch in self.read(*other, &[field.name()], None, 1 << 14)? {
+                        let batch = batch?;
+                        for array in batch.columns() {
+                            let rows = super::column::null_rows(array);
+                            count += rows.len();
+                            first = first.or(rows.first().map(|r| self.number(*other, before + r)));
+                        }
+                        before += batch.num_rows();
+                    }
+                }
+                let name = field.name();
+                let place = first.map_or(String::new(), |row| format!(" (the first is row {row}, counted from 0)"));
+                let problem = format!(
+                    "column `{name}`: {count} rows have no value, or one inside their list{place}; remove or fill them"
+                );
+                return Err(self.problem(piece, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DataFile {
+    /// The file's columns, and those of its folder's name that it does not have itself.
+    fn schema(&self) -> SchemaRef {
+        let own = self.table.schema();
+        let mut fields: Vec<_> = own.fields().iter().cloned().collect();
+        let missing = self.constants.iter().filter(|(f, _)| own.field_with_name(f.name()).is_err());
+        fields.extend(missing.map(|(f, _)| Arc::new(f.clone())));
+        Arc::new(Schema::new(fields))
+    }
+}
