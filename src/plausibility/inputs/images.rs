@@ -224,7 +224,7 @@ pub(super) fn lists(name: &str, numbers: &Numbers, range: &Range, all: &mut Vec<
     if numbers.columns.len() > 1 || numbers.row_len() < PIXELS {
         return;
     }
-    if range.low >= 0.0 && range.high <= 255.0 {
+    if numbers.dtype.is_float() && range.low >= 0.0 && range.high <= 255.0 {
         let unit = if range.high > 1.5 { 1.0 } else { BYTE };
         let affine: Vec<(f64, f64)> = (0..shape.channels).map(|c| affine_at(numbers, shape.index((c, 0, 0)))).collect();
         pixel_scales(name, shape, &affine, unit, all);

@@ -26,7 +26,7 @@ struct Position {
 impl Range {
     /// Of the values as they stand in the table: what the configuration made of them is undone.
     pub fn of(sample: &Batch, name: &str, numbers: &Numbers) -> Option<Self> {
-        let tensor = sample.inputs.get(name).filter(|t| t.dtype().is_float())?;
+        let tensor = sample.inputs.get(name)?;
         let (values, width) = (tensor.to_f64(), numbers.row_len().max(1));
         let position = |k: usize| {
             let (factor, term) = affine_at(numbers, k);
@@ -117,6 +117,10 @@ pub(super) fn columns(name: &str, numbers: &Numbers, range: &Range, order: &[Str
             if order_what.is_empty() && scale_what.is_empty() && numbers.affine.is_none() {
                 continue;
             }
+            // Whole numbers are ids or counts: another scale makes nothing of them that the model was trained on.
+            if !scale_what.is_empty() && !numbers.dtype.is_float() {
+                continue;
+            }
             let scale_what = if scale_what.is_empty() && numbers.affine.is_some() {
                 "values without scale, mean and std"
             } else {
@@ -151,7 +155,9 @@ pub(super) fn columns(name: &str, numbers: &Numbers, range: &Range, order: &[Str
             });
         }
     }
-    units(name, numbers, width, all);
+    if numbers.dtype.is_float() && numbers.columns.len() == width {
+        units(name, numbers, width, all);
+    }
 }
 
 /// Columns for which other units are tried, at most.
@@ -172,10 +178,7 @@ fn units(name: &str, numbers: &Numbers, width: usize, all: &mut Vec<Alternative>
         ("degrees Celsius, not kelvins".into(), 1.0, -273.15),
     ]);
     for k in 0..width {
-        let column = match numbers.columns.as_slice() {
-            [_] if width > 1 => format!("number {} of each list", k + 1),
-            several => several.get(k).map_or(String::new(), |c| format!("column `{c}`")),
-        };
+        let column = numbers.columns.get(k).map_or(String::new(), |c| format!("column `{c}`"));
         let (factor, term) = affine_at(numbers, k);
         for (what, by, plus) in &maps {
             let (by, plus, own) = (*by, *plus, name.to_string());
