@@ -221,6 +221,7 @@ fn adamw(n: usize) -> Result<f64> {
         class_weights: None,
         seen_through: Vec::new(),
         why: String::new(),
+        head: Default::default(),
     };
     let decision = Decision {
         value: ValueId(1),
