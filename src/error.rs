@@ -121,7 +121,7 @@ pub enum Error {
     NothingToForget(String),
 
     // 130
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C, SIGTERM, SIGHUP or SIGQUIT.
     #[error("interrupted; nothing was changed")]
     Interrupted,
 }

@@ -12,8 +12,10 @@
 //! An arrow goes one way only: a later stage may use an earlier one, never the reverse.
 
 pub mod error;
+mod nearest;
 mod python;
 mod quiet;
+mod scratch;
 pub mod tensor;
 
 pub mod onnx;

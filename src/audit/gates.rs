@@ -71,7 +71,7 @@ impl Gate {
     }
 
     /// Whether the verdict over all is "insufficient" where there are too few rows for this figure.
-    fn carries_the_verdict(self) -> bool {
+    pub(super) fn carries_the_verdict(self) -> bool {
         matches!(
             self,
             Self::MaxTestAccuracyDrop

@@ -18,6 +18,7 @@ mod conformal;
 mod figures;
 mod gates;
 mod histogram;
+pub mod limits;
 mod logistic;
 mod membership;
 mod readings;

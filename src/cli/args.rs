@@ -18,7 +18,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
     subcommand_negates_reqs = true,
     after_help = "Without flags, paths come from MODEL's neighbour <stem>.forget.toml.\n\
         Exit codes: 0 written and every gate held · 1 internal error · 2 usage · 3 model · 4 data · \
-        5 parity before · 6 unlearning or a gate · 7 parity after · 8 nothing to forget · 130 interrupted"
+        5 parity before · 6 unlearning, a gate or --strict · 7 parity after · 8 nothing to forget · 130 interrupted"
 )]
 pub struct Cli {
     /// The subcommand; without one, the main job.
@@ -33,6 +33,9 @@ pub struct Cli {
     /// Say more on stderr (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Say nothing but errors, and the result where --format json asks for it
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
 }
 
 /// The subcommands.
@@ -50,6 +53,10 @@ pub enum Command {
     Train(super::train::TrainArgs),
     /// Run the main job on a model and data that the program carries
     Demo(DemoArgs),
+    /// Print a script that completes commands and flags in a shell
+    Completions(super::about::CompletionsArgs),
+    /// Print the manual page (`onnx-forget man | man -l -`)
+    Man,
 }
 
 /// Device to run on.
@@ -219,15 +226,21 @@ pub struct ForgetArgs {
     /// Folder for report.json and report.html; <stem>.report beside OUT if not given
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub report: Option<PathBuf>,
-    /// Overwrite OUT
+    /// Overwrite OUT, and the files of another program that lie in the report's folder
     #[arg(long, help_heading = "Output")]
     pub force: bool,
+    /// A name for the run, which the report shows
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub name: Option<String>,
     /// Show what would be done, from which columns and with which settings, and stop
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
     /// Runtime that the model must agree with: onnxruntime, or tract where there is no onnxruntime
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
     pub parity: Runtimes,
+    /// Write nothing unless the verdict is PASS: WARN and INSUFFICIENT end with exit code 6, too
+    #[arg(long, help_heading = "Checks")]
+    pub strict: bool,
     /// Matrix products of --device cuda: in 32 bits, or faster, their factors rounded to TF32
     #[arg(long, value_enum, default_value_t, value_name = "PRECISION", help_heading = "Run")]
     pub precision: Precision,

@@ -4,6 +4,7 @@ use super::{
     args::{AuditArgs, DeviceChoice, Format},
     config::RunConfig,
     job::Job,
+    out,
     progress::{Stages, json_line},
 };
 use crate::{
@@ -37,8 +38,8 @@ pub fn run(args: AuditArgs) -> Result<()> {
     if config.device != DeviceChoice::Cpu {
         return Err(Error::Usage("audit runs on the CPU; leave out --device".into()));
     }
-    let mut stages = Stages::new(config.format);
-    let job = Job::prepare(config, &mut stages, |_, _| Ok(()))?;
+    let mut stages = Stages::of_one_result(config.format);
+    let job = Job::prepare(config, &mut stages, |_, _| Ok(Vec::new()))?;
     let references = job.open_references()?;
     let mut model = job.model(Cpu::default(), job.model_options())?;
     let (known, reading) = job.require_known(&mut stages, &model)?;
@@ -51,9 +52,9 @@ pub fn run(args: AuditArgs) -> Result<()> {
     match job.config.format {
         Format::Json => json_line(&alone),
         Format::Pretty => {
-            print!("{}", report::audit_table(&alone.audit, alone.deep.as_ref(), alone.reference.as_ref()));
+            out::result(&report::audit_table(&alone.audit, alone.deep.as_ref(), alone.reference.as_ref()));
             if let Some(nothing) = alone.remembered.filter(Remembered::nothing_to_forget) {
-                println!("nothing to forget: {}", nothing.line());
+                out::result(&format!("nothing to forget: {}\n", nothing.line()));
             }
         }
     }

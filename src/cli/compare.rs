@@ -8,10 +8,12 @@ use super::{
     config::{RunConfig, sibling},
     device::{Work, on_device},
     job::Job,
+    out,
+    preflight::check_folder,
     progress::{Stages, json_line},
     recipe_args::RecipeArgs,
     rows::RunBatches,
-    staged::place_texts,
+    staged::{COMPARISON, place_texts},
 };
 use crate::{
     error::{Error, Result},
@@ -100,7 +102,8 @@ pub fn run(args: CompareArgs) -> Result<()> {
     methods.dedup();
     let folder = args.out.unwrap_or_else(|| sibling(&args.model, ".compare"));
     let mut stages = Stages::new(config.format);
-    let job = Job::prepare(config, &mut stages, |_, _| Ok(()))?;
+    check_folder(&folder, &COMPARISON, false)?;
+    let job = Job::prepare(config, &mut stages, |_, _| Ok(Vec::new()))?;
     if args.methods.contains(&MethodName::Retrain)
         && let Some(problem) = job.obstacle(MethodName::Retrain)?
     {
@@ -135,11 +138,11 @@ impl Work for Comparing {
             found.runs.push(runs_of(job, &mut self.stages, &device, name, &self.seeds)?);
             let left = self.methods.get(n + 1..).unwrap_or_default();
             let report = found.report(left);
-            place(&report, &self.folder)?;
+            place(&report, &self.folder, job.report_manner().mode)?;
             if left.is_empty() {
                 match job.config.format {
                     Format::Json => json_line(&report),
-                    Format::Pretty => print!("{}", compare::markdown(&report)),
+                    Format::Pretty => out::result(&compare::markdown(&report)),
                 }
             }
         }
@@ -149,11 +152,11 @@ impl Work for Comparing {
 }
 
 /// Writes a report's files, in the place of those that are there.
-fn place(report: &CompareReport, folder: &Path) -> Result<()> {
+fn place(report: &CompareReport, folder: &Path, mode: u32) -> Result<()> {
     let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))? + "\n";
     let texts =
         vec![("compare.csv", compare::csv(report)), ("compare.json", json), ("compare.html", compare::html(report))];
-    place_texts(folder, texts)
+    place_texts(folder, texts, mode)
 }
 
 /// Runs a method with every seed. An error of the method itself is a result; others end the comparison.

@@ -1,85 +1,24 @@
 //! What was typed and what the configuration file says, put together: flags beat the file.
 
-use super::args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, Precision, SourceArgs, TestArgs};
+use super::{
+    args::{AuditDepth, DeviceChoice, ForgetArgs, Format, MissingIdsChoice, Precision, SourceArgs, TestArgs},
+    config_file::{ParitySettings, read},
+};
 use crate::{
-    audit::Gates,
-    data::{DataConfig, Files, InputConfig, TargetConfig},
+    audit::{Gates, limits},
+    data::DataConfig,
     engine::KernelChoice,
     error::{Error, Result},
     graph::training::LossKind,
     model::BatchNorm,
-    parity::{Runtimes, Tolerance},
+    parity::Runtimes,
     unlearn::{MethodName, RecipeSettings, Settings},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
-
-/// The configuration file. Every table, and every key in it, may be left out.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ConfigFile {
-    data: Files,
-    inputs: BTreeMap<String, InputConfig>,
-    target: TargetConfig,
-    loss: LossTable,
-    model: ModelTable,
-    unlearn: Settings,
-    train: RecipeSettings,
-    parity: ParitySettings,
-    gates: Gates,
-    report: ReportTable,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LossTable {
-    kind: Option<LossKind>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ModelTable {
-    trainable: Vec<String>,
-    freeze: Vec<String>,
-    bn: Option<BatchNorm>,
-    dropout: bool,
-    checkpoint: Option<PathBuf>,
-    dims: BTreeMap<String, usize>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ReportTable {
-    folder: Option<PathBuf>,
-}
-
-/// The `[parity]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ParitySettings {
-    /// Allowed absolute difference.
-    pub atol: f64,
-    /// Allowed difference relative to the runtime's value.
-    pub rtol: f64,
-    /// Training rows to compare on.
-    pub samples: usize,
-}
-
-impl Default for ParitySettings {
-    fn default() -> Self {
-        Self { atol: 1e-4, rtol: 1e-3, samples: 256 }
-    }
-}
-
-impl ParitySettings {
-    /// As the comparison takes it.
-    pub fn tolerance(&self) -> Tolerance {
-        Tolerance { atol: self.atol, rtol: self.rtol }
-    }
-}
 
 /// What a run means to do, all resolved: what `--dry-run` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -108,6 +47,9 @@ pub struct RunConfig {
     /// Extents of open dimensions of the inputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dims: BTreeMap<String, usize>,
+    /// Where it was asked for, in words.
+    #[serde(skip)]
+    pub loss_asked_by: Option<&'static str>,
     /// Globs of initializers to train.
     pub trainable: Vec<String>,
     /// Globs of initializers not to train.
@@ -143,6 +85,11 @@ pub struct RunConfig {
     pub offline: bool,
     /// Whether symbolic links that stay inside the model's folder are followed.
     pub allow_symlink_inside: bool,
+    /// Whether nothing is published but with a pass.
+    pub strict: bool,
+    /// The run's name.
+    #[serde(skip)]
+    pub name: Option<String>,
     /// How results are printed.
     #[serde(skip)]
     pub format: Format,
@@ -194,6 +141,11 @@ impl RunConfig {
             data,
             loss: args.loss.or(file.loss.kind),
             dims: file.model.dims.into_iter().chain(args.dim.iter().cloned()).collect(),
+            loss_asked_by: match (args.loss, file.loss.kind) {
+                (Some(_), _) => Some(" by --loss"),
+                (None, Some(_)) => Some(" by the configuration"),
+                _ => None,
+            },
             trainable: or(&args.trainable, file.model.trainable),
             freeze: or(&args.freeze, file.model.freeze),
             bn: args.bn.or(file.model.bn).unwrap_or_default(),
@@ -211,8 +163,10 @@ impl RunConfig {
             kernels: args.kernels,
             offline: args.offline,
             allow_symlink_inside: args.allow_symlink_inside,
+            strict: false,
+            name: None,
             format: args.format,
-            report: file.report.folder.map(|f| base.join(f)),
+            report: file.report.folder.map(|f| below(&base, f)).transpose()?,
         };
         config.check()?;
         Ok(config)
@@ -240,6 +194,8 @@ impl RunConfig {
         s.step_size = flags.step_size.or(s.step_size);
         config.runtime = args.parity;
         config.unlearn_anyway = args.unlearn_anyway;
+        config.strict = args.strict;
+        config.name = args.name.clone();
         config.precision = args.precision;
         if config.precision == Precision::Tf32 && config.device == DeviceChoice::Cpu {
             return Err(Error::Usage("--precision tf32 is for --device cuda; a CPU computes in 32 bits".into()));
@@ -275,6 +231,7 @@ impl RunConfig {
             }
             _ => Ok(()),
         };
+        limits::check(&self.gates).map_err(Error::Usage)?;
         range("alpha", s.alpha, 0.0, 1.0)?;
         range("learning rate", s.learning_rate, 0.0, 1e3)?;
         range("weight decay", s.weight_decay, 0.0, 1e3)?;
@@ -316,6 +273,17 @@ impl RunConfig {
     }
 }
 
+/// A folder of the configuration's choice, which it must not choose among those of others.
+fn below(base: &Path, folder: PathBuf) -> Result<PathBuf> {
+    if folder.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Ok(base.join(folder));
+    }
+    let folder = folder.display();
+    Err(Error::Usage(format!(
+        "[report] folder = {folder}: it has to lie below the configuration's folder; another place is given by --report"
+    )))
+}
+
 /// The path of a neighbour of `path` with `ending` in place of its extension.
 pub(super) fn sibling(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_os_string();
@@ -328,23 +296,6 @@ fn longer(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(ending);
     path.with_file_name(name)
-}
-
-/// The configuration: the file that was asked for, or the model's neighbour if there is one.
-fn read(model: &Path, asked: Option<&Path>) -> Result<(Option<PathBuf>, ConfigFile)> {
-    let path = match asked {
-        Some(path) => path.to_path_buf(),
-        None => sibling(model, ".forget.toml"),
-    };
-    let problem = |problem: String| Error::Config { path: path.clone(), problem };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let file = toml::from_str(&text).map_err(|e| problem(e.to_string().trim_end().to_string()))?;
-            Ok((Some(path), file))
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && asked.is_none() => Ok((None, ConfigFile::default())),
-        Err(e) => Err(problem(e.to_string())),
-    }
 }
 
 #[cfg(test)]

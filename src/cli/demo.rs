@@ -2,7 +2,7 @@
 
 use super::{
     args::{DemoArgs, ForgetArgs, Precision, SettingArgs, SourceArgs, TestArgs},
-    staged::cannot_write,
+    staged::{REPORT, cannot_write, require_ours},
 };
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -21,6 +21,7 @@ const FILES: [(&str, &[u8]); 6] = [
 pub fn run(args: DemoArgs) -> Result<()> {
     let folder = &args.dir;
     std::fs::create_dir_all(folder).map_err(|e| cannot_write(folder, &e))?;
+    require_ours(folder, &REPORT)?;
     for (name, bytes) in FILES {
         unpack(&folder.join(name), bytes)?;
     }
@@ -35,6 +36,8 @@ pub fn run(args: DemoArgs) -> Result<()> {
         out: Some(folder.join("model.forgotten.onnx")),
         report: Some(folder.clone()),
         force: true,
+        name: None,
+        strict: false,
         dry_run: false,
         parity: args.parity,
         precision: Precision::default(),

@@ -1,73 +1,92 @@
 //! The main job: the whole flow on one page.
 
 use super::{
-    args::{ForgetArgs, Format, Precision},
+    args::{Cli, ForgetArgs, Format, Precision},
     check_interrupt,
     config::RunConfig,
     device::{self, Work, on_device},
+    error_event,
     job::Job,
     known::fingerprint,
     measuring::Reference,
-    progress::{self, Progress, Stages, json_line},
+    out,
+    preflight::Destination,
+    progress::{self, Progress, Stages},
     rows::RunBatches,
-    staged::StagedReport,
+    staged::{Manner, StagedReport},
 };
 use crate::{
-    audit::{self, Evidence, Judgement, Verdict},
+    audit::{self, Evidence, Judgement, Verdict, limits},
     error::{Error, Result},
     kernels::Backend,
+    nearest::nearest,
     parity::{self, GradientOptions, Guard, Parity},
-    report::{self, ReferenceSection, Report, Status, UnlearnSection},
+    report::{self, ReferenceSection, Report, Status, UnlearnSection, apart},
     writeback,
 };
-use std::path::{Path, PathBuf};
+use clap::CommandFactory;
+use std::path::Path;
 
 /// Forgets the rows, publishes the new model if everything held, and leaves a report.
 pub fn run(args: ForgetArgs) -> Result<()> {
     let model = args.model.as_deref().ok_or_else(|| Error::Usage("which MODEL?".into()))?;
+    require_model(model)?;
     let config = RunConfig::for_forgetting(model, &args)?;
     device::check(config.device)?;
-    let mut stages = Stages::new(config.format);
-    let destination = |config: &RunConfig| config.out(args.out.as_deref());
-    let job = Job::prepare(config, &mut stages, |config, file| {
-        writeback::check_destination(file, &destination(config), args.force)
-    })?;
-    let out = destination(&job.config);
+    let mut stages = if args.dry_run { Stages::of_one_result(config.format) } else { Stages::new(config.format) };
+    let destination = |config: &RunConfig| Destination::new(config, args.out.as_deref(), args.force);
+    let job = Job::prepare(config, &mut stages, |config, file| destination(config).check(file, args.dry_run))?;
+    let to = destination(&job.config);
+    to.require_apart(&job)?;
     if args.dry_run {
         return job.describe(&mut stages);
     }
     let (device, seed) = (job.config.device, job.config.seed);
-    on_device(device, seed, Forgetting { job, stages, out, force: args.force })
+    on_device(device, seed, Forgetting { job, stages, to })
+}
+
+/// # Errors
+/// [`Error::Usage`] for a MODEL that is no file, and looks like a command that is written wrong.
+fn require_model(model: &Path) -> Result<()> {
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).chain(["help"]).collect();
+    let word = model.to_str().filter(|word| !word.contains(['/', '\\', '.']) && !model.exists());
+    match word.and_then(|word| nearest(word, names)) {
+        Some(meant) => Err(Error::Usage(format!(
+            "there is no file {}, and no such command; did you mean the command `{meant}`?",
+            model.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The main job, once everything is read.
 struct Forgetting {
     job: Job,
     stages: Stages,
-    out: PathBuf,
-    force: bool,
+    to: Destination,
 }
 
 impl Work for Forgetting {
     fn on<D: Backend<f32>>(self, device: D) -> Result<()> {
-        run_on(device, &self.job, self.stages, &self.out, self.force)
+        run_on(device, &self.job, self.stages, &self.to)
     }
 }
 
-fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path, force: bool) -> Result<()> {
-    let folder = job.config.report_folder(out);
+fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, to: &Destination) -> Result<()> {
     let mut report = job.report();
-    match flow(device, job, &mut stages, &mut report, &Destination { out, folder: &folder, force }) {
+    match flow(device, job, &mut stages, &mut report, to) {
         Ok(()) => {
-            show(&report, &stages, job.config.format);
             let what = if job.file.checkpoint().is_some() { "checkpoint" } else { "model " };
-            stages.say(&format!("new {what} {}\nreport     {}", out.display(), folder.join("report.html").display()));
-            Ok(())
+            let lines = format!("{}\nnew {what} {}", report::status(&report), to.out.display());
+            show(&report, &stages, &lines, &to.folder);
+            out::check()
         }
         Err(e) => {
             let status =
                 if matches!(e, Error::NothingToForget(_)) { Status::NothingToForget } else { Status::Rejected };
-            (report.status, report.exit_code, report.error) = (status, e.exit_code(), Some(e.to_string()));
+            (report.status, report.exit_code) = (status, e.exit_code());
+            report.error = Some(out::clean(&e.to_string()).into_owned());
             report.model.output = None;
             report.timings = stages.timings().clone();
             report.sum_up();
@@ -76,19 +95,21 @@ fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, out: &Path,
                 e,
                 Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_) | Error::NothingToForget(_)
             ) {
-                StagedReport::write(&report, &folder)?.place()?;
-                show(&report, &stages, job.config.format);
+                stages.result(&report::summary(&report));
+                let folder = to.rejected_folder();
+                let manner = Manner { force: to.force, ..job.report_manner() };
+                match StagedReport::write(&report, &folder, manner).and_then(|staged| staged.place(None)) {
+                    Ok(placed) => placed.keep(),
+                    Err(e) => out::error(&format!("the report of the rejected run: {e}")),
+                }
+                if job.config.format == Format::Json {
+                    error_event(&e);
+                }
+                show(&report, &stages, &report::status(&report), &folder);
             }
             Err(e)
         }
     }
-}
-
-/// What may be written, and where.
-struct Destination<'a> {
-    out: &'a Path,
-    folder: &'a Path,
-    force: bool,
 }
 
 /// Parity, audit, unlearning, audit, gates, write-back, parity, publication.
@@ -97,7 +118,7 @@ fn flow<D: Backend<f32>>(
     job: &Job,
     stages: &mut Stages,
     report: &mut Report,
-    to: &Destination<'_>,
+    to: &Destination,
 ) -> Result<()> {
     let config = &job.config;
     let references = job.open_references()?;
@@ -176,38 +197,49 @@ fn flow<D: Backend<f32>>(
     };
     report.gates = audit::judge(&config.gates, &evidence);
     report.gates.push(rows_known);
-    report.audit.verdict = Some(audit::overall(&report.gates));
+    report.gates_off = limits::switched_off(&config.gates);
+    let verdict = limits::capped(audit::overall(&report.gates), &report.gates_off);
+    report.audit.verdict = Some(verdict);
     (report.audit.after, report.audit.change) = (Some(after), Some(change));
     if let Some(gate) = report.gates.iter().find(|g| g.outcome == Judgement::Fail) {
+        let (value, limit) = apart(gate.value.unwrap_or(f64::NAN), gate.limit);
         return Err(Error::Unlearning(format!(
-            "gate {}: {:.4} is more than {}; nothing was written. The report has the figures; [gates] in the configuration sets the limits",
+            "gate {}: {value} is more than {limit}; nothing was written. The report has the figures and what to try; [gates] in the \
+             configuration sets the limits",
             gate.gate,
-            gate.value.unwrap_or(f64::NAN),
-            gate.limit
+        )));
+    }
+    if config.strict && verdict != Judgement::Pass {
+        return Err(Error::Unlearning(format!(
+            "--strict, and the verdict is {}; nothing was written. The report has the figures",
+            verdict.word()
         )));
     }
 
     let changes = job.changes(&model);
-    let pending = stages.run("writing back", || writeback::splice(&job.file, &changes, to.out, to.force))?;
+    let pending = stages.run("writing back", || writeback::splice(&job.file, &changes, &to.out, to.force))?;
     let proof = stages.run("checking the new file", || pending.verify())?;
     let after = stages.run("parity after", || parity.after(&pending.model_path(), &model, &rows))?;
     report.parity.after = Some(after.clone());
     after.require_after()?;
-    report.model.published(to.out.to_path_buf(), proof);
+    report.model.published(to.out.clone(), proof);
     report.status = Status::Published;
     report.sum_up();
     report.timings = stages.timings().clone();
-    // Written before the model gets its name: a report that cannot be written publishes nothing.
-    let staged = StagedReport::write(report, to.folder)?;
+    // All that can fail comes before OUT gets its name: a report that cannot be written or printed publishes nothing.
+    let manner = Manner { force: to.force, ..job.report_manner() };
+    let staged = StagedReport::write(report, &to.folder, manner)?;
+    stages.result(&report::summary(report));
+    out::check()?;
     check_interrupt()?;
+    let placed = staged.place(Some(pending.commit()?))?;
     pending.publish()?;
-    staged.place()
+    placed.keep();
+    Ok(())
 }
 
-/// Prints the report's summary, or all of it as JSON.
-fn show(report: &Report, stages: &Stages, format: Format) {
-    match format {
-        Format::Json => json_line(&serde_json::json!({ "event": "report", "record": report })),
-        Format::Pretty => stages.say(&report::summary(report)),
-    }
+/// Prints how the run ended and where its report is, or all of the report as JSON.
+fn show(report: &Report, stages: &Stages, lines: &str, folder: &Path) {
+    stages.result(&format!("{lines}\nreport     {}", folder.join("report.html").display()));
+    stages.json_result(&serde_json::json!({ "event": "report", "folder": folder, "record": report }));
 }

@@ -7,9 +7,10 @@ pub(super) use text::operators;
 use super::{
     args::{Format, SourceArgs, TestArgs},
     config::RunConfig,
+    out,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     graph::{
         Dim, Graph, TypeInfo, ValueId, build,
         forms::{self, Form},
@@ -25,7 +26,6 @@ use clap::Args;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
     path::PathBuf,
 };
 
@@ -145,10 +145,10 @@ struct Inspection {
 /// nothing is trainable. What is known is printed first.
 pub fn run(args: InspectArgs) -> Result<()> {
     if args.operators {
-        print(&match args.format {
-            Format::Json => json(&ops::specs())?,
-            Format::Pretty => operators(),
-        })?;
+        match args.format {
+            Format::Json => out::json_line(&ops::specs()),
+            Format::Pretty => out::result(&operators()),
+        }
     }
     let Some(path) = &args.model else { return Ok(()) };
     let options = ReadOptions { allow_symlink_inside: args.allow_symlink_inside };
@@ -157,26 +157,11 @@ pub fn run(args: InspectArgs) -> Result<()> {
     let given = RunConfig::new(path, &source, &TestArgs::default())?.given();
     let graph = build::build_given(&file, &given)?;
     let (inspection, outcome) = inspect(&file, &graph, &args)?;
-    let shown = match args.format {
-        Format::Json => json(&inspection)?,
-        Format::Pretty => text::inspection(&inspection),
-    };
-    print(&shown)?;
-    outcome
-}
-
-fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map(|text| text + "\n").map_err(|e| Error::Internal(format!("inspection: {e}")))
-}
-
-fn print(text: &str) -> Result<()> {
-    // Whoever reads may have seen enough (`| head`).
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Write { path: "standard output".into(), problem: e.to_string() })
-        }
-        _ => Ok(()),
+    match args.format {
+        Format::Json => out::json_line(&inspection),
+        Format::Pretty => out::result(&text::inspection(&inspection)),
     }
+    outcome
 }
 
 /// All that is to be shown, and whether the model can be used.

@@ -2,6 +2,7 @@
 
 use super::{
     config::RunConfig,
+    out,
     plan::Decided,
     progress::{Stages, json_line},
     rows::runtime_batches,
@@ -46,6 +47,8 @@ pub struct Job {
     pub data: Data,
     /// The method's settings.
     pub schedule: Schedule,
+    /// What was found before the rows were read, and stops nothing.
+    found: Vec<String>,
 }
 
 impl Job {
@@ -53,15 +56,15 @@ impl Job {
     pub fn prepare(
         mut config: RunConfig,
         stages: &mut Stages,
-        check: impl FnOnce(&RunConfig, &OnnxFile) -> Result<()>,
+        check: impl FnOnce(&RunConfig, &OnnxFile) -> Result<Vec<String>>,
     ) -> Result<Self> {
         let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside };
-        let (file, graph) = stages.run("reading the model", || {
+        let (file, graph, found) = stages.run("reading the model", || {
             let file = artifacts::open(&config.model, config.checkpoint.as_deref(), &options)?;
             let graph = crate::graph::build::build_given(&file, &config.given())?;
             config.checkpoint = file.checkpoint().map(|found| found.path().to_path_buf());
-            check(&config, &file)?;
-            Ok((file, graph))
+            let found = check(&config, &file)?;
+            Ok((file, graph, found))
         })?;
         let decided = Decided::new(&graph, &config, None)?;
         let first = &decided.first;
@@ -78,11 +81,16 @@ impl Job {
             (Error::Data(problem), Some(hint)) => Error::Data(format!("{problem}; {hint}")),
             (e, _) => e,
         })?;
-        let plan = decided.with_labels(&graph, data.target)?;
+        let mut plan = decided.with_labels(&graph, data.target)?;
+        if let Some(by) = config.loss_asked_by.filter(|_| plan.why.ends_with("asked for")) {
+            plan.why += by;
+        }
         let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
         let schedule = Schedule::new(&config.unlearn, data.forget.len(), data.retain.len());
-        let job = Self { config, file, graph, plan, decided, decisions, data, schedule };
+        let job = Self { config, file, graph, plan, decided, decisions, data, schedule, found };
         stages.say(&job.introduction());
+        stages.event(json!({ "event": "plan", "loss": job.plan.why, "rows": job.data.counts }));
+        job.warnings().iter().for_each(|warning| stages.warn(warning));
         Ok(job)
     }
 
@@ -101,9 +109,13 @@ impl Job {
                 data.test.len()
             ),
         ]);
-        lines.extend(self.uncomputed().chain(self.partly_trained()).map(|w| format!("warning    {w}")));
-        lines.extend(data.warnings.iter().map(|w| format!("warning    {w}")));
         lines.join("\n")
+    }
+
+    /// All that the user should know, though it stops nothing.
+    pub fn warnings(&self) -> Vec<String> {
+        let model = self.uncomputed().chain(self.partly_trained());
+        self.found.iter().cloned().chain(model).chain(self.data.warnings.iter().cloned()).collect()
     }
 
     /// A sentence for each output that takes no part in the checks.
@@ -156,7 +168,7 @@ impl Job {
             "config": self.config,
             "rows": self.data.counts,
             "notes": self.data.notes,
-            "warnings": self.uncomputed().chain(self.partly_trained()).chain(self.data.warnings.iter().cloned()).collect::<Vec<_>>(),
+            "warnings": self.warnings(),
             "known": known,
             "reading": reading,
             "loss": self.plan.why,
@@ -168,7 +180,7 @@ impl Job {
             super::args::Format::Json => json_line(&plan),
             super::args::Format::Pretty => {
                 let text = toml::to_string_pretty(&without_nulls(plan)).map_err(|e| Error::Internal(e.to_string()))?;
-                println!("{text}");
+                out::result(&(text + "\n"));
             }
         }
         Ok(())
@@ -239,6 +251,7 @@ impl Job {
             schema: SCHEMA,
             status: Status::Rejected,
             exit_code: 0,
+            run: self.run_section(),
             error: None,
             model: ModelSection {
                 input: ModelFile { path: config.model.clone(), sha256: self.file.sha256().to_string() },
@@ -273,6 +286,8 @@ impl Job {
             unlearn: None,
             audit: AuditSection::default(),
             gates: Vec::new(),
+            gates_off: Vec::new(),
+            advice: Vec::new(),
             limits: limits(),
             timings: indexmap::IndexMap::new(),
             environment: environment(config.kernels),

@@ -37,7 +37,7 @@ impl Job {
         let (mut found, reading) = stages.run("checking the rows", || self.examine(model))?;
         stages.say(&format!("rows known {}", found.line()));
         for note in self.data.notes.iter().filter(|note| note.inferred && !found.confirmed()) {
-            stages.say(&format!("warning    inferred, not confirmed: {}: {}", note.what, note.how));
+            stages.warn(&format!("inferred, not confirmed: {}: {}", note.what, note.how));
         }
         if found.known() {
             return Ok((found, reading));
@@ -45,7 +45,7 @@ impl Job {
         if !self.config.accept_unknown_rows {
             return Err(Error::UnknownRows(found.explanation()));
         }
-        stages.say(&format!("warning    {}", found.explanation()));
+        stages.warn(&found.explanation());
         found.accepted = true;
         Ok((found, reading))
     }

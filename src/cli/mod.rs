@@ -2,10 +2,12 @@
 //!
 //! One file a subcommand; `forget` shows the whole flow on one page.
 
+mod about;
 mod args;
 mod audit;
 mod compare;
 mod config;
+mod config_file;
 mod demo;
 mod device;
 mod forget;
@@ -14,62 +16,109 @@ mod job;
 mod known;
 mod measuring;
 mod methods;
+mod out;
 mod plan;
+mod preflight;
 mod progress;
 mod recipe_args;
 mod rows;
+mod signals;
 mod staged;
 #[cfg(test)]
 mod tests;
 mod train;
 mod verify;
+mod version;
 
 pub use args::{Cli, Command};
 pub use config::RunConfig;
 pub use job::{label_kind, signature};
 
 use crate::error::Error;
-use clap::{Parser, error::ErrorKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    num::NonZeroUsize,
+};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Fails with [`Error::Interrupted`] after Ctrl-C or SIGTERM.
+/// Fails with [`Error::Interrupted`] after Ctrl-C, SIGTERM, SIGHUP or SIGQUIT.
 pub fn check_interrupt() -> Result<(), Error> {
-    if INTERRUPTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    if signals::seen() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// Runs the program on the process's arguments and returns its exit code.
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let json = json_asked(&given);
+    let cli = match parse(&given) {
         Ok(cli) => cli,
-        Err(e) => {
+        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             // A closed pipe is the only way this fails, and then nobody reads.
             let _ = e.print();
-            return if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) { 0 } else { 2 };
+            return 0;
+        }
+        Err(e) => {
+            let text = e.render();
+            let shown = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+            let _ = io::stderr().lock().write_all(out::without_secrets(&shown).as_bytes());
+            if json {
+                error_event(&Error::Usage(text.to_string().trim_end().trim_start_matches("error: ").to_string()));
+            }
+            return 2;
         }
     };
-    // Without a handler, Ctrl-C ends the process at once, which leaves nothing but temporary files.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    match run(cli) {
+    signals::watch();
+    match run(cli).and_then(|()| out::check()) {
         Ok(()) => 0,
         Err(e) => {
-            eprintln!("error: {e}");
+            out::error(&e.to_string());
+            // What was printed as the one result says what failed.
+            if json && !out::shown() {
+                error_event(&e);
+            }
             e.exit_code()
         }
     }
 }
 
+fn error_event(e: &Error) {
+    let message = e.to_string();
+    out::event(&serde_json::json!({ "event": "error", "exit_code": e.exit_code(), "message": out::clean(&message) }));
+}
+
+/// Whether JSON is asked for, also by arguments that are otherwise wrong.
+fn json_asked(arguments: &[OsString]) -> bool {
+    let pairs = arguments.windows(2).any(|pair| matches!(pair, [flag, value] if flag == "--format" && value == "json"));
+    pairs || arguments.iter().any(|argument| argument == "--format=json")
+}
+
+fn parse(given: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    if given.iter().any(|argument| argument == "--version") {
+        // It is asked for once, and needed to the end.
+        command = command.long_version(&*version::long().leak());
+    }
+    let mut matches = command.try_get_matches_from(given)?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
 fn run(cli: Cli) -> Result<(), Error> {
+    if cli.quiet {
+        out::be_quiet();
+    }
     let level = match cli.verbose {
+        0 if cli.quiet => "error",
         0 => "warn",
         1 => "onnx_forget=info",
         _ => "onnx_forget=debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    crate::engine::start_pool(cli.threads.map(|threads| threads.get()))?;
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).log_internal_errors(false);
+    let _ = log.with_writer(|| out::Log).try_init();
+    crate::engine::start_pool(cli.threads.map(threads).transpose()?)?;
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Verify(args)) => verify::run(args),
@@ -77,6 +126,20 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Compare(args)) => compare::run(args),
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Completions(args)) => about::completions(args),
+        Some(Command::Man) => about::man_page(),
         None => forget::run(cli.forget),
+    }
+}
+
+/// # Errors
+/// [`Error::Usage`] for more threads than any processor has, of which a system may give none.
+fn threads(asked: NonZeroUsize) -> Result<usize, Error> {
+    let most = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).max(256);
+    match asked.get() {
+        n if n > most => {
+            Err(Error::Usage(format!("--threads {n}: at most {most} here; leave it out to use every core")))
+        }
+        n => Ok(n),
     }
 }

@@ -1,38 +1,54 @@
 //! What is shown while the program runs: a bar on a terminal, plain lines in a pipe, JSON lines if asked for.
 
-use super::{args::Format, check_interrupt};
+use super::{args::Format, check_interrupt, out};
 use crate::{
     error::Result,
     unlearn::{EpochRecord, Observer, StepRecord},
 };
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
 use std::{
     io::{IsTerminal, Write},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-/// The stages of a run: says their names on stderr and keeps their times.
+pub use super::out::json_line;
+
+/// The time between two JSON events that tell how many steps are done.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// The stages of a run: says their names and keeps their times.
 pub struct Stages {
     format: Format,
+    /// Whether JSON tells more than the result.
+    events: bool,
     timings: IndexMap<String, f64>,
 }
 
 impl Stages {
-    /// None yet.
+    /// Of a command that prints JSON events, if it prints JSON.
     pub fn new(format: Format) -> Self {
-        Self { format, timings: IndexMap::new() }
+        Self { format, events: format == Format::Json && !out::quiet(), timings: IndexMap::new() }
     }
 
-    /// Runs a stage, unless the run was interrupted before.
+    /// Of a command whose only JSON value is its result.
+    pub fn of_one_result(format: Format) -> Self {
+        Self { events: false, ..Self::new(format) }
+    }
+
+    /// Runs a stage, unless the run was interrupted before or its results reach nobody.
     pub fn run<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         check_interrupt()?;
         self.say(&format!("{name} ..."));
+        self.event(json!({ "event": "stage", "name": name, "state": "start" }));
+        out::check()?;
         let start = Instant::now();
         let result = work();
         let seconds = start.elapsed().as_secs_f64();
         *self.timings.entry(name.replace(' ', "_")).or_default() += seconds;
         tracing::info!(stage = name, seconds, "done");
+        self.event(json!({ "event": "stage", "name": name, "state": "end", "seconds": seconds, "ok": result.is_ok() }));
         result
     }
 
@@ -41,10 +57,37 @@ impl Stages {
         asked.then(|| self.run(name, work)).transpose()
     }
 
-    /// A line for people.
+    /// A line for people, on stderr.
     pub fn say(&self, line: &str) {
         if self.format == Format::Pretty {
-            eprintln!("{line}");
+            out::note(line);
+        }
+    }
+
+    /// What the user should know, though it stops nothing.
+    pub fn warn(&self, text: &str) {
+        self.say(&format!("warning    {text}"));
+        self.event(json!({ "event": "warning", "message": text }));
+    }
+
+    /// What came out, for people, on stdout.
+    pub fn result(&self, text: &str) {
+        if self.format == Format::Pretty && !out::quiet() {
+            out::result(&format!("{text}\n"));
+        }
+    }
+
+    /// A JSON value for programs that follow the run.
+    pub fn event(&self, value: Value) {
+        if self.events {
+            out::event(&value);
+        }
+    }
+
+    /// The result as a JSON value, also for those who want nothing else.
+    pub fn json_result(&self, value: &Value) {
+        if self.format == Format::Json {
+            out::json_line(value);
         }
     }
 
@@ -58,18 +101,11 @@ impl Stages {
 pub fn gradient_check(done: usize, of: usize) -> Result<()> {
     check_interrupt()?;
     let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
+    if terminal.is_terminal() && !out::quiet() {
         // The line is written over by the next one.
         let _ = write!(terminal, "\rgradient check {}/{of}\x1b[K\r", done + 1);
     }
     Ok(())
-}
-
-/// One JSON value on a line of stdout. A reader that has gone away is not an error.
-pub fn json_line(value: &impl serde::Serialize) {
-    if let Ok(line) = serde_json::to_string(value) {
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
-    }
 }
 
 /// Follows the steps of a run.
@@ -78,19 +114,21 @@ pub struct Progress {
     bar: ProgressBar,
     /// What the loss of the rows is called that are not to be forgotten.
     kept: &'static str,
+    done: usize,
+    told: Instant,
 }
 
 impl Progress {
     /// For a run of `steps`.
     pub fn new(format: Format, steps: usize) -> Self {
         let bar = ProgressBar::new(steps as u64);
-        if format == Format::Json {
+        if format == Format::Json || out::quiet() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} steps  {msg}  {eta} left") {
             bar.set_style(style);
         }
-        Self { format, bar, kept: "retain" }
+        Self { format, bar, kept: "retain", done: 0, told: Instant::now() }
     }
 
     /// For a training, where nothing is forgotten.
@@ -111,16 +149,24 @@ fn known(figures: &[(&str, f64)], between: &str) -> String {
 }
 
 impl Observer for Progress {
-    fn step(&mut self, record: &StepRecord, _steps: usize) -> Result<()> {
+    fn step(&mut self, record: &StepRecord, steps: usize) -> Result<()> {
         let losses = [("forget", record.forget_loss), (self.kept, record.retain_loss), ("τ", record.tau)];
         self.bar.set_message(known(&losses, " "));
         self.bar.inc(1);
+        self.done += 1;
+        if self.format == Format::Json && !out::quiet() && self.told.elapsed() >= BETWEEN {
+            self.told = Instant::now();
+            out::event(&json!({ "event": "progress", "step": self.done, "steps": steps }));
+        }
         check_interrupt()
     }
 
     fn epoch(&mut self, record: &EpochRecord) -> Result<()> {
+        if out::quiet() {
+            return Ok(());
+        }
         if self.format == Format::Json {
-            json_line(&serde_json::json!({ "event": "epoch", "record": record }));
+            out::event(&json!({ "event": "epoch", "record": record }));
         } else {
             let kept = format!("{} loss", self.kept);
             let figures = [
@@ -131,7 +177,7 @@ impl Observer for Progress {
             ];
             let figures = known(&figures, "  ");
             let line = format!("epoch {}/{}  {figures}  lr {:.1e}", record.epoch, record.epochs, record.lr);
-            if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+            if self.bar.is_hidden() { out::note(&line) } else { self.bar.println(line) }
         }
         Ok(())
     }

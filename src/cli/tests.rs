@@ -1,6 +1,6 @@
 //! README.md beside the program: its flags, its configuration, its table of operators.
 
-use super::{args::Cli, config::ConfigFile, inspect::operators};
+use super::{args::Cli, config_file::ConfigFile, inspect::operators};
 use clap::CommandFactory;
 use std::{collections::BTreeSet, fs, path::Path};
 

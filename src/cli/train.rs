@@ -8,6 +8,7 @@ use super::{
     measuring::{answered, scored},
     methods::{kept_by_choice, require_images},
     plan::Decided,
+    preflight::require_other,
     progress::{Progress, Stages, json_line},
     recipe_args::RecipeArgs,
 };
@@ -113,9 +114,13 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let mut stages = Stages::new(config.format);
     let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside };
     let out = args.out.unwrap_or_else(|| sibling(&args.model, ".trained.onnx"));
+    let files = &config.data.data;
+    let given = [&files.train, &files.validation, &files.test, &config.config, &args.exclude];
+    require_other(out.clone(), &given.into_iter().flatten().collect::<Vec<_>>())?;
     let (file, graph) = stages.run("reading the model", || {
         let file = artifacts::open(&config.model, config.checkpoint.as_deref(), &options)?;
         let graph = crate::graph::build::build_given(&file, &config.given())?;
+        writeback::clear_leftovers(&out);
         writeback::check_destination(&file, &out, args.force)?;
         Ok((file, graph))
     })?;
@@ -140,9 +145,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let recipe = Recipe::new(&config.train, batch_size, augment);
     require_images(&recipe)?;
     stages.say(&format!("loss       {}\nrows       {} of {}", plan.why, data.rows.len(), data.train.len()));
-    data.warnings.iter().for_each(|w| stages.say(&format!("warning    {w}")));
+    data.warnings.iter().for_each(|w| stages.warn(w));
     if let Some(warning) = folded_warning(&graph).filter(|_| !args.keep_weights) {
-        stages.say(&format!("warning    {warning}"));
+        stages.warn(&warning);
     }
     let (device, seed) = (config.device, config.seed);
     let (keep_weights, force) = (args.keep_weights, args.force);
@@ -232,7 +237,7 @@ impl Work for Trainer {
         };
         match self.config.format {
             Format::Json => json_line(&trained),
-            Format::Pretty => self.stages.say(&words(&trained)),
+            Format::Pretty => self.stages.result(&words(&trained)),
         }
         Ok(())
     }

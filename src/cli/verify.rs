@@ -4,6 +4,7 @@ use super::{
     args::{DeviceChoice, Format, SourceArgs, TestArgs},
     config::RunConfig,
     job::{label_kind, signature},
+    out,
     plan::{Decided, supported_plan},
     progress::{self, json_line},
     rows::runtime_batches,
@@ -155,31 +156,36 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
     Ok(found)
 }
 
+/// Prints a line of the result.
+macro_rules! say {
+    ($($text:tt)*) => { out::result(&(format!($($text)*) + "\n")) };
+}
+
 /// Random rows are alike: more of them show no more, and models without a free row axis take one at a time.
 const RANDOM_ROWS: usize = 16;
 
 fn show(found: &Verification) {
     if let Some(checkpoint) = &found.checkpoint {
-        println!("parameters from {}", checkpoint.display());
+        say!("parameters from {}", checkpoint.display());
     }
     if let Some(loss) = &found.loss {
-        println!("loss      {loss}");
+        say!("loss      {loss}");
     }
-    println!("trainable {} tensors", found.trainable);
+    say!("trainable {} tensors", found.trainable);
     if let Some(forward) = &found.forward {
-        println!("forward   {}", forward.verdict);
+        say!("forward   {}", forward.verdict);
         for missing in &forward.not_available {
-            println!("          {} took no part: {}", missing.name, missing.why);
+            say!("          {} took no part: {}", missing.name, missing.why);
         }
     }
     if let Some(gradient) = &found.gradient {
-        println!("gradient  {}", gradient.verdict());
+        say!("gradient  {}", gradient.verdict());
     }
     if let Some(located) = &found.locate {
-        println!("nodes     {}", located.verdict());
+        say!("nodes     {}", located.verdict());
     }
     let open = found.gradient.iter().any(|g| g.not_shown.is_some()) && found.forward.iter().all(|f| f.passed);
-    println!(
+    say!(
         "{}",
         if found.passed {
             "passed"
@@ -195,12 +201,12 @@ fn show_diff(diff: &ModelDiff, a: &Path, b: &Path, format: Format) {
     if format == Format::Json {
         return json_line(diff);
     }
-    println!("{} → {}", a.display(), b.display());
+    say!("{} → {}", a.display(), b.display());
     if diff.identical {
-        println!("identical");
+        say!("identical");
     }
     for tensor in &diff.changed {
-        println!(
+        say!(
             "changed   {} {:?} {}: norm {:.6}, of the difference {:.3e}, largest {:.3e}, {} elements",
             tensor.name,
             tensor.dims,
@@ -212,12 +218,7 @@ fn show_diff(diff: &ModelDiff, a: &Path, b: &Path, format: Format) {
         );
     }
     for line in &diff.other {
-        println!("other     {line}");
+        say!("other     {line}");
     }
-    println!(
-        "{} tensors changed, {} the same, {} other differences",
-        diff.changed.len(),
-        diff.unchanged,
-        diff.other.len()
-    );
+    say!("{} tensors changed, {} the same, {} other differences", diff.changed.len(), diff.unchanged, diff.other.len());
 }

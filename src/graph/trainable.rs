@@ -305,6 +305,9 @@ impl Facts {
     }
 }
 
+const MOST_GLOBS: usize = 10_000;
+const MOST_OF_GLOBS: usize = 1 << 16;
+
 /// Globs of one flag, and which of them matched.
 struct Globs {
     flag: &'static str,
@@ -314,8 +317,16 @@ struct Globs {
 
 impl Globs {
     fn new(flag: &'static str, globs: &[String]) -> Result<Self> {
+        // Beyond this, compiling them takes long, or more than the compiler allows.
+        let length: usize = globs.iter().map(String::len).sum();
+        if globs.len() > MOST_GLOBS || length > MOST_OF_GLOBS {
+            let problem =
+                format!("{} globs of {length} bytes; at most {MOST_GLOBS} and {MOST_OF_GLOBS} are taken", globs.len());
+            return Err(Error::Usage(format!("{flag}: {problem}. Write them shorter: `*` stands for any characters")));
+        }
         let compile = |glob: &String| match Glob::new(glob) {
-            Ok(compiled) => Ok((glob.clone(), compiled.compile_matcher())),
+            Ok(compiled) => crate::quiet::catch(|| (glob.clone(), compiled.compile_matcher()))
+                .map_err(|why| Error::Usage(format!("{flag} {glob}: {why}"))),
             Err(e) => Err(Error::Usage(format!("{flag} {glob}: {}", e.kind()))),
         };
         Ok(Self { flag, globs: globs.iter().map(compile).collect::<Result<_>>()?, used: Default::default() })

@@ -10,6 +10,7 @@ use crate::{
         OnnxFile, ReadOptions,
         proto::{GraphProto, ModelProto, OperatorSetIdProto, TensorProto},
     },
+    scratch::Scratch,
     tensor::HostTensor,
 };
 use half::{bf16, f16};
@@ -22,7 +23,6 @@ use std::{
     process::{Command, ExitCode, ExitStatus, Stdio},
     sync::{Arc, OnceLock},
 };
-use tempfile::TempDir;
 
 /// The first argument of the process in which a model is tried out.
 const TRY_OUT: &str = "__try-out";
@@ -146,7 +146,7 @@ fn ended(status: ExitStatus) -> Option<String> {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return match signal {
-            1 | 2 | 15 => None,
+            1 | 2 | 3 | 15 => None,
             4 => Some("signal 4, illegal instruction".into()),
             6 => Some("signal 6, aborted".into()),
             7 => Some("signal 7, bus error".into()),
@@ -163,12 +163,8 @@ fn ended(status: ExitStatus) -> Option<String> {
 ///
 /// # Errors
 /// [`Error::Write`].
-pub(super) fn private_folder() -> Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("onnx-forget-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    builder.tempdir().map_err(|e| Error::Write {
+pub(super) fn private_folder() -> Result<Scratch> {
+    Scratch::in_temp().map_err(|e| Error::Write {
         path: std::env::temp_dir(),
         problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
     })

@@ -10,6 +10,7 @@ use crate::{
         OnnxFile, drop_unused_nodes,
         proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
     },
+    scratch::Scratch,
     tensor::{DType, HostTensor},
 };
 use half::{bf16, f16};
@@ -18,7 +19,6 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
-use tempfile::TempDir;
 
 /// A model as runtimes are given it.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Prepared {
     pub scores: Option<String>,
     /// Whether the scores are an output of the model itself.
     pub scores_are_public: bool,
-    _folder: Option<TempDir>,
+    _folder: Option<Scratch>,
 }
 
 impl Prepared {
@@ -94,7 +94,7 @@ impl<'a> Opened<'a> {
     ///
     /// # Errors
     /// If the copy cannot be written.
-    pub fn showing(&self, shown: &BTreeSet<String>) -> Result<(PathBuf, Option<TempDir>)> {
+    pub fn showing(&self, shown: &BTreeSet<String>) -> Result<(PathBuf, Option<Scratch>)> {
         let mut proto = self.proto.clone();
         if let Some(graph) = &mut proto.graph {
             let value = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
@@ -242,20 +242,24 @@ fn set_flag(node: &mut NodeProto, name: &str, value: i64, default: i64) -> bool 
     true
 }
 
-fn write(file: &OnnxFile, proto: &ModelProto) -> Result<(PathBuf, Option<TempDir>)> {
+fn write(file: &OnnxFile, proto: &ModelProto) -> Result<(PathBuf, Option<Scratch>)> {
     let problem = |path: &Path, e: std::io::Error| Error::Write {
         path: path.to_path_buf(),
         problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
     };
     let folder = private_folder()?;
-    for location in locations(proto) {
+    let locations = locations(proto);
+    for location in &locations {
         // Opened by the rules for untrusted files: the location stays below both folders.
-        let bytes = file.external(&location).map_err(|why| file.malformed("external data", why))?;
-        let path = folder.path().join(&location);
+        let bytes = file.external(location).map_err(|why| file.malformed("external data", why))?;
+        let path = folder.path().join(location);
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| problem(&path, e))?;
         std::fs::write(&path, bytes.bytes()).map_err(|e| problem(&path, e))?;
     }
-    let path = folder.path().join("model.onnx");
+    // External data keep their names, one of which might be this one.
+    let taken = |name: &String| locations.iter().any(|l| l.trim_start_matches("./").split('/').next() == Some(name));
+    let name = (0..).map(|n| format!("model{n}.onnx")).find(|name| !taken(name)).unwrap_or_default();
+    let path = folder.path().join(name);
     std::fs::write(&path, proto.encode_to_vec()).map_err(|e| problem(&path, e))?;
     Ok((path, Some(folder)))
 }

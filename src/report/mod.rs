@@ -1,6 +1,7 @@
 //! What a run leaves for people and machines: one record, three faces (JSON, text, HTML), a statement to sign and tags for
 //! a registry. Computes nothing.
 
+mod advice;
 pub mod compare;
 mod html;
 mod record;
@@ -11,7 +12,8 @@ mod words;
 pub use html::html;
 pub use record::{
     AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, ReferenceSection,
-    Report, SCHEMA, Status, UnlearnSection,
+    Report, RunSection, SCHEMA, Status, UnlearnSection,
 };
 pub use statement::{statement, tags};
-pub use text::{audit_table, summary};
+pub use text::{audit_table, status, summary};
+pub use words::apart;

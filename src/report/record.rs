@@ -1,7 +1,7 @@
 //! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
 
 use crate::{
-    audit::{Audit, Change, Comparison, Deep, Histogram, Judgement, Remembered, SplitDigest, Verdict},
+    audit::{Audit, Change, Comparison, Deep, Gate, Histogram, Judgement, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     plausibility::{Examined, Reading},
     unlearn::{Described, MethodName, StepSize, Trajectory},
@@ -37,6 +37,8 @@ pub struct Report {
     pub status: Status,
     /// The program's exit code.
     pub exit_code: u8,
+    /// What was asked for.
+    pub run: RunSection,
     /// Why nothing was published.
     pub error: Option<String>,
     /// The model files.
@@ -51,12 +53,32 @@ pub struct Report {
     pub audit: AuditSection,
     /// What had to hold, and whether it did.
     pub gates: Vec<Verdict>,
+    /// Gates that are checked unless the configuration says otherwise, and were not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates_off: Vec<Gate>,
+    /// What to try next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
     /// What the audit does not show.
     pub limits: Vec<String>,
     /// Seconds a stage.
     pub timings: IndexMap<String, f64>,
     /// Where it ran.
     pub environment: Environment,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RunSection {
+    /// The name that the user gave the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The command, without secrets in addresses.
+    pub command: Vec<String>,
+    /// Flags, configuration and defaults put together, as `--dry-run` shows them.
+    pub configuration: serde_json::Value,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }
 
 /// A model file.
@@ -295,6 +317,7 @@ impl Report {
             other_bytes_identical: proof.map(|p| p.other_bytes_identical),
             parity_after: self.parity.after.as_ref().map(|p| p.passed),
         };
+        self.advice = super::advice::advice(self);
     }
 }
 

@@ -15,14 +15,18 @@ pub fn summary(report: &Report) -> String {
     out
 }
 
-fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
+/// How the run ended.
+pub fn status(report: &Report) -> String {
     let status = match report.status {
         Status::Published => "PUBLISHED",
         Status::Rejected => "REJECTED, nothing was written",
         Status::NothingToForget => "NOTHING TO FORGET, nothing was written",
         Status::DryRun => "DRY RUN, nothing was written",
     };
-    writeln!(out, "{status} (exit code {})", report.exit_code)?;
+    format!("{status} (exit code {})", report.exit_code)
+}
+
+fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
     if let Some(data) = &report.data {
         writeln!(
             out,
@@ -69,11 +73,21 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "audit      {label:>34} {:>10} {value:>10}", "")?;
     }
     for gate in &report.gates {
-        let value = gate.value.map_or("–".into(), |v| format!("{v:.4}"));
-        writeln!(out, "gate       {} {value} (at most {}): {}", gate.gate, gate.limit, words::outcome(gate))?;
+        let value = gate.value.map_or("–".into(), |v| words::apart(v, gate.limit).0);
+        let better = Some(words::better(gate))
+            .filter(|word| !word.is_empty())
+            .map(|word| format!(", {word}"))
+            .unwrap_or_default();
+        writeln!(out, "gate       {} {value}{better} (at most {}): {}", gate.gate, gate.limit, words::outcome(gate))?;
+    }
+    for gate in &report.gates_off {
+        writeln!(out, "gate       {}: switched off by the configuration, not checked", gate.key())?;
     }
     if let Some(verdict) = report.audit.verdict {
         writeln!(out, "verdict    {}. {}", verdict.word(), words::overall(verdict, &report.gates))?;
+    }
+    for advice in &report.advice {
+        writeln!(out, "try next   {advice}")?;
     }
     Ok(())
 }

@@ -63,6 +63,26 @@ pub fn overall(verdict: Judgement, verdicts: &[Verdict]) -> String {
     said + &few
 }
 
+/// A figure and its limit, the figure with as many digits as tell them apart, four at least.
+pub fn apart(value: f64, limit: f64) -> (String, String) {
+    let same = |text: &String| value != limit && text.parse() == Ok(limit);
+    let shown = |digits: usize| format!("{value:.digits$}");
+    let digits = (4..17).find(|digits| !same(&shown(*digits))).unwrap_or(17);
+    (shown(digits), limit.to_string())
+}
+
+/// A share as points, with two digits or as many as it takes.
+pub fn points(share: f64) -> String {
+    let points = 100.0 * share;
+    if points.abs() >= 0.005 { format!("{points:.2}") } else { format!("{points:.1e}") }
+}
+
+/// What a figure says beyond its number: many are differences, of which a negative one is good.
+pub fn better(verdict: &Verdict) -> &'static str {
+    let change = verdict.gate.contains("_drop") || verdict.gate.contains("_increase");
+    if change && verdict.value.is_some_and(|value| value < 0.0) { "better than before" } else { "" }
+}
+
 /// Three digits, or a dash where there is no figure.
 pub fn figure(x: Option<f64>) -> String {
     x.map_or("–".into(), |x| format!("{x:.3}"))
@@ -71,4 +91,20 @@ pub fn figure(x: Option<f64>) -> String {
 /// A share as percentage, or a dash.
 pub fn percent(x: Option<f64>) -> String {
     x.map_or("–".into(), |x| format!("{:.2} %", 100.0 * x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_never_looks_like_the_limit_that_it_is_beyond() {
+        for (value, shown) in
+            [(0.05 + 1e-7, "0.0500001"), (0.0731, "0.0731"), (0.05, "0.0500"), (0.049_996, "0.049996")]
+        {
+            assert_eq!(apart(value, 0.05), (shown.to_string(), "0.05".to_string()));
+        }
+        assert_eq!(apart(f64::NAN, 0.05).0, "NaN");
+        assert_eq!((points(0.0231), points(1e-7)), ("2.31".into(), "1.0e-5".into()));
+    }
 }

@@ -26,7 +26,7 @@ pub const FINAL_LEARNING_RATE: f64 = 0.1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSize {
-    /// In proportion to the norm of each output channel's weights (see [`super::optim`]).
+    /// In proportion to the norm of each output channel's weights.
     #[default]
     Fitted,
     /// The same for all weights.

@@ -15,8 +15,8 @@
 //!   bytes of older weights. A `checksum` entry is computed again.
 //! - Everything is written to a folder `.<OUT>.….partial` beside OUT, synced, verified, and only then renamed into place,
 //!   OUT last. Existing files are refused, or with `force` replaced, but never a link, a file with several names, a file
-//!   of the input, or external data that the replaced OUT does not refer to. (Each rename is atomic; where `force` replaces
-//!   external data, a crash of the machine between the renames leaves the old OUT beside new data.)
+//!   of the input, or external data that the replaced OUT does not refer to. Each rename is atomic; what a process that was
+//!   killed between them had done is undone by [`clear_leftovers`] of the next run.
 
 mod diff;
 mod digests;
@@ -36,7 +36,8 @@ pub use verify::Proof;
 
 use crate::{
     error::{Error, Result},
-    onnx::OnnxFile,
+    onnx::{OnnxFile, folder_of},
+    scratch,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -50,12 +51,23 @@ pub struct Change {
     pub values: Vec<f32>,
 }
 
-/// Whether OUT may be written, so that a long run does not end in a refusal.
+/// Whether OUT and its external data may and can be written, so that a long run does not end in a refusal.
 ///
 /// # Errors
-/// Those of [`splice`] that concern OUT.
+/// Those of [`splice`] that concern OUT; its folder cannot be written, or has no room for the model file.
 pub fn check_destination(file: &OnnxFile, out: &Path, force: bool) -> Result<()> {
-    target::model(file, &crate::onnx::span::Spans::scan(file)?, out, force).map(|_| ())
+    publish::check(file, out, force)
+}
+
+/// Removes what killed runs left beside OUT, and puts back what they had begun to replace. Returns what was removed.
+pub fn clear_leftovers(out: &Path) -> Vec<PathBuf> {
+    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // As they were called before.
+    let older = |found: &str| {
+        let random = found.strip_prefix(&format!(".{name}.")).and_then(|rest| rest.strip_suffix(".partial"));
+        !name.is_empty() && random.is_some_and(|r| r.len() == 6 && r.bytes().all(|b| b.is_ascii_alphanumeric()))
+    };
+    scratch::clear(&folder_of(out), &older)
 }
 
 /// Writes `file` with `changes` to temporary files beside `out`, synced to disk. Nothing has the name `out` until
@@ -85,7 +97,7 @@ pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result
     let failed = |e: std::io::Error| Error::Write { path: dir.to_path_buf(), problem: e.to_string() };
     let spans = crate::onnx::span::Spans::scan(file)?;
     let plan = plan::plan(file, &spans, changes)?;
-    let folder = tempfile::Builder::new().prefix("onnx-forget-").tempdir_in(dir).map_err(failed)?;
+    let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
     // External data keep their names, one of which might be this one.
     let names = (0..).map(|n| format!("model{n}.onnx"));
     let name = names.into_iter().find(|name| plan.groups.iter().all(|g| g.path != *name)).unwrap_or_default();

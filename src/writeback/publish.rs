@@ -2,6 +2,7 @@
 
 use super::{
     Change, Proof,
+    external::Group,
     patch::Patch,
     plan::{self, Plan},
     stage::{self, Layout, Speed},
@@ -11,15 +12,14 @@ use super::{
 use crate::{
     error::{Error, Result},
     onnx::{OnnxFile, span::Spans},
+    scratch::{Commit, Move, Scratch},
 };
 use serde::Serialize;
 use std::{
     cell::Cell,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
-use tempfile::TempDir;
-
 /// A new model that is written but has no name yet. Dropping it removes every trace.
 #[derive(Debug)]
 pub struct Pending<'a> {
@@ -36,8 +36,11 @@ pub struct Pending<'a> {
     force: bool,
     verified: Cell<bool>,
     // Last, so that the files outlive what looks at them.
-    folder: TempDir,
+    folder: Scratch,
 }
+
+/// Where the new files lie in the temporary folder.
+const NEW: &str = "new";
 
 /// What was published.
 #[derive(Clone, Debug, Serialize)]
@@ -73,22 +76,66 @@ pub fn prepare<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force:
             data.push((index, out.beside(file, &spans, &group.path, force)?));
         }
     }
-    let mut builder = tempfile::Builder::new();
-    let prefix = format!(".{}.", out.name.display());
-    builder.prefix(&prefix).suffix(".partial");
-    #[cfg(unix)]
-    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700));
-    let folder = builder.tempdir_in(&out.folder).map_err(|e| out.failed(e.to_string()))?;
-    let layout = Layout { folder: folder.path(), model: &out.name, moved: &moved };
+    let folder = Scratch::beside(&out.folder, &out.name.to_string_lossy()).map_err(|e| out.failed(e.to_string()))?;
+    let new = folder.path().join(NEW);
+    fs::create_dir(&new).map_err(|e| out.failed(e.to_string()))?;
+    let layout = Layout { folder: &new, model: &out.name, moved: &moved };
     let patches = stage::stage(file, &spans, &plan, &layout, Speed::Synced)?;
     let verified = Cell::new(false);
     Ok(Pending { file, changes, spans, plan, patches, moved, out, data, force, verified, folder })
 }
 
+/// Whether OUT and its external data may and can be written; see [`check_destination`](super::check_destination).
+pub fn check(file: &OnnxFile, out: &Path, force: bool) -> Result<()> {
+    let spans = Spans::scan(file)?;
+    let out = target::model(file, &spans, out, force)?;
+    let groups = Group::all(file, &spans)?;
+    if target::same_folder(&out.folder, file.folder()) {
+        // Whether any of it changes is known at the end.
+        if !groups.is_empty() {
+            out.beside(file, &spans, &out.external_name(0)?, force)?;
+        }
+    } else {
+        groups.iter().try_for_each(|group| out.beside(file, &spans, &group.path, force).map(|_| ()))?;
+    }
+    let cannot = |e: io::Error| out.failed(format!("its folder cannot be written: {e}"));
+    drop(Scratch::beside(&out.folder, &out.name.to_string_lossy()).map_err(cannot)?);
+    let needed = file.carrier().bytes.len() as u64;
+    match room(&out.folder) {
+        Some(room) if room < needed => Err(out.failed(format!(
+            "the file system has {} MiB left, and the new model takes {} MiB",
+            room >> 20,
+            (needed >> 20) + 1
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that may still be written to the file system of `folder`, where it says.
+fn room(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::fs::statvfs(folder).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    #[cfg(not(unix))]
+    return None.filter(|_: &u64| folder.exists());
+}
+
 impl Pending<'_> {
     /// The temporary model file. It can be loaded: the external files that it needs lie beside it.
     pub fn model_path(&self) -> PathBuf {
-        self.folder.path().join(&self.out.name)
+        self.new_folder().join(&self.out.name)
+    }
+
+    /// Where all temporary files lie.
+    pub(super) fn new_folder(&self) -> PathBuf {
+        self.folder.path().join(NEW)
+    }
+
+    /// What a list of files that belong to the model waits for.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the temporary model file is gone.
+    pub fn commit(&self) -> Result<Commit> {
+        Commit::new(&self.model_path(), &self.out.path()).map_err(|e| self.out.failed(e.to_string()))
     }
 
     /// Reads the temporary files again and proves that they are the input with the changes, and nothing else.
@@ -111,67 +158,32 @@ impl Pending<'_> {
             self.verify()?;
         }
         self.file.require_unchanged()?;
-        let mut placed = vec![];
-        let result = self.place_all(&mut placed);
-        if result.is_err() {
-            // OUT itself comes last: if it was placed, nothing failed before.
-            for path in placed.iter().rev() {
-                let _ = fs::remove_file(path);
-            }
-        }
-        result?;
-        let external_files = self.data.iter().map(|(_, target)| target.path()).collect();
-        Ok(Published { path: self.out.path(), external_files })
-    }
-
-    /// Renames all files; collects those whose names are new.
-    fn place_all(&self, placed: &mut Vec<PathBuf>) -> Result<()> {
+        let mut moves = Vec::new();
         for (index, target) in &self.data {
             let group = self.plan.groups.get(*index);
             let group = group.ok_or_else(|| Error::Internal("write-back: an external file is lost".to_string()))?;
             let moved = self.moved.get(*index).and_then(Option::as_deref);
-            let from = self.folder.path().join(moved.unwrap_or(&group.path));
-            self.place(&from, target, placed)?;
+            moves.push(self.movement(self.new_folder().join(moved.unwrap_or(&group.path)), target)?);
         }
-        self.place(&self.model_path(), &self.out, placed)?;
-        self.data.iter().map(|(_, target)| target).chain([&self.out]).try_for_each(|t| stage::sync_folder(&t.folder))
-    }
-
-    fn place(&self, from: &Path, target: &Target, placed: &mut Vec<PathBuf>) -> Result<()> {
-        let existed = target.require_free(self.file, &self.spans, self.force)?;
-        target.make_folders()?;
-        let to = target.path();
-        if existed {
-            return fs::rename(from, &to).map_err(|e| target.failed(e.to_string()));
-        }
-        rename_new(from, &to).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                target.failed("it appeared while the program ran; it is left as it is".to_string())
-            }
-            _ => target.failed(e.to_string()),
-        })?;
-        placed.push(to);
-        Ok(())
-    }
-}
-
-/// Renames unless `to` exists.
-fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::{
-            fs::{CWD, RenameFlags, renameat_with},
-            io::Errno,
+        moves.push(self.movement(self.model_path(), &self.out)?);
+        let failed = |(path, e): (PathBuf, io::Error)| {
+            let problem = match e.kind() {
+                io::ErrorKind::AlreadyExists => "it appeared while the program ran; it is left as it is".to_string(),
+                _ => e.to_string(),
+            };
+            Error::Write { path, problem }
         };
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
-            answer => return answer.map_err(Into::into),
-        }
+        let placed = self.folder.place(&moves, None).map_err(failed)?;
+        let mut targets = self.data.iter().map(|(_, target)| target).chain([&self.out]);
+        targets.try_for_each(|target| stage::sync_folder(&target.folder))?;
+        placed.keep();
+        let external_files = self.data.iter().map(|(_, target)| target.path()).collect();
+        Ok(Published { path: self.out.path(), external_files })
     }
-    // A folder cannot be linked; over a file, or over a folder that holds something, it is not renamed.
-    if from.is_dir() {
-        return fs::rename(from, to);
+
+    fn movement(&self, from: PathBuf, target: &Target) -> Result<Move> {
+        let replaces = target.require_free(self.file, &self.spans, self.force)?;
+        target.make_folders()?;
+        Ok(Move { from, to: target.path(), replaces })
     }
-    fs::hard_link(from, to)?;
-    fs::remove_file(from)
 }

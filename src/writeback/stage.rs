@@ -128,7 +128,13 @@ fn write_external(group: &Group, spans: &Spans, folder: &Path, path: &Path, spee
 
 /// A new file (never an existing one, never through a link) with the permissions `mode`.
 fn create(path: &Path, mode: u32) -> std::io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    // Never readable by more than it will be.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    let file = options.open(path)?;
+    // What the umask took away.
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -132,10 +132,11 @@ impl Target {
         if identity.links > 1 {
             return refuse("this file has other names too (hard links); remove it, or choose another name");
         }
-        if !force {
-            return refuse("the file exists; choose another name, or pass --force to replace it");
-        }
         match &self.model {
+            Some(model) if !model.exists() => refuse(
+                "the file exists, and no model that it would belong to: perhaps it is left of another run; remove it, or choose another name",
+            ),
+            _ if !force => refuse("the file exists; choose another name, or pass --force to replace it"),
             Some(model) if !refers(model, &self.name) => refuse(
                 "the file exists and does not belong to the model that is replaced; move it, or choose another folder",
             ),

@@ -184,8 +184,8 @@ fn a_ruined_model_of_numbers_is_not_published() {
     let outcome = |gate: &str| report["gates"].as_array().unwrap().iter().find(|g| g["gate"] == gate).unwrap();
     assert_eq!(outcome("max_retain_accuracy_drop")["outcome"], "fail");
     assert_eq!(outcome("max_mia_distance (loss)")["outcome"], "pass");
-    let (code, _, said) = run(&mut fixture.command(&[]));
-    assert!(code == Some(0) && out.exists() && said.contains("test R²"), "{said}");
+    let (code, shown, said) = run(&mut fixture.command(&[]));
+    assert!(code == Some(0) && out.exists() && shown.contains("test R²"), "{said}");
     let (before, after) =
         (&fixture.report()["audit"]["before"]["retain"], &fixture.report()["audit"]["after"]["retain"]);
     assert!(before["r2"].as_f64().unwrap() > 0.5 && after["r2"].as_f64().unwrap() > 0.5, "{before} {after}");

@@ -318,20 +318,6 @@ fn a_gate_that_fails_publishes_nothing() {
 }
 
 #[test]
-fn a_rejected_run_leaves_no_statement_of_an_earlier_one() {
-    let f = Fixture::new("cancer-mlp");
-    assert_eq!(f.command(&[]).output().unwrap().status.code(), Some(0));
-    let statement = f.path("model.forgotten.report/attestation.intoto.json");
-    assert!(statement.is_file());
-    let config = f.path("model.forget.toml");
-    let text_of = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text_of + "\n[gates]\nmax_test_accuracy_drop = -1.0\n").unwrap();
-    let output = f.command(&["--force"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
-    assert!(!statement.exists() && f.path("model.forgotten.onnx").exists());
-}
-
-#[test]
 fn divergence_publishes_nothing() {
     let f = Fixture::new("digits-cnn");
     let output = f.command(&["--learning-rate", "1000", "--epochs", "30"]).output().unwrap();
@@ -371,10 +357,8 @@ fn an_interrupted_run_leaves_everything_as_it_was() {
         .spawn()
         .unwrap();
     // The first epoch's line says that the steps have begun.
-    let mut line = String::new();
-    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-    assert!(line.contains("epoch"), "{line}");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap().contains("\"epoch\"")));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(f.state(), before);

@@ -19,6 +19,7 @@ mod mutation;
 mod onnx_models;
 mod operators;
 mod parity;
+mod pipeline;
 mod readme;
 mod rooms;
 mod suite;

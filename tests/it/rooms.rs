@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Each room and the rooms that it may use. `error` and `tensor` are free for all.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("onnx", &[]),
     ("graph", &["onnx"]),
     ("engine", &[]),
@@ -16,8 +16,9 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("model", &["ops", "kernels", "engine", "graph", "data"]),
     ("data", &[]),
     ("unlearn", &["model", "data", "kernels", "engine"]),
-    ("writeback", &["onnx", "graph"]),
-    ("parity", &["writeback", "model", "data", "kernels", "engine", "graph", "onnx"]),
+    ("scratch", &[]),
+    ("writeback", &["scratch", "onnx", "graph"]),
+    ("parity", &["scratch", "writeback", "model", "data", "kernels", "engine", "graph", "onnx"]),
     ("audit", &["unlearn", "model", "data", "kernels", "engine"]),
     ("plausibility", &["audit", "data", "graph"]),
     ("report", &["plausibility", "audit", "parity", "writeback", "unlearn"]),

@@ -14,7 +14,7 @@ mod words;
 pub use facts::{LabelFacts, label_facts};
 
 use super::{DataConfig, InputSpec, Signature, column, decode::Plan, source::Source};
-use crate::{Error, Result};
+use crate::{Error, Result, nearest::nearest};
 use serde::Serialize;
 
 /// One decision about the data, for people.
@@ -38,7 +38,7 @@ pub(super) struct Bound {
 /// Binds a table's columns to a model. `taken` are columns that are not the model's: the id, the split.
 ///
 /// # Errors
-/// [`Error::Data`]: columns that are missing, of an unfit type, or that nothing tells apart; it says what to write.
+/// [`Error::Usage`] for an input that the model does not have. [`Error::Data`]: columns that are missing, of an unfit type, or that nothing tells apart; it says what to write.
 pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, taken: &[&str]) -> Result<Bound> {
     if let Some(name) = config
         .inputs
@@ -47,9 +47,12 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
         .map(|(name, _)| name)
         .find(|name| !signature.inputs.iter().any(|i| i.name == **name))
     {
-        let names: Vec<_> = signature.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
-        let names = names.join(", ");
-        return Err(Error::Data(format!("`[inputs.{name}]`: the model has no such input; its inputs are {names}")));
+        let names = || signature.inputs.iter().map(|i| i.name.as_str());
+        let meant = nearest(name, names()).map_or(String::new(), |meant| format!("; did you mean `[inputs.{meant}]`?"));
+        let names = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!(
+            "`[inputs.{name}]` in the configuration: the model has no such input{meant}. Its inputs are {names}"
+        )));
     }
     let mut notes = Vec::new();
     let early = target::named(source, config, signature, taken)?;

@@ -174,7 +174,10 @@ pub fn make(
         },
     };
     let meaning = match labels {
-        Labels::Class => format!("a class of {outputs}"),
+        Labels::Class => match width {
+            Some(_) => format!("a class of {outputs}"),
+            None => "a class; the model leaves open of how many".into(),
+        },
         Labels::OneHot => format!("a single 1 among zeros in every row, read as a class of {label_width}"),
         Labels::Binary => "0 or 1 for the only output".into(),
         Labels::MultiHot => format!("0 or 1 for each of {label_width} labels"),

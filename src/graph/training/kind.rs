@@ -97,7 +97,7 @@ fn explicit(
     on_logits: &dyn Fn(LossKind, String) -> Outcome,
 ) -> Outcome {
     use LossKind::*;
-    let asked = "asked for by --loss".to_string();
+    let asked = "asked for".to_string();
     match (kind, head.ending, head.width) {
         (CrossEntropy, _, Some(1)) => {
             refuse("it has one value a row, and cross-entropy needs two or more; give --loss bce".into())
@@ -105,7 +105,7 @@ fn explicit(
         (CrossEntropy, ..) => on_logits(CrossEntropy, asked),
         (Bce, Ending::Softmax, Some(2) | None) => on_logits(
             CrossEntropy,
-            "two logits under a Softmax: their cross-entropy is the binary one asked for by --loss".into(),
+            "two logits under a Softmax: their cross-entropy is the binary one that is asked for".into(),
         ),
         (Bce, Ending::Softmax, _) => {
             refuse("it is a Softmax over more than two classes; give --loss cross-entropy".into())

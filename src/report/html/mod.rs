@@ -16,7 +16,9 @@ table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-al
 td:first-child,th:first-child{text-align:left;padding-left:0;min-width:13rem}th{font-weight:600}code{font-size:.85em;overflow-wrap:anywhere}\
 .chip{display:inline-block;padding:.05rem .55rem;border-radius:.3rem;color:#fff;font-weight:600;font-size:.85em}\
 .pass{background:#1a7f4b}.fail{background:#b3261e}.warn{background:#9a6700}.none{background:#5b6472}svg{max-width:100%;height:auto}\
-td:not(:first-child){white-space:nowrap}pre{white-space:pre-wrap;font-size:.85em}td code{white-space:normal}.row figure{width:420px}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
+td:not(:first-child){white-space:nowrap}td.text{white-space:normal;text-align:left}td code{white-space:normal}.row figure{width:420px;max-width:100%}\
+.wide{overflow-x:auto}.gates td:first-child{min-width:9rem}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f4f6f9;padding:.5rem .7rem;border-radius:.3rem;font-size:.85em}\
+@media(max-width:34rem){td,th{padding:.25rem .4rem}td:first-child,th:first-child,.gates td:first-child{min-width:0}.gates code,.row+p{overflow-wrap:anywhere}.gates th,.gates td{font-size:.92em}}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
 details{margin:.6rem 0}summary{cursor:pointer}";
 
 const FORGET: &str = "#b3261e";
@@ -46,9 +48,14 @@ fn write_page(w: &mut String, r: &Report) -> std::fmt::Result {
         write!(w, " · {} of {} training rows to be forgotten", d.forget_rows, d.train_rows)?;
     }
     write!(w, "</p>")?;
+    if let Some(name) = &r.run.name {
+        write!(w, "<p>Run: <strong>{}</strong></p>", escape(name))?;
+    }
     if let Some(error) = &r.error {
         write!(w, "<p><strong>{}</strong></p>", escape(error))?;
     }
+    write_list(w, "What to try next", &r.advice)?;
+    write_list(w, "Warnings", &r.run.warnings)?;
     write_verdict(w, r)?;
     rows::write(w, r)?;
     audit::write(w, r)?;
@@ -78,13 +85,19 @@ fn write_verdict(w: &mut String, r: &Report) -> std::fmt::Result {
                 escape(&gate.gate),
                 need.unwrap_or_default()
             ),
-            gate.value.map_or("–".into(), |v| format!("{v:.3}")),
+            measured(gate),
             format!("{}", gate.limit),
             chip(gate.outcome),
         ]
     };
     let rows: Vec<_> = r.gates.iter().map(row).collect();
+    write!(w, "<div class=\"gates\">")?;
     write_table(w, &["what should hold", "measured", "at most", ""], &rows)?;
+    write!(w, "</div>")?;
+    let off: Vec<String> = r.gates_off.iter().map(|gate| format!("<code>{}</code>", gate.key())).collect();
+    if !off.is_empty() {
+        write!(w, "<p><strong>Switched off by the configuration, and not checked:</strong> {}.</p>", off.join(", "))?;
+    }
     write!(
         w,
         "<p class=\"note\">INSUFFICIENT: the rows are too few to say; it is neither a pass nor a fail. WARN: beyond a limit, \
@@ -93,8 +106,28 @@ fn write_verdict(w: &mut String, r: &Report) -> std::fmt::Result {
     )
 }
 
+/// A gate's figure, with digits that tell it from the limit, and a word where it is a change for the better.
+fn measured(gate: &crate::audit::Verdict) -> String {
+    let Some(value) = gate.value else { return "–".into() };
+    let (four, _) = words::apart(value, gate.limit);
+    let three = format!("{value:.3}");
+    let shown = if three.parse() == Ok(gate.limit) { four } else { three };
+    match words::better(gate) {
+        "" => shown,
+        word => format!("{shown}<br><span class=\"note\">{word}</span>"),
+    }
+}
+
+fn write_list(w: &mut String, title: &str, lines: &[String]) -> std::fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let items: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
+    write!(w, "<h2>{title}</h2><ul>{items}</ul>")
+}
+
 pub(super) fn write_table(w: &mut String, head: &[&str], rows: &[Vec<String>]) -> std::fmt::Result {
-    write!(w, "<table><tr>")?;
+    write!(w, "<div class=\"wide\"><table><tr>")?;
     for cell in head {
         write!(w, "<th>{cell}</th>")?;
     }
@@ -106,7 +139,7 @@ pub(super) fn write_table(w: &mut String, head: &[&str], rows: &[Vec<String>]) -
         }
         write!(w, "</tr>")?;
     }
-    write!(w, "</table>")
+    write!(w, "</table></div>")
 }
 
 pub(super) fn escape(text: &str) -> String {

@@ -24,13 +24,35 @@ pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
     }
     write_files(w, r)?;
     let e = &r.environment;
+    let command: Vec<String> = r.run.command.iter().map(|word| quoted(word)).collect();
+    write!(w, "<h2>Run</h2><pre>{}</pre>", escape(&command.join(" ")))?;
+    write_mapping(w, r)?;
+    let configuration = serde_json::to_string_pretty(&r.run.configuration).unwrap_or_default();
     write!(
         w,
-        "<h2>Run</h2><p>onnx-forget {} on {} {}, {} threads, {} kernels.</p>",
+        "<details><summary>Flags, configuration and defaults, put together</summary><pre>{}</pre></details>",
+        escape(&configuration)
+    )?;
+    write!(
+        w,
+        "<p>onnx-forget {} on {} {}, {} threads, {} kernels.</p>",
         e.version, e.os, e.arch, e.threads, e.kernels
     )?;
     let rows: Vec<_> = r.timings.iter().map(|(stage, s)| vec![escape(stage), format!("{s:.2}")]).collect();
     write_table(w, &["stage", "seconds"], &rows)
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./=:,+@%".contains(c));
+    if plain { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// How the columns were read.
+fn write_mapping(w: &mut String, r: &Report) -> std::fmt::Result {
+    let notes = r.data.iter().flat_map(|d| &d.notes).filter(|note| !r.run.warnings.contains(note));
+    let items: String = notes.map(|note| format!("<li>{}</li>", escape(note))).collect();
+    if items.is_empty() { Ok(()) } else { write!(w, "<p>How the data were taken:</p><ul>{items}</ul>") }
 }
 
 /// What the method was set to, in words.
