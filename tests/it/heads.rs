@@ -14,7 +14,7 @@ fn run(args: &[&str], name: &str) -> (i32, String) {
     if *command == "forget" {
         program.arg(fixture(name)).arg("--forget").arg(fixture("forget.parquet"));
         program.arg("--data").arg(fixture("train.parquet")).arg("--test").arg(fixture("heldout.parquet"));
-        program.args(["--dry-run", "--offline"]);
+        program.args(["--dry-run", "--offline", "--accept-unknown-rows"]);
     } else {
         program.arg(command).arg(fixture(name));
     }
