@@ -8,7 +8,7 @@ mod folders;
 mod ids;
 mod inputs;
 mod label_forms;
-// mod lists;
+mod lists;
 mod passes;
 mod splits;
 mod targets;

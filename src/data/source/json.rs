@@ -156,7 +156,7 @@ fn as_lines(document: Value) -> Result<Vec<u8>, String> {
             for row in rows {
                 match row {
                     Value::Object(_) => put(&row)?,
-                    value => put(&Value::Object(Map::from_iter([("value".to_owned(), value)])))?,
+                    value => put(&Value::Object(Map::from_iter([("id".to_owned(), value)])))?,
                 }
             }
         }

@@ -99,7 +99,7 @@ impl Source {
 
     /// The same for a list of values, such as ids: the first line of a text file is its columns' names if `known` says so
     /// of one of them, or if it is a word and numbers follow. Otherwise, a single column is called `id`. The values of a
-    /// JSON list are a column called `value`.
+    /// JSON list are a column called `id`.
     pub fn open_list(asked: &Path, known: Known<'_>) -> Result<Self> {
         Self::with(asked, None, Some(known))
     }
