@@ -149,8 +149,9 @@ pub fn join(
     counts.missing_ids = set.count(FORGET, TRAIN);
     if counts.missing_ids > 0 {
         let (missing, all) = (counts.missing_ids, counts.forget_ids);
+        let (lists, train_path) = (lists.map_or_else(String::new, Lists::names), train.path().display());
         let mut problem =
-            format!("{missing} of {all} ids to forget are not in the training data ({})", train.path().display());
+            format!("{missing} of {all} ids to forget ({lists}) are not in the training data ({train_path})");
         if let Some((near, how)) =
             id.zip(kind).map(|(id, kind)| nearly(train, id, kind, parts, &set)).transpose()?.flatten()
         {
