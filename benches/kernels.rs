@@ -211,18 +211,7 @@ fn adamw(n: usize) -> Result<f64> {
         outputs: vec![Some(ValueId(2))],
         attrs: BTreeMap::new(),
     });
-    let plan = LossPlan {
-        kind: LossKind::Mse,
-        scores: ValueId(2),
-        output: Some(ValueId(2)),
-        scores_are_log_probs: false,
-        label_input: None,
-        ignore_index: None,
-        class_weights: None,
-        seen_through: Vec::new(),
-        why: String::new(),
-        head: Default::default(),
-    };
+    let plan = LossPlan { output: Some(ValueId(2)), ..LossPlan::new(LossKind::Mse, ValueId(2)) };
     let decision = Decision {
         value: ValueId(1),
         name: "w".into(),

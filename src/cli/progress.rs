@@ -102,8 +102,8 @@ pub fn gradient_check(done: usize, of: usize) -> Result<()> {
     check_interrupt()?;
     let mut terminal = std::io::stderr();
     if terminal.is_terminal() && !out::quiet() {
-        // The line is written over by the next one.
-        let _ = write!(terminal, "\rgradient check {}/{of}\x1b[K\r", done + 1);
+        let line = if done < of { format!("gradient check {}/{of}", done + 1) } else { String::new() };
+        let _ = write!(terminal, "\r{line}\x1b[K\r");
     }
     Ok(())
 }

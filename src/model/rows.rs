@@ -26,7 +26,7 @@ const EXPORT: &str = "export the model with a first axis of free extent for the 
      dynamic_axes, or dynamic_shapes)";
 
 /// Fails for a model that takes a single row without an axis for rows: inputs of one axis of fixed extent, and an output
-/// whose first axis has another.
+/// whose first axis has another; or a state of one axis of fixed extent beside inputs that have rows.
 ///
 /// # Errors
 /// [`Error::Untrainable`] naming input and output.
@@ -41,6 +41,24 @@ pub fn require_row_axis(graph: &Graph, plan: &LossPlan) -> Result<()> {
         [Dim::Fixed(n)] => *n > 1 && !matches!(scores.first(), Some(Dim::Fixed(m)) if m == n),
         _ => false,
     };
+    let state = fed.iter().find_map(|(id, dims)| match dims {
+        [Dim::Fixed(n)] if *n > 1 => {
+            let other = |(_, dims): &&(ValueId, &[Dim])| {
+                dims.len() > 1 && !matches!(dims.first(), Some(Dim::Fixed(m)) if m == n)
+            };
+            Some((*id, *dims, fed.iter().find(other)?))
+        }
+        _ => None,
+    });
+    if let Some((id, dims, (other, others))) = state {
+        return Err(Error::Untrainable(format!(
+            "the model has no batch axis: its input {} {} has none beside {} {}, so that it runs through one sequence; {EXPORT}",
+            graph.name(id),
+            shape(dims),
+            graph.name(*other),
+            shape(others)
+        )));
+    }
     let fixed = matches!(scores, [] | [Dim::Fixed(_)]);
     match fed.first() {
         Some((id, dims)) if fixed && fed.iter().all(|(_, dims)| lone(dims)) => Err(Error::Untrainable(format!(
@@ -101,7 +119,12 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         if count < 2 {
             return Ok(());
         }
-        let found = self.scores(&together)?;
+        let found = self.scores(&together).map_err(|e| match e {
+            Error::Node { .. } => Error::Untrainable(format!(
+                "the model does not run on {count} rows at once: {e}. If the first axis of its inputs is no batch axis, {EXPORT}"
+            )),
+            other => other,
+        })?;
         let turned = self.scores(&backwards)?;
         let mut differ = (0..count).any(|row| self.differ(&found, row, &turned, count - 1 - row));
         if self.rows_at_once.is_none() {

@@ -84,6 +84,8 @@ fn a_model_of_one_row_without_an_axis_for_rows_is_refused() {
         require_row_axis(&graph, &plan).is_err()
     };
     assert!(refused(&["x:f32[16]"], "y:f32[3]"));
+    assert!(refused(&["x:f32[time,16]", "state:f32[25]"], "y:f32[time,3]"));
+    assert!(!refused(&["x:f32[n,16]", "rate:i64[]", "one:f32[1]"], "y:f32[n,3]"));
     assert!(!refused(&["x:f32[n,16]"], "y:f32[n,3]"));
     assert!(!refused(&["x:f32[1,16]"], "y:f32[1,3]"));
     assert!(!refused(&["x:f32[n]"], "y:f32[n]"));

@@ -8,12 +8,12 @@ use crate::{
     data::{Batch, Targets},
     error::{Error, Result},
     graph::{
-        Graph,
+        Graph, halves,
         trainable::Decision,
         training::{LossKind, LossPlan},
     },
     onnx::OnnxFile,
-    tensor::HostTensor,
+    tensor::{DType, HostTensor},
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -188,6 +188,9 @@ impl Parity<'_> {
                 "onnxruntime takes opset {OLDEST_OPSET} and newer: convert the model with onnx.version_converter, or \
                  check against tract alone with --parity tract"
             ),
+            _ if halves::coarsest(&halves::computed(self.graph)) == Some(DType::BF16) => {
+                "it has few kernels for bf16 on CPUs: export the model in f32 or f16, or try --parity tract".into()
+            }
             _ if self.runtimes() != self.settings.runtimes => {
                 let crash = self.settings.guard.found().crash.unwrap_or_default();
                 format!(

@@ -223,6 +223,7 @@ impl Checker<'_> {
             (None, Some((direction, slopes))) => bisect::change(self, direction, slopes.step)?,
             (None, None) => Vec::new(),
         };
+        self.model.watch(2 * number as usize, 2 * number as usize)?;
         let all = || derivatives.iter().chain(&changes);
         let agree = |slopes: &[Slopes], tolerance| slopes.iter().all(|s| s.finding(tolerance) == Finding::Agrees);
         // `f64::max` would lose a NaN.

@@ -4,6 +4,7 @@
 mod guard;
 mod halves;
 mod models;
+mod rows;
 mod search;
 
 use models::{Net, classifier, conv_net, training_net};

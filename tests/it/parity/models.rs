@@ -74,6 +74,17 @@ impl Net {
         self.graph().initializer.push(tensor);
     }
 
+    /// A stored i64 without dimensions.
+    pub fn long(&mut self, name: &str, value: i64) {
+        let tensor = TensorProto {
+            name: Some(name.into()),
+            data_type: Some(DType::I64 as i32),
+            raw_data: Some(value.to_le_bytes().to_vec().into()),
+            ..Default::default()
+        };
+        self.graph().initializer.push(tensor);
+    }
+
     /// A stored boolean without dimensions.
     pub fn flag(&mut self, name: &str, value: bool) {
         let tensor = TensorProto {
