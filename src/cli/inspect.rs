@@ -10,7 +10,7 @@ use super::{
     out,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     graph::{
         Dim, Graph, TypeInfo, ValueId, build,
         forms::{self, Form},
