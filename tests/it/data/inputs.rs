@@ -153,7 +153,7 @@ fn images_are_found_and_laid_out_by_the_models_shape() {
     assert_eq!((batch.inputs["x"].to_f32()[0], batch.inputs["x"].to_f32()[2]), (-1.0, 63.5));
     let small = vec![input("x", DType::F32, &[None, Some(3), Some(2), Some(2)])];
     let message = refused(feed(&images, small, &[]));
-    assert!(message.contains("such as one of 4×5") && message.contains("resize = [2, 2]"), "{message}");
+    assert!(message.contains("an image of 4×5") && message.contains("resize = [2, 2]"), "{message}");
     let odd = vec![input("x", DType::F32, &[None, Some(3), Some(4), Some(3)])];
     let message = refused(feed(&images, odd, &[]));
     assert!(message.contains("layout ="), "{message}");
