@@ -51,7 +51,7 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
         let meant = nearest(name, names()).map_or(String::new(), |meant| format!("; did you mean `[inputs.{meant}]`?"));
         let names = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         return Err(Error::Usage(format!(
-            "`[inputs.{name}]` in the configuration: the model has no such input{meant}. Its inputs are {names}"
+            "`[inputs.{name}]` in the configuration: the model has no such input; its inputs are {names}{meant}"
         )));
     }
     let mut notes = Vec::new();

@@ -172,8 +172,10 @@ fn what_cannot_be_inferred_is_asked_for_by_name() {
     );
     let (_, batch) = feed(two, inputs.clone(), &[("b.1", named("left"))]).unwrap();
     assert_eq!(batch.inputs.len(), 2);
-    let message = refused(feed(two, inputs.clone(), &[("c", named("left"))]));
+    let error = feed(two, inputs.clone(), &[("c", named("left"))]).unwrap_err();
+    let message = error.to_string();
     assert!(message.contains("the model has no such input; its inputs are `a`, `b.1`"), "{message}");
+    assert_eq!(error.exit_code(), 2, "a name in the configuration, not the data");
     let message = refused(feed(two, inputs.clone(), &[("a", named("id"))]));
     assert!(message.contains("cannot feed the model"), "{message}");
     let wrong = InputConfig { kind: Some(InputKind::Image), ..named("left") };
