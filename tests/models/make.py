@@ -15,7 +15,7 @@ import sys
 import traceback
 from pathlib import Path
 
-LIBRARIES = ("torch", "sklearn", "keras")
+LIBRARIES = ("torch", "sklearn", "keras", "packages")
 # The files in kept/: what continuous integration verifies where PyTorch and TensorFlow would take too long to install.
 KEPT = re.compile(
     r"(perceptron|convolution_[13]d|lstm)\.|(gru|rnn|unet|encoder|hf_resnet|hf_vit|whisper_encoder)\.torchscript\.17"
