@@ -160,7 +160,8 @@ fn flow<D: Backend<f32>>(
     let (before, measured) = stages.run("audit before", || job.audit(&model))?;
     report.audit.splits = job.splits(&measured);
     report.audit.before = Some(before.clone());
-    report.audit.remembered = job.require_remembered(&measured)?;
+    report.audit.remembered = job.remembered(&measured)?;
+    job.require_remembered(report.audit.remembered.as_ref())?;
 
     let weights = fingerprint(&model);
     let mut settings = method.described();

@@ -82,17 +82,14 @@ impl Job {
         Ok(Remembered::of(measured, |class| kept.contains(&class)))
     }
 
-    /// The same, where the method is to run only if there is something to forget.
-    ///
     /// # Errors
-    /// [`Error::NothingToForget`] if it does not, unless the method is to run anyway.
-    pub fn require_remembered(&self, measured: &Measured) -> Result<Option<Remembered>> {
-        let found = self.remembered(measured)?;
-        match &found {
-            Some(found) if found.nothing_to_forget() && !self.config.unlearn_anyway => {
+    /// [`Error::NothingToForget`] if the model does not remember the rows, unless the method is to run anyway.
+    pub fn require_remembered(&self, found: Option<&Remembered>) -> Result<()> {
+        match found.filter(|found| found.nothing_to_forget() && !self.config.unlearn_anyway) {
+            Some(found) => {
                 Err(Error::NothingToForget(format!("the model does not remember these rows: {}", found.line())))
             }
-            _ => Ok(found),
+            None => Ok(()),
         }
     }
 

@@ -33,6 +33,9 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
             "rows       forget {}  retain {}  validation {}  test {}",
             data.forget_rows, data.retain_rows, data.validation_rows, data.test_rows
         )?;
+        if let Some(known) = &data.known {
+            writeln!(out, "rows known {}", known.line())?;
+        }
     }
     let model = &report.model;
     writeln!(
