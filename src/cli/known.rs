@@ -14,6 +14,7 @@ use crate::{
     graph::input_scale,
     kernels::Backend,
     model::Model,
+    parity::Work,
     plausibility::{Answers, Examined, Reading, Sample, alternatives, examine},
     tensor::HostTensor,
 };
@@ -51,12 +52,21 @@ impl Job {
     }
 
     fn examine<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Examined, Reading)> {
-        let (found, reading) = self.examine_rows(model, LOOKED_AT)?;
+        let most = self.affordable(model)?;
+        let (found, reading) = self.examine_rows(model, most)?;
         // A weak model shows that it knows something in many rows only.
-        if found.known() || !found.suggestions.is_empty() || self.data.train.len() <= LOOKED_AT {
+        if found.known() || !found.suggestions.is_empty() || most < LOOKED_AT || self.data.train.len() <= most {
             return Ok((found, reading));
         }
         self.examine_rows(model, MOST_LOOKED_AT)
+    }
+
+    /// Rows of each set that can be looked at in seconds: fewer where a pass over one of them is long.
+    fn affordable<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<usize> {
+        let few = self.looked_at(&self.data.train, 2, "known")?;
+        // A model that takes another number of rows at a time is not counted.
+        let work = Work::count(model, &self.graph, &few.inputs, few.rows());
+        Ok(work.map_or(LOOKED_AT / 4, |work| work.rows_to_look_at(LOOKED_AT)))
     }
 
     fn examine_rows<D: Backend<f32>>(&self, model: &Model<f32, D>, most: usize) -> Result<(Examined, Reading)> {

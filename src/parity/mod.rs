@@ -45,6 +45,7 @@ pub use ours::Subject;
 pub use record::{BetweenRuntimes, NotAvailable, ParityReport, RuntimeReport};
 pub use slopes::Slopes;
 pub use tract::TractRunner;
+pub use work::Work;
 
 use crate::{error::Result, tensor::HostTensor};
 use serde::{Deserialize, Serialize};

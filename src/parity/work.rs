@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// A pass over one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Work {
+pub struct Work {
     /// Multiplications of products and convolutions.
     pub products: f64,
     /// Elements of all results.
@@ -26,6 +26,10 @@ const PRODUCT: f64 = 0.25;
 const BUDGET: f64 = 2e8;
 /// Elements of rows that run at once: the pass that records them holds each several times.
 const AT_ONCE: f64 = 3e7;
+/// Multiplications of a look at some rows, of which there are some ten.
+const LOOKS: f64 = 1.5e11;
+/// What an element costs that is written and read again, in multiplications.
+const PASSED: f64 = 8.0;
 /// Rows, at least.
 const LEAST: usize = 4;
 
@@ -67,6 +71,11 @@ impl Work {
     /// Rows of the gradient check, of at most `most`.
     pub fn rows(self, most: usize) -> usize {
         ((BUDGET / self.cost()) as usize).max(LEAST).min(most)
+    }
+
+    /// Rows of which passes in `f32` are a matter of seconds, however often they run: of at most `most`, and at least 64.
+    pub fn rows_to_look_at(self, most: usize) -> usize {
+        ((LOOKS / (self.products + PASSED * self.elements).max(1.0)) as usize).max(64).min(most)
     }
 
     /// Rows that run at once.
@@ -124,5 +133,6 @@ mod tests {
         assert_eq!((work.rows(64), work.at_once() > 1000), (64, true));
         let large = Work { products: 4e9, elements: 6e7 };
         assert_eq!((large.rows(64), large.rows(2), large.at_once()), (LEAST, 2, 1));
+        assert_eq!((large.rows_to_look_at(512), work.rows_to_look_at(512)), (64, 512));
     }
 }

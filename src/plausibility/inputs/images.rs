@@ -5,7 +5,7 @@ use super::{
     tables::{Range, affine_at},
 };
 use crate::data::{Batch, Layout, Numbers, Pictures};
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// A way of scaling pixels of 0 to 255, with the mean and standard deviation of each channel.
 struct Scaling {
@@ -135,7 +135,7 @@ fn pixel_scales(name: &str, shape: Shape, affine: &[(f64, f64)], unit: f64, all:
             all.push(Alternative {
                 what: format!("input `{name}`: {}{order}", scaling.what),
                 mend: format!("write {}{write} under {}", scaling.entries(), table(name)),
-                change: Arc::new(change),
+                change: Rc::new(change),
             });
         }
     }
@@ -161,7 +161,7 @@ fn pixel_scales(name: &str, shape: Shape, affine: &[(f64, f64)], unit: f64, all:
     all.push(Alternative {
         what: format!("input `{name}`: pixels with the mean and std of the images themselves"),
         mend: format!("write the mean and std of training under {}", table(name)),
-        change: Arc::new(standardized),
+        change: Rc::new(standardized),
     });
     let (owned, own) = (affine.to_vec(), name.to_string());
     let negative = move |batch: &Batch| {
@@ -174,7 +174,7 @@ fn pixel_scales(name: &str, shape: Shape, affine: &[(f64, f64)], unit: f64, all:
     all.push(Alternative {
         what: format!("input `{name}`: images with black and white swapped"),
         mend: "store the images as at training (255 − pixel)".into(),
-        change: Arc::new(negative),
+        change: Rc::new(negative),
     });
 }
 
@@ -187,7 +187,7 @@ fn orders(name: &str, shape: Shape, all: &mut Vec<Alternative>) {
                 out.extend((0..row.len()).map(|i| row.get(from(i)).copied().unwrap_or(0.0)));
             })
         };
-        all.push(Alternative { what, mend: mend.into(), change: Arc::new(change) });
+        all.push(Alternative { what, mend: mend.into(), change: Rc::new(change) });
     };
     if shape.height == shape.width {
         push(
@@ -244,7 +244,7 @@ pub(super) fn lists(name: &str, numbers: &Numbers, range: &Range, all: &mut Vec<
         all.push(Alternative {
             what: format!("input `{name}`: lists stored in the order {stored}"),
             mend: "store each image's numbers in the order of the model's input".into(),
-            change: Arc::new(change),
+            change: Rc::new(change),
         });
     }
 }

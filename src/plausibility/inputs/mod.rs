@@ -9,7 +9,7 @@ use crate::{
     graph::input_scale::Affine,
     tensor::HostTensor,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc};
 
 /// Another reading of an input.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Alternative {
     pub what: String,
     /// What to do.
     pub mend: String,
-    change: Arc<dyn Fn(&Batch) -> Option<Batch>>,
+    change: Rc<dyn Fn(&Batch) -> Option<Batch>>,
 }
 
 impl Alternative {
@@ -103,7 +103,7 @@ fn swapped(plan: &Plan, sample: &Batch, all: &mut Vec<Alternative>) {
             all.push(Alternative {
                 what: format!("inputs `{one}` and `{other}` exchanged"),
                 mend: format!("exchange their columns under {} and {}", table(one), table(other)),
-                change: Arc::new(change),
+                change: Rc::new(change),
             });
         }
     }

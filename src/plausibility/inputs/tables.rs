@@ -5,7 +5,7 @@ use crate::{
     data::{Batch, Numbers},
     graph::input_scale::Affine,
 };
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// What the numbers of an input look like.
 pub(super) struct Range {
@@ -64,7 +64,7 @@ pub(super) fn scaled_twice(name: &str, numbers: &Numbers, own: &Affine) -> Alter
     Alternative {
         what: format!("input `{name}`: values that are scaled already, as the model scales them by itself"),
         mend: "store the values as they were before scaling: the scaler is part of the model".into(),
-        change: Arc::new(change),
+        change: Rc::new(change),
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) fn columns(name: &str, numbers: &Numbers, range: &Range, order: &[Str
             all.push(Alternative {
                 what: format!("input `{name}`: {}", join(order_what, scale_what, ", ")),
                 mend: join(order_mend, &scale_mend, "; "),
-                change: Arc::new(change),
+                change: Rc::new(change),
             });
         }
     }
@@ -188,7 +188,7 @@ fn units(name: &str, numbers: &Numbers, width: usize, all: &mut Vec<Alternative>
             all.push(Alternative {
                 what: format!("input `{name}`: {column} in another unit: {what}"),
                 mend: "store the column in the unit that the model was trained on".into(),
-                change: Arc::new(change),
+                change: Rc::new(change),
             });
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     data::{Batch, Feed, Plan, Rule, Tokens},
     tensor::HostTensor,
 };
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// The integers of one input changed row by row.
 fn integers_changed(batch: &Batch, name: &str, change: impl Fn(&[i64]) -> Option<Vec<i64>>) -> Option<Batch> {
@@ -38,7 +38,7 @@ pub(super) fn token_lists(
         all.push(Alternative {
             what: format!("input `{name}`: token ids that are {what}"),
             mend: "tokenize with the tokenizer of the model".into(),
-            change: Arc::new(change),
+            change: Rc::new(change),
         });
     }
     let masks: Vec<String> = plan
@@ -64,7 +64,7 @@ pub(super) fn token_lists(
     all.push(Alternative {
         what: format!("input `{name}`: padding in front of the tokens"),
         mend: "store lists of one length, padded in front as at training".into(),
-        change: Arc::new(left),
+        change: Rc::new(left),
     });
 }
 
@@ -95,7 +95,7 @@ pub(super) fn masks(name: &str, feed: &Feed, sample: &Batch, all: &mut Vec<Alter
                 "store the mask of training in a column, and name it by `column = \"...\"` under {}",
                 table(name)
             ),
-            change: Arc::new(change),
+            change: Rc::new(change),
         });
     }
 }
