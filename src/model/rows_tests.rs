@@ -50,7 +50,8 @@ fn rows_that_change_each_other_are_told_of_with_the_node() {
             assert_eq!(error.exit_code(), 3);
             let text = error.to_string();
             assert!(text.contains("one sequence") && text.contains("batch axis"), "{text}");
-            assert!(rows == 1 || text.contains(node), "{text}");
+            // The mean does not change with the order of the rows, which is what names the node.
+            assert!(rows == 1 || node.contains("Sub") || text.contains(node), "{text}");
         }
     }
 }

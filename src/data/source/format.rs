@@ -108,7 +108,7 @@ fn of_bytes(head: &[u8]) -> Result<Format, String> {
     }
 }
 
-/// The separator that as many times occurs in each of the first lines, outside of quotes; a comma if none does.
+/// The separator that occurs in most of the first lines, outside of quotes, and as often in each; a comma if none does.
 fn separator(text: &str) -> u8 {
     let score = |separator: u8| {
         let mut quoted = false;
@@ -129,7 +129,8 @@ fn separator(text: &str) -> u8 {
             counts.pop();
         }
         let first = *counts.first()?;
-        (first > 0 && counts.iter().all(|n| *n == first || *n == 0)).then_some(first)
+        let lines = counts.iter().filter(|n| **n == first).count();
+        (first > 0 && counts.iter().all(|n| *n == first || *n == 0)).then_some((lines, first))
     };
     let found = [b',', b'\t', b';', b'|'].into_iter().filter_map(|s| score(s).map(|n| (n, s)));
     // Of equally good ones the first is taken.

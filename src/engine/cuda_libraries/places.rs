@@ -186,7 +186,7 @@ mod tests {
     #[cfg(unix)]
     fn fake_python(at: &Path, answer: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
-        fs::write(at, format!("#!/bin/sh\n[ \"$3\" = nvidia ] && printf '%s\\n' '{answer}'\n")).unwrap();
+        fs::write(at, format!("#!/bin/sh\n[ \"$3\" = nvidia ] && printf '%s\\n' / '{answer}'\n")).unwrap();
         fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
         at.to_path_buf()
     }

@@ -116,25 +116,23 @@ impl<'a> Reader<'a, '_> {
     fn unshifted(&self, value: ValueId) -> (ValueId, Vec<String>) {
         let shifted = || {
             let sub = self.made_by(value, "Sub")?;
-            let (z, mut shift) = (sub.input(0)?, sub.input(1)?);
-            // JAX guards the maximum and stops its gradient.
-            while let Some(node) = self.node(shift).filter(|node| node.is("Max") || node.is("Where")) {
-                shift = node
-                    .inputs
-                    .iter()
-                    .flatten()
-                    .copied()
-                    .find(|&v| self.tracer.number(v).is_none() && self.node(v).is_some())?;
-            }
-            let max = self.made_by(shift, "ReduceMax").or_else(|| {
-                // Reduced without keeping the axis, which is put back.
-                let back = self.node(shift).filter(|node| node.is("Reshape") || node.is("Unsqueeze"))?;
-                self.made_by(back.input(0)?, "ReduceMax")
-            })?;
+            let (z, shift) = (sub.input(0)?, sub.input(1)?);
+            let max = self.maximum(shift)?;
             let same = self.same(max.input(0)?, z);
             same.then(|| (z, vec![label(sub), label(max)]))
         };
         shifted().unwrap_or((value, Vec::new()))
+    }
+
+    /// The ReduceMax behind a maximum whose axis may have been put back; JAX also guards it against infinities.
+    fn maximum(&self, value: ValueId) -> Option<&'a Node> {
+        let node = self.node(value)?;
+        match node.op_type.as_str() {
+            "ReduceMax" => Some(node),
+            "Reshape" | "Unsqueeze" => self.maximum(node.input(0)?),
+            "Max" | "Where" => node.inputs.iter().flatten().find_map(|&input| self.maximum(input)),
+            _ => None,
+        }
     }
 
     fn same(&self, a: ValueId, b: ValueId) -> bool {
