@@ -17,10 +17,8 @@ use std::{collections::BTreeMap, fmt::Write};
 const FEW: usize = 8;
 /// Standard errors by which answers must be better than those that ignore the inputs.
 const BEYOND_CHANCE: f64 = 2.0;
-/// Rows on which every alternative is tried.
-const FIRST_LOOK: usize = 32;
-/// Rows on which those are tried that look better there.
-const SECOND_LOOK: usize = 256;
+/// Rows on which every alternative is tried; those that look better are tried on all.
+const FIRST_LOOK: usize = 64;
 /// Share of right answers that leaves nothing to look for.
 const RIGHT: f64 = 0.98;
 
@@ -162,7 +160,7 @@ pub fn examine(
     }
     if figures.quality < RIGHT {
         found.suggestions = labels::suggestions(&answers);
-        found.suggestions.extend(tried(&sample.train, alternatives, answer)?);
+        found.suggestions.extend(tried(&sample.train, &answers, alternatives, answer)?);
         found.suggestions.sort_by(Suggestion::order);
         let best = found.suggestions.first().map_or(0.0, |s| s.quality);
         found.suggestions.retain(|s| s.quality >= best - CLOSE);
@@ -183,12 +181,13 @@ const SUGGESTED: usize = 5;
 /// The alternatives that are far better: each is tried on some rows, and on all if it looks better there.
 fn tried(
     batch: &Batch,
+    answers: &Answers,
     alternatives: &[Alternative],
     answer: &dyn Fn(&Batch) -> Result<Option<Answers>>,
 ) -> Result<Vec<Suggestion>> {
-    let rows = |most: usize| batch.select(&(0..batch.rows().min(most)).collect::<Vec<_>>());
-    let (Some(few), Some(batch)) = (rows(FIRST_LOOK), rows(SECOND_LOOK)) else { return Ok(Vec::new()) };
-    let (Some(look), Some(answers)) = (answer(&few)?, answer(&batch)?) else { return Ok(Vec::new()) };
+    let first: Vec<usize> = (0..batch.rows().min(FIRST_LOOK)).collect();
+    let Some(few) = batch.select(&first) else { return Ok(Vec::new()) };
+    let Some(look) = answer(&few)? else { return Ok(Vec::new()) };
     let now = mean(look.right().into_iter());
     // A reading that does not fit the model (a token that it does not have) is none.
     let attempt = |rows: Option<Batch>| match rows.map(|rows| answer(&rows)) {
@@ -202,8 +201,8 @@ fn tried(
         if mean(look.right().into_iter()) <= now + super::GAIN / 2.0 {
             continue;
         }
-        let Some(all) = attempt(alternative.apply(&batch))? else { continue };
-        found.extend(Suggestion::if_better(&answers, &all, alternative.what.clone(), alternative.mend.clone()));
+        let Some(all) = attempt(alternative.apply(batch))? else { continue };
+        found.extend(Suggestion::if_better(answers, &all, alternative.what.clone(), alternative.mend.clone()));
     }
     Ok(found)
 }

@@ -97,7 +97,7 @@ pub(super) fn images(name: &str, pictures: &Pictures, all: &mut Vec<Alternative>
     if pictures.dtype.is_float() {
         pixel_scales(name, shape, &pictures.affine, 1.0, all);
     }
-    orders(name, shape, all);
+    orders(name, shape, ["images with rows and columns swapped", "images upside down"], all);
 }
 
 /// Pixels on each of the usual scales. `affine` is what was made of them, channel by channel, and `unit` what a pixel's 255 was read as,
@@ -179,7 +179,8 @@ fn pixel_scales(name: &str, shape: Shape, affine: &[(f64, f64)], unit: f64, all:
 }
 
 /// Rows and columns of pixels swapped; images stored with the channel on the other side.
-fn orders(name: &str, shape: Shape, all: &mut Vec<Alternative>) {
+fn orders(name: &str, shape: Shape, words: [&str; 2], all: &mut Vec<Alternative>) {
+    let [swapped, reversed] = words;
     let mut push = |what: String, mend: &str, from: Box<dyn Fn(usize) -> usize>| {
         let own = name.to_string();
         let change = move |batch: &Batch| {
@@ -191,8 +192,8 @@ fn orders(name: &str, shape: Shape, all: &mut Vec<Alternative>) {
     };
     if shape.height == shape.width {
         push(
-            format!("input `{name}`: images with rows and columns swapped"),
-            "store the images transposed, as at training",
+            format!("input `{name}`: {swapped}"),
+            "store them transposed, as at training",
             Box::new(move |i| {
                 let (c, y, x) = shape.place(i);
                 shape.index((c, x, y))
@@ -200,8 +201,8 @@ fn orders(name: &str, shape: Shape, all: &mut Vec<Alternative>) {
         );
     }
     push(
-        format!("input `{name}`: images upside down"),
-        "store the images as at training: the first row at the top",
+        format!("input `{name}`: {reversed}"),
+        "store them in the order of training: the first row first",
         Box::new(move |i| {
             let (c, y, x) = shape.place(i);
             shape.index((c, shape.height.saturating_sub(1).saturating_sub(y), x))
@@ -230,7 +231,7 @@ pub(super) fn lists(name: &str, numbers: &Numbers, range: &Range, all: &mut Vec<
         pixel_scales(name, shape, &affine, unit, all);
     }
     if numbers.dims.len() > 1 {
-        orders(name, shape, all);
+        orders(name, shape, ["lists with their last two axes swapped", "lists with their steps in reverse order"], all);
     }
     if shape.channels > 1 {
         let other = Shape { layout: if shape.layout == Layout::Nchw { Layout::Nhwc } else { Layout::Nchw }, ..shape };
