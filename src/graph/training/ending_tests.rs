@@ -32,7 +32,7 @@ fn seen(graph: &Graph, label: LabelKind) -> Option<LossKind> {
 
 #[test]
 fn what_follows_a_softmax_is_seen_through() {
-    let tails: [(&str, fn(Model) -> Model); 12] = [
+    let tails: [(&str, fn(Model) -> Model); 13] = [
         ("clip", |m| m.node("Softmax", "h", "p", &[]).node("Clip", "p low high", "y", &[])),
         ("percent", |m| m.node("Softmax", "h", "p", &[]).node("Mul", "hundred p", "y", &[])),
         ("log, exp", |m| m.node("LogSoftmax", "h", "p", &[]).node("Exp", "p", "y", &[])),
@@ -54,6 +54,16 @@ fn what_follows_a_softmax_is_seen_through() {
                 .node("Exp", "s", "e", &[])
                 .node("ReduceSum", "e last", "t", &[])
                 .node("Div", "e t", "y", &[])
+        }),
+        ("written out as JAX does it, with axes put back", |m| {
+            m.node("ReduceMax", "h", "m", &[ints("axes", &[1]), int("keepdims", 0)])
+                .node("Max", "minus m", "guarded", &[])
+                .node("Unsqueeze", "guarded i1", "back", &[])
+                .node("Sub", "h back", "s", &[])
+                .node("Exp", "s", "e", &[])
+                .node("ReduceSum", "e i1", "t", &[int("keepdims", 0)])
+                .node("Unsqueeze", "t i1", "total", &[])
+                .node("Div", "e total", "y", &[])
         }),
         ("written out without the maximum", |m| {
             m.node("Exp", "h", "e", &[]).node("ReduceSum", "e i1", "t", &[]).node("Reciprocal", "t", "r", &[]).node(

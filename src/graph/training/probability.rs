@@ -19,10 +19,10 @@ pub(super) fn written_out(tracer: &Tracer<'_>, value: ValueId) -> Option<Written
     if let Some((logits, nodes)) = sigmoid {
         return Some((Ending::Sigmoid, logits, None, nodes));
     }
-    let (logits, sum, nodes) = reader.softmax(value).or_else(|| reader.log_softmax(value))?;
+    let (logits, (sum, put_back), nodes) = reader.softmax(value).or_else(|| reader.log_softmax(value))?;
     let axes = tracer.integers(sum, 1, "axes")?;
     let [axis] = axes.as_slice() else { return None };
-    if sum.int("keepdims", Some(1)).ok()? != 1 {
+    if sum.int("keepdims", Some(1)).ok()? != 1 && !put_back {
         return None;
     }
     Some((Ending::Softmax, logits, tracer.over_axis(sum, *axis, false, logits), nodes))
@@ -150,7 +150,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// `exp(z) / sum(exp(z))`, with or without the maximum taken off.
-    fn softmax(&self, value: ValueId) -> Option<(ValueId, &'a Node, Vec<String>)> {
+    fn softmax(&self, value: ValueId) -> Option<(ValueId, (&'a Node, bool), Vec<String>)> {
         let last = self.node(value)?;
         let (power, total) = match last.op_type.as_str() {
             "Div" => (last.input(0)?, last.input(1)?),
@@ -165,31 +165,32 @@ impl<'a> Reader<'a, '_> {
             _ => return None,
         };
         let exp = self.made_by(power, "Exp")?;
-        let (sum, _) = self.total(total).filter(|(sum, _)| sum.input(0).is_some_and(|from| self.same(from, power)))?;
+        let (sum, back) =
+            self.total(total).filter(|(sum, _)| sum.input(0).is_some_and(|from| self.same(from, power)))?;
         let (z, shift) = self.unshifted(exp.input(0)?);
-        Some((z, sum, [vec![label(last), label(sum), label(exp)], shift].concat()))
+        Some((z, (sum, back), [vec![label(last), label(sum), label(exp)], shift].concat()))
     }
 
     /// `z − log(sum(exp(z)))`, with or without the maximum taken off.
-    fn log_softmax(&self, value: ValueId) -> Option<(ValueId, &'a Node, Vec<String>)> {
+    fn log_softmax(&self, value: ValueId) -> Option<(ValueId, (&'a Node, bool), Vec<String>)> {
         let last = self.made_by(value, "Sub")?;
         let (shifted, log) = (last.input(0)?, last.input(1)?);
-        let (sum, inner) = if let Some(sum) = self.made_by(log, "ReduceLogSumExp") {
-            (sum, vec![label(sum)])
+        let (sum, back, inner) = if let Some(sum) = self.made_by(log, "ReduceLogSumExp") {
+            (sum, false, vec![label(sum)])
         } else {
             let log = self.made_by(log, "Log")?;
-            let (sum, _) = self.total(log.input(0)?)?;
+            let (sum, back) = self.total(log.input(0)?)?;
             let exp = self.made_by(sum.input(0)?, "Exp")?;
             if !self.same(exp.input(0)?, shifted) {
                 return None;
             }
-            (sum, vec![label(log), label(sum), label(exp)])
+            (sum, back, vec![label(log), label(sum), label(exp)])
         };
         if sum.is("ReduceLogSumExp") && !self.same(sum.input(0)?, shifted) {
             return None;
         }
         let (z, shift) = self.unshifted(shifted);
-        Some((z, sum, [vec![label(last)], inner, shift].concat()))
+        Some((z, (sum, back), [vec![label(last)], inner, shift].concat()))
     }
 }
 

@@ -41,6 +41,19 @@ pub(super) fn token_lists(
             change: Rc::new(change),
         });
     }
+    let own = name.to_string();
+    let reversed = move |batch: &Batch| {
+        integers_changed(batch, &own, |row| {
+            let filled = row.len() - row.iter().rev().take_while(|&&t| t == padding).count();
+            let (tokens, rest) = row.split_at_checked(filled)?;
+            Some(tokens.iter().rev().chain(rest).copied().collect())
+        })
+    };
+    all.push(Alternative {
+        what: format!("input `{name}`: tokens in reverse order"),
+        mend: "store each row's tokens in the order of training".into(),
+        change: Rc::new(reversed),
+    });
     let masks: Vec<String> = plan
         .feeds
         .iter()
