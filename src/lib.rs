@@ -12,6 +12,7 @@
 //! An arrow goes one way only: a later stage may use an earlier one, never the reverse.
 
 pub mod error;
+pub mod label_facts;
 mod nearest;
 mod python;
 mod quiet;

@@ -127,8 +127,8 @@ impl Outcome<'_> {
 }
 
 /// Position of the largest logit, the first of equal ones, as NumPy's `argmax` takes it.
-fn argmax(row: &[f32]) -> Option<usize> {
-    let mut best: Option<(usize, f32)> = None;
+pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<usize> {
+    let mut best: Option<(usize, T)> = None;
     for (i, &x) in row.iter().enumerate() {
         if best.is_none_or(|(_, b)| x > b) {
             best = Some((i, x));

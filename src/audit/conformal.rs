@@ -50,9 +50,14 @@ impl Unseen {
         Self(by_class.into_iter().map(|(class, losses)| (class, sorted(&losses))).collect())
     }
 
+    /// Losses of the unseen rows of a class, ascending; none if they are too few.
+    pub(super) fn of_class(&self, class: Option<i64>) -> Option<&[f64]> {
+        self.0.get(&class).map(Vec::as_slice).filter(|losses| losses.len() >= UNSEEN_NEEDED)
+    }
+
     /// The row's p-values; none if its class has too few unseen rows.
     pub fn judge(&self, class: Option<i64>, loss: f64) -> Option<PValues> {
-        let losses = self.0.get(&class).filter(|l| l.len() >= UNSEEN_NEEDED)?;
+        let losses = self.of_class(class)?;
         let (below, tied, above) = around(losses, loss);
         let all = losses.len() as f64 + 1.0;
         Some(PValues {

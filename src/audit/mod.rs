@@ -31,7 +31,7 @@ mod splits;
 mod statistics;
 mod transfer;
 
-pub use accuracy::{Outcome, SplitScore, score};
+pub use accuracy::{Outcome, SplitScore, argmax, score};
 pub use classes::{ClassScore, Classes, classes};
 pub use conformal::{LEVEL, PValues, Records, Share, UNSEEN_NEEDED, Unseen, records};
 pub use figures::{Key, Spread, figures};
@@ -43,7 +43,7 @@ pub use record::{Audit, Change, Measured, Mia, Retained, change, loss_histogram,
 pub use reference::{Comparison, Gap, LossGap, Rmia, compare, ratios, rmia_scores};
 pub use relearning::{Deep, Point, Seeded, Sets, Training, matched, relearn};
 pub use remembered::Remembered;
-pub use signals::{Signals, entropies};
+pub use signals::{Signals, entropies, softplus};
 pub use splits::{Half, SplitDigest};
-pub use statistics::{CONFIDENCE, KolmogorovSmirnov, LowFpr, Rate, auc};
+pub use statistics::{CONFIDENCE, KolmogorovSmirnov, LowFpr, Paired, Rate, auc, mean, variance};
 pub use transfer::{Transfer, transfer};

@@ -8,7 +8,7 @@ use super::{
     membership::{Attack, attack},
     signals::Signals,
     splits::Half,
-    statistics::{KolmogorovSmirnov, LowFpr, auc},
+    statistics::{KolmogorovSmirnov, LowFpr, Paired, auc, mean},
     transfer::{self, Transfer},
 };
 use crate::Result;
@@ -207,13 +207,8 @@ fn rise(a: &[f64], b: &[f64]) -> Option<f64> {
     if a.len() != b.len() || a.is_empty() {
         return None;
     }
-    let n = a.len() as f64;
-    let each: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    let mean = each.iter().sum::<f64>() / n;
-    let variance = each.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    // As many rows as there are tell at least so much: a row more or less may be chance.
-    let error = (variance / n).sqrt().max(mean.abs() / n);
-    Some((mean - PAIRED_CHANCE * error).max(0.0))
+    let paired = Paired::of(a, b);
+    Some((paired.mean - PAIRED_CHANCE * paired.error).max(0.0))
 }
 
 /// Compares two models' retained rows.
@@ -224,10 +219,8 @@ pub fn change(before: &Measured, after: &Measured) -> Change {
     let pairs: Vec<(bool, bool)> =
         marks(before).into_iter().zip(marks(after)).filter_map(|(was, is)| was.zip(is)).collect();
     let accuracy = |was: &Signals, is: &Signals| rise(is.right.as_deref()?, was.right.as_deref()?);
-    let fall = |was: &Signals, is: &Signals| {
-        let mean = was.losses.iter().sum::<f64>() / was.losses.len().max(1) as f64;
-        Some(rise(&was.losses, &is.losses)? / mean.max(f64::MIN_POSITIVE))
-    };
+    let fall =
+        |was: &Signals, is: &Signals| Some(rise(&was.losses, &is.losses)? / mean(&was.losses).max(f64::MIN_POSITIVE));
     let of = |which: fn(&(bool, bool)) -> bool| share(&pairs.iter().map(which).collect::<Vec<_>>());
     Change {
         retained_auc: area(after).zip(area(before)).map(|(is, was)| is - was),

@@ -229,10 +229,6 @@ fn probed<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Row
     Ok(Probe { losses, accuracy: right.map(|r| r / rows) })
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
 /// By what share of its start the forgotten rows' loss fell more than the unseen rows', a figure a seed: over all points
 /// but the first, or at the last.
 fn shares(runs: &[Vec<(usize, Pair)>], all: bool) -> Seeded {

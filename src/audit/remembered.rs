@@ -1,6 +1,10 @@
 //! Does the model remember the rows to forget better than rows that it never saw? If not, there is nothing to forget.
 
-use super::{record::Measured, signals::Signals, statistics::KolmogorovSmirnov};
+use super::{
+    conformal::Unseen,
+    record::Measured,
+    statistics::{KolmogorovSmirnov, around, mean, sorted, variance},
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -42,29 +46,29 @@ impl Remembered {
         if forget.len() < FEW || unseen.len() < FEW {
             return None;
         }
-        let strata = Strata::of(&unseen);
+        // A class with few unseen rows is compared with all of them.
+        let (classes, all) = (Unseen::new(&unseen), sorted(&unseen.losses));
+        let others = |class: Option<i64>| classes.of_class(class).map_or((None, all.as_slice()), |own| (class, own));
         let (mut below, mut gap) = (0.0, 0.0);
         let mut used = BTreeMap::<Option<i64>, usize>::new();
         for (i, &loss) in forget.losses.iter().enumerate() {
-            let (class, others) = strata.at(forget.class(i));
-            let under = others.iter().filter(|&&o| loss < o).count() as f64;
-            let tied = others.iter().filter(|&&o| loss == o).count() as f64;
-            below += (under + tied / 2.0) / others.len() as f64;
+            let (class, others) = others(forget.class(i));
+            let (_, tied, above) = around(others, loss);
+            below += (above as f64 + tied as f64 / 2.0) / others.len() as f64;
             gap += mean(others) - loss;
             *used.entry(class).or_default() += 1;
         }
         let n = forget.len() as f64;
         // Each class's unseen rows count by the rows to forget that they are compared with.
-        let share = |class: &Option<i64>, k: usize| (k as f64 / n).powi(2) / strata.at(*class).1.len() as f64;
-        let inverse: f64 = used.iter().map(|(class, &k)| share(class, k)).sum();
-        let auc_error = ((1.0 / n + inverse) / 12.0).sqrt();
-        let spread: f64 = used
-            .iter()
-            .map(|(class, &k)| {
-                (k as f64 / n).powi(2) * variance(strata.at(*class).1) / strata.at(*class).1.len() as f64
-            })
-            .sum();
-        let gap_error = (variance(&forget.losses) / n + spread).sqrt();
+        let weighed = |of: fn(&[f64]) -> f64| -> f64 {
+            let each = |(class, &k): (&Option<i64>, &usize)| {
+                let others = others(*class).1;
+                (k as f64 / n).powi(2) * of(others) / others.len() as f64
+            };
+            used.iter().map(each).sum()
+        };
+        let auc_error = ((1.0 / n + weighed(|_| 1.0)) / 12.0).sqrt();
+        let gap_error = (variance(&forget.losses) / n + weighed(variance)).sqrt();
         let z = |x: f64, error: f64| if error > 0.0 { x / error } else { 0.0 };
         let (auc, loss_gap) = (below / n, gap / n);
         Some(Self {
@@ -99,48 +103,10 @@ impl Remembered {
     }
 }
 
-/// Losses of unseen rows by class; all of them for classes with few.
-struct Strata {
-    classes: BTreeMap<i64, Vec<f64>>,
-    all: Vec<f64>,
-}
-
-/// Unseen rows of a class below which it is compared with all of them.
-const ENOUGH: usize = 20;
-
-impl Strata {
-    fn of(unseen: &Signals) -> Self {
-        let mut classes = BTreeMap::<i64, Vec<f64>>::new();
-        for (i, &loss) in unseen.losses.iter().enumerate() {
-            if let Some(class) = unseen.class(i) {
-                classes.entry(class).or_default().push(loss);
-            }
-        }
-        classes.retain(|_, losses| losses.len() >= ENOUGH);
-        Self { classes, all: unseen.losses.clone() }
-    }
-
-    /// The stratum of a class, and its losses.
-    fn at(&self, class: Option<i64>) -> (Option<i64>, &[f64]) {
-        match class.and_then(|c| Some((c, self.classes.get(&c)?))) {
-            Some((class, losses)) => (Some(class), losses),
-            None => (None, &self.all),
-        }
-    }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-fn variance(values: &[f64]) -> f64 {
-    let middle = mean(values);
-    values.iter().map(|x| (x - middle).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0).max(1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Signals;
 
     fn signals(losses: Vec<f64>, classes: Option<Vec<i64>>) -> Signals {
         Signals { rows: (0..losses.len()).collect(), losses, classes, ..Signals::default() }

@@ -120,7 +120,7 @@ fn likelihoods(outcome: &Outcome) -> Option<Vec<f64>> {
 }
 
 /// `ln(1 + eˣ)` without overflow.
-pub(super) fn softplus(x: f64) -> f64 {
+pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 

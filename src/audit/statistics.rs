@@ -14,6 +14,40 @@ pub const CONFIDENCE: f64 = 0.95;
 /// What is "beyond chance" in a Kolmogorov-Smirnov distance is so rarely chance.
 pub const KS_LEVEL: f64 = 0.01;
 
+/// The mean; 0 of no values.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// The unbiased variance; 0 of fewer than two values.
+pub fn variance(values: &[f64]) -> f64 {
+    let middle = mean(values);
+    values.iter().map(|x| (x - middle).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0).max(1.0)
+}
+
+/// By how much one figure of rows is above another of the same rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Paired {
+    /// Mean of the differences.
+    pub mean: f64,
+    /// Its standard error. Rows that all differ by the same amount still are only so many rows: at least `|mean| / rows`.
+    pub error: f64,
+}
+
+impl Paired {
+    /// Of `a − b`, row by row.
+    pub fn of(a: &[f64], b: &[f64]) -> Self {
+        let each: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+        let (mean, n) = (mean(&each), each.len().max(1) as f64);
+        Self { mean, error: (variance(&each) / n).sqrt().max(mean.abs() / n) }
+    }
+
+    /// How many standard errors the mean is away from 0.
+    pub fn z(self) -> f64 {
+        if self.error > 0.0 { self.mean / self.error } else { 0.0 }
+    }
+}
+
 /// A share, with its Clopper-Pearson interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {

@@ -7,8 +7,9 @@ use crate::{
     graph::{
         Graph, forms,
         given::{self, Given},
-        training::{self, Ask, LabelFacts, LabelKind, Labels, LossKind, LossPlan},
+        training::{self, Ask, LabelKind, Labels, LossKind, LossPlan},
     },
+    label_facts::LabelFacts,
     model::require_row_axis,
     ops,
 };
@@ -45,7 +46,7 @@ impl Decided {
         if first.label_input.is_some() || head.heads < 2 && head.positions.is_none() {
             return Ok(Self { ask, first });
         }
-        ask.labels = Labels { kind, facts: data::label_facts(&config.data, rows)?.map(converted) };
+        ask.labels = Labels { kind, facts: data::label_facts(&config.data, rows)? };
         let first = supported_plan(graph, &ask)?;
         if let Some(question) = first.head.undecided.clone() {
             let column = "; the label column is looked at if --target names it";
@@ -93,11 +94,6 @@ impl Decided {
     pub fn ask(&self, target: TargetKind) -> Ask {
         Ask { labels: Labels { kind: label_kind(target), ..self.ask.labels.clone() }, ..self.ask.clone() }
     }
-}
-
-fn converted(facts: data::LabelFacts) -> LabelFacts {
-    let data::LabelFacts { columns, whole, lowest, highest, lists, width } = facts;
-    LabelFacts { columns, whole, lowest, highest, lists, width }
 }
 
 /// Fails if the output holds several answers a row, and the labels are not as many values.

@@ -32,7 +32,7 @@ mod stream;
 
 pub use augment::{Augment, ImageInput};
 pub use batch::{Batch, Targets};
-pub use bind::{LabelFacts, Note, label_facts};
+pub use bind::{Note, label_facts};
 pub use config::{
     ChannelOrder, Channels, DataConfig, Extent, Files, Fixed, InputConfig, InputKind, Interpolation, Layout,
     PerChannel, TargetConfig, TargetKind,

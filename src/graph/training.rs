@@ -13,7 +13,7 @@ mod written_out;
 
 use super::{Dim, Graph, Links, Node, ValueId, fold};
 use crate::error::{Error, Result};
-pub use labels::{Ask, LabelFacts, LabelKind, Labels};
+pub use labels::{Ask, LabelKind, Labels};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

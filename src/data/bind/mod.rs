@@ -11,7 +11,7 @@ mod pictures;
 mod target;
 mod words;
 
-pub use facts::{LabelFacts, label_facts};
+pub use facts::label_facts;
 
 use super::{DataConfig, InputSpec, Signature, column, decode::Plan, source::Source};
 use crate::{Error, Result, nearest::nearest};

@@ -35,9 +35,25 @@ impl Parquet {
         counts_agree(metadata.metadata())?;
         Ok(Self { metadata })
     }
+}
 
-    /// Rows of the chosen columns of a row group.
-    pub fn read(
+impl Table for Parquet {
+    fn schema(&self) -> SchemaRef {
+        self.metadata.schema().clone()
+    }
+
+    fn groups(&self) -> Vec<usize> {
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups.map(|g| usize::try_from(g.num_rows()).unwrap_or(0)).collect()
+    }
+
+    fn stored_values(&self, column: &str) -> u64 {
+        let chunks = self.metadata.metadata().row_groups().iter().flat_map(|g| g.columns());
+        let of_column = chunks.filter(|c| c.column_path().parts().first().is_some_and(|p| p == column));
+        of_column.map(|c| u64::try_from(c.num_values()).unwrap_or(0)).sum()
+    }
+
+    fn read(
         &self,
         file: File,
         group: usize,
@@ -80,34 +96,6 @@ impl Parquet {
             ended = batch.is_err();
             Some(batch)
         })))
-    }
-}
-
-impl Table for Parquet {
-    fn schema(&self) -> SchemaRef {
-        self.metadata.schema().clone()
-    }
-
-    fn groups(&self) -> Vec<usize> {
-        let groups = self.metadata.metadata().row_groups().iter();
-        groups.map(|g| usize::try_from(g.num_rows()).unwrap_or(0)).collect()
-    }
-
-    fn stored_values(&self, column: &str) -> u64 {
-        let chunks = self.metadata.metadata().row_groups().iter().flat_map(|g| g.columns());
-        let of_column = chunks.filter(|c| c.column_path().parts().first().is_some_and(|p| p == column));
-        of_column.map(|c| u64::try_from(c.num_values()).unwrap_or(0)).sum()
-    }
-
-    fn read(
-        &self,
-        file: File,
-        group: usize,
-        columns: &[&str],
-        rows: Option<&[usize]>,
-        chunk: usize,
-    ) -> Result<Batches, String> {
-        Parquet::read(self, file, group, columns, rows, chunk)
     }
 }
 

@@ -3,7 +3,10 @@ use super::{
     LossKind::{Bce, CrossEntropy, Mse},
     *,
 };
-use crate::graph::testing::{Model, int, ints, string};
+use crate::{
+    graph::testing::{Model, int, ints, string},
+    label_facts::LabelFacts,
+};
 
 /// Logits `h` of x (batch, 4), of which `tail` makes `y`.
 fn classifier(classes: i64, output: &str, tail: impl Fn(Model) -> Model) -> Graph {

@@ -1,6 +1,7 @@
 //! What is known of the labels before the loss is chosen.
 
 use super::LossKind;
+use crate::label_facts::LabelFacts;
 
 /// What labels are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,34 +17,6 @@ pub enum LabelKind {
     /// Nothing is known.
     #[default]
     Unknown,
-}
-
-/// What the label columns hold: enough to tell which output they belong to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LabelFacts {
-    /// The columns.
-    pub columns: Vec<String>,
-    /// Whether all are whole numbers.
-    pub whole: bool,
-    /// The lowest.
-    pub lowest: f64,
-    /// The highest.
-    pub highest: f64,
-    /// Whether they are lists.
-    pub lists: bool,
-    /// Values a row, if every row has as many.
-    pub width: Option<usize>,
-}
-
-impl std::fmt::Display for LabelFacts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if self.whole { "whole numbers" } else { "real numbers" };
-        match (self.width, self.lists) {
-            (Some(1), false) => write!(f, "one a row, {kind}"),
-            (Some(n), _) => write!(f, "{n} a row, {kind}"),
-            (None, _) => write!(f, "lists of different lengths, {kind}"),
-        }
-    }
 }
 
 /// What is known of the labels.

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     graph::{Graph, Links, ValueId},
+    label_facts::LabelFacts,
 };
 use std::collections::BTreeSet;
 
@@ -105,7 +106,7 @@ fn is_called(output: &str, column: &str) -> bool {
 }
 
 /// How well labels fit, if they do.
-fn fit(head: &Head, facts: &super::LabelFacts) -> Option<Fit> {
+fn fit(head: &Head, facts: &LabelFacts) -> Option<Fit> {
     let width = head.width;
     if facts.lists || facts.width != Some(1) {
         return match (facts.width, width) {
