@@ -8,7 +8,7 @@ use super::{
     accuracy::{Outcome, score},
     membership::INFORMATIVE_ROWS,
     signals::Signals,
-    statistics::auc,
+    statistics::{auc, mean},
 };
 use crate::{
     data::{Batch, Dataset, Rows, TargetKind, epoch_seed},

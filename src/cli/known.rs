@@ -78,7 +78,7 @@ impl Job {
         let width = |(name, tensor): (&String, &HostTensor)| {
             (name.clone(), tensor.len().checked_div(sets.train.rows()).unwrap_or(0))
         };
-        let own = input_scale::of_all(&self.graph, &sets.train.inputs.iter().map(width).collect());
+        let own = input_scale::find(&self.graph, &sets.train.inputs.iter().map(width).collect());
         let others = alternatives(data.train.plan(), &sets.train, &data.train.columns(), &own);
         let seen_through = model.plan().is_none_or(|plan| !plan.seen_through.is_empty() || plan.scores_are_log_probs);
         let found = examine(&sets, seen_through, &others, &|batch| self.answers(model, batch))?;

@@ -1,22 +1,26 @@
 //! What a graph itself does to the scale of an input, before anything else.
 
-use super::{Graph, Node, ValueId, fold};
+use super::{Graph, Links, Node, ValueId, fold};
 use std::collections::BTreeMap;
 
 /// `value · factor + offset`, element by element of a row.
 pub type Affine = Vec<(f64, f64)>;
 
-/// Factors and offsets, of `width` elements a row, that the graph applies to the input before its first other operation: a scaler
-/// that was exported with the model. None where there is no such thing.
-pub fn of(graph: &Graph, input: &str, width: usize) -> Option<Affine> {
-    let constants = fold::constants(graph);
-    let links = graph.links();
+/// Factors and offsets that the graph applies to its inputs before their first other operation: scalers that were exported with the
+/// model. `widths` are the elements of a row by input; inputs without a scaler are left out.
+pub fn find(graph: &Graph, widths: &BTreeMap<String, usize>) -> BTreeMap<String, Affine> {
+    let (constants, links) = (fold::constants(graph), graph.links());
+    let of = |(name, &width): (&String, &usize)| Some((name.clone(), of(graph, &links, &constants, name, width)?));
+    widths.iter().filter_map(of).collect()
+}
+
+fn of(graph: &Graph, links: &Links, constants: &fold::Known, input: &str, width: usize) -> Option<Affine> {
     let mut at = *graph.inputs.iter().find(|id| graph.name(**id) == input)?;
     let mut all: Affine = vec![(1.0, 0.0); width];
     let mut scaled = false;
     while let [(n, place)] = links.users(at) {
         let Some(node) = graph.nodes.get(*n) else { break };
-        let Some(step) = step(node, *place, &constants, width) else { break };
+        let Some(step) = step(node, *place, constants, width) else { break };
         for ((factor, offset), (a, b)) in all.iter_mut().zip(step) {
             (*factor, *offset) = (*factor * a, *offset * a + b);
             scaled |= (a, b) != (1.0, 0.0);
@@ -59,9 +63,4 @@ fn step(node: &Node, place: usize, constants: &fold::Known, width: usize) -> Opt
         }
         _ => None,
     }
-}
-
-/// The same for every input of floats of a known width.
-pub fn of_all(graph: &Graph, widths: &BTreeMap<String, usize>) -> BTreeMap<String, Affine> {
-    widths.iter().filter_map(|(name, &width)| Some((name.clone(), of(graph, name, width)?))).collect()
 }

@@ -1,7 +1,7 @@
 //! A model's answers to rows: how good they are, compared with answers that ignore the rows' inputs.
 
 use crate::{
-    audit::Outcome,
+    audit::{Outcome, argmax, softplus},
     data::{TargetKind, Targets},
     graph::training::{LossKind, LossPlan},
 };
@@ -202,7 +202,7 @@ impl Answers {
     }
 
     fn loss(&self, scores: &[f64], labels: &[f64]) -> f64 {
-        let binary = |(x, y): (&f64, &f64)| x.max(0.0) - x * y + (-x.abs()).exp().ln_1p();
+        let binary = |(x, y): (&f64, &f64)| softplus(*x) - x * y;
         match self.task {
             Task::Class => {
                 let class = labels.first().map_or(usize::MAX, |&c| c as usize);
@@ -220,11 +220,7 @@ impl Answers {
     fn share_right(&self, scores: &[f64], labels: &[f64]) -> f64 {
         match self.task {
             Task::Class => {
-                let best = scores
-                    .iter()
-                    .enumerate()
-                    .fold((0, f64::NEG_INFINITY), |best, (i, &x)| if x > best.1 { (i, x) } else { best });
-                f64::from(labels.first().is_some_and(|&class| class == best.0 as f64))
+                f64::from(argmax(scores).zip(labels.first()).is_some_and(|(best, &class)| class == best as f64))
             }
             _ => mean(scores.iter().zip(labels).map(|(x, y)| f64::from((*x > 0.0) == (*y > 0.5)))),
         }
@@ -235,26 +231,4 @@ impl Answers {
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0usize), |(sum, n), x| (sum + x, n + 1));
     if n == 0 { 0.0 } else { sum / n as f64 }
-}
-
-/// A mean, and how many standard errors it is away from 0.
-#[derive(Clone, Copy, Debug)]
-pub struct Lead {
-    /// The mean.
-    pub mean: f64,
-    /// Mean / standard error.
-    pub z: f64,
-}
-
-impl Lead {
-    /// By how much `a` is above `b`, row by row.
-    pub fn paired(a: &[f64], b: &[f64]) -> Self {
-        let each: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        let n = each.len() as f64;
-        let middle = mean(each.iter().copied());
-        let variance = mean(each.iter().map(|x| (x - middle).powi(2)));
-        // Rows that all differ by the same amount still are only so many rows.
-        let error = (variance / (n - 1.0).max(1.0)).sqrt().max(middle.abs() / n.max(1.0));
-        Self { mean: middle, z: if error > 0.0 { middle / error } else { 0.0 } }
-    }
 }

@@ -4,6 +4,7 @@ use super::{
     Suggestion,
     answers::{Answers, Task, mean},
 };
+use crate::audit::argmax;
 
 /// A reading of the labels that would suit the model: what it is, and what to do.
 struct Reading {
@@ -91,10 +92,9 @@ fn renumbered(fitted: &Answers, judged: &Answers) -> Option<Reading> {
     if !(2..=1000).contains(&width) {
         return None;
     }
-    let best = |row: &[f64]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i);
     let mut counts = std::collections::BTreeMap::<(usize, usize), usize>::new();
     for (label, row) in fitted.classes().into_iter().zip(fitted.score_rows()) {
-        *counts.entry((label, best(row)?)).or_default() += 1;
+        *counts.entry((label, argmax(row)?)).or_default() += 1;
     }
     let map = assigned(counts.into_iter().map(|(pair, n)| (pair, n as f64)).collect(), width);
     Some(Reading {

@@ -18,7 +18,8 @@ pub use inputs::{Alternative, OwnScales, alternatives};
 pub use reading::{InputReading, Reading, Statistics, TargetReading};
 pub use verdict::{Examined, Figures, Problem, Sample, examine};
 
-use answers::{Lead, mean};
+use crate::audit::Paired;
+use answers::mean;
 use serde::Serialize;
 
 /// Another reading of the rows under which the model is right far more often.
@@ -50,10 +51,10 @@ impl Suggestion {
     /// `other` in the place of `answers`, if it is better by more than chance.
     fn if_better(answers: &Answers, other: &Answers, what: String, mend: String) -> Option<Self> {
         let (now, then) = (answers.right(), other.right());
-        let lead = Lead::paired(&then, &now);
+        let lead = Paired::of(&then, &now);
         // Better than now, and good: not only less wrong.
-        let constant = Lead::paired(&then, &other.constant().right());
-        let better = lead.mean >= GAIN && lead.z >= SURE && constant.mean >= GAIN && constant.z >= SURE;
+        let constant = Paired::of(&then, &other.constant().right());
+        let better = lead.mean >= GAIN && lead.z() >= SURE && constant.mean >= GAIN && constant.z() >= SURE;
         better.then(|| Self {
             what,
             mend,

@@ -2,11 +2,12 @@
 
 use super::{
     Suggestion,
-    answers::{Answers, Lead, Task, mean},
+    answers::{Answers, Task, mean},
     inputs::Alternative,
     labels,
 };
 use crate::{
+    audit::{self, Paired},
     data::Batch,
     error::{Error, Result},
 };
@@ -145,9 +146,9 @@ pub fn examine(
         unseen_loss: unseen.as_ref().map(|u| of(&u.losses())),
     };
     let better = |right_there: &[f64], losses_there: &[f64]| {
-        let (right, loss) = (Lead::paired(&right, right_there), Lead::paired(losses_there, &losses));
+        let (right, loss) = (Paired::of(&right, right_there), Paired::of(losses_there, &losses));
         let closed = right.mean / (1.0 - of(right_there)).max(1e-9);
-        loss.z >= BEYOND_CHANCE || (right.z >= BEYOND_CHANCE && closed >= 0.5)
+        loss.z() >= BEYOND_CHANCE || (right.z() >= BEYOND_CHANCE && closed >= 0.5)
     };
     if !better(&constant_right, &constant_losses) {
         found.problems.push(Problem::NoBetterThanConstant);
@@ -245,10 +246,7 @@ fn worse_than(train: &Answers, unseen: &Answers) -> bool {
         let mut difference = (0.0, 0.0, 0.0);
         for (class, rows) in &own {
             let Some(others) = other.get(class).filter(|o| o.len() > 1 && rows.len() > 1) else { continue };
-            let spread = |v: &[f64]| {
-                let m = mean(v.iter().copied());
-                (m, mean(v.iter().map(|x| (x - m).powi(2))) / (v.len() as f64 - 1.0))
-            };
+            let spread = |v: &[f64]| (audit::mean(v), audit::variance(v) / v.len() as f64);
             let ((a, va), (b, vb), w) = (spread(rows), spread(others), rows.len() as f64);
             difference = (difference.0 + w * (a - b), difference.1 + w * w * (va + vb), difference.2 + w);
         }
