@@ -14,7 +14,7 @@ use crate::{
     graph::{
         Dim, Graph, TypeInfo, ValueId, build,
         forms::{self, Form},
-        given, trainable,
+        row_axis, trainable,
         trainable::{Decision, Totals},
         training,
         training::{Ask, LabelKind, LossKind},
@@ -177,8 +177,7 @@ fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspec
             warnings.extend(plan.head.positions.as_deref().map(training::positions));
             warnings.extend(trainable::stored_as_integers(graph, &plan));
             outcome = outcome.and_then(|()| ops::support::require(graph, Some(plan.scores)));
-            outcome =
-                outcome.and_then(|()| given::require_rows(&training::narrowed(graph.clone(), &plan), plan.scores));
+            outcome = outcome.and_then(|()| row_axis::require(graph, &plan));
             initializers = trainable::decisions(graph, &plan, &args.trainable, &args.freeze)?;
             outcome = outcome.and_then(|()| trainable::require(&initializers));
             loss = Some(Loss {

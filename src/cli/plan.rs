@@ -6,11 +6,11 @@ use crate::{
     error::{Error, Result},
     graph::{
         Graph, forms,
-        given::{self, Given},
+        given::Given,
+        row_axis,
         training::{self, Ask, LabelKind, Labels, LossKind, LossPlan},
     },
     label_facts::LabelFacts,
-    model::require_row_axis,
     ops,
 };
 use std::path::Path;
@@ -118,8 +118,7 @@ pub fn supported_plan(graph: &Graph, ask: &Ask) -> Result<LossPlan> {
         Err(e) => Err(ops::support::require(graph, None).err().unwrap_or(e)),
     };
     let plan = plan.map_err(|e| forms::explained(graph, e))?;
-    require_row_axis(graph, &plan)?;
+    row_axis::require(graph, &plan)?;
     graph.require_input_sizes()?;
-    given::require_rows(&training::narrowed(graph.clone(), &plan), plan.scores)?;
     Ok(plan)
 }

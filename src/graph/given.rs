@@ -6,10 +6,7 @@ use crate::{
     error::{Error, Result},
     tensor::HostTensor,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Extents and inputs that are given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -121,58 +118,12 @@ pub(super) fn store(graph: &mut Graph, value: ValueId, tensor: HostTensor) {
     graph.fixed.insert(value);
 }
 
-/// Fails if the inputs and the scores have no axis of rows in common.
-///
-/// # Errors
-/// [`Error::Untrainable`] with what to do.
-pub fn require_rows(graph: &Graph, scores: ValueId) -> Result<()> {
-    let first = |value: ValueId| graph.declared_dims(value).and_then(|dims| dims.first().cloned());
-    let shown = |value: ValueId| super::training::listed(graph, &[value]);
-    let single = |value: &ValueId| graph.declared_dims(*value).is_some_and(<[Dim]>::is_empty);
-    if let Some(&input) = graph.inputs.iter().find(|value| single(value)) {
-        let name = graph.name(input);
-        return Err(Error::Untrainable(format!(
-            "input `{name}` is a single number, the same for all rows: write `value = ...` under `[inputs.{name}]`"
-        )));
-    }
-    let fixed: BTreeSet<usize> = graph
-        .inputs
-        .iter()
-        .filter_map(|&input| if let Some(Dim::Fixed(n)) = first(input) { Some(n).filter(|&n| n != 1) } else { None })
-        .collect();
-    let differs = |input: &&ValueId| !matches!(first(**input), Some(Dim::Fixed(n)) if fixed.contains(&n));
-    let several = fixed.len() > 1 || !fixed.is_empty() && graph.inputs.iter().any(|input| differs(&input));
-    let odd = graph.inputs.iter().copied().find(|&input| matches!(first(input), Some(Dim::Fixed(n)) if n != 1));
-    if let Some(odd) = odd.filter(|_| several) {
-        let name = graph.name(odd);
-        return Err(Error::Untrainable(format!(
-            "the inputs have no axis of rows in common: the first axis of {} is another one than that of the others. If it \
-             is the same for all rows, write `value = ...` under `[inputs.{name}]`; else export the model with the batch \
-             as the first axis of every input",
-            shown(odd)
-        )));
-    }
-    let of_inputs = graph.fixed_rows();
-    if let (Some(rows), Some(Dim::Fixed(answers))) = (of_inputs, first(scores))
-        && rows != answers
-    {
-        let inputs: Vec<String> = graph.inputs.iter().map(|&input| shown(input)).collect();
-        return Err(Error::Untrainable(format!(
-            "the model takes one row at a time: its input {} and its scores {} have no axis of rows in common. Export it \
-             with a batch axis in front of both",
-            inputs.join(", "),
-            shown(scores)
-        )));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::{
         build::{build_model, build_model_given},
-        testing::{Model, body, int, value},
+        testing::{Model, body, value},
     };
     use crate::onnx::proto::GraphProto;
 
@@ -225,20 +176,5 @@ mod tests {
             build_model_given("m.onnx".as_ref(), &model.proto, &given(&[("batch", 3), ("x.1", 4)], &[])).unwrap();
         assert_eq!(graph.declared_dims(graph.id("x")), Some(&[Dim::Fixed(3), Dim::Fixed(4)][..]));
         assert_eq!(graph.declared_dims(graph.id("y")).unwrap()[0], Dim::Fixed(3));
-    }
-
-    #[test]
-    fn rows_need_an_axis_of_their_own() {
-        let refused = |inputs: &[&str], output: &str| {
-            let graph =
-                Model::new(17, inputs, &[output]).node("Concat", "a b", "y", &[int("axis", 0)]).build().unwrap();
-            require_rows(&graph, graph.outputs[0]).map_err(|e| e.to_string())
-        };
-        assert!(refused(&["a:f32[16]", "b:f32[16]"], "y:f32[3]").unwrap_err().contains("one row at a time"));
-        assert!(refused(&["a:f32[n,4]", "b:f32[2,n,4]"], "y:f32[n,3]").unwrap_err().contains("[inputs.b]"));
-        assert!(refused(&["a:f32[n,4]", "b:f32[]"], "y:f32[n,3]").unwrap_err().contains("single number"));
-        for inputs in [["a:f32[n,4]", "b:f32[n,2]"], ["a:f32[1,4]", "b:f32[n,4]"], ["a:f32[2,4]", "b:f32[2,4]"]] {
-            refused(&inputs, "y:f32[?,3]").unwrap();
-        }
     }
 }

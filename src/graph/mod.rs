@@ -17,6 +17,7 @@ pub mod input_scale;
 mod ir;
 mod links;
 mod order;
+pub mod row_axis;
 pub mod scale;
 mod shapes;
 pub mod tables;

@@ -19,7 +19,6 @@ mod statistics;
 pub use crate::graph::initial::Initial;
 pub use answer::Answer;
 pub use forward::{Forward, Losses, Scores};
-pub use rows::require_row_axis;
 
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},

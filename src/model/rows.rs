@@ -6,7 +6,7 @@ use crate::{
     data::Batch,
     engine::Float,
     error::{Error, Result},
-    graph::{Dim, Graph, Node, ValueId, training::LossPlan},
+    graph::{Node, ValueId, row_axis::EXPORT},
     kernels::Backend,
     tensor::{DType, HostTensor},
 };
@@ -20,66 +20,6 @@ const SAME_ROWS: f32 = 1e-4;
 const OTHER_ROWS: f64 = 2e-3;
 /// Rows that are compared.
 const ROWS: usize = 3;
-
-/// What to do about a model without a row axis.
-const EXPORT: &str = "export the model with a first axis of free extent for the rows of a batch in every input and output (torch.onnx.export: \
-     dynamic_axes, or dynamic_shapes)";
-
-/// Fails for a model that takes a single row without an axis for rows: inputs of one axis of fixed extent, and an output
-/// whose first axis has another; or a state of one axis of fixed extent beside inputs that have rows.
-///
-/// # Errors
-/// [`Error::Untrainable`] naming input and output.
-pub fn require_row_axis(graph: &Graph, plan: &LossPlan) -> Result<()> {
-    let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input);
-    let fed: Vec<(ValueId, &[Dim])> = fed.filter_map(|&id| Some((id, graph.declared_dims(id)?))).collect();
-    let Some(scores) = graph.declared_dims(plan.scores).or_else(|| graph.declared_dims(plan.output?)) else {
-        return Ok(());
-    };
-    let lone = |dims: &[Dim]| match dims {
-        [] => true,
-        [Dim::Fixed(n)] => *n > 1 && !matches!(scores.first(), Some(Dim::Fixed(m)) if m == n),
-        _ => false,
-    };
-    let state = fed.iter().find_map(|(id, dims)| match dims {
-        [Dim::Fixed(n)] if *n > 1 => {
-            let other = |(_, dims): &&(ValueId, &[Dim])| {
-                dims.len() > 1 && !matches!(dims.first(), Some(Dim::Fixed(m)) if m == n)
-            };
-            Some((*id, *dims, fed.iter().find(other)?))
-        }
-        _ => None,
-    });
-    if let Some((id, dims, (other, others))) = state {
-        return Err(Error::Untrainable(format!(
-            "the model has no batch axis: its input {} {} has none beside {} {}, so that it runs through one sequence; {EXPORT}",
-            graph.name(id),
-            shape(dims),
-            graph.name(*other),
-            shape(others)
-        )));
-    }
-    let fixed = matches!(scores, [] | [Dim::Fixed(_)]);
-    match fed.first() {
-        Some((id, dims)) if fixed && fed.iter().all(|(_, dims)| lone(dims)) => Err(Error::Untrainable(format!(
-            "the model has no batch axis: it takes one row as its input {} {} and gives {} {}; {EXPORT}",
-            graph.name(*id),
-            shape(dims),
-            graph.name(plan.scores),
-            shape(scores)
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn shape(dims: &[Dim]) -> String {
-    let extent = |dim: &Dim| match dim {
-        Dim::Fixed(n) => n.to_string(),
-        Dim::Symbol(name) => name.clone(),
-        Dim::Unknown => "?".into(),
-    };
-    format!("[{}]", dims.iter().map(extent).collect::<Vec<_>>().join(", "))
-}
 
 impl<E: Float, D: Backend<E>> Model<E, D> {
     /// Finds out, on the rows of `sample`, whether a graph whose inputs have a fixed number of rows also computes other

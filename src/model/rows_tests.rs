@@ -2,9 +2,10 @@ use super::*;
 use crate::{
     data::Targets,
     graph::{
+        Graph, row_axis,
         testing::{self, int},
         trainable,
-        training::{self, LabelKind},
+        training::{self, LabelKind, LossPlan},
     },
     model::ModelOptions,
 };
@@ -32,7 +33,7 @@ fn net() -> testing::Model {
 #[test]
 fn rows_by_themselves_pass() {
     let (graph, plan, model) = built(&net().node("MatMul", "x w", "y", &[]));
-    require_row_axis(&graph, &plan).unwrap();
+    row_axis::require(&graph, &plan).unwrap();
     for rows in [1, 2, 7] {
         model.require_independent_rows(&batch(rows)).unwrap();
     }
@@ -74,22 +75,4 @@ fn a_fixed_number_of_rows_is_turned_round() {
     let (_, _, mut model) = built(&alone);
     model.fit_rows(&batch(4)).unwrap();
     model.require_independent_rows(&batch(4)).unwrap();
-}
-
-#[test]
-fn a_model_of_one_row_without_an_axis_for_rows_is_refused() {
-    let refused = |inputs: &[&str], output: &str| {
-        let net = testing::Model::new(17, inputs, &[output]).weight("w", &[16, 3]).node("MatMul", "x w", "y", &[]);
-        let graph = net.build().unwrap();
-        let plan = training::plan(&graph, None, LabelKind::Class).unwrap();
-        require_row_axis(&graph, &plan).is_err()
-    };
-    assert!(refused(&["x:f32[16]"], "y:f32[3]"));
-    assert!(refused(&["x:f32[time,16]", "state:f32[25]"], "y:f32[time,3]"));
-    assert!(!refused(&["x:f32[n,16]", "rate:i64[]", "one:f32[1]"], "y:f32[n,3]"));
-    assert!(!refused(&["x:f32[n,16]"], "y:f32[n,3]"));
-    assert!(!refused(&["x:f32[1,16]"], "y:f32[1,3]"));
-    assert!(!refused(&["x:f32[n]"], "y:f32[n]"));
-    assert!(!refused(&["x:f32[8]"], "y:f32[8]"));
-    assert!(!refused(&["x:f32[16]"], "y:f32"));
 }
