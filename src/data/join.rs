@@ -1,7 +1,7 @@
 //! Which training rows the listed ids are.
 
 use super::{
-    DataConfig, Note, Rows,
+    DataConfig, Note, Rows, bind,
     digest::Salt,
     ids::{self, IdSet},
     list::{self, Lists},
@@ -37,6 +37,14 @@ pub fn id_column(
     let (name, inferred) = match (&config.data.id, of_lists.as_slice()) {
         (Some(id), _) if id == ids::ROW || train.field(id).is_some() => (id.clone(), false),
         (Some(id), _) => (list::find(&names, id).unwrap_or(id).to_owned(), true),
+        (None, [first, ..]) if bind::is_models(config, first) && !list::alike(first, "id") => {
+            let problem =
+                "is the model's label or feature, and no id; name the training data's column of ids by --id COLUMN";
+            return Err(Error::Data(format!(
+                "{}: column `{first}`, which the list has too, {problem}",
+                train.path().display()
+            )));
+        }
         (None, [first, rest @ ..]) if rest.iter().all(|name| name == first) => ((*first).to_owned(), true),
         (None, [_, ..]) => {
             let problem =
@@ -170,6 +178,12 @@ pub fn join(
         }
     }
     let found = set.count(FORGET | TRAIN, 0);
+    if let (Some(id), true) = (id, listed_rows > found && lists.is_some_and(Lists::guessed)) {
+        return Err(Error::Data(format!(
+            "column `{id}` was taken for the ids because it is the only one that the lists and the training data have in common, but \
+             {listed_rows} training rows have {found} listed ids: if it holds the ids, say so by --id {id}; else name another"
+        )));
+    }
     if listed_rows > found {
         let how = format!("{found} ids to forget are those of {listed_rows} training rows: all of these are forgotten");
         notes.push(Note { what: "forget".into(), how, inferred: false });

@@ -24,6 +24,8 @@ struct List {
     name: String,
     source: Source,
     column: String,
+    /// Whether nothing but the training data's columns told which of several it is.
+    guessed: bool,
     /// What standard input held; the file goes when the list does.
     _held: Option<NamedTempFile>,
 }
@@ -44,6 +46,11 @@ impl Lists {
     /// The columns of ids, a list each.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|list| list.column.as_str())
+    }
+
+    /// Whether a column of ids was chosen for no better reason than that the training data have one of that name, too.
+    pub fn guessed(&self) -> bool {
+        self.0.iter().any(|list| list.guessed)
     }
 
     /// How the lists were given.
@@ -91,19 +98,21 @@ impl List {
             of_list || alike(word, "id") || train.fields().any(|f| alike(f.name(), word))
         };
         let source = Source::open_list(held.as_ref().map_or(path, NamedTempFile::path), &known);
-        let mut list = Self { name, source: source.map_err(|e| renamed(e, path))?, column: String::new(), _held: held };
-        list.column = list.ids_of(config, train, notes)?;
+        let source = source.map_err(|e| renamed(e, path))?;
+        let mut list = Self { name, source, column: String::new(), guessed: false, _held: held };
+        (list.column, list.guessed) = list.ids_of(config, train, notes)?;
         Ok(list)
     }
 
-    /// The column of ids: the one that is named, the only one, or the one that the training data has too.
-    fn ids_of(&self, config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<String> {
+    /// The column of ids: the one that is named, the only one, or the one that the training data has too, and that is not the
+    /// model's; and whether it is the last.
+    fn ids_of(&self, config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<(String, bool)> {
         let data = &config.data;
         let names: Vec<&str> = self.source.fields().map(|f| f.name().as_str()).filter(|n| !bind::is_index(n)).collect();
         if let Some(asked) = &data.forget_id {
             return match find(&names, asked) {
-                _ if self.source.field(asked).is_some() => Ok(asked.clone()),
-                Some(found) => Ok(self.noted(found, asked, notes)),
+                _ if self.source.field(asked).is_some() => Ok((asked.clone(), false)),
+                Some(found) => Ok((self.noted(found, asked, notes), false)),
                 None => {
                     let problem = format!("no column `{asked}`, which `--forget-id` or `forget_id` names");
                     Err(Error::Data(format!("{}: {problem}", self.name)))
@@ -112,24 +121,23 @@ impl List {
         }
         let asked = data.id.as_deref();
         if let Some(id) = asked.filter(|id| self.source.field(id).is_some()) {
-            return Ok(id.to_owned());
+            return Ok((id.to_owned(), false));
         }
         if let [only] = names.as_slice() {
-            return Ok((*only).to_owned());
+            return Ok(((*only).to_owned(), false));
         }
         if let Some((id, found)) = asked.and_then(|id| Some((id, find(&names, id)?))) {
-            return Ok(self.noted(found, id, notes));
+            return Ok((self.noted(found, id, notes), false));
         }
         // Nothing is named: a column called `id`, or the only one that both have.
         let theirs: Vec<&str> = train.fields().map(|f| f.name().as_str()).collect();
-        let shared: Vec<&str> = names.iter().copied().filter(|n| theirs.contains(n)).collect();
-        let alike: Vec<&str> = names.iter().copied().filter(|n| find(&theirs, n).is_some()).collect();
-        let by_name = |of: &[&str]| find(of, "id").map(ToOwned::to_owned);
-        let found =
-            by_name(&alike).or_else(|| by_name(&names)).or_else(|| match (shared.as_slice(), alike.as_slice()) {
-                ([one], _) | ([], [one]) => Some((*one).to_owned()),
-                _ => None,
-            });
+        let both = |n: &&str| find(&theirs, n).is_some_and(|own| !bind::is_models(config, own));
+        let alike: Vec<&str> = names.iter().copied().filter(both).collect();
+        let by_name = |of: &[&str]| find(of, "id").map(|id| (id.to_owned(), false));
+        let found = by_name(&alike).or_else(|| by_name(&names)).or_else(|| match alike.as_slice() {
+            [one] => Some(((*one).to_owned(), true)),
+            _ => None,
+        });
         found.ok_or_else(|| {
             // Only names that the training data has too are shown: without a line of names, others are values.
             let common: Vec<String> = alike.iter().map(|n| format!("`{n}`")).collect();

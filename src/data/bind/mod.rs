@@ -90,6 +90,14 @@ pub(super) fn is_index(name: &str) -> bool {
     number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Whether a column is the model's: its label, by the configuration or by its name, or one that an input is fed from.
+pub(super) fn is_models(config: &DataConfig, name: &str) -> bool {
+    let fed = config.inputs.iter().any(|(input, given)| {
+        input == name || given.column.as_deref() == Some(name) || given.columns.iter().flatten().any(|c| c == name)
+    });
+    fed || target::is_label(config, name)
+}
+
 /// The table that a message about input `name` tells to write.
 pub(super) fn say(name: &str, entry: &str) -> String {
     // A TOML key that is not bare is quoted.

@@ -16,6 +16,14 @@ use crate::{Error, Result};
 /// Names that label columns have where nobody says otherwise.
 const USUAL: [&str; 8] = ["label", "labels", "target", "targets", "y", "class", "Label", "Target"];
 
+/// Whether a column is a label: one that the configuration names, or one of the usual names where it names none.
+pub fn is_label(config: &DataConfig, name: &str) -> bool {
+    match (&config.target.column, &config.target.columns) {
+        (None, None) => USUAL.contains(&name),
+        (one, several) => one.as_deref() == Some(name) || several.iter().flatten().any(|c| c == name),
+    }
+}
+
 /// The label's columns where the configuration or their name tells; and whether that was inferred.
 pub fn named(
     source: &Source,

@@ -87,6 +87,28 @@ fn the_column_of_ids_has_another_name_or_spelling() {
 }
 
 #[test]
+fn a_column_that_both_tables_have_is_no_id_if_it_is_the_models_or_repeats() {
+    let dir = TempDir::new().unwrap();
+    let mut config = simple_config(&dir);
+    let ids = Int64Array::from_iter_values((0..20).chain(0..20));
+    simple_rows(0, 40).with("Person", ids).with("group", Int64Array::from(vec![3; 40])).write(&dir, "train.parquet");
+    let mut open = |content: &str, id: Option<&str>| {
+        config.data.id = id.map(Into::into);
+        data::open(&config, &request(text(&dir, "list.csv", content)), &simple())
+    };
+    // The label is in the list, too: not every row of that label is to be forgotten.
+    let message = refused(open("label,reason\n1,a\n", None));
+    assert!(message.contains("--forget-id"), "{message}");
+    let message = refused(open("label\n1\n", None));
+    assert!(message.contains("`label`") && message.contains("--id"), "{message}");
+    let message = refused(open("group,reason\n3,a\n", None));
+    assert!(message.contains("`group`") && message.contains("--id"), "{message}");
+    // Several rows of one person are all forgotten, once the column is named.
+    assert!(refused(open("person,label\n7,1\n", None)).contains("--id Person"));
+    assert_eq!(open("person,label\n7,1\n", Some("Person")).unwrap().forget.to_vec(), [7, 27]);
+}
+
+#[test]
 fn a_list_that_is_none_is_refused_without_its_values() {
     let dir = TempDir::new().unwrap();
     for content in ["", "secret-7,1\nsecret-8,2\n", "{\"id\": [\"secret\"", "id\nsecret-1\n"] {

@@ -47,5 +47,5 @@ fn a_single_row_without_a_batch_axis_is_refused() {
     let mut verify = program();
     verify.arg("verify").arg(net.write(folder.path()));
     let text = refusal(verify);
-    assert!(text.contains("no batch axis") && text.contains("x [16]") && text.contains("logits [3]"), "{text}");
+    assert!(text.contains("no batch axis") && text.contains("`x` [16]") && text.contains("`logits` [3]"), "{text}");
 }
