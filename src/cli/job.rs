@@ -138,12 +138,7 @@ impl Job {
             _ => format!("{}: {}", note.what, note.how),
         });
         let checkpoint = self.file.checkpoint().map(|c| format!("parameters: {}", checkpoint_note(c)));
-        decided
-            .chain(data.warnings.iter().cloned())
-            .chain(self.uncomputed())
-            .chain(self.partly_trained())
-            .chain(checkpoint)
-            .collect()
+        decided.chain(self.warnings()).chain(checkpoint).collect()
     }
 
     /// What to say if much of the model is not trained.

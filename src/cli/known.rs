@@ -8,7 +8,7 @@ use super::{
     rows::sample,
 };
 use crate::{
-    audit::{Measured, Remembered},
+    audit::{Measured, Remembered, Signals},
     data::{Batch, Dataset},
     error::{Error, Result},
     graph::input_scale,
@@ -18,7 +18,10 @@ use crate::{
     plausibility::{Answers, Examined, Reading, Sample, alternatives, examine},
     tensor::HostTensor,
 };
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 /// Rows of each set that are looked at, at most.
 const LOOKED_AT: usize = 512;
@@ -87,8 +90,12 @@ impl Job {
 
     /// Whether the model remembers the rows to forget better than unseen ones; none where that cannot be told, or does not matter.
     pub fn remembered(&self, measured: &Measured) -> Result<Option<Remembered>> {
-        let data = &self.data;
-        let kept = data.train.targets(&data.retain)?.classes();
+        let classes = |rows: &Signals| rows.classes.iter().flatten().copied().collect::<BTreeSet<i64>>();
+        let mut kept = classes(&measured.retain);
+        // The retained rows that were measured may be a sample.
+        if !classes(&measured.forget).is_subset(&kept) {
+            kept = self.data.train.targets(&self.data.retain)?.classes();
+        }
         Ok(Remembered::of(measured, |class| kept.contains(&class)))
     }
 
