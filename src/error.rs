@@ -39,6 +39,12 @@ pub enum Error {
     /// The runtime that parity needs is not on this machine.
     #[error("{0}")]
     RuntimeMissing(String),
+    /// There is not enough memory, here or in a runtime that was asked.
+    #[error(
+        "not enough memory: {0}. Nothing was changed. Give the program more, or let it need less: a smaller `micro_batch` \
+         or `batch_size` in [unlearn], fewer --threads, a smaller `memory_mib` in [data]"
+    )]
+    Memory(String),
     /// The device that was asked for is not there, or cannot run the job.
     #[error("--device {device}: {problem}")]
     Device {
@@ -58,6 +64,11 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file that is mapped into memory is no longer whole.
+    #[error(
+        "a file of the model became shorter while it was being read, or its disk failed. Nothing was changed; run again"
+    )]
+    CutShort,
     /// The model file does not follow the format.
     #[error("{path}: {place}: {problem}")]
     Malformed {
@@ -132,8 +143,8 @@ impl Error {
         use Error::*;
         match self {
             Internal(_) => 1,
-            Usage(_) | Config { .. } | Write { .. } | RuntimeMissing(_) | Device { .. } => 2,
-            ReadModel { .. } | Malformed { .. } | Node { .. } | Unsupported(_) | Untrainable(_) => 3,
+            Usage(_) | Config { .. } | Write { .. } | RuntimeMissing(_) | Memory(_) | Device { .. } => 2,
+            ReadModel { .. } | CutShort | Malformed { .. } | Node { .. } | Unsupported(_) | Untrainable(_) => 3,
             ReadData { .. } | Data(_) | UnknownRows(_) => 4,
             ParityBefore(_) => 5,
             Unlearning(_) => 6,

@@ -14,9 +14,11 @@
 pub mod error;
 pub mod label_facts;
 mod nearest;
+mod owner;
 mod python;
 mod quiet;
 mod scratch;
+mod shown;
 pub mod tensor;
 
 pub mod onnx;

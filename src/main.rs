@@ -1,6 +1,10 @@
 //! Outcome to exit code.
 
+use onnx_forget::engine::Allocator;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     // onnxruntime writes usage events, and sends them, unless this is set before its library is loaded: afterwards is

@@ -1,5 +1,6 @@
 //! Python interpreters, and where their packages lie: libraries are found in wheels, and nothing of them is imported.
 
+use crate::owner;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -28,7 +29,7 @@ pub(crate) fn command(python: &Path) -> Command {
 }
 
 /// The folders of the interpreter's package `name`, found without importing it: none, one, or those of a namespace.
-/// One below the current folder counts only if it belongs to the interpreter's own environment.
+/// One below the current folder, or where others may write, counts only if it belongs to the interpreter's own environment.
 pub(crate) fn package_folders(python: &Path, name: &str) -> Vec<PathBuf> {
     const ASK: &str = "import sys, importlib.util as u\ns = u.find_spec(sys.argv[1])\n\
                        print(sys.prefix, *(s.submodule_search_locations or [] if s else []), sep='\\n')";
@@ -40,11 +41,14 @@ pub(crate) fn package_folders(python: &Path, name: &str) -> Vec<PathBuf> {
     lines.filter(|folder| trusted(folder, &prefix, here.as_deref())).collect()
 }
 
-/// Whether a package's folder is not below the current folder `here`, or belongs to the interpreter installed at `prefix`.
+/// Whether a package's folder belongs to the interpreter installed at `prefix`, or is neither below the current folder
+/// `here` nor, nor is any folder that it lies in, one where others may put something.
 fn trusted(folder: &Path, prefix: &Path, here: Option<&Path>) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let folder = real(folder);
-    folder.starts_with(real(prefix)) || !here.is_some_and(|here| folder.starts_with(here))
+    let elsewhere = || !here.is_some_and(|here| folder.starts_with(here));
+    let private = || folder.ancestors().all(|path| owner::not_ours(path).is_none());
+    folder.starts_with(real(prefix)) || elsewhere() && private()
 }
 
 #[cfg(test)]

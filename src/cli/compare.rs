@@ -13,7 +13,7 @@ use super::{
     progress::{Stages, json_line},
     recipe_args::RecipeArgs,
     rows::RunBatches,
-    staged::{COMPARISON, place_texts},
+    staged::{COMPARISON, json, place_texts},
 };
 use crate::{
     error::{Error, Result},
@@ -153,7 +153,7 @@ impl Work for Comparing {
 
 /// Writes a report's files, in the place of those that are there.
 fn place(report: &CompareReport, folder: &Path, mode: u32) -> Result<()> {
-    let json = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))? + "\n";
+    let json = json(report)?;
     let texts =
         vec![("compare.csv", compare::csv(report)), ("compare.json", json), ("compare.html", compare::html(report))];
     place_texts(folder, texts, mode)

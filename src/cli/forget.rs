@@ -22,7 +22,7 @@ use crate::{
     nearest::nearest,
     parity::{self, GradientOptions, Guard, Parity},
     report::{self, ReferenceSection, Report, Status, UnlearnSection, apart},
-    writeback,
+    shown, writeback,
 };
 use clap::CommandFactory;
 use std::path::Path;
@@ -86,7 +86,7 @@ fn run_on<D: Backend<f32>>(device: D, job: &Job, mut stages: Stages, to: &Destin
             let status =
                 if matches!(e, Error::NothingToForget(_)) { Status::NothingToForget } else { Status::Rejected };
             (report.status, report.exit_code) = (status, e.exit_code());
-            report.error = Some(out::clean(&e.to_string()).into_owned());
+            report.error = Some(shown::clean(&e.to_string()).into_owned());
             report.model.output = None;
             report.timings = stages.timings().clone();
             report.sum_up();

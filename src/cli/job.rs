@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     data::{self, Batch, Data, InputSpec, MissingIds, Request, Signature, TargetKind},
-    engine::KernelChoice,
+    engine::{self, KernelChoice},
     error::{Error, Result},
     graph::{
         Dim, Graph, ValueId, tables,
@@ -88,13 +88,13 @@ impl Job {
         let decisions = trainable::decide(&graph, &plan, &config.trainable, &config.freeze)?;
         let schedule = Schedule::new(&config.unlearn, data.forget.len(), data.retain.len());
         let job = Self { config, file, graph, plan, decided, decisions, data, schedule, found };
-        stages.say(&job.introduction());
+        job.introduction().iter().for_each(|line| stages.say(line));
         stages.event(json!({ "event": "plan", "loss": job.plan.why, "rows": job.data.counts }));
         job.warnings().iter().for_each(|warning| stages.warn(warning));
         Ok(job)
     }
 
-    fn introduction(&self) -> String {
+    fn introduction(&self) -> Vec<String> {
         let (data, plan) = (&self.data, &self.plan);
         let mut lines: Vec<String> =
             self.file.checkpoint().map(|c| format!("checkpoint {}", checkpoint_note(c))).into_iter().collect();
@@ -109,7 +109,7 @@ impl Job {
                 data.test.len()
             ),
         ]);
-        lines.join("\n")
+        lines
     }
 
     /// All that the user should know, though it stops nothing.
@@ -174,7 +174,7 @@ impl Job {
         match self.config.format {
             super::args::Format::Json => json_line(&plan),
             super::args::Format::Pretty => {
-                let text = toml::to_string_pretty(&without_nulls(plan)).map_err(|e| Error::Internal(e.to_string()))?;
+                let text = toml::to_string_pretty(&for_toml(plan)).map_err(|e| Error::Internal(e.to_string()))?;
                 out::result(&(text + "\n"));
             }
         }
@@ -183,6 +183,9 @@ impl Job {
 
     /// The model on `device`; for comparison with runtimes, or to be unlearned.
     pub fn model<D: Backend<f32>>(&self, device: D, options: ModelOptions) -> Result<Model<f32, D>> {
+        // Each parameter, and the gradient of each that is trained.
+        let least = 4 * (self.parameters(false) + self.parameters(true)) as u64;
+        engine::require_memory(least).map_err(|problem| Error::Memory(format!("the parameters {problem}")))?;
         let mut model = Model::build(&self.graph, &self.plan, &self.decisions, options, device)?;
         if let Some(rows) = self.parity_rows()?.first() {
             model.fit_rows(rows)?;
@@ -377,13 +380,13 @@ fn with_width(spec: InputSpec, plan: &LossPlan) -> InputSpec {
     }
 }
 
-fn without_nulls(value: serde_json::Value) -> serde_json::Value {
+fn for_toml(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::Object(map) => {
-            map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect()
-        }
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        Value::Object(map) => map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, for_toml(v))).collect(),
+        Value::Array(items) => items.into_iter().map(for_toml).collect(),
+        // A name that holds a line end cannot pass for a line of the file.
+        Value::String(text) => text.replace('\n', "\n  ").into(),
         other => other,
     }
 }

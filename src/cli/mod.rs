@@ -34,7 +34,7 @@ pub use args::{Cli, Command};
 pub use config::RunConfig;
 pub use job::{label_kind, signature};
 
-use crate::error::Error;
+use crate::{error::Error, shown};
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 use std::{
     ffi::OsString,
@@ -61,14 +61,14 @@ pub fn main() -> u8 {
         Err(e) => {
             let text = e.render();
             let shown = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
-            let _ = io::stderr().lock().write_all(out::without_secrets(&shown).as_bytes());
+            let _ = io::stderr().lock().write_all(shown::without_secrets(&shown).as_bytes());
             if json {
                 error_event(&Error::Usage(text.to_string().trim_end().trim_start_matches("error: ").to_string()));
             }
             return 2;
         }
     };
-    signals::watch();
+    signals::watch(json);
     match run(cli).and_then(|()| out::check()) {
         Ok(()) => 0,
         Err(e) => {
@@ -84,7 +84,7 @@ pub fn main() -> u8 {
 
 fn error_event(e: &Error) {
     let message = e.to_string();
-    out::event(&serde_json::json!({ "event": "error", "exit_code": e.exit_code(), "message": out::clean(&message) }));
+    out::event(&serde_json::json!({ "event": "error", "exit_code": e.exit_code(), "message": shown::clean(&message) }));
 }
 
 /// Whether JSON is asked for, also by arguments that are otherwise wrong.

@@ -3,15 +3,15 @@
 use super::{
     config::RunConfig,
     job::Job,
-    out,
     staged::{Manner, REPORT, cannot_write, mode_of, require_ours},
 };
 use crate::{
     error::{Error, Result},
     onnx::OnnxFile,
+    owner,
     report::RunSection,
     scratch::{self, Scratch},
-    writeback,
+    shown, writeback,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl Job {
     pub fn run_section(&self) -> RunSection {
         RunSection {
             name: self.config.name.clone(),
-            command: std::env::args_os().map(|word| out::clean(&word.to_string_lossy()).into_owned()).collect(),
+            command: std::env::args_os().map(|word| shown::clean(&word.to_string_lossy()).into_owned()).collect(),
             configuration: json!(self.config),
             warnings: self.warnings(),
         }
@@ -111,6 +111,10 @@ pub fn check_folder(folder: &Path, files: &[(&str, &str)], force: bool) -> Resul
     }
     if let Some(path) = files.iter().map(|(name, _)| folder.join(name)).find(|path| path.is_dir()) {
         return Err(Error::Write { path, problem: "this is a folder; give another one for the report".into() });
+    }
+    if let (false, Some(why)) = (force, owner::not_ours(folder)) {
+        let problem = format!("this folder {why}; give another one for the report, or pass --force");
+        return Err(Error::Write { path: folder.to_path_buf(), problem });
     }
     // A folder that is not there is made at the end, in the last one that is.
     let there = std::path::absolute(folder).map_err(|e| cannot_write(folder, &e))?;

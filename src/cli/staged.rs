@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     report::{self, Report, Status},
     scratch::{Commit, Move, Placed, Scratch},
+    shown,
 };
 use std::{
     fs,
@@ -74,14 +75,15 @@ impl StagedReport {
     /// # Errors
     /// [`Error::Write`] if the folder cannot be written, or has such files of another program and these may not be replaced.
     pub fn write(report: &Report, folder: &Path, manner: Manner) -> Result<Self> {
-        let internal = |e: serde_json::Error| Error::Internal(e.to_string());
-        let json = serde_json::to_string_pretty(report).map_err(internal)? + "\n";
+        let json = json(report)?;
         let digest = digest::bytes(json.as_bytes());
         let mut texts = vec![("report.json", json), ("report.html", report::html(report))];
         if report.status == Status::Published {
-            let statement = serde_json::to_string_pretty(&report::statement(report)).map_err(internal)? + "\n";
-            let tags = serde_json::to_string_pretty(&report::tags(report, &digest)).map_err(internal)? + "\n";
-            texts.extend([("attestation.intoto.json", statement), ("tags.json", tags)]);
+            let statement = self::json(&report::statement(report))?;
+            texts.extend([
+                ("attestation.intoto.json", statement),
+                ("tags.json", self::json(&report::tags(report, &digest))?),
+            ]);
         }
         if !manner.force {
             require_ours(folder, &REPORT)?;
@@ -117,6 +119,12 @@ impl StagedReport {
         let placed = scratch.place(&moves, commit).map_err(|(path, e)| cannot_write(&path, &e))?;
         Ok(PlacedReport { placed, _staged: (scratch, made) })
     }
+}
+
+/// A value as the text of a file.
+pub fn json(value: &impl serde::Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(shown::json(&text) + "\n")
 }
 
 /// A folder that is removed if nothing was put into it.

@@ -158,7 +158,7 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
 
 /// Prints a line of the result.
 macro_rules! say {
-    ($($text:tt)*) => { out::result(&(format!($($text)*) + "\n")) };
+    ($($text:tt)*) => { out::line(&format!($($text)*)) };
 }
 
 /// Random rows are alike: more of them show no more, and models without a free row axis take one at a time.

@@ -1,5 +1,6 @@
 //! dfdx as this program uses it: flat tensors with dimensions beside them, one tape a step, any dfdx device.
 
+mod allocator;
 mod context;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -7,15 +8,18 @@ mod cuda;
 pub(crate) mod cuda_libraries;
 mod float;
 mod grads;
+mod limit;
 mod memory;
 mod sink;
 mod value;
 
+pub use allocator::{Allocator, refused};
 pub use context::{Context, Indices, KernelChoice};
 #[cfg(feature = "cuda")]
 pub use cuda::{Address, DeviceSlot};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
+pub use limit::require_memory;
 pub use memory::start_pool;
 pub use sink::{GradSink, Slot};
 pub use value::{Flat, Taped, Tensor, Value};

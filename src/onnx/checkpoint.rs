@@ -9,7 +9,7 @@ mod folder;
 
 use super::{
     FileIdentity,
-    load::{self, hex, map_file},
+    load::{self, hex, read_file},
     span::{Chunk, Origin, Span, Spans, Storage},
     tensor::{element_count, type_name},
 };
@@ -94,7 +94,7 @@ impl Checkpoint {
             }
             return folder::open(path);
         }
-        let (bytes, identity) = map_file(path)?;
+        let (bytes, identity) = read_file(path)?;
         if bytes.get(4..8) != Some(IDENTIFIER) {
             return Err(malformed(
                 "this is no onnxruntime training checkpoint (identifier ODTC); it is the file `checkpoint` that \

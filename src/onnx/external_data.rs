@@ -12,7 +12,7 @@
 
 use super::{
     OnnxFile,
-    load::{FileIdentity, hex, map},
+    load::{FileIdentity, bytes_of, hex},
     proto::StringStringEntryProto,
 };
 use prost::bytes::Bytes;
@@ -147,7 +147,7 @@ fn number(key: &str, text: &str) -> Result<u64, String> {
     })
 }
 
-/// An external file, mapped into memory.
+/// An external file and its bytes.
 #[derive(Debug)]
 pub struct ExternalFile {
     bytes: Bytes,
@@ -156,11 +156,11 @@ pub struct ExternalFile {
 }
 
 impl ExternalFile {
-    /// Maps an open file.
+    /// Reads an open file, or maps a large one into memory.
     ///
     /// # Errors
     /// The rule that the file breaks, or the operating system's answer.
-    pub fn map(file: &File) -> Result<Self, String> {
+    pub fn read(file: &File) -> Result<Self, String> {
         let meta = file.metadata().map_err(|e| e.to_string())?;
         if meta.is_dir() {
             return Err("this is a folder".to_string());
@@ -174,7 +174,7 @@ impl ExternalFile {
                 "this file has several names (hard links), so it may be a file from elsewhere; copy it".to_string()
             );
         }
-        let bytes = map(file, identity.len).map_err(|e| e.to_string())?;
+        let bytes = bytes_of(file, identity.len).map_err(|e| e.to_string())?;
         Ok(Self { bytes, identity, sha1: OnceLock::new() })
     }
 

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -36,7 +37,8 @@ pub struct FileIdentity {
     pub file: (u64, u64),
     /// Bytes.
     pub len: u64,
-    modified: Option<std::time::SystemTime>,
+    /// When it was last written, and when anything about it was last changed: the first can be set at will.
+    changed: (Option<std::time::SystemTime>, (i64, i64)),
     /// Permission bits.
     pub mode: u32,
     /// Names that the file has.
@@ -47,13 +49,13 @@ impl FileIdentity {
     /// The identity that `meta` tells.
     pub fn of(meta: &Metadata) -> Self {
         #[cfg(unix)]
-        let (file, mode, links) = {
+        let (file, status, mode, links) = {
             use std::os::unix::fs::MetadataExt;
-            ((meta.dev(), meta.ino()), meta.mode() & 0o777, meta.nlink())
+            ((meta.dev(), meta.ino()), (meta.ctime(), meta.ctime_nsec()), meta.mode() & 0o777, meta.nlink())
         };
         #[cfg(not(unix))]
-        let (file, mode, links) = ((0, 0), 0o644, 1);
-        Self { file, len: meta.len(), modified: meta.modified().ok(), mode, links }
+        let (file, status, mode, links) = ((0, 0), (0, 0), 0o644, 1);
+        Self { file, len: meta.len(), changed: (meta.modified().ok(), status), mode, links }
     }
 }
 
@@ -70,9 +72,9 @@ pub struct Carrier<'a> {
     pub parts: &'a [Part],
 }
 
-/// An ONNX model file: its bytes, mapped into memory, and its decoded messages.
+/// An ONNX model file: its bytes, and its decoded messages.
 ///
-/// Raw tensor data in [`proto`](OnnxFile::proto) are slices of the mapping, not copies; so are those of external files.
+/// Raw tensor data in [`proto`](OnnxFile::proto) are slices of these bytes, not copies; so are those of external files.
 #[derive(Debug)]
 pub struct OnnxFile {
     path: PathBuf,
@@ -87,12 +89,12 @@ pub struct OnnxFile {
 }
 
 impl OnnxFile {
-    /// Maps the file at `path` and decodes it.
+    /// Reads the file at `path`, or maps a large one into memory, and decodes it.
     ///
     /// # Errors
     /// [`Error::ReadModel`] if the file cannot be opened, [`Error::Malformed`] if it is not a well-formed ONNX model.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
-        let (bytes, identity) = map_file(path)?;
+        let (bytes, identity) = read_file(path)?;
         let head = bytes.get(..bytes.len().min(512)).unwrap_or_default();
         let malformed = |place: &str, problem: String| Error::Malformed {
             path: path.to_path_buf(),
@@ -217,7 +219,8 @@ impl OnnxFile {
         let parts = external_data::components(location)?;
         let file = open_beneath::open(&self.folder, &parts, self.options.allow_symlink_inside)
             .map_err(|problem| format!("external data file `{location}`: {problem}"))?;
-        let file = ExternalFile::map(&file).map_err(|problem| format!("external data file `{location}`: {problem}"))?;
+        let file =
+            ExternalFile::read(&file).map_err(|problem| format!("external data file `{location}`: {problem}"))?;
         let file = Arc::new(file);
         open.insert(location.to_string(), Arc::clone(&file));
         Ok(file)
@@ -267,8 +270,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The bytes of the file at `path`, mapped into memory.
-pub(super) fn map_file(path: &Path) -> Result<(Bytes, FileIdentity)> {
+/// The bytes of the file at `path`.
+pub(super) fn read_file(path: &Path) -> Result<(Bytes, FileIdentity)> {
     let read_error = |source| Error::ReadModel { path: path.to_path_buf(), source };
     let refuse = |problem: &str| Error::Malformed {
         path: path.to_path_buf(),
@@ -285,19 +288,34 @@ pub(super) fn map_file(path: &Path) -> Result<(Bytes, FileIdentity)> {
     }
     let file = File::open(path).map_err(read_error)?;
     let identity = FileIdentity::of(&file.metadata().map_err(read_error)?);
-    Ok((map(&file, identity.len).map_err(read_error)?, identity))
+    Ok((bytes_of(&file, identity.len).map_err(read_error)?, identity))
 }
 
-/// The bytes of a regular file, mapped into memory.
-pub fn map(file: &File, len: u64) -> std::io::Result<Bytes> {
-    if len == 0 {
-        return Ok(Bytes::new());
+/// Files up to this size are read, larger ones mapped into memory.
+const READ: u64 = 256 << 20;
+
+/// The bytes of a regular file of `len` bytes: a copy, or where that would take much memory the file itself, mapped.
+///
+/// # Errors
+/// The file cannot be read, or is shorter by now.
+pub fn bytes_of(file: &File, len: u64) -> io::Result<Bytes> {
+    let size = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    if len <= READ {
+        let mut bytes = Vec::with_capacity(size);
+        file.take(len).read_to_end(&mut bytes)?;
+        return match bytes.len() == size {
+            true => Ok(bytes.into()),
+            false => {
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut short while it was being read"))
+            }
+        };
     }
     // SAFETY: the mapping is read-only and private, and `Bytes` keeps it alive as long as any slice of it. What remains
     // is another process writing to the file meanwhile, which no mapping can rule out. This program never writes to a
     // file it reads (write-back refuses the input's own files and replaces others by renaming), all bytes are treated as
-    // untrusted plain data (no references or enums are made of them; offsets found in them are checked at each use), and
-    // `require_unchanged` stops a run whose input was touched before anything is published.
-    let map = unsafe { memmap2::MmapOptions::new().len(usize::try_from(len).unwrap_or(usize::MAX)).map(file)? };
+    // untrusted plain data (no references or enums are made of them; offsets found in them are checked at each use),
+    // `require_unchanged` stops a run whose input was touched before anything is published, and the program takes SIGBUS,
+    // which reading beyond a new end raises, as a request to stop.
+    let map = unsafe { memmap2::MmapOptions::new().len(size).map(file)? };
     Ok(Bytes::from_owner(map))
 }

@@ -40,6 +40,13 @@ struct Loaded {
     not_available: Vec<NotAvailable>,
 }
 
+/// What a runtime says against a model that it cannot load or run: for want of memory nothing is wrong with the model.
+pub(super) fn refused(runtime: &str, verb: &str, why: String, failed: fn(String) -> Error) -> Error {
+    let memory = ["bad_alloc", "Failed to allocate memory", "memory allocation of"];
+    let kind = if memory.iter().any(|sign| why.contains(sign)) { Error::Memory } else { failed };
+    kind(format!("{runtime} cannot {verb} the model: {why}"))
+}
+
 impl Parity<'_> {
     /// Compares the outputs of `subject` with the runtimes' on `batches`.
     ///
@@ -91,7 +98,7 @@ impl Parity<'_> {
             our_loss += subject.losses(batch)?.iter().map(|&l| f64::from(l)).sum::<f64>();
             let mut reference: Option<Outputs> = None;
             for ((runner, comparison), loss) in loaded.runners.iter().zip(&mut comparisons).zip(&mut losses) {
-                let cannot = |why| failed(format!("{} cannot run the model: {why}", runner.name()));
+                let cannot = |why| refused(runner.name(), "run", why, failed);
                 let mut theirs = runner.run(&fed).map_err(cannot)?;
                 let shown = prepared.scores.as_ref().and_then(|n| theirs.iter().find(|(name, _)| name == n));
                 let sum = shown.map(|(_, scores)| loss::rows(self.plan, scores, &batch.targets)).transpose();
@@ -165,7 +172,7 @@ impl Parity<'_> {
         prepared: &Prepared,
         fed: &BTreeMap<String, HostTensor>,
     ) -> Result<Box<dyn Runner>> {
-        let cannot = |name, why| Error::ParityBefore(format!("{name} cannot load the model: {why}"));
+        let cannot = |name, why| refused(name, "load", why, Error::ParityBefore);
         Ok(match self.runtimes() {
             Runtimes::Both | Runtimes::Ort => {
                 let library = Library::get(&self.settings.search)?;

@@ -1,7 +1,9 @@
 //! The gradient check on a model and its file: the runtime's loss by spliced copies of the file, ours in memory.
 
 use super::{
-    GradientOptions, GradientReport, Movable, Parity, Runtimes, Subject, gradient,
+    GradientOptions, GradientReport, Movable, Parity, Runtimes, Subject,
+    check::refused,
+    gradient,
     gradient::{Moved, MovedExactly, Moving},
     guard::private_folder,
     loss, ours,
@@ -153,7 +155,7 @@ impl Moving for OnFile<'_> {
         let spliced = writeback::splice_to_temp(&self.file, &changes, self.folder)?;
         let missing = || Error::Internal("a gradient check without rows".into());
         let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
-        let cannot = |why| Error::ParityBefore(format!("{} cannot run the model: {why}", runner.name()));
+        let cannot = |why| refused(runner.name(), "run", why, Error::ParityBefore);
         self.mean(|fed| {
             let shown = runner.run(fed).map_err(cannot)?.into_iter().find(|(name, _)| *name == self.scores);
             Ok(shown.ok_or_else(|| cannot(format!("it does not give output {}", self.scores)))?.1)

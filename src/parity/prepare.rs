@@ -12,6 +12,7 @@ use crate::{
     },
     scratch::Scratch,
     tensor::{DType, HostTensor},
+    writeback::free_name,
 };
 use half::{bf16, f16};
 use prost::Message;
@@ -256,10 +257,7 @@ fn write(file: &OnnxFile, proto: &ModelProto) -> Result<(PathBuf, Option<Scratch
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| problem(&path, e))?;
         std::fs::write(&path, bytes.bytes()).map_err(|e| problem(&path, e))?;
     }
-    // External data keep their names, one of which might be this one.
-    let taken = |name: &String| locations.iter().any(|l| l.trim_start_matches("./").split('/').next() == Some(name));
-    let name = (0..).map(|n| format!("model{n}.onnx")).find(|name| !taken(name)).unwrap_or_default();
-    let path = folder.path().join(name);
+    let path = folder.path().join(free_name(locations.iter().map(String::as_str)));
     std::fs::write(&path, proto.encode_to_vec()).map_err(|e| problem(&path, e))?;
     Ok((path, Some(folder)))
 }

@@ -4,15 +4,18 @@ use super::{
     Report, Status,
     words::{self, figure, percent},
 };
-use crate::audit::{Audit, Comparison, Deep, Seeded, Share, attacks};
+use crate::{
+    audit::{Audit, Comparison, Deep, Seeded, Share, attacks},
+    shown::Lines,
+};
 use std::fmt::Write;
 
 /// A summary for people, of a few dozen lines.
 pub fn summary(report: &Report) -> String {
-    let mut out = String::new();
+    let mut out = Lines::default();
     // Writing to a String cannot fail.
     let _ = write_summary(&mut out, report);
-    out
+    out.0
 }
 
 /// How the run ended.
@@ -26,7 +29,7 @@ pub fn status(report: &Report) -> String {
     format!("{status} (exit code {})", report.exit_code)
 }
 
-fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
+fn write_summary(out: &mut Lines, report: &Report) -> std::fmt::Result {
     if let Some(data) = &report.data {
         writeln!(
             out,

@@ -12,7 +12,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Once,
+    sync::{Mutex, Once, PoisonError},
 };
 use tempfile::TempDir;
 
@@ -21,6 +21,9 @@ const MARK: &str = "onnx-forget-";
 /// Random characters that follow it.
 const RANDOM: usize = 12;
 const SUFFIX: &str = ".partial";
+
+/// Those of this process that are not removed yet.
+static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A temporary folder that its owner alone can read, locked and removed by its owner.
 #[derive(Debug)]
@@ -63,6 +66,7 @@ impl Scratch {
             let lock = File::open(folder.path()).ok().filter(|file| file.lock_shared().is_ok());
             // Another run may have taken it for a dead one's before it was locked.
             if folder.path().is_dir() {
+                LIVE.lock().unwrap_or_else(PoisonError::into_inner).push(folder.path().to_path_buf());
                 return Ok(Self { folder, _lock: lock });
             }
         }
@@ -71,6 +75,21 @@ impl Scratch {
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| path != self.folder.path());
+    }
+}
+
+/// Undoes what this process has not finished, and removes its temporary folders: for an end that drops nothing.
+pub fn abandon() {
+    // Where the thread that is ending the process holds it, the next run clears up.
+    let Ok(live) = LIVE.try_lock() else { return };
+    for path in live.iter() {
+        let _ = placing::undo_unfinished(path).and_then(|()| fs::remove_dir_all(path));
     }
 }
 
@@ -110,19 +129,12 @@ fn dead(path: &Path) -> Option<File> {
         use std::os::unix::fs::MetadataExt;
         let (opened, named) = (file.metadata().ok()?, fs::symlink_metadata(path).ok()?);
         let same = (opened.dev(), opened.ino()) == (named.dev(), named.ino());
-        if !same || opened.uid() != own_id().ok()? {
+        if !same || opened.uid() != rustix::process::getuid().as_raw() {
             return None;
         }
     }
     file.try_lock().ok()?;
     Some(file)
-}
-
-/// The user that this process's files belong to.
-#[cfg(unix)]
-fn own_id() -> io::Result<u32> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(tempfile::tempfile()?.metadata()?.uid())
 }
 
 #[cfg(test)]
@@ -159,7 +171,8 @@ mod tests {
         assert_eq!(clear(parent.path(), &|_| false), [dead]);
         assert!(living.path().is_dir());
         let path = living.path().to_path_buf();
+        assert!(LIVE.lock().unwrap().contains(&path));
         drop(living);
-        assert!(!path.exists());
+        assert!(!path.exists() && !LIVE.lock().unwrap().contains(&path));
     }
 }

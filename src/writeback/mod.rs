@@ -89,6 +89,13 @@ pub struct TempModel {
     _folder: TempDir,
 }
 
+/// A name for a model beside external files, which keep their names: none of theirs, nor of a folder that they lie in.
+pub fn free_name<'a>(external: impl Iterator<Item = &'a str> + Clone) -> String {
+    let first = |path: &'a str| path.split('/').find(|part| !matches!(*part, "" | "."));
+    let taken = |name: &String| external.clone().any(|path| first(path) == Some(name.as_str()));
+    (0..).map(|n| format!("model{n}.onnx")).find(|name| !taken(name)).unwrap_or_default()
+}
+
 /// Writes `file` with `changes` to a new folder in `dir`, together with its external data. Quick: not synced, not verified.
 ///
 /// # Errors
@@ -98,9 +105,7 @@ pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result
     let spans = crate::onnx::span::Spans::scan(file)?;
     let plan = plan::plan(file, &spans, changes)?;
     let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
-    // External data keep their names, one of which might be this one.
-    let names = (0..).map(|n| format!("model{n}.onnx"));
-    let name = names.into_iter().find(|name| plan.groups.iter().all(|g| g.path != *name)).unwrap_or_default();
+    let name = free_name(plan.groups.iter().map(|group| group.path.as_str()));
     let layout = stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[] };
     stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;
     Ok(TempModel { path: folder.path().join(name), _folder: folder })

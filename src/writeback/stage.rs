@@ -150,7 +150,7 @@ fn finish(file: &File, speed: Speed) -> std::io::Result<()> {
 
 fn sha1(path: &Path) -> Result<String> {
     let file = File::open(path).map_err(|e| failed(path, &e))?;
-    let mapped = ExternalFile::map(&file);
+    let mapped = ExternalFile::read(&file);
     mapped.map(|f| f.sha1().to_string()).map_err(|problem| Error::Write { path: path.to_path_buf(), problem })
 }
 

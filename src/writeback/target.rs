@@ -79,8 +79,9 @@ impl Target {
     /// The target for an external file at `path` beside this model.
     pub fn beside(&self, file: &OnnxFile, spans: &Spans, path: &str, force: bool) -> Result<Self> {
         let target = Self { folder: self.folder.clone(), name: path.into(), model: Some(self.path()) };
-        if target.name == self.name {
-            return Err(self.failed("the model's external data have this name; choose another".to_string()));
+        if target.name.starts_with(&self.name) {
+            let problem = "the model's external data have this name, or lie in a folder of this name; choose another";
+            return Err(self.failed(problem.to_string()));
         }
         target.require_free(file, spans, force)?;
         Ok(target)

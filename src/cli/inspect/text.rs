@@ -1,17 +1,20 @@
 //! What `inspect` prints for people.
 
 use super::{Inspection, Port};
-use crate::ops::{self, Gradient};
+use crate::{
+    ops::{self, Gradient},
+    shown::Lines,
+};
 use std::fmt::Write;
 
 pub(super) fn inspection(it: &Inspection) -> String {
-    let mut out = String::new();
+    let mut out = Lines::default();
     // Writing to a string does not fail.
     let _ = write(&mut out, it);
-    out
+    out.0
 }
 
-fn write(out: &mut String, it: &Inspection) -> std::fmt::Result {
+fn write(out: &mut Lines, it: &Inspection) -> std::fmt::Result {
     writeln!(out, "{} ({} bytes, sha256 {})", it.path, it.bytes, it.sha256)?;
     let producer = if it.producer.is_empty() { "unknown" } else { &it.producer };
     let opsets: Vec<String> = it.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect();
@@ -34,17 +37,20 @@ fn write(out: &mut String, it: &Inspection) -> std::fmt::Result {
         writeln!(out, "output    {}", shown(port))?;
     }
     let total: usize = it.operators.iter().map(|entry| entry.count).sum();
-    writeln!(out, "\noperators ({total} nodes)")?;
+    writeln!(out)?;
+    writeln!(out, "operators ({total} nodes)")?;
     let width = it.operators.iter().map(|entry| entry.op.len()).max().unwrap_or(0);
     for entry in &it.operators {
         let note = if entry.supported { "" } else { "  UNSUPPORTED" };
         writeln!(out, "  {:width$} {:>6}{note}", entry.op, entry.count)?;
     }
     if let Some(loss) = &it.loss {
-        writeln!(out, "\nloss      {}", loss.why)?;
+        writeln!(out)?;
+        writeln!(out, "loss      {}", loss.why)?;
     }
     if !it.initializers.is_empty() {
-        writeln!(out, "\nfloat tensors")?;
+        writeln!(out)?;
+        writeln!(out, "float tensors")?;
     }
     let names: Vec<String> =
         it.initializers.iter().map(|one| format!("{} {}{:?}", one.name, one.dtype, one.dims)).collect();
@@ -54,9 +60,10 @@ fn write(out: &mut String, it: &Inspection) -> std::fmt::Result {
         writeln!(out, "  {mark}  {name:width$}  {} [{}]", one.reason, one.source)?;
     }
     let t = &it.totals;
+    writeln!(out)?;
     writeln!(
         out,
-        "\ntrainable {} of {} float tensors, {} of {} elements",
+        "trainable {} of {} float tensors, {} of {} elements",
         t.trainable_tensors, t.float_tensors, t.trainable_elements, t.float_elements
     )?;
     for warning in &it.warnings {

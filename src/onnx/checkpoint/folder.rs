@@ -6,7 +6,7 @@
 
 use super::{
     super::{
-        load::{FileIdentity, map_file},
+        load::{FileIdentity, MAX_FILE, read_file},
         wire::{Fields, Value, WireError, read_varint},
     },
     Checkpoint, Parameter, Part, keep,
@@ -66,9 +66,12 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
         if fs::symlink_metadata(&own).is_ok_and(|meta| meta.is_symlink()) {
             return Err(malformed("this is a symbolic link; copy the file into the folder".into()));
         }
-        let (mapped, identity) = map_file(&own)?;
+        let (part, identity) = read_file(&own)?;
         let start = bytes.len();
-        bytes.extend_from_slice(&mapped);
+        if (start + part.len()) as u64 > MAX_FILE {
+            return Err(malformed("with this file, the checkpoint has more than 2 GiB, which is not supported".into()));
+        }
+        bytes.extend_from_slice(&part);
         let range = start..bytes.len();
         if content != Content::Properties {
             read(&bytes, range.clone(), content, &mut parameters, &mut momentums).map_err(malformed)?;

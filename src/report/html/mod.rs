@@ -7,7 +7,7 @@ mod rows;
 mod run;
 
 use super::{Report, Status, words};
-use crate::audit::Judgement;
+use crate::{audit::Judgement, shown};
 use std::fmt::Write;
 
 pub(super) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}\
@@ -143,5 +143,5 @@ pub(super) fn write_table(w: &mut String, head: &[&str], rows: &[Vec<String>]) -
 }
 
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    shown::clean(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

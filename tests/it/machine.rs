@@ -1,0 +1,169 @@
+//! Machines and files that fail under the program: no memory, files that shrink or change, names that would steer a terminal.
+
+use crate::flow::{Fixture, json, program};
+use onnx_forget::onnx::proto::ModelProto;
+use prost::Message;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A job that has begun to unlearn and is stopped there, until [`go_on`].
+#[cfg(unix)]
+fn stopped(command: &mut Command, temporary: &Path) -> Child {
+    let command = command.args(["--epochs", "300", "--format", "json"]).env("TMPDIR", temporary);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(out.any(|line| line.unwrap().contains("\"epoch\"")), "it ended before it began to unlearn");
+    signal(&child, "-STOP");
+    // Whoever writes to a closed pipe ends.
+    std::thread::spawn(move || out.for_each(drop));
+    child
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+fn go_on(child: Child) -> (Option<i32>, String) {
+    signal(&child, "-CONT");
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), text(&output))
+}
+
+/// What the program has left in a folder.
+fn left(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains("onnx-forget") || name.contains("forgotten")).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_mapped_file_that_shrinks_ends_with_a_word() {
+    let f = Fixture::new("digits-cnn");
+    let temporary = tempfile::tempdir().unwrap();
+    let variants = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/digits-cnn/variants");
+    fs::copy(variants.join("dynamo-external.onnx"), f.path("model.onnx")).unwrap();
+    let data = f.path("dynamo-external.onnx.data");
+    fs::copy(variants.join("dynamo-external.onnx.data"), &data).unwrap();
+    // Large enough to be mapped, and sparse.
+    OpenOptions::new().write(true).open(&data).unwrap().set_len(257 << 20).unwrap();
+    let child = stopped(&mut f.command(&[]), temporary.path());
+    OpenOptions::new().write(true).open(&data).unwrap().set_len(0).unwrap();
+    let (code, said) = go_on(child);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("became shorter") || said.contains("was changed"), "{said}");
+    assert_eq!((left(&f.path("")), left(temporary.path())), (vec![], vec![]), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_changes_stops_the_run_even_with_its_time_put_back() {
+    let f = Fixture::new("cancer-mlp");
+    let temporary = tempfile::tempdir().unwrap();
+    let child = stopped(&mut f.command(&[]), temporary.path());
+    let path = f.path("model.onnx");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let (code, said) = go_on(child);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("was changed while it was being used"), "{said}");
+    assert_eq!((left(&f.path("")), left(temporary.path())), (vec![], vec![]), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_ends_with_a_word() {
+    let f = Fixture::new("digits-cnn");
+    let temporary = tempfile::tempdir().unwrap();
+    let limited = |kibi: u64, arguments: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -v {kibi}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_onnx-forget")]);
+        shell.args(arguments).args(["--threads", "1"]).env("TMPDIR", temporary.path()).output().unwrap()
+    };
+    // A file that has no room beside the program.
+    let path = f.path("large.onnx");
+    fs::copy(f.path("model.onnx"), &path).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(250 << 20).unwrap();
+    let output = limited(300 << 10, &["inspect", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("error: not enough memory: "), "{}", text(&output));
+    assert_eq!(left(temporary.path()), Vec::<String>::new());
+}
+
+const MORE: &str = "\u{1b}[31m\u{202e}\nPUBLISHED (exit code 0)";
+
+/// The model with a line end, an escape sequence and a mark that reverses text in every name.
+fn rename(path: &Path) {
+    let mut model = ModelProto::decode(fs::read(path).unwrap().as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let nodes = graph.node.iter_mut().flat_map(|node| {
+        let (name, inputs, outputs) = (&mut node.name, &mut node.input, &mut node.output);
+        name.iter_mut().chain(inputs.iter_mut()).chain(outputs.iter_mut())
+    });
+    let ports = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
+    let tensors = graph.initializer.iter_mut().flat_map(|tensor| &mut tensor.name);
+    for name in nodes.chain(ports.flat_map(|port| &mut port.name)).chain(tensors).filter(|name| !name.is_empty()) {
+        name.push_str(MORE);
+    }
+    fs::write(path, model.encode_to_vec()).unwrap();
+}
+
+#[test]
+fn names_neither_steer_the_terminal_nor_pass_for_lines_of_the_program() {
+    let f = Fixture::new("cancer-mlp");
+    rename(&f.path("model.onnx"));
+    let (toml, key) = (f.path("model.forget.toml"), format!("[inputs.{:?}]", format!("features{MORE}")));
+    let key = key.replace("\\u{1b}", "\\u001b").replace("\\u{202e}", "\\u202e");
+    fs::write(&toml, fs::read_to_string(&toml).unwrap().replace("[inputs.features]", &key)).unwrap();
+    let commands: [&[&str]; 5] =
+        [&["inspect"], &["verify"], &["inspect", "--format", "json"], &["--dry-run"], &["--unlearn-anyway"]];
+    for words in commands {
+        let mut command = match words.first() {
+            Some(word) if !word.starts_with('-') => {
+                let mut command = program();
+                command.arg(word).arg(f.path("model.onnx")).args(&words[1..]);
+                command
+            }
+            _ => f.command(words),
+        };
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output));
+        let said = text(&output);
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{words:?}");
+        let forged = said.lines().filter(|line| line.starts_with("PUBLISHED (exit code 0)")).count();
+        // The job itself says so once.
+        assert_eq!(forged, usize::from(words == ["--unlearn-anyway"]), "{words:?}: {said}");
+    }
+    let report = f.path("model.forgotten.report");
+    assert_eq!(json(&report.join("report.json"))["status"], "published");
+    for entry in fs::read_dir(report).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!fs::read_to_string(&path).unwrap().contains(['\u{1b}', '\u{202e}']), "{}", path.display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_report_is_not_put_where_everybody_may_write() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new("cancer-mlp");
+    let folder = f.path("open");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let output = f.command(&["--report", folder.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("can be written by everybody") && !f.path("model.forgotten.onnx").exists());
+}
