@@ -135,9 +135,10 @@ unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Ol
     while parts * m.div_ceil(rows) < 8 && rows >= 64 {
         rows = rows.div_ceil(2).next_multiple_of(8);
     }
-    // SAFETY: by the caller's promise; all bits zero is a number.
     let whole = match old {
+        // SAFETY: by the caller's promise.
         Old::Replaced => unsafe { c.fresh(at, m * n) },
+        // SAFETY: likewise.
         Old::Kept => unsafe { c.slice(at, m * n) },
     };
     let bands = m.div_ceil(rows);
