@@ -14,6 +14,7 @@ use crate::{
     graph::{
         Dim, Graph, TypeInfo, ValueId, build,
         forms::{self, Form},
+        fuse::MADE_OF,
         row_axis, trainable,
         trainable::{Decision, Totals},
         training,
@@ -241,8 +242,10 @@ fn ports(graph: &Graph, values: &[ValueId]) -> Vec<Port> {
 fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
     let unsupported: BTreeSet<String> = ops::unsupported(graph).into_iter().map(|operator| operator.op).collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for node in &graph.nodes {
-        *counts.entry(node.op()).or_default() += 1;
+    // A linear model is one node of the file, whatever it is computed by.
+    let in_file = |node: &&crate::graph::Node| !node.attrs.contains_key(MADE_OF) || node.is("Gemm");
+    for node in graph.nodes.iter().filter(in_file) {
+        *counts.entry(ops::operator_name(node)).or_default() += 1;
     }
     let count = |(op, count): (String, usize)| OperatorCount { supported: !unsupported.contains(&op), op, count };
     let mut counts: Vec<OperatorCount> = counts.into_iter().map(count).collect();

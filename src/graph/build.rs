@@ -2,6 +2,7 @@
 
 mod convert;
 mod function;
+pub mod linear;
 mod scope;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     onnx::{
-        OnnxFile,
+        OnnxFile, attributes,
         proto::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto},
     },
     tensor::HostTensor,
@@ -321,7 +322,11 @@ impl<'a> Builder<'a> {
             inputs.pop();
         }
         let (domain, op_type) = (domain.to_string(), proto.op_type().to_string());
-        graph.nodes.push(Node { name, domain, op_type, opset, inputs, outputs, attrs });
+        let node = Node { name, domain, op_type, opset, inputs, outputs, attrs };
+        if attributes::is_linear(&node.domain, &node.op_type) {
+            return self.linear(graph, scope, node, &scope::label(proto));
+        }
+        graph.nodes.push(node);
         Ok(())
     }
 
@@ -338,35 +343,40 @@ impl<'a> Builder<'a> {
         graph.constant_nodes.insert(value);
         let metadata = convert::properties(&proto.metadata_props);
         convert::describe(graph, value, None, metadata);
-        if let (Some(tensor), "") = (&attribute.t, attribute.ref_attr_name()) {
+        let mine = attribute.ref_attr_name().is_empty();
+        if let (Some(tensor), "value", true) = (&attribute.t, attribute.name(), mine) {
             return self.store(graph, value, tensor, scope.stored_name(output)).map_err(|e| self.within(e, place));
         }
-        // What is not the caller's can be written back, if it is floats.
-        let own = attribute.ref_attr_name().is_empty() && matches!(attribute.name(), "value_float" | "value_floats");
-        let tensor = if let Some(sparse) = &attribute.sparse_tensor {
-            Some(self.dense(sparse, place)?)
-        } else {
-            match self.attribute(graph, attribute, scope, place)? {
-                Some(Attr::Tensor(tensor)) => {
-                    graph.initializers.insert(value, Initializer { tensor, stored_as: None });
-                    return Ok(());
-                }
-                Some(Attr::Int(i)) => Some(HostTensor::scalar(i)),
-                Some(Attr::Float(f)) => Some(HostTensor::scalar(f)),
-                Some(Attr::Ints(i)) => Some(HostTensor::vector(i)),
-                Some(Attr::Floats(f)) => Some(HostTensor::vector(f)),
-                Some(attr @ (Attr::String(_) | Attr::Strings(_) | Attr::Other(_))) => {
-                    graph.opaque.insert(value, attr.kind().to_string());
-                    None
-                }
-                Some(Attr::Graph(_)) => return Err(self.malformed(place, "a Constant cannot hold a graph")),
-                None => return Err(self.malformed(place, "the function's caller does not give its value")),
+        let held = match &attribute.sparse_tensor {
+            Some(sparse) if mine && attribute.name() == "sparse_value" => {
+                Some(Attr::Tensor(Arc::new(self.dense(sparse, place)?)))
+            }
+            _ => self.attribute(graph, attribute, scope, place)?,
+        };
+        let tensor = match (attribute.name(), held) {
+            ("value" | "sparse_value", Some(Attr::Tensor(tensor))) => {
+                graph.initializers.insert(value, Initializer { tensor, stored_as: None });
+                return Ok(());
+            }
+            ("value_int", Some(Attr::Int(i))) => HostTensor::scalar(i),
+            ("value_float", Some(Attr::Float(f))) => HostTensor::scalar(f),
+            ("value_ints", Some(Attr::Ints(i))) => HostTensor::vector(i),
+            ("value_floats", Some(Attr::Floats(f))) => HostTensor::vector(f),
+            (_, Some(attr @ (Attr::String(_) | Attr::Strings(_) | Attr::Other(_)))) => {
+                graph.opaque.insert(value, attr.kind().to_string());
+                return Ok(());
+            }
+            (_, None) => return Err(self.malformed(place, "the function's caller does not give its value")),
+            (name, Some(attr)) => {
+                return Err(
+                    self.malformed(place, format!("a Constant has no attribute `{name}` that is {}", attr.kind()))
+                );
             }
         };
-        if let Some(tensor) = tensor {
-            let stored_as = scope.stored_name(output).filter(|_| own);
-            graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as });
-        }
+        // What is not the caller's can be written back, if it is floats.
+        let own = mine && tensor.dtype() == crate::tensor::DType::F32;
+        let stored_as = scope.stored_name(output).filter(|_| own);
+        graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as });
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! Which tool made a graph, for what, and whether it can be unlearned as it is.
 
-use super::{Graph, training};
-use crate::error::{Error, Result};
+use super::{Attr, Graph, Node, build::linear, fuse::MADE_OF, training};
+use crate::{
+    error::{Error, Result},
+    onnx::attributes,
+};
 use serde::Serialize;
 
 /// A form that graphs come in.
@@ -48,13 +51,13 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     if any(&|domain, _| MICROSOFT.contains(&domain)) {
         found("optimised by onnxruntime (com.microsoft operators)");
     }
-    let named = |ops: &[&str]| {
-        let learners = graph.nodes.iter().filter(|node| node.domain == "ai.onnx.ml");
-        let found = learners.filter(|node| ops.contains(&node.op_type.as_str()));
-        let shown: Vec<String> = found.map(|node| format!("{} ({})", node.op_type, node.name)).collect();
-        shown.join(", ")
-    };
-    let (linear, prepares) = (named(&LINEAR), named(&PREPARE));
+    if graph
+        .nodes
+        .iter()
+        .any(|node| matches!(node.attrs.get(MADE_OF), Some(Attr::String(of)) if of.starts_with(LEARNERS)))
+    {
+        found("linear model (ai.onnx.ml), whose weights are attributes of its node");
+    }
     let mut refuse = |name: &'static str, hint: &str| forms.push(Form { name, refused: Some(hint.into()) });
     let optimizer = ["AdamWOptimizer", "SGDOptimizerV2", "AdamOptimizer", "SGDOptimizer", "LambOptimizer"];
     if any(&|_, op| optimizer.contains(&op)) {
@@ -98,28 +101,29 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
             "quantized weights have no gradient; give the float model and quantize its result again",
         );
     }
-    if any(&|domain, op| domain == "ai.onnx.ml" && op.starts_with("Tree")) {
+    let (linear, prepares) = (linear_obstacles(graph), unprepared(graph));
+    if any(&|domain, op| domain == LEARNERS && op.starts_with("Tree")) {
         refuse("decision trees (ai.onnx.ml)", "trees have no gradient; train them again without the rows");
     } else if !linear.is_empty() {
         refuse(
             "linear model (ai.onnx.ml)",
             &format!(
-                "{linear}: its coefficients are attributes of a node and no tensors, so that no step changes them; write them \
-                 into a Gemm as initializers (torch.nn.Linear with the coefficients, exported), or train it again without \
-                 the rows"
+                "{linear}; export it with skl2onnx, or write its coefficients into a Gemm, or train it again without the rows"
             ),
         );
     } else if !prepares.is_empty() {
         refuse(
             "columns are prepared in the graph (ai.onnx.ml)",
             &format!(
-                "{prepares}: not supported; export the model without it, and give columns that are prepared already"
+                "{prepares}: not supported, as it takes or makes texts or keys; export the model without it, and give columns of \
+                 numbers that are prepared already"
             ),
         );
-    } else if any(&|domain, op| domain == "ai.onnx.ml" && !AROUND.contains(&op)) {
+    } else if any(&|domain, op| domain == LEARNERS && !AROUND.contains(&op)) {
         refuse(
             "classical learner (ai.onnx.ml)",
-            "its weights are not in tensors; train it again without the rows, or export a neural network in its place",
+            "its weights are not in tensors; train it again without the rows, or export a linear model or a neural network in its \
+             place",
         );
     }
     forms
@@ -150,15 +154,45 @@ pub fn explained(graph: &Graph, error: Error) -> Error {
     }
 }
 
-/// Operators of ai.onnx.ml that scale the inputs, or name the classes after the scores are there.
-const AROUND: [&str; 5] = ["ArrayFeatureExtractor", "Binarizer", "LabelEncoder", "Scaler", "ZipMap"];
+/// The domain of classical learners.
+const LEARNERS: &str = "ai.onnx.ml";
 
-/// Those that are linear models.
-const LINEAR: [&str; 2] = ["LinearClassifier", "LinearRegressor"];
+/// Operators of it that prepare columns of numbers, or name the classes after the scores are there.
+const AROUND: [&str; 9] = [
+    "ArrayFeatureExtractor",
+    "Binarizer",
+    "FeatureVectorizer",
+    "Imputer",
+    "LabelEncoder",
+    "Normalizer",
+    "OneHotEncoder",
+    "Scaler",
+    "ZipMap",
+];
 
-/// Those that prepare columns for a model.
-const PREPARE: [&str; 7] =
-    ["CategoryMapper", "CastMap", "DictVectorizer", "FeatureVectorizer", "Imputer", "Normalizer", "OneHotEncoder"];
+/// Those that prepare columns, and are not supported where they hold texts.
+const PREPARE: [&str; 5] = ["CategoryMapper", "CastMap", "DictVectorizer", "LabelEncoder", "OneHotEncoder"];
+
+/// The linear models that are left as nodes, and why.
+fn linear_obstacles(graph: &Graph) -> String {
+    let left = graph.nodes.iter().filter(|node| attributes::is_linear(&node.domain, &node.op_type));
+    let why = |node: &Node| Some(format!("{} ({}): {}", node.op_type, node.name, linear::obstacle(node)?));
+    left.filter_map(why).collect::<Vec<_>>().join(", ")
+}
+
+/// The nodes that prepare columns in a way that is not supported, and that the scores may depend on: the names of classes are
+/// put behind these.
+fn unprepared(graph: &Graph) -> String {
+    let texts = |node: &Node| {
+        node.attrs
+            .iter()
+            .any(|(name, attr)| !name.starts_with("values") && matches!(attr, Attr::Strings(list) if !list.is_empty()))
+    };
+    let own = |node: &&Node| !matches!(node.op_type.as_str(), "LabelEncoder" | "OneHotEncoder") || texts(node);
+    let learners =
+        graph.nodes.iter().filter(|node| node.domain == LEARNERS && PREPARE.contains(&node.op_type.as_str()));
+    learners.filter(own).map(|node| format!("{} ({})", node.op_type, node.name)).collect::<Vec<_>>().join(", ")
+}
 
 /// Operators that draw numbers.
 const DRAWN: [&str; 6] =
@@ -166,7 +200,7 @@ const DRAWN: [&str; 6] =
 
 /// Whether float inputs sit where only parameters do, beside labels: what onnxruntime's training tools write.
 fn parameters_are_inputs(graph: &Graph) -> bool {
-    let is_input = |slot: usize, node: &super::Node| node.input(slot).is_some_and(|v| graph.inputs.contains(&v));
+    let is_input = |slot: usize, node: &Node| node.input(slot).is_some_and(|v| graph.inputs.contains(&v));
     let weights = graph.nodes.iter().filter(|n| (n.is("Gemm") || n.is("Conv")) && is_input(1, n)).count();
     let layers = graph.nodes.iter().filter(|n| n.is("Gemm") || n.is("Conv")).count();
     layers > 0 && weights == layers
@@ -207,7 +241,7 @@ mod tests {
             ("ai.onnx.ml", "TreeEnsembleClassifier", "trees"),
             ("ai.onnx.ml", "SVMClassifier", "classical"),
             ("ai.onnx.ml", "LinearClassifier", "linear"),
-            ("ai.onnx.ml", "Imputer", "prepared"),
+            ("ai.onnx.ml", "CategoryMapper", "prepared"),
             ("com.microsoft.nchwc", "Conv", "laid out"),
             ("", "RandomUniformLike", "random numbers"),
         ];

@@ -109,8 +109,12 @@ pub fn carries(node: &Node, slot: usize) -> bool {
     match op {
         // Its tables of cosines and sines are made, not learnt.
         "RotaryEmbedding" => slot == 0,
-        "Scaler" => true,
-        _ if !node.domain.is_empty() => node.domain != "ai.onnx.ml",
+        _ if node.domain == "ai.onnx.ml" => match op {
+            "FeatureVectorizer" | "Imputer" | "Normalizer" | "Scaler" => true,
+            "ArrayFeatureExtractor" => slot == 0,
+            _ => false,
+        },
+        _ if !node.domain.is_empty() => true,
         "Cast" => match node.attrs.get("to") {
             Some(Attr::Int(code)) => i32::try_from(*code).ok().and_then(DType::from_onnx).is_some_and(DType::is_float),
             _ => true,

@@ -43,6 +43,9 @@ pub struct LossPlan {
     pub output: Option<ValueId>,
     /// Whether `scores` are logarithms of probabilities already (then the loss is `-score[class]`).
     pub scores_are_log_probs: bool,
+    /// Whether `scores` are those of one-vs-rest classifiers, and the probability of a class is its score's Sigmoid over the sum
+    /// of the row's: the logits of the cross-entropy are then `ln σ(score)`.
+    pub sigmoid_shares: bool,
     /// The graph's input that takes the labels, if the graph holds the loss.
     pub label_input: Option<ValueId>,
     /// Class whose rows have no loss.
@@ -197,6 +200,7 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
     }
     Ok(LossPlan {
         output: Some(head.output),
+        sigmoid_shares: kind == LossKind::CrossEntropy && head.ending == heads::Ending::Shares,
         seen_through,
         why,
         head: HeadNotes {
@@ -218,6 +222,7 @@ impl LossPlan {
             scores,
             output: None,
             scores_are_log_probs: false,
+            sigmoid_shares: false,
             label_input: None,
             ignore_index: None,
             class_weights: None,

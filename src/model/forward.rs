@@ -10,7 +10,7 @@ use crate::{
     engine::{Context, Float, Grads, Tensor, Value},
     error::{Error, Result},
     graph::training::LossPlan,
-    kernels::Backend,
+    kernels::{Backend, Unary},
     ops::{DropoutMode, Mode, Statistics},
     tensor::HostTensor,
 };
@@ -147,7 +147,13 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let (plan, program) = self.scoring()?;
         let mut values = self.run(cx, program, &batch.inputs, mode)?;
         match values.pop() {
-            Some(Value::Float(scores)) => {
+            Some(Value::Float(mut scores)) => {
+                if plan.sigmoid_shares {
+                    // ln σ(z) = −ln(1 + e⁻ᶻ)
+                    for step in [Unary::Neg, Unary::Softplus, Unary::Neg] {
+                        scores = D::unary(cx, step, &scores)?;
+                    }
+                }
                 let rows = row_losses(cx, plan, &scores, &batch.targets)?;
                 Ok((scores, rows))
             }

@@ -30,12 +30,12 @@ pub struct Entry {
     pub value: Option<Text>,
 }
 
-/// The span of a `Constant` node's `value_floats` (`list`) or `value_float`.
-pub fn float_span(list: bool, chunks: Vec<Chunk>) -> Span {
+/// The span of an attribute's floats (`list`), or its single float.
+pub fn float_span(origin: Origin, list: bool, chunks: Vec<Chunk>) -> Span {
     let chunks = fixed(&chunks, 4);
     let dims = if list { vec![chunks.iter().map(Chunk::count).sum()] } else { vec![] };
     let storage = if chunks.is_empty() { Storage::Empty } else { Storage::Fixed(chunks) };
-    Span { origin: Origin::Constant, data_type: DType::F32 as i32, dtype: Some(DType::F32), dims, storage }
+    Span { origin, data_type: DType::F32 as i32, dtype: Some(DType::F32), dims, storage }
 }
 
 /// The same runs, counted in elements of `width` bytes.

@@ -10,6 +10,7 @@
 
 pub mod artifacts;
 mod assemble;
+pub mod attributes;
 pub mod checkpoint;
 pub mod external_data;
 mod layout;

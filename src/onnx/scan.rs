@@ -5,6 +5,7 @@
 use super::{
     OnnxFile,
     assemble::{self, Entry, Found},
+    attributes,
     layout::MAX_DEPTH,
     proto::tensor_proto::DataLocation,
     span::{Chunk, Frame, Origin, Span, Spans, Text},
@@ -64,11 +65,12 @@ struct Scanner<'a> {
     spans: Spans,
 }
 
-/// What a `Constant` node's attribute holds.
-enum Constant {
-    Tensor(Found),
-    Floats(Vec<Chunk>),
-    Float(Chunk),
+/// An attribute, as far as elements that can be rewritten may lie in it.
+struct Attribute {
+    name: String,
+    tensor: Option<Found>,
+    floats: Vec<Chunk>,
+    float: Option<Chunk>,
 }
 
 impl Scanner<'_> {
@@ -176,19 +178,20 @@ impl Scanner<'_> {
     }
 
     fn node(&mut self, frame: usize, within: Option<&str>, depth: usize) -> Result<()> {
-        let (mut op, mut domain) = (String::new(), String::new());
-        let mut attributes = vec![];
+        let (mut name, mut op, mut domain) = (String::new(), String::new(), String::new());
+        let mut held = vec![];
         // Outputs are known before attributes, whichever comes first in the file.
         let outputs = self.strings(frame, 2)?;
         let named = outputs.iter().find(|name| !name.is_empty());
         let inner = within.zip(named).map(|(within, output)| format!("{within}{output}/"));
         self.fields(self.body(frame), |s, field| {
             match field {
+                (3, Value::Len { body, .. }) => name = s.text(&body),
                 (4, Value::Len { body, .. }) => op = s.text(&body),
                 (7, Value::Len { body, .. }) => domain = s.text(&body),
                 (5, Value::Len { prefix, body }) => {
                     let attribute = s.enter(Some(frame), prefix, body);
-                    attributes.push(s.attribute(attribute, inner.as_deref(), depth + 1)?);
+                    held.push(s.attribute(attribute, inner.as_deref(), depth + 1)?);
                 }
                 _ => {}
             }
@@ -197,34 +200,38 @@ impl Scanner<'_> {
         let constant = op == "Constant" && matches!(domain.as_str(), "" | "ai.onnx");
         let output = outputs.first().filter(|name| constant && !name.is_empty());
         let output = within.zip(output).map(|(within, output)| format!("{within}{output}"));
-        for (name, value) in attributes {
-            let span = match (value, &output) {
-                (Some(Constant::Tensor(found)), Some(output)) if name == "value" => {
-                    self.finish(found, output, Origin::Constant)?
+        let linear = within.filter(|_| attributes::is_linear(&domain, &op));
+        let label = linear.map(|within| format!("{within}{}", attributes::label(&name, &op, &outputs)));
+        for Attribute { name, tensor, floats, float } in held {
+            let kept = match (name.as_str(), &output, &label) {
+                ("value", Some(output), _) => match tensor {
+                    Some(found) => Some((output.clone(), self.finish(found, output, Origin::Constant)?)),
+                    None => None,
+                },
+                ("value_floats", Some(output), _) => {
+                    Some((output.clone(), assemble::float_span(Origin::Constant, true, floats)))
                 }
-                (Some(Constant::Tensor(found)), _) => {
-                    self.nested(found)?;
-                    continue;
+                ("value_float", Some(output), _) => {
+                    float.map(|chunk| (output.clone(), assemble::float_span(Origin::Constant, false, vec![chunk])))
                 }
-                (Some(Constant::Floats(chunks)), Some(_)) if name == "value_floats" => {
-                    assemble::float_span(true, chunks)
+                (name, _, Some(label)) if attributes::WEIGHTS.contains(&name) && !floats.is_empty() => {
+                    Some((format!("{label}/{name}"), assemble::float_span(Origin::Attribute, true, floats)))
                 }
-                (Some(Constant::Float(chunk)), Some(_)) if name == "value_float" => {
-                    assemble::float_span(false, vec![chunk])
+                _ => {
+                    tensor.map_or(Ok(()), |found| self.nested(found))?;
+                    None
                 }
-                _ => continue,
             };
-            if let Some(output) = &output {
-                self.keep(output.clone(), span)?;
+            if let Some((name, span)) = kept {
+                self.keep(name, span)?;
             }
         }
         Ok(())
     }
 
-    /// An attribute's name and, if it has one, its value as far as a `Constant` node could hold it. `within` stands
-    /// before the names of the bodies of its node.
+    /// An attribute. `within` stands before the names of the bodies of its node.
     #[allow(clippy::collapsible_match)] // what the inner `if` asks changes `float`, which no guard should
-    fn attribute(&mut self, frame: usize, within: Option<&str>, depth: usize) -> Result<(String, Option<Constant>)> {
+    fn attribute(&mut self, frame: usize, within: Option<&str>, depth: usize) -> Result<Attribute> {
         let name = self.strings(frame, 1)?.pop().unwrap_or_default();
         let (mut found, mut float, mut floats) = (None, None, vec![]);
         self.fields(self.body(frame), |s, field| {
@@ -261,13 +268,7 @@ impl Scanner<'_> {
             }
             Ok(())
         })?;
-        let value = match (found, float) {
-            (Some(found), _) => Some(Constant::Tensor(found)),
-            (None, _) if !floats.is_empty() || name == "value_floats" => Some(Constant::Floats(floats)),
-            (None, Some(float)) => Some(Constant::Float(float)),
-            (None, None) => None,
-        };
-        Ok((name, value))
+        Ok(Attribute { name, tensor: found, floats, float })
     }
 
     /// Adds a repeated number, packed or not.

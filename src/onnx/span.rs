@@ -74,6 +74,9 @@ pub enum Origin {
     Initializer,
     /// A `Constant` node of the main graph or of a body, known by its output.
     Constant,
+    /// The coefficients or intercepts that are an attribute of a linear model of ai.onnx.ml, by the node's name, a slash and
+    /// the attribute's.
+    Attribute,
     /// A checkpoint.
     Checkpoint,
 }

@@ -32,6 +32,14 @@ pub fn to_f64<E: Float, D: Backend<E>>(x: &Value<E, D>) -> Result<ArrayD<f64>> {
     }
 }
 
+/// A value as a device tensor of floats.
+pub fn float<E: Float, D: Backend<E>>(cx: &Context<E, D>, x: &Value<E, D>) -> Result<Tensor<E, D>> {
+    match x {
+        Value::Float(t) => Ok(t.clone()),
+        Value::Host(t) => cx.upload_host(t),
+    }
+}
+
 /// x·c, nothing to do for c = 1.
 pub fn scaled<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, c: f64) -> Result<Tensor<E, D>> {
     if c == 1.0 { Ok(x.clone()) } else { D::unary(cx, Unary::MulScalar(c), x) }

@@ -19,6 +19,7 @@ mod shapes;
 pub mod support;
 
 mod attention;
+mod columns;
 mod elementwise;
 mod logic;
 mod loss;

@@ -1,13 +1,13 @@
 //! The operators, a line each.
 
 use super::{
-    Built, NodeContext, attention::*, elementwise::*, legacy::aligned, logic::*, loss::*, math::*, nn::*,
+    Built, NodeContext, attention::*, columns::*, elementwise::*, legacy::aligned, logic::*, loss::*, math::*, nn::*,
     operator_name, problem, recurrent::*, reduce, shape::*,
 };
 use crate::{
     engine::Float,
     error::{Error, Result},
-    graph::Node,
+    graph::{Attr, Node},
     kernels::Backend,
 };
 
@@ -16,6 +16,8 @@ pub use crate::graph::build::NEWEST_OPSET;
 const MANY: usize = usize::MAX;
 const MICROSOFT: &str = "com.microsoft";
 const LEARNERS: &str = "ai.onnx.ml";
+/// Newest version of ai.onnx.ml that this program knows.
+const NEWEST_LEARNERS: i64 = 5;
 /// A fast kernel for the CPU exists.
 const FAST: bool = true;
 const SLOW: bool = false;
@@ -67,7 +69,10 @@ impl Spec {
     /// Whether this is the operator of `node`, in its version.
     pub fn takes(&self, node: &Node) -> bool {
         let (first, last) = self.opsets;
-        self.domain == node.domain && self.name == node.op_type && (first..=last).contains(&node.opset)
+        self.domain == node.domain
+            && self.name == node.op_type
+            && (first..=last).contains(&node.opset)
+            && !(self.domain == LEARNERS && holds_texts(node))
     }
 
     /// Checks the numbers of inputs and outputs.
@@ -94,6 +99,16 @@ impl Spec {
     }
 }
 
+/// Whether a node takes or makes texts, which no tensor here holds.
+pub fn holds_texts(node: &Node) -> bool {
+    let texts = |attr: &Attr| match attr {
+        Attr::Strings(list) => !list.is_empty(),
+        Attr::Other(_) => true,
+        _ => false,
+    };
+    node.attrs.values().any(texts)
+}
+
 /// An operator: what is known of it, and how it is built.
 pub struct Entry<E: Float, D: Backend<E>> {
     /// What the framework checks.
@@ -105,7 +120,7 @@ pub struct Entry<E: Float, D: Backend<E>> {
 impl<E: Float, D: Backend<E>> Entry<E, D> {
     fn domain(mut self, domain: &'static str) -> Self {
         self.spec.domain = domain;
-        self.spec.opsets = if domain == LEARNERS { (1, 5) } else { (1, 1) };
+        self.spec.opsets = if domain == LEARNERS { (self.spec.opsets.0, NEWEST_LEARNERS) } else { (1, 1) };
         self
     }
 
@@ -301,6 +316,12 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Unsqueeze", 6, (1, 2), 1, All, FAST, squeeze::unsqueeze),
         // what scikit-learn's exporter puts around a network
         op("ArrayFeatureExtractor", 1, (2, 2), 1, All, FAST, gather::features).domain(LEARNERS),
+        op("Binarizer", 1, (1, 1), 1, Flat, SLOW, binarizer::build).domain(LEARNERS),
+        op("FeatureVectorizer", 1, (1, MANY), 1, All, FAST, feature_vectorizer::build).domain(LEARNERS),
+        op("Imputer", 1, (1, 1), 1, All, FAST, imputer::build).domain(LEARNERS),
+        op("LabelEncoder", 2, (1, 1), 1, Flat, SLOW, label_encoder::build).domain(LEARNERS),
+        op("Normalizer", 1, (1, 1), 1, All, FAST, normalizer::build).domain(LEARNERS),
+        op("OneHotEncoder", 1, (1, 1), 1, Flat, SLOW, one_hot_encoder::build).domain(LEARNERS),
         op("Scaler", 1, (1, 1), 1, All, FAST, scaler::build).domain(LEARNERS),
         // onnxruntime's own
         op("Attention", 1, (2, 7), 2, All, FAST, multi_head::packed).domain(MICROSOFT),

@@ -17,17 +17,39 @@ pub struct Movable {
     pub values: Vec<f32>,
 }
 
+/// Draws of a direction, at most.
+const MOST_DRAWS: u64 = 16;
+/// A direction is drawn again if `⟨∇L, v⟩` is below this share of what it is expected to be: in a small model whose rows of
+/// weights have opposite gradients, the coins may cancel each other.
+const LEAST_SLOPE: f64 = 1e-3;
+
 /// Directions `v`: each element is `±scale` of its tensor, by a seeded coin.
 pub(super) struct Directions<'a> {
     parameters: &'a [Movable],
     scales: Vec<f64>,
     seed: u64,
+    /// Which draw each direction is of.
+    draws: Vec<u64>,
 }
 
 impl<'a> Directions<'a> {
-    /// Directions for `parameters`, whose gradient is said to be `gradient`.
-    pub(super) fn new(parameters: &'a [Movable], gradient: &[Vec<f32>], seed: u64) -> Self {
-        Self { parameters, scales: scales(parameters, gradient), seed }
+    /// `number` directions for `parameters`, whose gradient is said to be `gradient`.
+    pub(super) fn new(parameters: &'a [Movable], gradient: &[Vec<f32>], seed: u64, number: u64) -> Self {
+        let mut directions = Self { parameters, scales: scales(parameters, gradient), seed, draws: Vec::new() };
+        let shares = directions.scales.iter().zip(gradient);
+        let expected: f64 = shares.flat_map(|(scale, g)| g.iter().map(move |&g| (scale * f64::from(g)).powi(2))).sum();
+        let all = directions.all();
+        for direction in 0..number {
+            directions.draws.push(0);
+            for draw in 0..MOST_DRAWS {
+                directions.draws.pop();
+                directions.draws.push(draw);
+                if directions.along(direction, &all, gradient).abs() > LEAST_SLOPE * expected.sqrt() {
+                    break;
+                }
+            }
+        }
+        directions
     }
 
     /// The indices of all parameters.
@@ -43,7 +65,8 @@ impl<'a> Directions<'a> {
     /// `v`, the part of tensor `at`.
     fn part(&self, direction: u64, at: usize) -> impl FnMut() -> f64 + use<> {
         let scale = self.scales.get(at).copied().unwrap_or(0.0);
-        let mut random = Random::new(self.seed, (direction << 32) | at as u64);
+        let draw = usize::try_from(direction).ok().and_then(|direction| self.draws.get(direction)).copied();
+        let mut random = Random::new(self.seed, (draw.unwrap_or(0) << 48) | (direction << 32) | at as u64);
         move || scale * random.sign()
     }
 

@@ -180,9 +180,10 @@ pub(super) struct Checker<'a> {
 /// Those of `model`.
 pub fn check(parameters: &[Movable], model: &mut dyn Moving, options: GradientOptions) -> Result<GradientReport> {
     let gradient = model.gradient(&Moved::new())?;
-    let directions = Directions::new(parameters, &gradient, options.seed);
+    let number = options.directions.max(1) as u64;
+    let directions = Directions::new(parameters, &gradient, options.seed, number);
     let mut checker = Checker { directions, model, tolerance: options.tolerance, half: options.half, spread: 0.0 };
-    checker.report(options.directions.max(1) as u64)
+    checker.report(number)
 }
 
 impl Checker<'_> {

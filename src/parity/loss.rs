@@ -24,7 +24,10 @@ pub(super) struct Row {
 /// # Errors
 /// [`Error::Internal`] if scores and targets do not fit each other: the model has been asked with them before.
 pub(super) fn rows(plan: &LossPlan, scores: &HostTensor, targets: &Targets) -> Result<Vec<Row>> {
-    let (z, n) = (scores.to_f64(), targets.rows());
+    let (mut z, n) = (scores.to_f64(), targets.rows());
+    if plan.sigmoid_shares {
+        z.iter_mut().for_each(|z| *z = -binary(*z, 1.0));
+    }
     let misfit = || Error::Internal(format!("targets do not fit scores of shape {:?}", scores.dims()));
     if n == 0 || z.is_empty() || scores.dims().first() != Some(&n) {
         return Err(misfit());

@@ -17,6 +17,7 @@ pub mod gradient;
 pub mod guard;
 mod halves;
 pub mod inputs;
+mod linear;
 mod locate;
 mod loss;
 mod moving;

@@ -40,7 +40,7 @@ impl Parity<'_> {
     /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
     /// model, or its scores lie where no output reaches.
     pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
-        let prepared = Prepared::new(self.file, self.graph, self.plan.scores, &subject.output_names())?;
+        let prepared = Prepared::taken_apart(self.file, self.graph, self.plan.scores, &subject.output_names())?;
         let Some(scores) = prepared.scores.clone() else {
             let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
                        functions (onnx.inliner) and try again";

@@ -2,7 +2,7 @@
 //! batch normalization are set to inference (a runtime would draw masks and use batch statistics) and the scores are
 //! an output. A model whose parameters are in a checkpoint is given with these inside. Write-back never sees the copy.
 
-use super::guard::private_folder;
+use super::{guard::private_folder, linear};
 use crate::{
     error::{Error, Result},
     graph::{Graph, ValueId},
@@ -28,7 +28,7 @@ pub struct Prepared {
     pub path: PathBuf,
     /// Names of its graph's outputs, in order.
     pub outputs: Vec<String>,
-    /// The output that holds the scores; `None` if they lie inside a function, where no output reaches.
+    /// The output that holds the scores; `None` if they lie inside a function or a linear model, where no output reaches.
     pub scores: Option<String>,
     /// Whether the scores are an output of the model itself.
     pub scores_are_public: bool,
@@ -41,8 +41,28 @@ impl Prepared {
     /// # Errors
     /// If the temporary copy cannot be written.
     pub fn new(file: &OnnxFile, graph: &Graph, scores: ValueId, computed: &[String]) -> Result<Self> {
+        Self::of(file, file.proto().clone(), graph, scores, computed, false)
+    }
+
+    /// The same, with linear models whose scores have no name in the file apart from what follows them.
+    ///
+    /// # Errors
+    /// If the temporary copy cannot be written.
+    pub fn taken_apart(file: &OnnxFile, graph: &Graph, scores: ValueId, computed: &[String]) -> Result<Self> {
         let mut proto = file.proto().clone();
-        let mut changed = set_to_inference(&mut proto);
+        let changed = linear::take_apart(&mut proto, graph);
+        Self::of(file, proto, graph, scores, computed, changed)
+    }
+
+    fn of(
+        file: &OnnxFile,
+        mut proto: ModelProto,
+        graph: &Graph,
+        scores: ValueId,
+        computed: &[String],
+        mut changed: bool,
+    ) -> Result<Self> {
+        changed |= set_to_inference(&mut proto);
         changed |= drop_dead_outputs(&mut proto);
         changed |= file.checkpoint().is_some();
         let mut dropped = drop_uncomputed_outputs(&mut proto, computed);

@@ -31,10 +31,11 @@ const TRAINING: &str = "training mode";
 const MLP: [&str; 4] = ["b1", "b2", "w1", "w2"];
 const NORMED: [&str; 6] = ["b1", "b2", "bn.bias", "bn.weight", "w1", "w2"];
 const FC: [&str; 2] = ["fc.bias", "fc.weight"];
+const LOGISTIC: [&str; 2] = ["LinearClassifier/coefficients", "LinearClassifier/intercepts"];
 const NET: [&str; 6] = ["bn.bias", "bn.weight", "conv.bias", "conv.weight", "fc.bias", "fc.weight"];
 
 /// Files that are taken: the name, what `inspect` says, what it does not say, and what is trained.
-const TAKEN: [(&str, &[&str], &[&str], &[&str]); 42] = [
+const TAKEN: [(&str, &[&str], &[&str], &[&str]); 45] = [
     ("bn6-is-test-absent", &[TRAINING], &[], &NORMED),
     ("bn6-is-test", &[], &[TRAINING], &NORMED),
     ("bn7-five-outputs", &[TRAINING], &[], &NORMED),
@@ -78,6 +79,19 @@ const TAKEN: [(&str, &[&str], &[&str], &[&str]); 42] = [
     ("weights-in-branch", &[], &["cannot be rewritten"], &["b1", "if/b2", "if/w2", "w1"]),
     ("weights-in-loop", &[], &["cannot be rewritten"], &["b1", "b2", "loop/0/if/v", "loop/w", "w1", "w2"]),
     ("scan8", &[], &["cannot be rewritten"], &["b0", "b1", "b2", "scan/w", "w0", "w1", "w2"]),
+    ("sklearn-logistic", &["linear model (ai.onnx.ml)", "the output is a Softmax"], &["UNSUPPORTED"], &LOGISTIC),
+    (
+        "sklearn-one-vs-rest",
+        &["one-vs-rest", "Normalizer (shares)"],
+        &["UNSUPPORTED"],
+        &["rest/coefficients", "rest/intercepts"],
+    ),
+    (
+        "sklearn-prepared-mlp",
+        &["OneHotEncoder", "Imputer", "Normalizer", "Binarizer"],
+        &["UNSUPPORTED"],
+        &["coefficient", "coefficient1", "intercepts", "intercepts1"],
+    ),
     (
         "sklearn-scaled-mlp",
         &["Scaler"],
@@ -87,7 +101,7 @@ const TAKEN: [(&str, &[&str], &[&str], &[&str]); 42] = [
 ];
 
 /// Files that are refused: the whole name and what is said, which tells what to give instead.
-const REFUSED: [(&str, &[&str]); 16] = [
+const REFUSED: [(&str, &[&str]); 15] = [
     ("loss-l1.onnx", &["`loss` is a mean absolute error computed from target", "--loss"]),
     ("loss-dynamo-huber.onnx", &["`loss` is a loss computed from target", "--loss"]),
     ("loss-dynamo-bce-weighted.onnx", &["`loss` is a loss computed from target", "--loss"]),
@@ -101,7 +115,6 @@ const REFUSED: [(&str, &[&str]); 16] = [
     ("quantised-dynamic.onnx", &["DynamicQuantizeLinear", "give the float model"]),
     ("quantised-nbits.onnx", &["MatMulNBits", "give the float model"]),
     ("sklearn-trees.onnx", &["TreeEnsembleClassifier", "train them again without the rows"]),
-    ("sklearn-logistic.onnx", &["LinearClassifier", "train it again without the rows"]),
     ("loss-l1-alone.onnx", &["`loss` is a mean absolute error", "with its logits as an output"]),
     ("opset5.onnx", &["supported from opset 6", "onnx.version_converter"]),
 ];
@@ -207,7 +220,7 @@ fn ranges(file: &OnnxFile, names: &[&str]) -> Vec<std::ops::Range<usize>> {
 fn new_weights_go_where_the_old_ones_lay() {
     let rows = Fixture::new("forms");
     let network = ["coefficient", "coefficient1", "intercepts", "intercepts1"];
-    let cases: [(&str, &str, &[&str]); 8] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
         ("initializers-as-inputs", "x", &MLP),
         ("weights-in-constants", "x", &MLP),
         ("weights-in-branch", "x", &["b1", "logits/then_branch/b2", "logits/then_branch/w2", "w1"]),
@@ -216,6 +229,9 @@ fn new_weights_go_where_the_old_ones_lay() {
         ("bn14-training", "x", &NORMED),
         ("dropout13-constants", "x", &MLP),
         ("sklearn-scaled-mlp", "X", &network),
+        ("sklearn-prepared-mlp", "X", &network),
+        ("sklearn-logistic", "X", &LOGISTIC),
+        ("sklearn-one-vs-rest", "x", &["rest/coefficients", "rest/intercepts"]),
     ];
     for (name, input, places) in cases {
         let out = forget(&rows, &format!("{name}.onnx"), input, &[]);

@@ -13,6 +13,7 @@ mod forms;
 mod graph;
 mod heads;
 mod large_model;
+mod linear_models;
 mod machine;
 mod model;
 mod model_diff;

@@ -4,7 +4,7 @@ use super::{Attr, Builder};
 use crate::{
     error::Result,
     graph::{Graph, ValueId, ValueInfo},
-    onnx::proto::NodeProto,
+    onnx::{attributes, proto::NodeProto},
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,11 +38,7 @@ pub(super) struct Scope<'a> {
 
 /// A node in a message: its name, or `operator of output`.
 pub(super) fn label(node: &NodeProto) -> String {
-    match (node.name(), node.output.iter().find(|name| !name.is_empty())) {
-        ("", Some(output)) => format!("{} of {output}", node.op_type()),
-        ("", None) => format!("{} without output", node.op_type()),
-        (name, _) => name.to_string(),
-    }
+    attributes::label(node.name(), node.op_type(), &node.output)
 }
 
 impl<'a> Scope<'a> {

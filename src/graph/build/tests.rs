@@ -315,3 +315,17 @@ fn pruning_keeps_what_the_outputs_need() {
     assert_eq!((pruned.nodes.len(), pruned.inputs.as_slice()), (1, &[graph.id("x")][..]));
     assert_eq!(pruned.initializers.keys().collect::<Vec<_>>(), [&graph.id("a")]);
 }
+
+#[test]
+fn a_constant_has_an_attribute_of_a_known_name() {
+    let constant = |attr: crate::onnx::proto::AttributeProto| {
+        Model::new(17, &["x:f32[2]"], &["y:f32[2]"]).node("Constant", "", "c", &[attr]).node("Add", "x c", "y", &[])
+    };
+    let tensor = || testing::floats("", &[2], vec![1.0, 2.0]);
+    let graph = constant(tensor_attr("value", tensor())).build().unwrap();
+    assert_eq!(graph.initializers[&graph.id("c")].stored_as.as_deref(), Some("c"));
+    for attr in [tensor_attr("valu", tensor()), tensor_attr("value_floats", tensor()), int("value", 3)] {
+        let name = attr.name().to_string();
+        assert!(error(&constant(attr)).contains(&format!("no attribute `{name}`")));
+    }
+}

@@ -1,6 +1,6 @@
 //! The names that a model gives to its classes.
 
-use crate::graph::{Attr, Graph, Links, Node, ValueId, fold};
+use crate::graph::{Attr, Graph, Links, Node, ValueId, fold, fuse::MADE_OF};
 
 /// The names of the `count` classes that `scores` are of, in their order, if a node after them holds any; `None` also where
 /// they are the numbers from 0 on.
@@ -17,7 +17,13 @@ pub(super) fn named(graph: &Graph, links: &Links, scores: ValueId, count: Option
 fn holds_names(graph: &Graph, node: &Node) -> bool {
     let ml = ["ZipMap", "ArrayFeatureExtractor", "LabelEncoder"];
     node.domain == "ai.onnx.ml" && ml.contains(&node.op_type.as_str())
-        || node.is("Gather") && node.input(0).is_some_and(|table| graph.texts.contains_key(&table))
+        || node.is("Gather")
+            && node.input(0).is_some_and(|table| graph.texts.contains_key(&table) || of_linear_model(node))
+}
+
+/// Whether the node is a part of a linear model, which lists its classes.
+fn of_linear_model(node: &Node) -> bool {
+    node.attrs.contains_key(MADE_OF)
 }
 
 fn names(graph: &Graph, node: &Node) -> Option<Vec<String>> {
@@ -46,7 +52,8 @@ fn names(graph: &Graph, node: &Node) -> Option<Vec<String>> {
             let whole = || {
                 let tensor = fold::constants(graph).get(&table).cloned()?;
                 let all = tensor.to_f64();
-                let whole = node.domain == "ai.onnx.ml" && all.iter().all(|x| x.fract() == 0.0 && x.abs() < 1e15);
+                let listed = node.domain == "ai.onnx.ml" || of_linear_model(node);
+                let whole = listed && all.iter().all(|x| x.fract() == 0.0 && x.abs() < 1e15);
                 whole.then(|| numbers(all.iter().map(|&x| x as i64).collect()))
             };
             graph.texts.get(&table).cloned().or_else(whole)

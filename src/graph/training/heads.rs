@@ -17,6 +17,8 @@ pub(super) enum Ending {
     Softmax,
     /// Probabilities of labels that do not.
     Sigmoid,
+    /// Probabilities of classes that exclude each other: each is its Sigmoid over the sum of the row's (one-vs-rest).
+    Shares,
     /// The index of the highest score.
     Labels,
 }

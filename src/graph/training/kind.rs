@@ -37,7 +37,7 @@ pub(super) fn choose(
         return explicit(head, kind, &refuse, &on_logits);
     }
     match (label, head.ending, head.width) {
-        (Value, Ending::Softmax | Ending::Labels, _) => refuse(
+        (Value, Ending::Softmax | Ending::Shares | Ending::Labels, _) => refuse(
             "the labels are real values, but it shows classes; store the labels as integers, or give --loss".into(),
         ),
         (Value, Ending::Sigmoid, _) if head.scaled => {
@@ -45,8 +45,8 @@ pub(super) fn choose(
         }
         (Value, Ending::Sigmoid, _) => on_logits(Bce, "the output is a Sigmoid".into()),
         (Value, Ending::Plain, _) => Ok((Mse, "the labels are real values".into())),
-        (MultiLabel, Ending::Softmax, _) => {
-            refuse("the labels hold several values a row, but it is a Softmax, which tells one class".into())
+        (MultiLabel, Ending::Softmax | Ending::Shares, _) => {
+            refuse("the labels hold several values a row, but its probabilities add up to 1, which tells one class".into())
         }
         (MultiLabel, ..) => on_logits(Bce, "the labels hold several 0 or 1 a row".into()),
         (Unknown, Ending::Plain, _) if head.bounded.is_some() => {
@@ -55,6 +55,12 @@ pub(super) fn choose(
         (Unknown, _, _) if head.several_a_row.is_some() => {
             Ok((Mse, "the output holds several answers a row, for which no labels are taken yet".into()))
         }
+        (_, Ending::Shares, _) => on_logits(
+            CrossEntropy,
+            "each class has a Sigmoid, and the output is its share in their sum (one-vs-rest); the logits of that are the \
+             logarithms of the Sigmoids"
+                .into(),
+        ),
         (_, Ending::Softmax, _) => on_logits(CrossEntropy, "the output is a Softmax".into()),
         (_, Ending::Labels, _) => on_logits(CrossEntropy, "the output is the class with the highest score".into()),
         (Class | Binary, Ending::Sigmoid, Some(1)) => on_logits(Bce, "the output is a Sigmoid of one logit".into()),
@@ -107,6 +113,9 @@ fn explicit(
             CrossEntropy,
             "two logits under a Softmax: their cross-entropy is the binary one that is asked for".into(),
         ),
+        (Bce, Ending::Shares, _) => {
+            refuse("its probabilities add up to 1 over the classes; give --loss cross-entropy".into())
+        }
         (Bce, Ending::Softmax, _) => {
             refuse("it is a Softmax over more than two classes; give --loss cross-entropy".into())
         }

@@ -206,7 +206,13 @@ fn within(tracer: &Tracer<'_>, value: ValueId, depth: usize, left: &mut usize) -
         return None;
     }
     *left -= 1;
-    let node = tracer.node(value).filter(|node| node.domain.is_empty())?;
+    let node = tracer.node(value)?;
+    if node.domain == "ai.onnx.ml" && node.op_type == "Normalizer" {
+        return within(tracer, node.input(0)?, depth - 1, left).map(|_| label(node));
+    }
+    if !node.domain.is_empty() {
+        return None;
+    }
     if let Some((ending, _, _, nodes)) = written_out(tracer, value) {
         let log = node.is("Sub") || node.is("Neg");
         let made = if ending == Ending::Softmax { "Softmax" } else { "Sigmoid" };
@@ -230,6 +236,10 @@ fn within(tracer: &Tracer<'_>, value: ValueId, depth: usize, left: &mut usize) -
             (_, Some(x)) if (0.0..=1.0).contains(&x) => inside(0).or_else(|| share(tracer, node.input(0)?, x)),
             _ => None,
         },
+        "Div" if number(1).is_none() => {
+            let p = tracer.normalized(node)?;
+            inside(0).or_else(|| within(tracer, p, depth - 1, left)).map(|_| label(node))
+        }
         "Div" => match number(1) {
             Some(x) if x >= 1.0 => inside(0).or_else(|| share(tracer, node.input(0)?, 1.0 / x)),
             _ => None,

@@ -3,6 +3,7 @@
 use super::tracer::{Column, DEPTH, Step, Tracer, label};
 use crate::graph::{
     Attr, Dim, Node, ValueId,
+    fuse::MADE_OF,
     shapes::{Entry, Extent},
 };
 
@@ -13,6 +14,7 @@ impl Tracer<'_> {
         if node.domain == "ai.onnx.ml" {
             return match node.op_type.as_str() {
                 "ArrayFeatureExtractor" => self.extracted(node, first),
+                "Normalizer" => matches!(node.string("norm", Some("MAX")), Ok("L1")).then_some(Step::Shared(first)),
                 "LabelEncoder" | "ZipMap" | "Binarizer" => Some(Step::Same(first, false)),
                 _ => None,
             };
@@ -32,7 +34,10 @@ impl Tracer<'_> {
             "Greater" | "GreaterOrEqual" => self.number(node.input(1)?).map(|_| Step::Decision(first, None)),
             "Where" => self.guard(node),
             "Gather" | "Slice" | "Split" => Some(Step::Column(first, self.column(value, node, first, DEPTH)?)),
-            "Concat" => self.complements(node).map(|positive| Step::Same(positive, false)),
+            "Concat" => match self.opposite(node) {
+                Some(logit) => Some(Step::Logit(logit)),
+                None => self.complements(node).map(|positive| Step::Same(positive, false)),
+            },
             _ => None,
         }
     }
@@ -56,7 +61,7 @@ impl Tracer<'_> {
         let (data, number, first) = match (self.number(a), self.number(b)) {
             (None, Some(number)) => (a, number, true),
             (Some(number), None) => (b, number, false),
-            _ => return self.normalized(node, a, b),
+            _ => return self.normalized(node).map(Step::Shared),
         };
         match node.op_type.as_str() {
             "Add" | "Sum" | "Max" | "Min" => Some(Step::Same(data, true)),
@@ -73,10 +78,31 @@ impl Tracer<'_> {
         }
     }
 
-    /// Of `p / sum(p)` over the classes the `p`.
-    fn normalized(&self, node: &Node, p: ValueId, sum: ValueId) -> Option<Step> {
-        let total = self.node(sum).filter(|_| node.is("Div"))?;
-        (total.is("ReduceSum") && total.input(0) == Some(p)).then_some(Step::Same(p, true))
+    /// Of `p / sum(p)` over the classes the `p`; scikit-learn's exporter adds a 1 to both where the sum is 0.
+    pub(super) fn normalized(&self, node: &Node) -> Option<ValueId> {
+        let (p, sum) = (node.input(0)?, node.input(1).filter(|_| node.is("Div"))?);
+        let ((p, of_p), (sum, of_sum)) = (self.unguarded(p), self.unguarded(sum));
+        let total = self.node(sum).filter(|node| node.is("ReduceSum") && node.input(0) == Some(p))?;
+        let axes = self.integers(total, 1, "axes")?;
+        let guarded = [of_p, of_sum].into_iter().flatten().all(|of| of == sum);
+        (guarded && matches!(axes.as_slice(), [1 | -1])).then_some(p)
+    }
+
+    /// Of `x + k·[y is 0]` the `x` and the `y`.
+    fn unguarded(&self, value: ValueId) -> (ValueId, Option<ValueId>) {
+        let guard = || {
+            let add = self.node(value).filter(|node| node.is("Add"))?;
+            let mut mask = add.input(1)?;
+            if let Some(mul) = self.node(mask).filter(|node| node.is("Mul")) {
+                self.number(mul.input(1)?)?;
+                mask = mul.input(0)?;
+            }
+            for op in ["Cast", "Not", "Cast"] {
+                mask = self.node(mask).filter(|node| node.is(op))?.input(0)?;
+            }
+            Some((add.input(0)?, Some(mask)))
+        };
+        guard().unwrap_or((value, None))
     }
 
     /// `Where` that puts a number in place of what is not one.
@@ -192,10 +218,22 @@ impl Tracer<'_> {
         matches!(node.int("axis", None), Ok(1 | -1)).then_some((*a, *b))
     }
 
-    /// Of `1 − p` the `p`.
+    /// Of `1 − p` the `p`, also where it is `Sigmoid(−z)` beside `Sigmoid(z)`.
     fn complement(&self, value: ValueId) -> Option<ValueId> {
-        let sub = self.node(value).filter(|sub| sub.is("Sub"))?;
-        (self.number(sub.input(0)?)? == 1.0).then(|| sub.input(1))?
+        let node = self.node(value)?;
+        if node.is("Sub") {
+            return (self.number(node.input(0)?)? == 1.0).then(|| node.input(1))?;
+        }
+        let turned = self.node(node.input(0).filter(|_| node.is("Sigmoid"))?).filter(|node| node.is("Neg"))?;
+        let users = self.links.users(turned.input(0)?).iter().filter_map(|(n, _)| self.graph.nodes.get(*n));
+        users.filter(|node| node.is("Sigmoid")).find_map(|node| node.output(0))
+    }
+
+    /// Of the `Concat(−z, z)` of a linear model the `z`.
+    fn opposite(&self, node: &Node) -> Option<ValueId> {
+        let (negative, positive) = self.parts(node).filter(|_| node.attrs.contains_key(MADE_OF))?;
+        let turned = self.node(negative).filter(|node| node.is("Neg"))?;
+        (turned.input(0)? == positive).then_some(positive)
     }
 
     /// Of `Concat(1 − p, p)` the `p`: column 1 tells how likely class 1 is.

@@ -36,6 +36,10 @@ pub(super) enum Step {
     Same(ValueId, bool),
     /// Decreasing functions of the elements.
     Falling(ValueId),
+    /// The logit `z` of two columns `−z` and `z` that a linear model shows.
+    Logit(ValueId),
+    /// Each element over the sum of its row.
+    Shared(ValueId),
     /// One column of the value.
     Column(ValueId, Column),
     /// A decision: the highest of a row, or whether an element is above a bound.
@@ -53,6 +57,7 @@ struct Walk {
     scaled: bool,
     picked: bool,
     threshold: bool,
+    shared: bool,
 }
 
 impl<'a> Tracer<'a> {
@@ -97,6 +102,7 @@ impl<'a> Tracer<'a> {
             scaled: false,
             picked: false,
             threshold: false,
+            shared: false,
         };
         while let Some(node) = self.node(walk.at) {
             let Some((step, labels)) = self.step(walk.at, node) else { break };
@@ -104,8 +110,22 @@ impl<'a> Tracer<'a> {
             match step {
                 Step::Same(next, changes) => {
                     walk.picked |= node.is("Concat");
+                    // A probability and its complement add up to 1.
+                    walk.shared &= !node.is("Concat");
                     walk.at = next;
                     walk.scaled |= changes;
+                }
+                Step::Logit(next) => {
+                    if !walk.falling && !walk.scaled && matches!(walk.column, None | Some((1, Some(2)))) {
+                        walk.at = next;
+                        walk.picked = true;
+                        self.found(&mut head, Ending::Plain, &walk, None);
+                    }
+                    break;
+                }
+                Step::Shared(next) => {
+                    walk.at = next;
+                    walk.shared = true;
                 }
                 Step::Falling(next) => {
                     walk.at = next;
@@ -137,6 +157,7 @@ impl<'a> Tracer<'a> {
                 }
                 Step::Ending(ending, logits, several) => {
                     walk.at = logits;
+                    let ending = if walk.shared && ending == Ending::Sigmoid { Ending::Shares } else { ending };
                     match self.is_whole(ending, &walk) {
                         true => self.found(&mut head, ending, &walk, several),
                         false => head.part_of = Some((ending, logits, walk.passed.clone())),
@@ -144,6 +165,14 @@ impl<'a> Tracer<'a> {
                     break;
                 }
             }
+        }
+        // Plain scores that ZipMap gives names to.
+        if head.logits == output
+            && let Some(zip) = self.node(output).filter(|node| node.domain == "ai.onnx.ml" && node.op_type == "ZipMap")
+            && let Some(scores) = zip.input(0)
+        {
+            head.logits = scores;
+            head.seen_through = vec![label(zip)];
         }
         if walk.threshold && head.ending == Ending::Plain {
             head.labels = false;
@@ -156,7 +185,8 @@ impl<'a> Tracer<'a> {
     /// positive class, and so is the only column of a Sigmoid. What falls while the logits rise tells the other class.
     fn is_whole(&self, ending: Ending, walk: &Walk) -> bool {
         match (ending, walk.column) {
-            (Ending::Softmax, None) => !walk.falling && !walk.threshold,
+            (Ending::Softmax | Ending::Shares, None) => !walk.falling && !walk.threshold,
+            (Ending::Shares, Some(_)) => false,
             (Ending::Softmax, Some((0, Some(2)))) => walk.falling,
             (Ending::Softmax, Some((1, Some(2)) | (_, Some(1)))) => !walk.falling,
             (Ending::Softmax, Some(_)) => false,
@@ -180,7 +210,7 @@ impl<'a> Tracer<'a> {
             // The declared shape of the output is also the logits' where each element has its own.
             head.width = self.dims(head.output).and_then(width);
         }
-        if matches!(head.ending, Ending::Plain | Ending::Sigmoid) {
+        if matches!(head.ending, Ending::Plain | Ending::Sigmoid | Ending::Shares) {
             let dims = self.dims(head.logits).or_else(|| self.dims(head.output));
             head.several_a_row = dims.and_then(|dims| positions(dims, None));
         }

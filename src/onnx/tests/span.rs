@@ -72,6 +72,34 @@ fn all_forms_of_the_main_graph() {
 }
 
 #[test]
+fn weights_of_linear_models_are_found_packed_or_not() {
+    let text = |number: u32, text: &str| field(number, text.as_bytes());
+    let packed = [text(1, "coefficients"), field(7, &le(&[1.0, 2.0]))].concat();
+    let unpacked =
+        [[vec![7 << 3 | 5], le(&[3.0])].concat(), [vec![7 << 3 | 5], le(&[4.0])].concat(), text(1, "intercepts")];
+    let other = [text(1, "rest"), field(7, &le(&[9.0]))].concat();
+    let node = |op: &str, name: &str, domain: &str, output: &str| {
+        let attributes = [field(5, &packed), field(5, &unpacked.concat()), field(5, &other)].concat();
+        field(1, &[attributes, text(2, output), text(3, name), text(4, op), text(7, domain)].concat())
+    };
+    let nodes = [
+        node("LinearClassifier", "c", "ai.onnx.ml", "a"),
+        node("LinearRegressor", "", "ai.onnx.ml", "b"),
+        node("LinearRegressor", "elsewhere", "local", "d"),
+    ];
+    let (_folder, file, spans) = scan(&[number(1, 10), field(7, &nodes.concat())].concat());
+    let spans = spans.unwrap();
+    let names: Vec<&str> = spans.iter().map(|(name, _)| name).collect();
+    let of = |node: &str| [format!("{node}/coefficients"), format!("{node}/intercepts")];
+    assert_eq!(names, [of("LinearRegressor of b"), of("c")].concat());
+    let span = |name: &str| spans.get(name).unwrap();
+    assert_eq!(bytes_of(&file, span("c/coefficients")), le(&[1.0, 2.0]));
+    assert_eq!(bytes_of(&file, span("c/intercepts")), le(&[3.0, 4.0]));
+    assert_eq!((span("c/intercepts").dims.as_slice(), span("c/intercepts").chunks().len()), (&[2][..], 2));
+    assert_eq!(span("c/coefficients").origin, Origin::Attribute);
+}
+
+#[test]
 fn several_packed_and_unpacked_runs_in_any_order_with_unknown_fields() {
     // elements: [1] packed, 2 unpacked, [3, 4] packed; the name and dims come last; unknown fields everywhere.
     let unknown = [number(100, 5), field(101, b"???"), vec![0xfb, 0x07, 0x08, 0x01, 0xfc, 0x07]].concat();

@@ -4,17 +4,14 @@
 use crate::{
     engine::{Float, Value},
     kernels::{Backend, Binary},
-    ops::{Built, NodeContext, one, problem},
+    ops::{Built, NodeContext, common::float, one, problem},
 };
 
 /// Builds Scaler.
 pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let lists = [(Binary::Sub, node.floats("offset")?), (Binary::Mul, node.floats("scale")?)];
     one(move |cx, inputs| {
-        let mut y = match inputs.value(0)? {
-            Value::Float(x) => x.clone(),
-            Value::Host(x) => cx.upload_host(x)?,
-        };
+        let mut y = float(cx, inputs.value(0)?)?;
         for (operation, list) in &lists {
             let Some(list) = list else { continue };
             let last = y.dims().last().copied();
