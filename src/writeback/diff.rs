@@ -4,7 +4,7 @@ use super::verify::{Stored, stored_floats};
 use crate::{
     error::Result,
     onnx::{
-        OnnxFile,
+        OnnxFile, attributes,
         proto::{
             AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
         },
@@ -214,6 +214,7 @@ fn node(index: usize, a: &NodeProto, b: &NodeProto, lines: &mut Vec<String>) {
 fn described_node(n: &NodeProto) -> NodeProto {
     let mut node = n.clone();
     let constant = node.op_type() == "Constant";
+    let linear = attributes::is_linear(node.domain(), node.op_type());
     for attribute in &mut node.attribute {
         if let Some(body) = &mut attribute.g {
             body.initializer = body.initializer.iter().map(described).collect();
@@ -223,6 +224,9 @@ fn described_node(n: &NodeProto) -> NodeProto {
             attribute.t = attribute.t.as_ref().map(|t| Box::new(described(t)));
             attribute.floats.clear();
             attribute.f = None;
+        }
+        if linear && attributes::WEIGHTS.contains(&attribute.name()) {
+            attribute.floats.clear();
         }
     }
     node

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     onnx::{
-        Carrier, OnnxFile, ReadOptions,
+        Carrier, OnnxFile, ReadOptions, attributes,
         checkpoint::{Checkpoint, Part},
         proto::{GraphProto, ModelProto, TensorProto},
         span::{Spans, Storage},
@@ -261,10 +261,16 @@ fn stored_in<'a>(graph: &'a GraphProto, within: &str, stored: &mut BTreeMap<Stri
     stored.extend(graph.initializer.iter().map(|t| (format!("{within}{}", t.name()), Stored::Tensor(t))));
     for node in &graph.node {
         let constant = node.op_type() == "Constant" && matches!(node.domain(), "" | "ai.onnx");
+        let linear = attributes::is_linear(node.domain(), node.op_type());
+        let label = attributes::label(node.name(), node.op_type(), &node.output);
         let Some(output) = node.output.iter().find(|name| !name.is_empty()) else { continue };
         for attribute in &node.attribute {
             if let Some(body) = &attribute.g {
                 stored_in(body, &format!("{within}{output}/{}/", attribute.name()), stored);
+            }
+            let name = attribute.name();
+            if linear && attributes::WEIGHTS.contains(&name) && !attribute.floats.is_empty() {
+                stored.insert(format!("{within}{label}/{name}"), Stored::Floats(&attribute.floats));
             }
             let value = match (attribute.name(), &attribute.t, &attribute.f) {
                 _ if !constant => continue,

@@ -6,8 +6,8 @@ use onnx_forget::{
         OnnxFile, ReadOptions,
         proto::{
             AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
-            ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension, tensor_shape_proto::dimension,
-            type_proto,
+            ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension,
+            tensor_shape_proto::dimension, type_proto,
         },
         span::Spans,
     },
@@ -116,7 +116,7 @@ fn a_logistic_regression_forgets_and_stays_one() {
     fs::write(path("forget.csv"), format!("id\n{forgotten}")).unwrap();
     let toml = "[data]\ntrain = \"train.csv\"\nvalidation = \"validation.csv\"\ntest = \"test.csv\"\nid = \"id\"\n\
                 [inputs.X]\nkind = \"numeric\"\ncolumns = [\"a\", \"b\", \"c\", \"d\"]\n\
-                [target]\ncolumn = \"label\"\nkind = \"class\"\n\
+                [target]\ncolumn = \"label\"\nkind = \"binary\"\n\
                 [gates]\nmax_test_accuracy_drop = 1.0\nmax_retain_accuracy_drop = 1.0\nmax_balanced_accuracy_drop = 1.0\n\
                 max_mia_increase = 0.5\nmax_forget_gain = inf\nmax_test_gain = inf\n";
     fs::write(path("job.toml"), toml).unwrap();

@@ -138,7 +138,7 @@ impl<'a> Builder<'a> {
         };
         let z = if linear.ending == Ending::Plain { shown } else { made.value("scores", linear.rows) };
         made.node("Gemm", "", inputs, vec![z], &[("transB", Attr::Int(1))]);
-        made.end(linear.ending, z, shown);
+        let z = made.end(linear.ending, z, shown);
         if let (Some(value), Some(names)) = (labels, linear.labels) {
             made.labels(z, value, names);
         }
@@ -219,8 +219,9 @@ impl Made<'_, '_, '_> {
         Ok(value)
     }
 
-    /// What makes `shown` of the scores `z`.
-    fn end(&mut self, ending: Ending, z: ValueId, shown: ValueId) {
+    /// What makes `shown` of the scores `z`; the scores that decide the class.
+    fn end(&mut self, ending: Ending, z: ValueId, shown: ValueId) -> ValueId {
+        let mut scores = z;
         match ending {
             Ending::Plain => {}
             Ending::Softmax => self.node("Softmax", "Softmax", vec![z], vec![shown], &[("axis", Attr::Int(1))]),
@@ -236,13 +237,19 @@ impl Made<'_, '_, '_> {
                 let mut both = vec![turned, logit];
                 if ending == Ending::OppositeSigmoids {
                     let [p, q] = ["positive", "negative"].map(|what| self.value(what, 1));
+                    let signed = self.value("signed", 2);
+                    self.node("Concat", "Concat of scores", both, vec![signed], &[("axis", Attr::Int(1))]);
                     self.node("Sigmoid", "Sigmoid", vec![logit], vec![p], &[]);
                     self.node("Sigmoid", "Sigmoid of turned", vec![turned], vec![q], &[]);
+                    scores = signed;
                     both = vec![q, p];
+                } else {
+                    scores = shown;
                 }
                 self.node("Concat", "Concat", both, vec![shown], &[("axis", Attr::Int(1))]);
             }
         }
+        scores
     }
 
     /// The class with the highest of the scores `z`.

@@ -45,7 +45,10 @@ pub(super) fn choose(
         }
         (Value, Ending::Sigmoid, _) => on_logits(Bce, "the output is a Sigmoid".into()),
         (Value, Ending::Plain, _) => Ok((Mse, "the labels are real values".into())),
-        (MultiLabel, Ending::Softmax | Ending::Shares, _) => {
+        (MultiLabel, Ending::Softmax, _) => {
+            refuse("the labels hold several values a row, but it is a Softmax, which tells one class".into())
+        }
+        (MultiLabel, Ending::Shares, _) => {
             refuse("the labels hold several values a row, but its probabilities add up to 1, which tells one class".into())
         }
         (MultiLabel, ..) => on_logits(Bce, "the labels hold several 0 or 1 a row".into()),
