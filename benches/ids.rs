@@ -78,13 +78,13 @@ pub fn measure(dir: &Path, kind: &str, rows: u64, listed: u64) -> Result<Measure
     // Linux: start the count of the peak anew.
     let reset = std::fs::write("/proc/self/clear_refs", "5").is_ok();
     let before = resident("VmRSS:");
-    let list = Source::open(&list)?;
+    let list = Source::open(&list.as_path().into())?;
     let mut set = IdSet::default();
     let kind = ids::require_kind(&list, "id")?;
     ids::scan(&list, "id", &Rows::all(list.rows()), kind, |_, key| {
         set.insert(key, 1);
     })?;
-    let large = Source::open(&large)?;
+    let large = Source::open(&large.as_path().into())?;
     let mut found = Vec::new();
     let start = Instant::now();
     ids::scan(&large, "id", &Rows::all(large.rows()), kind, |row, key| {

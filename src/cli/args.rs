@@ -140,15 +140,15 @@ pub struct SourceArgs {
     /// Forget every training row of this class
     #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
     pub forget_class: Option<i64>,
-    /// Training rows: Parquet file, folder or glob
+    /// Training rows: file, folder or glob. May be given several times: all together are one table
     #[arg(long, value_name = "TRAIN", help_heading = "Data")]
-    pub data: Option<String>,
-    /// Validation rows, which the model was never trained on
+    pub data: Vec<String>,
+    /// Validation rows, which the model was never trained on. May be given several times
     #[arg(long, value_name = "VAL", help_heading = "Data")]
-    pub validation: Option<String>,
-    /// Test rows, which the model was never trained on
+    pub validation: Vec<String>,
+    /// Test rows, which the model was never trained on. May be given several times
     #[arg(long, value_name = "TEST", help_heading = "Data")]
-    pub test: Option<String>,
+    pub test: Vec<String>,
     /// Name of the training data's id column; #row for row numbers from 0
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub id: Option<String>,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     audit::{Gates, limits},
-    data::DataConfig,
+    data::{DataConfig, Places},
     engine::KernelChoice,
     error::{Error, Result},
     graph::training::LossKind,
@@ -112,9 +112,9 @@ impl RunConfig {
         let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
         let mut data = DataConfig { data: file.data, inputs: file.inputs, target: file.target };
         data.resolve(&base);
-        let override_path = |slot: &mut Option<PathBuf>, flag: &Option<String>| {
-            if let Some(flag) = flag {
-                *slot = Some(flag.into());
+        let override_path = |slot: &mut Option<Places>, flags: &[String]| {
+            if !flags.is_empty() {
+                *slot = Some(flags.into());
             }
         };
         override_path(&mut data.data.train, &args.data);
@@ -317,7 +317,7 @@ mod tests {
         let config = with_config(text, &args).unwrap();
         assert_eq!(config.data.data.id.as_deref(), Some("y"));
         assert_eq!((config.seed, config.freeze.len()), (5, 1));
-        assert!(config.data.data.train.unwrap().is_absolute());
+        assert!(config.data.data.train.unwrap().paths().iter().all(|path| path.is_absolute()));
     }
 
     #[test]

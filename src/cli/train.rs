@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{SplitScore, score},
-    data::{self, Augment, Dataset, MissingIds, Rows, TrainingData, epoch_seed},
+    data::{self, Augment, Dataset, MissingIds, Places, Rows, TrainingData, epoch_seed},
     error::{Error, Result},
     graph::{
         Graph,
@@ -115,8 +115,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let options = ReadOptions { allow_symlink_inside: config.allow_symlink_inside };
     let out = args.out.unwrap_or_else(|| sibling(&args.model, ".trained.onnx"));
     let files = &config.data.data;
-    let given = [&files.train, &files.validation, &files.test, &config.config, &args.exclude];
-    require_other(out.clone(), &given.into_iter().flatten().collect::<Vec<_>>())?;
+    let rows = [&files.train, &files.validation, &files.test].into_iter().flatten().flat_map(Places::paths);
+    let given: Vec<_> = rows.chain(&config.config).chain(&args.exclude).collect();
+    require_other(out.clone(), &given)?;
     let (file, graph) = stages.run("reading the model", || {
         let file = artifacts::open(&config.model, config.checkpoint.as_deref(), &options)?;
         let graph = crate::graph::build::build_given(&file, &config.given())?;

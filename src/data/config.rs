@@ -1,10 +1,8 @@
 //! What a configuration file may say of the data: its `[data]`, `[inputs.NAME]` and `[target]` tables.
 
+use super::Places;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 /// The tables of the configuration that speak of the data. Everything is optional: what can be inferred from the
 /// model's inputs is.
@@ -19,20 +17,20 @@ pub struct DataConfig {
     pub target: TargetConfig,
 }
 
-/// The `[data]` table. A path is a Parquet file, a folder of them, or a glob.
+/// The `[data]` table. Rows are in a file, a folder or a glob, or in a list of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Files {
     /// The rows that the model was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub train: Option<PathBuf>,
+    pub train: Option<Places>,
     /// Rows that the model was not trained on: τ is their mean loss.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation: Option<PathBuf>,
+    pub validation: Option<Places>,
     /// Rows that the model was not trained on: the audit compares the forgotten ones with them. If only one of
     /// `validation` and `test` is given, it is split in half.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<PathBuf>,
+    pub test: Option<Places>,
     /// The column of row ids; `#row` for the training rows' numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -257,11 +255,8 @@ pub struct TargetConfig {
 impl DataConfig {
     /// Makes relative paths relative to `base`, the folder of the configuration file.
     pub fn resolve(&mut self, base: &Path) {
-        for path in [&mut self.data.train, &mut self.data.validation, &mut self.data.test].into_iter().flatten() {
-            if !super::source::absolute(path) {
-                *path = base.join(&*path);
-            }
-        }
+        let places = [&mut self.data.train, &mut self.data.validation, &mut self.data.test];
+        places.into_iter().flatten().for_each(|places| places.resolve(base));
     }
 
     /// Decoded bytes below which a dataset is kept in memory.

@@ -220,7 +220,7 @@ pub fn open_rows(
     path: &Path,
     signature: &Signature,
 ) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
-    let source = Arc::new(Source::open(path)?);
+    let source = Arc::new(Source::open(&path.into())?);
     let id = config.data.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(config.data.split.as_deref());
@@ -251,16 +251,16 @@ fn same_content(files: &[(PathBuf, String)]) -> Vec<String> {
 }
 
 pub fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
-    let path = config.data.train.as_deref().ok_or_else(|| {
+    let places = config.data.train.as_ref().ok_or_else(|| {
         Error::Data("no training data: give --data, or `train = \"...\"` under `[data]`, naming the rows that the model was trained on".into())
     })?;
     // A column that tells the parts does so for all files.
     let source = match &config.data.split {
-        Some(_) => Source::open(path)?,
-        None => Source::open_part(path, Part::Train)?,
+        Some(_) => Source::open(places)?,
+        None => Source::open_part(places, Part::Train)?,
     };
     if source.rows() == 0 {
-        return Err(Error::Data(format!("{}: no rows", path.display())));
+        return Err(Error::Data(format!("{places}: no rows")));
     }
     Ok(Arc::new(source))
 }

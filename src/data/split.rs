@@ -1,12 +1,12 @@
 //! Which rows are trained on, which give τ, and which the audit compares with.
 
 use super::{
-    DataConfig, Note, Rows, ids,
+    DataConfig, Note, Places, Rows, ids,
     source::{Part, Source},
 };
 use crate::{Error, Result};
 use arrow_array::cast::AsArray;
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The files that hold rows the model was not trained on.
 pub struct HeldOut {
@@ -30,8 +30,8 @@ pub struct Parts {
 /// There is neither; or there are both.
 pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<HeldOut> {
     let data = &config.data;
-    let open = |path: Option<&Path>, part: Part| match path {
-        Some(path) => Source::open_part(path, part).map(|source| Some(Arc::new(source))),
+    let open = |places: Option<&Places>, part: Part| match places {
+        Some(places) => Source::open_part(places, part).map(|source| Some(Arc::new(source))),
         None => Ok(None),
     };
     let given = data.validation.is_some() || data.test.is_some();
@@ -48,11 +48,11 @@ pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Resu
         return Ok(HeldOut { validation: None, test: None, split_column: Some(name.clone()) });
     }
     if given {
-        let validation = open(data.validation.as_deref(), Part::Validation)?;
-        let test = open(data.test.as_deref(), Part::Test)?;
+        let validation = open(data.validation.as_ref(), Part::Validation)?;
+        let test = open(data.test.as_ref(), Part::Test)?;
         return Ok(HeldOut { validation, test, split_column: None });
     }
-    let named = |part| train.has_part(part).then(|| train.path());
+    let named = |part| train.has_part(part).then(|| train.places());
     if train.has_part(Part::Validation) || train.has_part(Part::Test) {
         let how = "the files' names, which say train, validation and test, as no other file is given".into();
         notes.push(Note { what: "split".into(), how, inferred: true });

@@ -24,7 +24,7 @@ use std::{path::Path, sync::Arc};
 /// Those of reading the data.
 pub fn label_facts(config: &DataConfig, path: Option<&Path>) -> Result<Option<LabelFacts>> {
     let source = match path {
-        Some(path) => Arc::new(Source::open(path)?),
+        Some(path) => Arc::new(Source::open(&path.into())?),
         None => train_source(config)?,
     };
     let id = config.data.id.as_deref().unwrap_or("id");

@@ -7,10 +7,10 @@
 use super::{
     delta,
     folder::{self, Seen},
-    keys,
+    keys, location,
     part::Part,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, data::Places};
 use arrow_array::ArrayRef;
 use arrow_schema::Field;
 use std::{
@@ -35,9 +35,32 @@ pub struct Listing {
     pub warnings: Vec<String>,
 }
 
+/// Lists the files of a table that is in several places, in their order.
+///
+/// # Errors
+/// As [`list`]; a file that is there twice; no place.
+pub fn list_all(places: &Places, wanted: Option<Part>) -> Result<Listing> {
+    let mut all = Listing::default();
+    for place in places.paths() {
+        let Listing { files, parts, warnings } = list(&location::local(place)?, wanted)?;
+        all.files.extend(files);
+        all.parts.extend(parts);
+        all.warnings.extend(warnings);
+    }
+    let mut seen = BTreeSet::new();
+    match all.files.iter().find(|file| file.path.canonicalize().is_ok_and(|path| !seen.insert(path))) {
+        Some(Found { path, .. }) => Err(Error::ReadData {
+            path: path.clone(),
+            problem: "it is there twice: name each file once, as one table".into(),
+        }),
+        None if all.files.is_empty() => Err(Error::Usage("a list of files with rows is empty: name one at least".into())),
+        None => Ok(all),
+    }
+}
+
 /// Lists the files of a table, or of one part of it where names tell parts apart. A path that exists is taken as it is,
 /// also with glob signs in its name.
-pub fn list(asked: &Path, wanted: Option<Part>) -> Result<Listing> {
+fn list(asked: &Path, wanted: Option<Part>) -> Result<Listing> {
     let fail = |problem: String| Error::ReadData { path: asked.into(), problem };
     let mut warnings = Vec::new();
     let seen = if asked.is_dir() {

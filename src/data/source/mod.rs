@@ -28,7 +28,7 @@ pub use location::absolute;
 pub use part::Part;
 pub use shape::folder_of;
 
-use super::{fault::Fault, path, rows::Within};
+use super::{Places, fault::Fault, path, rows::Within};
 use crate::{Error, Result};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -45,7 +45,9 @@ use unify::Column;
 /// One table in one or more files.
 #[derive(Debug)]
 pub struct Source {
-    asked: PathBuf,
+    asked: Places,
+    /// The same, for messages.
+    name: PathBuf,
     files: Vec<DataFile>,
     pieces: Vec<Piece>,
     columns: Vec<Column>,
@@ -79,12 +81,12 @@ pub struct Piece {
 }
 
 impl Source {
-    /// Opens what `asked` names: a file, a folder or a glob, in order of the names. Of a folder, files in sub-folders are
+    /// Opens what `asked` names: files, folders or globs, in their order and in order of the names. Of a folder, files in sub-folders are
     /// taken, too; names that begin with `_` or `.` are not; `key=value` folders are columns.
     ///
     /// # Errors
     /// Nothing there, a file that is no table, files of several formats, or one that is damaged.
-    pub fn open(asked: &Path) -> Result<Self> {
+    pub fn open(asked: &Places) -> Result<Self> {
         Self::with(asked, None, None)
     }
 
@@ -93,7 +95,7 @@ impl Source {
     ///
     /// # Errors
     /// Also: names that tell parts apart, but not this one.
-    pub fn open_part(asked: &Path, part: Part) -> Result<Self> {
+    pub fn open_part(asked: &Places, part: Part) -> Result<Self> {
         Self::with(asked, Some(part), None)
     }
 
@@ -101,15 +103,15 @@ impl Source {
     /// of one of them, or if it is a word and numbers follow. Otherwise, a single column is called `id`. The values of a
     /// JSON list are a column called `id`.
     pub fn open_list(asked: &Path, known: Known<'_>) -> Result<Self> {
-        Self::with(asked, None, Some(known))
+        Self::with(&asked.into(), None, Some(known))
     }
 
-    fn with(asked: &Path, part: Option<Part>, known: Option<Known<'_>>) -> Result<Self> {
+    fn with(asked: &Places, part: Option<Part>, known: Option<Known<'_>>) -> Result<Self> {
         let fail = |path: &Path, problem: String| Error::ReadData { path: path.into(), problem };
         let mut files: Vec<DataFile> = Vec::new();
         let mut pieces = Vec::new();
         let mut rows = 0usize;
-        let list::Listing { files: found, parts, warnings } = list::list(&location::local(asked)?, part)?;
+        let list::Listing { files: found, parts, warnings } = list::list_all(asked, part)?;
         for Found { path, constants } in found {
             let (handle, stamp) = open_file(&path)?;
             let table = open_table(&path, handle, known).map_err(|problem| fail(&path, problem))?;
@@ -124,11 +126,17 @@ impl Source {
         let usable: Vec<_> = columns.iter().filter(|c| c.problem.is_none()).map(|c| c.field.clone()).collect();
         let metadata = files.first().map(|f| f.table.schema().metadata().clone()).unwrap_or_default();
         let schema = Arc::new(Schema::new(usable).with_metadata(metadata));
-        Ok(Self { asked: asked.into(), files, pieces, columns, schema, rows, parts, warnings })
+        let name = asked.to_string().into();
+        Ok(Self { asked: asked.clone(), name, files, pieces, columns, schema, rows, parts, warnings })
     }
 
-    /// The path as it was given.
+    /// The path as it was given; several as one text, for messages.
     pub fn path(&self) -> &Path {
+        &self.name
+    }
+
+    /// Where the rows are, as it was given.
+    pub fn places(&self) -> &Places {
         &self.asked
     }
 
@@ -180,7 +188,7 @@ impl Source {
         if let Some(field) = self.field(name) {
             return Ok(field);
         }
-        let path = self.asked.display();
+        let path = self.name.display();
         let of_name = |c: &&Column| c.field.name() == name || name.starts_with(&format!("{}.", c.field.name()));
         Err(Error::Data(match self.columns.iter().find(of_name).and_then(|c| c.problem.as_ref()) {
             Some(problem) => format!("{path}: column `{name}`, needed for {what}, {problem}"),
@@ -279,7 +287,7 @@ impl Source {
 
     /// An error about the file that `piece` lies in.
     pub fn problem(&self, piece: Piece, problem: String) -> Error {
-        let path = self.files.get(piece.file).map_or(&self.asked, |f| &f.path);
+        let path = self.files.get(piece.file).map_or(&self.name, |f| &f.path);
         Error::ReadData { path: path.clone(), problem }
     }
 

@@ -17,7 +17,7 @@ fn with_train(dir: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> DataConfig 
     let mut config = simple_config(dir);
     let path = dir.path().join(name);
     std::fs::write(&path, bytes).unwrap();
-    config.data.train = Some(path);
+    config.data.train = Some(path.into());
     config
 }
 
@@ -166,7 +166,7 @@ fn files_of_one_table_may_differ_where_it_does_not_matter() {
         .with("id", Int32Array::from_iter_values(10..20));
     other.write_as(&folder.join("b.parquet"), 4, Compression::SNAPPY);
     let mut config = simple_config(&dir);
-    config.data.train = Some(folder.clone());
+    config.data.train = Some(folder.clone().into());
     same_rows(&forget(&dir, &config).unwrap());
     config.target.column = Some("only".into());
     let error = refused(forget(&dir, &config));
@@ -232,7 +232,7 @@ fn encrypted_columns_matter_if_they_are_used() {
     same_rows(&forget(&dir, &config).unwrap());
     config.inputs.get_mut("x").unwrap().column = Some("more".into());
     for held in [&mut config.data.validation, &mut config.data.test] {
-        *held = Some(simple_rows(100, 4).with("more", Float32Array::from(vec![0.0; 4])).write(&dir, "held.parquet"));
+        *held = Some(simple_rows(100, 4).with("more", Float32Array::from(vec![0.0; 4])).write(&dir, "held.parquet").into());
     }
     config.data.test = None;
     let error = refused(forget(&dir, &config));

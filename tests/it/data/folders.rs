@@ -54,7 +54,7 @@ fn key_value_folders_are_columns() {
     put(&folder, "split=train/g=%32/b.parquet", 4, 4);
     put(&folder, "split=test/g=__HIVE_DEFAULT_PARTITION__/c.parquet", 100, 4);
     let mut config = DataConfig::default();
-    config.data.train = Some(folder.clone());
+    config.data.train = Some(folder.clone().into());
     config.data.split = Some("split".into());
     config.inputs.insert("x".into(), data::InputConfig { column: Some("x".into()), ..Default::default() });
     let list = request(id_list(&[2]).write(&dir, "forget.parquet"));
@@ -63,8 +63,8 @@ fn key_value_folders_are_columns() {
     config.inputs.insert("x".into(), data::InputConfig { column: Some("g".into()), ..Default::default() });
     let error = refused(data::open(&config, &list, &simple()));
     assert!(error.contains("column `g`: 4 rows have no value"), "{error}");
-    config.data.train = Some(folder.join("split=*/g=[1-9%]*/*.parquet"));
-    (config.data.split, config.data.test) = (None, Some(put(dir.path(), "test.parquet", 200, 4)));
+    config.data.train = Some(folder.join("split=*/g=[1-9%]*/*.parquet").into());
+    (config.data.split, config.data.test) = (None, Some(put(dir.path(), "test.parquet", 200, 4).into()));
     config.inputs.clear();
     config.inputs.insert("x".into(), data::InputConfig { column: Some("g".into()), ..Default::default() });
     let error = refused(data::open(&config, &list, &simple()));
@@ -86,18 +86,42 @@ fn names_tell_the_parts() {
     }
     for (path, files) in [(folder.clone(), 4), (tree, 3), (folder.join("data/*-of-*.parquet"), 4)] {
         let mut config = DataConfig::default();
-        config.data.train = Some(path.clone());
+        config.data.train = Some(path.clone().into());
         let data = data::open(&config, &list, &simple()).unwrap();
         assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (8, 3, 5), "{}", path.display());
         assert_eq!(data.files.len(), files);
         assert!(data.notes.iter().any(|n| n.what == "split" && n.how.contains("names")));
-        (config.data.validation, config.data.test) = (Some(path.clone()), Some(path));
+        (config.data.validation, config.data.test) = (Some(path.clone().into()), Some(path.into()));
         let data = data::open(&config, &list, &simple()).unwrap();
         assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (8, 3, 5));
     }
     let mut config = DataConfig::default();
-    config.data.train = Some(folder.join("data/{validation,test}*.parquet"));
+    config.data.train = Some(folder.join("data/{validation,test}*.parquet").into());
     assert!(refused(data::open(&config, &list, &simple())).contains("none of them train"));
+}
+
+#[test]
+fn several_places_are_one_table_in_their_order() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path().join("more");
+    let (first, second) = (put(dir.path(), "z.parquet", 0, 4), put(&folder, "b.parquet", 6, 2));
+    put(&folder, "a.parquet", 4, 2);
+    let list = request(id_list(&[5]).write(&dir, "forget.parquet"));
+    let toml = |paths: &[&Path]| {
+        let paths: Vec<String> = paths.iter().map(|path| format!("{:?}", path.display().to_string())).collect();
+        let held = put(dir.path(), "held.parquet", 100, 6);
+        let text = format!("[data]\ntrain = [{}]\ntest = {:?}\n", paths.join(", "), held.display().to_string());
+        toml::from_str::<DataConfig>(&text).unwrap()
+    };
+    let data = data::open(&toml(&[&first, &folder]), &list, &simple()).unwrap();
+    let names: Vec<_> = data.files.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!((data.train.len(), names), (8, vec!["z.parquet", "a.parquet", "b.parquet", "held.parquet"]));
+    assert_eq!(data.forget.iter().collect::<Vec<_>>(), [5]);
+    let error = refused(data::open(&toml(&[&first, &folder, &second]), &list, &simple()));
+    assert!(error.contains("b.parquet") && error.contains("there twice"), "{error}");
+    let error = refused(data::open(&toml(&[&first, &dir.path().join("none.parquet")]), &list, &simple()));
+    assert!(error.contains("none.parquet") && error.contains("no such file"), "{error}");
+    assert!(data::open(&toml(&[]), &list, &simple()).unwrap_err().to_string().contains("name one at least"));
 }
 
 fn commit(folder: &Path, version: u64, actions: &[&str]) {

@@ -19,8 +19,8 @@ fn open(label: &str, column: impl arrow_array::Array + 'static, outputs: &[Optio
         table
     };
     let mut config = DataConfig::default();
-    config.data.train = Some(with(0).write(&dir, "train.parquet"));
-    config.data.test = Some(with(100).write(&dir, "test.parquet"));
+    config.data.train = Some(with(0).write(&dir, "train.parquet").into());
+    config.data.test = Some(with(100).write(&dir, "test.parquet").into());
     let scores = Some(input("scores", DType::F32, outputs));
     let signature =
         Signature { inputs: vec![input("x", DType::F32, &[None, Some(1)])], scores, ..Signature::default() };

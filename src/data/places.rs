@@ -1,0 +1,59 @@
+//! Where the rows of one table are: a file, folder or glob, or several.
+
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Files, folders and globs that are one table, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Places {
+    /// A single one.
+    One(PathBuf),
+    /// Several, which must not be empty.
+    Several(Vec<PathBuf>),
+}
+
+impl Places {
+    /// The paths as they were given.
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+
+    /// Puts `base` before those that are relative.
+    pub fn resolve(&mut self, base: &Path) {
+        let paths = match self {
+            Self::One(path) => std::slice::from_mut(path),
+            Self::Several(paths) => paths.as_mut_slice(),
+        };
+        for path in paths {
+            if !super::source::absolute(path) {
+                *path = base.join(&*path);
+            }
+        }
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Places {
+    fn from(path: P) -> Self {
+        Self::One(path.into())
+    }
+}
+
+impl From<&[String]> for Places {
+    fn from(paths: &[String]) -> Self {
+        match paths {
+            [path] => Self::One(path.into()),
+            several => Self::Several(several.iter().map(PathBuf::from).collect()),
+        }
+    }
+}
+
+impl std::fmt::Display for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown: Vec<String> = self.paths().iter().map(|path| path.display().to_string()).collect();
+        f.write_str(&shown.join(", "))
+    }
+}
