@@ -113,9 +113,7 @@ impl RunConfig {
         let mut data = DataConfig { data: file.data, inputs: file.inputs, target: file.target };
         data.resolve(&base);
         let override_path = |slot: &mut Option<Places>, flags: &[String]| {
-            if !flags.is_empty() {
-                *slot = Some(flags.into());
-            }
+            *slot = Places::of(flags).or(slot.take());
         };
         override_path(&mut data.data.train, &args.data);
         override_path(&mut data.data.validation, &args.validation);

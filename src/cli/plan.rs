@@ -2,7 +2,7 @@
 
 use super::{config::RunConfig, job::label_kind};
 use crate::{
-    data::{self, InputConfig, TargetKind},
+    data::{self, InputConfig, Places, TargetKind},
     error::{Error, Result},
     graph::{
         Graph, forms,
@@ -13,7 +13,6 @@ use crate::{
     label_facts::LabelFacts,
     ops,
 };
-use std::path::Path;
 
 impl RunConfig {
     /// What is given of the model's inputs.
@@ -37,7 +36,7 @@ impl Decided {
     /// # Errors
     /// Those of [`supported_plan`]; [`Error::Untrainable`] if nothing decides between outputs, or labels for positions
     /// would be needed.
-    pub fn new(graph: &Graph, config: &RunConfig, rows: Option<&Path>) -> Result<Self> {
+    pub fn new(graph: &Graph, config: &RunConfig, rows: Option<&Places>) -> Result<Self> {
         let kind = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
         let output = config.data.target.output.clone();
         let mut ask = Ask { loss: config.loss, output, labels: kind.into() };

@@ -10,7 +10,7 @@ use super::{
     rows::runtime_batches,
 };
 use crate::{
-    data::{self, Batch},
+    data::{self, Batch, Places},
     error::{Error, Result},
     graph::{
         build, given, trainable,
@@ -91,18 +91,18 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
         return Err(Error::Usage("verify runs on the CPU; leave out --device".into()));
     }
     let seed = config.seed;
-    let rows = args.source.data.as_ref().map(Path::new);
-    let (graph, plan, given) = match rows {
+    let rows = Places::of(&args.source.data);
+    let (graph, plan, given) = match &rows {
         None => {
             let kind = config.data.target.kind.map_or(LabelKind::Unknown, label_kind);
             let ask = Ask { loss: config.loss, output: config.data.target.output.clone(), labels: kind.into() };
             let plan = supported_plan(&graph, &ask)?;
             (training::narrowed(graph, &plan), plan, None)
         }
-        Some(path) => {
-            let decided = Decided::new(&graph, &config, rows)?;
+        Some(places) => {
+            let decided = Decided::new(&graph, &config, Some(places))?;
             let graph = training::narrowed(graph, &decided.first);
-            let (rows, target, _) = data::open_rows(&config.data, path, &signature(&graph, &decided.first))?;
+            let (rows, target, _) = data::open_rows(&config.data, places, &signature(&graph, &decided.first))?;
             let plan = decided.with_labels(&graph, target)?;
             (graph, plan, Some(rows))
         }
@@ -146,11 +146,13 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
         watch: progress::gradient_check,
         ..parity::Settings::from_environment(args.source.offline)
     };
-    if args.source.data.is_some() {
+    if !args.source.data.is_empty() {
         batches.first().map_or(Ok(()), |rows| model.require_independent_rows(rows))?;
     }
     let mut found = candidate.verify(&model, &batches, &settings)?;
-    if let (None, Some(forward)) = (&args.source.data, found.forward.as_mut().filter(|forward| !forward.passed)) {
+    if let (true, Some(forward)) =
+        (args.source.data.is_empty(), found.forward.as_mut().filter(|forward| !forward.passed))
+    {
         forward.verdict.push_str("; the rows are random, and may be none that the model can meet: give --data");
     }
     Ok(found)

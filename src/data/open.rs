@@ -1,7 +1,7 @@
 //! The flow from paths to datasets: sources, split, columns, ids.
 
 use super::{
-    DataConfig, Dataset, Note, Rows, Signature, TargetKind, Targets,
+    DataConfig, Dataset, Note, Places, Rows, Signature, TargetKind, Targets,
     bind::{Bound, bind},
     decode::Plan,
     digest::{self, Salt},
@@ -217,17 +217,17 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
 /// Opens one table's rows alone, without any split or ids: for checks that need rows and nothing else.
 pub fn open_rows(
     config: &DataConfig,
-    path: &Path,
+    places: &Places,
     signature: &Signature,
 ) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
-    let source = Arc::new(Source::open(&path.into())?);
+    let source = Arc::new(Source::open(places)?);
     let id = config.data.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(config.data.split.as_deref());
     let Bound { plan, notes, kind } = bind(&source, config, signature, &taken)?;
     let rows = Rows::all(source.rows());
     if rows.is_empty() {
-        return Err(Error::Data(format!("{}: no rows", path.display())));
+        return Err(Error::Data(format!("{places}: no rows")));
     }
     Ok((Arc::new(Dataset::open(source, Arc::new(plan), rows, config.memory())?), kind, notes))
 }

@@ -14,6 +14,15 @@ pub enum Places {
 }
 
 impl Places {
+    /// What a flag names that may be given several times; `None` without any.
+    pub fn of(paths: &[String]) -> Option<Self> {
+        match paths {
+            [] => None,
+            [path] => Some(Self::One(path.into())),
+            several => Some(Self::Several(several.iter().map(PathBuf::from).collect())),
+        }
+    }
+
     /// The paths as they were given.
     pub fn paths(&self) -> &[PathBuf] {
         match self {
@@ -39,15 +48,6 @@ impl Places {
 impl<P: Into<PathBuf>> From<P> for Places {
     fn from(path: P) -> Self {
         Self::One(path.into())
-    }
-}
-
-impl From<&[String]> for Places {
-    fn from(paths: &[String]) -> Self {
-        match paths {
-            [path] => Self::One(path.into()),
-            several => Self::Several(several.iter().map(PathBuf::from).collect()),
-        }
     }
 }
 

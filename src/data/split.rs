@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Error, Result};
 use arrow_array::cast::AsArray;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The files that hold rows the model was not trained on.
 pub struct HeldOut {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Result,
     data::{
-        DataConfig, Signature,
+        DataConfig, Places, Signature,
         column::{self, Class},
         decode::Words,
         open::train_source,
@@ -15,16 +15,16 @@ use crate::{
     },
     label_facts::LabelFacts,
 };
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-/// What the label columns of `path`, or else of the training data, hold. `None` if nothing tells which they are, or if they
+/// What the label columns of `places`, or else of the training data, hold. `None` if nothing tells which they are, or if they
 /// are no numbers.
 ///
 /// # Errors
 /// Those of reading the data.
-pub fn label_facts(config: &DataConfig, path: Option<&Path>) -> Result<Option<LabelFacts>> {
-    let source = match path {
-        Some(path) => Arc::new(Source::open(&path.into())?),
+pub fn label_facts(config: &DataConfig, places: Option<&Places>) -> Result<Option<LabelFacts>> {
+    let source = match places {
+        Some(places) => Arc::new(Source::open(places)?),
         None => train_source(config)?,
     };
     let id = config.data.id.as_deref().unwrap_or("id");

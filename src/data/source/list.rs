@@ -53,7 +53,9 @@ pub fn list_all(places: &Places, wanted: Option<Part>) -> Result<Listing> {
             path: path.clone(),
             problem: "it is there twice: name each file once, as one table".into(),
         }),
-        None if all.files.is_empty() => Err(Error::Usage("a list of files with rows is empty: name one at least".into())),
+        None if all.files.is_empty() => {
+            Err(Error::Usage("a list of files with rows is empty: name one at least".into()))
+        }
         None => Ok(all),
     }
 }

@@ -232,7 +232,8 @@ fn encrypted_columns_matter_if_they_are_used() {
     same_rows(&forget(&dir, &config).unwrap());
     config.inputs.get_mut("x").unwrap().column = Some("more".into());
     for held in [&mut config.data.validation, &mut config.data.test] {
-        *held = Some(simple_rows(100, 4).with("more", Float32Array::from(vec![0.0; 4])).write(&dir, "held.parquet").into());
+        *held =
+            Some(simple_rows(100, 4).with("more", Float32Array::from(vec![0.0; 4])).write(&dir, "held.parquet").into());
     }
     config.data.test = None;
     let error = refused(forget(&dir, &config));
