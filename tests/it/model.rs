@@ -66,7 +66,7 @@ impl Fixture {
             scores: self.plan.output.map(|id| spec(&self.graph, id)),
             ..Signature::default()
         };
-        let (dataset, ..) = data::open_rows(&self.config, &self.folder.join(file), &signature).unwrap();
+        let (dataset, ..) = data::open_rows(&self.config, &self.folder.join(file).into(), &signature).unwrap();
         let rows: Vec<usize> = rows.as_array().unwrap().iter().map(|r| r.as_u64().unwrap() as usize).collect();
         dataset.batch(&rows).unwrap()
     }
