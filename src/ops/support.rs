@@ -95,6 +95,9 @@ pub fn require(graph: &Graph, scores: Option<ValueId>) -> Result<()> {
         let named = u.nodes.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if u.count > 3 { format!(" and {} more", u.count - 3) } else { String::new() };
         let versions = u.supported.map_or(String::new(), |(a, b)| {
+            if (a..=b).contains(&u.opset) {
+                return "; supported for numbers alone, and it holds texts".into();
+            }
             let older = if u.opset < a { ": convert the model with onnx.version_converter" } else { "" };
             format!("; supported from opset {a} to {b}{older}")
         });
