@@ -13,6 +13,7 @@
 
 pub mod error;
 pub mod label_facts;
+pub mod limits;
 mod nearest;
 mod owner;
 mod python;

@@ -30,6 +30,13 @@ pub struct Cli {
     /// Threads; every core if not given. The result does not depend on it
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Memory that a model's graph, and the result of one of its nodes, may take, as in 4GiB; if not given, 64MiB and 32
+    /// bytes for each byte of the files, and 2^28 elements of a result
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+    /// Nodes that a model may have once its functions, bodies and loops are written out; 500000 if not given
+    #[arg(long, global = true, value_name = "N")]
+    pub max_nodes: Option<u64>,
     /// Say more on stderr (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -119,6 +126,22 @@ pub enum MissingIdsChoice {
     Error,
     /// Go on without them.
     Ignore,
+}
+
+/// A number of bytes, or of KiB, MiB, GiB or TiB.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase();
+    let shift = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return Err("expected a size such as 4GiB or 512MiB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "expected a size such as 4GiB or 512MiB")?;
+    number.checked_mul(1 << shift).filter(|&bytes| bytes > 0).ok_or_else(|| format!("{text} is out of range"))
 }
 
 /// `NAME=N`, N at least 1.

@@ -34,7 +34,11 @@ pub use args::{Cli, Command};
 pub use config::RunConfig;
 pub use job::{label_kind, signature};
 
-use crate::{error::Error, shown};
+use crate::{
+    error::Error,
+    limits::{self, Limits},
+    shown,
+};
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 use std::{
     ffi::OsString,
@@ -118,6 +122,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).log_internal_errors(false);
     let _ = log.with_writer(|| out::Log).try_init();
+    limits::set(Limits { memory: cli.max_memory, nodes: cli.max_nodes });
     crate::engine::start_pool(cli.threads.map(threads).transpose()?)?;
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),

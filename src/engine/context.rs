@@ -3,6 +3,7 @@
 use super::{Flat, Float, GradSink, Grads, Taped, Tensor};
 use crate::{
     error::{Error, Result},
+    limits,
     tensor::HostTensor,
 };
 use dfdx::{
@@ -31,6 +32,12 @@ pub struct Context<E: Float, D: Device<E>> {
     /// Which kernels to run on.
     pub kernels: KernelChoice,
     tape: Option<OwnedTape<E, D>>,
+}
+
+/// The number of elements of `dims`, unless a product of its extents, zeros aside, is beyond all memory.
+pub(super) fn checked_len(dims: &[usize]) -> Option<usize> {
+    let nonzero = dims.iter().filter(|&&n| n > 0).try_fold(1usize, |all, &n| all.checked_mul(n))?;
+    (nonzero <= isize::MAX as usize / 16).then_some(if dims.contains(&0) { 0 } else { nonzero })
 }
 
 pub(super) fn device_error(e: impl std::fmt::Debug) -> Error {
@@ -76,7 +83,7 @@ impl<E: Float, D: Device<E>> Context<E, D> {
     /// If there are not as many values as `dims` asks for.
     pub fn upload(&self, dims: Vec<usize>, values: Vec<E>) -> Result<Tensor<E, D>> {
         let n = values.len();
-        if n != dims.iter().product::<usize>() {
+        if checked_len(&dims) != Some(n) {
             return Err(Error::Internal(format!("{n} values for a tensor of {dims:?}")));
         }
         let flat = self.dev.try_tensor_from_vec(values, (n,)).map_err(device_error)?;
@@ -104,6 +111,10 @@ impl<E: Float, D: Device<E>> Context<E, D> {
     where
         F: FnOnce(Taped<E, D>) -> Result<Taped<E, D>, D::Err>,
     {
+        // What is not larger than an input is there already.
+        if inputs.iter().all(|input| checked_len(&dims) > Some(input.len())) {
+            limits::count(&dims)?;
+        }
         let tracked = self.records(inputs);
         if tracked {
             inputs.iter().for_each(|t| t.to_dfdx());

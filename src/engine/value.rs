@@ -1,6 +1,6 @@
 //! What flows along the edges of a graph at run time.
 
-use super::{Float, sink::Pending};
+use super::{Float, context::checked_len, sink::Pending};
 use crate::{error::Error, tensor::HostTensor};
 use dfdx::{
     prelude::{Cpu, Device, Rank0, SumTo, UnusedTensors},
@@ -105,7 +105,7 @@ impl<E: Float, D: Device<E>> Tensor<E, D> {
     /// # Errors
     /// If the number of elements differs.
     pub fn reshaped(&self, dims: Vec<usize>) -> Result<Self, Error> {
-        if dims.iter().product::<usize>() != self.len() {
+        if checked_len(&dims) != Some(self.len()) {
             return Err(Error::Internal(format!("reshape of {:?} to {dims:?}", self.dims)));
         }
         Ok(Self { flat: self.flat.clone(), dims, tracked: self.tracked, pending: self.pending.clone() })

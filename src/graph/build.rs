@@ -6,12 +6,13 @@ pub mod linear;
 mod scope;
 
 use super::{
-    Attr, Graph, Initializer, Node, ValueId, expected,
+    Attr, Graph, Initializer, Node, ValueId, expected, fold,
     given::{self, Given},
     order, unroll,
 };
 use crate::{
     error::{Error, Result},
+    limits::Budget,
     onnx::{
         OnnxFile, attributes,
         proto::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto},
@@ -31,11 +32,14 @@ pub const NEWEST_OPSET: i64 = 28;
 /// Functions and bodies may be nested this deep.
 const MAX_DEPTH: usize = 32;
 
-/// Inlining may make this many nodes and values at most, so that functions that call functions cannot fill the memory.
-const MAX_INLINED: usize = 500_000;
+/// Bytes of an input or output of a node, beside its name.
+const LINK: usize = 2 * size_of::<Option<ValueId>>();
 
-/// Elements of attributes that inlining may copy.
-const MAX_COPIED: usize = 1 << 24;
+/// Bytes of names, attributes and descriptions that take as long as a look at a node.
+const BYTES_A_LOOK: usize = 1 << 10;
+
+/// What errors call this pass.
+const PASS: &str = "reading the graph and inlining functions";
 
 /// The model of `file` as a graph: functions inlined, control flow that is decided written out, nodes in order of
 /// execution, each with the version of its operator set, `Constant` nodes among the initializers.
@@ -52,7 +56,8 @@ pub fn build(file: &OnnxFile) -> Result<Graph> {
 /// # Errors
 /// As [`build`]; [`Error::Usage`] if what is given does not fit.
 pub fn build_given(file: &OnnxFile, given: &Given) -> Result<Graph> {
-    let mut graph = read_model(file.path(), file.proto(), &|tensor| file.tensor(tensor), given)?;
+    let budget = Arc::new(Budget::new(file.size()));
+    let mut graph = read_model(file.path(), file.proto(), &|tensor| file.tensor(tensor), (budget, given))?;
     let parameters = file.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.parameters());
     graph.checkpoint = parameters.map(|(name, parameter)| (name.clone(), parameter.trained)).collect();
     Ok(graph)
@@ -65,27 +70,27 @@ pub(crate) fn build_model(
     model: &ModelProto,
     decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
 ) -> Result<Graph> {
-    read_model(path, model, decode, &Given::default())
+    read_model(path, model, decode, (Arc::default(), &Given::default()))
 }
 
 /// [`build_given`] of a model that tests have written.
 #[cfg(test)]
 pub(crate) fn build_model_given(path: &Path, model: &ModelProto, given: &Given) -> Result<Graph> {
-    read_model(path, model, &super::testing::decode, given)
+    read_model(path, model, &super::testing::decode, (Arc::default(), given))
 }
 
 fn read_model(
     path: &Path,
     model: &ModelProto,
     decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
-    given: &Given,
+    (budget, given): (Arc<Budget>, &Given),
 ) -> Result<Graph> {
     let malformed = |place: &str, problem: String| Error::Malformed { path: path.into(), place: place.into(), problem };
     let ir_version = model
         .ir_version
         .ok_or_else(|| malformed("model", "there is no ir_version; this is not an ONNX model".into()))?;
     let proto = model.graph.as_ref().ok_or_else(|| malformed("model", "there is no graph".into()))?;
-    let opsets = operator_sets(path, &model.opset_import, ir_version)?;
+    let opsets = Arc::new(operator_sets(path, &model.opset_import, ir_version)?);
     let mut functions = HashMap::new();
     for function in &model.functions {
         let key = (domain(function.domain()), function.name(), function.overload());
@@ -94,9 +99,16 @@ fn read_model(
             return Err(malformed(&place, "it is defined twice".into()));
         }
     }
-    let mut builder =
-        Builder { path, decode, functions, inlined: 0, copied: 0, decoded: HashMap::new(), clashes: HashMap::new() };
-    let mut graph = Graph { opsets: opsets.clone(), ir_version, ..Graph::default() };
+    let mut builder = Builder {
+        path,
+        decode,
+        functions,
+        budget: Arc::clone(&budget),
+        decoded: HashMap::new(),
+        clashes: HashMap::new(),
+        imported: HashMap::new(),
+    };
+    let mut graph = Graph { opsets: Arc::clone(&opsets), ir_version, budget, ..Graph::default() };
     graph.producer = [model.producer_name(), model.producer_version()].join(" ").trim().to_string();
     graph.metadata =
         model.metadata_props.iter().map(|entry| (entry.key().to_string(), entry.value().to_string())).collect();
@@ -105,6 +117,7 @@ fn read_model(
     builder.graph(&mut graph, proto, &mut scope)?;
     given::apply(&mut graph, given)?;
     unroll::control_flow(&mut graph)?;
+    fold::require_small(&graph)?;
     expected::at_expectation(&mut graph);
     Ok(graph)
 }
@@ -161,30 +174,29 @@ struct Builder<'a> {
     path: &'a Path,
     decode: &'a dyn Fn(&TensorProto) -> Result<HostTensor>,
     functions: HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
-    /// Nodes and values made of functions and bodies so far.
-    inlined: usize,
-    /// Elements of attributes copied out of functions and bodies so far.
-    copied: usize,
+    budget: Arc<Budget>,
     /// Tensors decoded so far, by the message's address: a function that is called often holds its tensors once.
     decoded: HashMap<*const TensorProto, Arc<HostTensor>>,
     /// How many values have wanted a name that was taken.
     clashes: HashMap<String, usize>,
+    /// Operator sets of functions, by the function and the caller's sets.
+    imported: HashMap<(*const FunctionProto, *const OperatorSets), (Arc<OperatorSets>, Arc<OperatorSets>)>,
 }
+
+/// Domain to version.
+type OperatorSets = BTreeMap<String, i64>;
 
 impl<'a> Builder<'a> {
     fn malformed(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.into(), place: place.into(), problem: problem.into() }
     }
 
-    /// Counts what functions and bodies make.
-    fn spend(&mut self, scope: &Scope<'a>, made: usize, place: &str) -> Result<()> {
-        if scope.depth > 0 {
-            self.inlined += made;
+    /// Charges memory, and in functions and bodies, which may be read often, the time that as many bytes take.
+    fn spend(&mut self, depth: usize, bytes: usize, place: &str) -> Result<()> {
+        if depth > 0 {
+            self.budget.look(bytes / BYTES_A_LOOK, PASS, place)?;
         }
-        match self.inlined > MAX_INLINED {
-            true => Err(self.malformed(place, format!("inlining makes more than {MAX_INLINED} nodes and values"))),
-            false => Ok(()),
-        }
+        self.budget.hold(bytes, PASS, place)
     }
 
     /// Names the node in what is said of a tensor that it holds.
@@ -203,6 +215,8 @@ impl<'a> Builder<'a> {
             return Ok(Arc::clone(decoded));
         }
         let decoded = Arc::new((self.decode)(tensor)?);
+        // No single tensor is larger than what it is read from, but many may be read from the same bytes.
+        self.budget.hold(decoded.len() * decoded.dtype().size(), "decoding tensors", tensor.name())?;
         self.decoded.insert(std::ptr::from_ref(tensor), Arc::clone(&decoded));
         Ok(decoded)
     }
@@ -211,8 +225,7 @@ impl<'a> Builder<'a> {
     fn graph(&mut self, graph: &mut Graph, proto: &'a GraphProto, scope: &mut Scope<'a>) -> Result<()> {
         for tensor in &proto.initializer {
             let value = self.declare(graph, scope, tensor.name(), "initializer")?;
-            let metadata = tensor.metadata_props.iter().map(|e| (e.key().to_string(), e.value().to_string()));
-            convert::describe(graph, value, None, metadata);
+            self.describe(graph, scope, (value, tensor.name()), None, &tensor.metadata_props)?;
             self.store(graph, value, tensor, scope.stored_name(tensor.name()))?;
         }
         for sparse in &proto.sparse_initializer {
@@ -232,7 +245,7 @@ impl<'a> Builder<'a> {
                 Some(value) => value,
                 None => self.declare(graph, scope, input.name(), "input")?,
             };
-            convert::describe(graph, value, input.r#type.as_ref(), convert::properties(&input.metadata_props));
+            self.describe(graph, scope, (value, input.name()), input.r#type.as_ref(), &input.metadata_props)?;
             if stored.is_none() {
                 graph.inputs.push(value);
             }
@@ -241,12 +254,12 @@ impl<'a> Builder<'a> {
         for output in &proto.output {
             let place = format!("output `{}`", output.name());
             let value = self.resolve(graph, scope, output.name(), &place)?;
-            convert::describe(graph, value, output.r#type.as_ref(), convert::properties(&output.metadata_props));
+            self.describe(graph, scope, (value, output.name()), output.r#type.as_ref(), &output.metadata_props)?;
             graph.outputs.push(value);
         }
         for info in &proto.value_info {
             if let Some(Some(value)) = scope.local(info.name()) {
-                convert::describe(graph, value, info.r#type.as_ref(), convert::properties(&info.metadata_props));
+                self.describe(graph, scope, (value, info.name()), info.r#type.as_ref(), &info.metadata_props)?;
             }
         }
         order::sort(graph).map_err(|problem| self.malformed(format!("graph `{}`", proto.name()), problem))
@@ -262,6 +275,8 @@ impl<'a> Builder<'a> {
     ) -> Result<()> {
         if let Some(kind) = convert::foreign_type(tensor) {
             graph.opaque.insert(value, kind);
+            let bytes = tensor.string_data.iter().map(|text| size_of::<String>() + text.len()).sum();
+            self.budget.hold(bytes, PASS, tensor.name())?;
             let texts = tensor.string_data.iter().map(|text| String::from_utf8(text.clone()).ok());
             if let Some(texts) = texts.collect::<Option<Vec<String>>>().filter(|texts| !texts.is_empty()) {
                 graph.texts.insert(value, texts);
@@ -287,12 +302,16 @@ impl<'a> Builder<'a> {
     }
 
     fn node(&mut self, graph: &mut Graph, proto: &'a NodeProto, scope: &mut Scope<'a>) -> Result<()> {
+        let names = scope.prefix_len() + proto.name().len() + proto.op_type().len() + proto.domain().len();
+        let links = proto.input.iter().chain(&proto.output).map(|name| LINK + name.len() / 8).sum::<usize>();
+        let label = scope::label(proto);
+        self.budget.make(1, PASS, &label)?;
+        self.spend(scope.depth, size_of::<Node>() + names + links, &label)?;
         let (name, domain) = (scope.node_name(proto), domain(proto.domain()));
         let place = format!("node {name} ({})", proto.op_type());
         if proto.op_type().is_empty() {
             return Err(self.malformed(place, "it has no operator"));
         }
-        self.spend(scope, 1, &place)?;
         if domain.is_empty() && proto.op_type() == "Constant" {
             return self.constant(graph, proto, scope, &place);
         }
@@ -341,8 +360,7 @@ impl<'a> Builder<'a> {
         let value = scope.local(output.as_str()).flatten();
         let value = value.ok_or_else(|| Error::Internal(format!("{place}: output was not declared")))?;
         graph.constant_nodes.insert(value);
-        let metadata = convert::properties(&proto.metadata_props);
-        convert::describe(graph, value, None, metadata);
+        self.describe(graph, scope, (value, place), None, &proto.metadata_props)?;
         let mine = attribute.ref_attr_name().is_empty();
         if let (Some(tensor), "value", true) = (&attribute.t, attribute.name(), mine) {
             return self.store(graph, value, tensor, scope.stored_name(output)).map_err(|e| self.within(e, place));

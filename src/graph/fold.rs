@@ -3,6 +3,7 @@
 use super::{Attr, Graph, Node, ValueId};
 use crate::{
     each,
+    error::{Error, Result},
     tensor::{DType, Element, HostTensor},
 };
 use half::{bf16, f16};
@@ -11,6 +12,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// Results larger than this are not computed here: shapes and bounds are small, weights stay what they are.
 const MAX_ELEMENTS: usize = 1 << 16;
+
+/// Elements of all results together beyond which nothing more is computed.
+const MAX_FOLDED: usize = 1 << 22;
 
 /// Values with their tensors.
 pub type Known = BTreeMap<ValueId, Arc<HostTensor>>;
@@ -22,12 +26,45 @@ pub fn constants(graph: &Graph) -> Known {
 }
 
 /// The same where some inputs are known.
-pub(super) fn constants_given(graph: &Graph, mut known: Known) -> Known {
-    known.extend(graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))));
+pub(super) fn constants_given(graph: &Graph, known: Known) -> Known {
+    folded(graph, known).0
+}
+
+/// The same, with the number of elements that were made.
+pub(super) fn folded(graph: &Graph, mut known: Known) -> (Known, usize) {
+    known.extend(constants_of(graph));
+    let mut made = 0;
     for node in &graph.nodes {
-        learn(node, &mut known);
+        made += learn(node, &mut known);
+        if made > MAX_FOLDED {
+            break;
+        }
     }
-    known
+    (known, made)
+}
+
+/// Fails if not everything could be folded that [`constants`] folds, so that nothing is decided differently for it.
+///
+/// # Errors
+/// [`Error::TooLarge`] naming the node.
+pub(super) fn require_small(graph: &Graph) -> Result<()> {
+    let (mut known, mut made) = (constants_of(graph), 0);
+    for node in &graph.nodes {
+        made += learn(node, &mut known);
+        if made > MAX_FOLDED {
+            let problem = format!(
+                "the results of nodes that need no input have more than {MAX_FOLDED} elements; let the exporter or \
+                 onnxsim compute them"
+            );
+            return Err(Error::TooLarge { pass: "folding constants", node: node.name.clone(), problem });
+        }
+    }
+    Ok(())
+}
+
+/// The stored tensors.
+fn constants_of(graph: &Graph) -> Known {
+    graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))).collect()
 }
 
 /// Adds the node's result, if its inputs are known; hands back how many elements were made.
@@ -38,7 +75,8 @@ pub(super) fn learn(node: &Node, known: &mut Known) -> usize {
         return 0;
     };
     let Some(result) = evaluate(node, &inputs) else { return 0 };
-    let made = if inputs.iter().any(|input| Arc::ptr_eq(input, &result)) { 0 } else { result.len() };
+    let made =
+        if inputs.iter().any(|input| Arc::ptr_eq(input, &result)) { 0 } else { result.len() + result.dims().len() };
     known.insert(*output, result);
     made
 }
@@ -115,7 +153,7 @@ fn integers(op: &str, a: &HostTensor, b: &HostTensor) -> Option<HostTensor> {
         (_, true) => a.dims(),
         _ => return None,
     };
-    let count = dims.iter().product();
+    let count: usize = dims.iter().product();
     let pairs = || x.iter().copied().cycle().zip(y.iter().copied().cycle()).take(count);
     let numbers = |f: fn(i64, i64) -> Option<i64>| {
         let numbers = pairs().map(|(x, y)| f(x, y)).collect::<Option<Vec<i64>>>()?;

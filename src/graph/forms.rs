@@ -33,7 +33,7 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     } else if graph.producer.starts_with("pytorch") {
         found("PyTorch TorchScript export");
     }
-    if graph.nodes.iter().any(|node| training::is_training_mode(graph, node)) {
+    if training::has_training_mode(graph) {
         found("training mode (BatchNormalization or Dropout); computed as inference unless --bn batch or --dropout");
     }
     if training::holds_loss(graph) {

@@ -9,6 +9,9 @@
 use super::{Attr, Graph, Links, Node, ValueId};
 use std::collections::BTreeSet;
 
+/// Operators between a tensor and the node that takes it, at most.
+const MOST_STEPS: usize = 32;
+
 /// Deviation of learned positions and tokens.
 const SMALL: f64 = 0.02;
 
@@ -122,12 +125,14 @@ fn role(graph: &Graph, links: &Links, node: &Node, slot: usize, dims: &[usize]) 
     }
 }
 
-/// What `value` is a copy or another shape of.
+/// What `value` is a copy or another shape of, [`MOST_STEPS`] back at most.
 fn source(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
-    while let Some((n, _)) = links.producer(value)
-        && let Some(from) = graph.nodes.get(n).filter(|node| passes_on(node)).and_then(|node| node.input(0))
-    {
-        value = from;
+    for _ in 0..MOST_STEPS {
+        let made_by = links.producer(value).and_then(|(n, _)| graph.nodes.get(n)).filter(|node| passes_on(node));
+        match made_by.and_then(|node| node.input(0)) {
+            Some(from) => value = from,
+            None => break,
+        }
     }
     value
 }

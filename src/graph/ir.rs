@@ -1,6 +1,9 @@
 //! The types of the graph.
 
-use crate::tensor::{DType, HostTensor};
+use crate::{
+    limits::Budget,
+    tensor::{DType, HostTensor},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -121,8 +124,10 @@ pub struct Graph {
     pub sparse: BTreeSet<ValueId>,
     /// Of a body: the values of the enclosing graph that the last `captured.len()` entries of `inputs` stand for.
     pub captured: Vec<ValueId>,
-    /// Imported operator sets: domain to version.
-    pub opsets: BTreeMap<String, i64>,
+    /// Imported operator sets: domain to version. Bodies share them.
+    pub opsets: Arc<BTreeMap<String, i64>>,
+    /// What the passes that build the graph may still take.
+    pub budget: Arc<Budget>,
     /// `ModelProto.ir_version`.
     pub ir_version: i64,
     /// `ModelProto.producer_name` and version.

@@ -110,6 +110,17 @@ impl Graph {
         nodes
     }
 
+    /// `values`, and all that is computed from them.
+    pub fn derived_from(&self, values: impl IntoIterator<Item = ValueId>) -> BTreeSet<ValueId> {
+        let mut derived: BTreeSet<ValueId> = values.into_iter().collect();
+        for node in &self.nodes {
+            if node.dependencies().flatten().any(|value| derived.contains(&value)) {
+                derived.extend(node.outputs.iter().flatten());
+            }
+        }
+        derived
+    }
+
     /// The part of the graph that `values` depend on, with these as its outputs. Value ids stay what they are.
     pub fn prune(&self, values: &[ValueId]) -> Graph {
         let keep = self.ancestors(values);

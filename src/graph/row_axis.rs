@@ -36,12 +36,14 @@ fn require_any(graph: &Graph, plan: &LossPlan) -> Result<()> {
         [Dim::Fixed(n)] => *n > 1 && !matches!(scores.first(), Some(Dim::Fixed(m)) if m == n),
         _ => false,
     };
+    // Of inputs with rows one of each first extent is enough, and one of another.
+    let wide = || fed.iter().filter(|(_, dims)| dims.len() > 1);
+    let second = wide().find(|(_, dims)| wide().next().is_some_and(|(_, other)| other.first() != dims.first()));
+    let others: Vec<&(ValueId, &[Dim])> = wide().take(1).chain(second).collect();
     let state = fed.iter().find_map(|(id, dims)| match dims {
         [Dim::Fixed(n)] if *n > 1 => {
-            let other = |(_, dims): &&(ValueId, &[Dim])| {
-                dims.len() > 1 && !matches!(dims.first(), Some(Dim::Fixed(m)) if m == n)
-            };
-            Some((*id, fed.iter().find(other)?))
+            let other = |(_, dims): &&&(ValueId, &[Dim])| !matches!(dims.first(), Some(Dim::Fixed(m)) if m == n);
+            Some((*id, *others.iter().find(other)?))
         }
         _ => None,
     });

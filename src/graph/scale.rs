@@ -32,6 +32,9 @@ pub fn scales(graph: &Graph) -> BTreeMap<ValueId, Scale> {
     found.into_iter().filter_map(|(value, scale)| Some((value, scale?))).collect()
 }
 
+/// Operators between a tensor and the node that takes it, at most.
+const MOST_STEPS: usize = 32;
+
 struct Search<'a> {
     graph: &'a Graph,
     links: Links,
@@ -73,13 +76,15 @@ impl Search<'_> {
     }
 
     fn added_to(&self, value: ValueId) -> Vec<ValueId> {
-        let mut found = Vec::new();
-        for &(user, slot) in self.links.users(value) {
-            let Some(user) = self.graph.nodes.get(user) else { continue };
-            if user.is("Add") && slot < 2 {
-                found.extend(self.stored(user, 1 - slot, 0).map(|(bias, _)| bias));
-            } else if passes_on(user) {
-                found.extend(user.output(0).into_iter().flat_map(|copy| self.added_to(copy)));
+        let (mut found, mut waiting) = (Vec::new(), vec![value]);
+        while let Some(value) = waiting.pop() {
+            for &(user, slot) in self.links.users(value) {
+                let Some(user) = self.graph.nodes.get(user) else { continue };
+                if user.is("Add") && slot < 2 {
+                    found.extend(self.stored(user, 1 - slot, 0).map(|(bias, _)| bias));
+                } else if passes_on(user) {
+                    waiting.extend(user.output(0));
+                }
             }
         }
         found
@@ -89,7 +94,12 @@ impl Search<'_> {
     /// `axis` of the input.
     fn stored(&self, node: &Node, slot: usize, mut axis: usize) -> Option<(ValueId, usize)> {
         let mut value = node.input(slot)?;
+        let mut steps = 0;
         while let Some((maker, _)) = self.links.producer(value) {
+            steps += 1;
+            if steps > MOST_STEPS {
+                return None;
+            }
             let maker = self.graph.nodes.get(maker)?;
             value = maker.input(0)?;
             if maker.is("Transpose") {

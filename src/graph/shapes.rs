@@ -7,9 +7,12 @@ mod infer;
 
 use super::{Attr, Dim, Graph, Node, ValueId, fold::Known};
 use crate::tensor::HostTensor;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// Vectors longer than this are data.
+/// Vectors longer than this are data, and shapes of more axes are not followed.
 const LONGEST: usize = 64;
 
 /// What is known of one extent.
@@ -51,7 +54,7 @@ pub(super) struct Shapes {
     /// The elements, and whether it is a scalar.
     vectors: BTreeMap<ValueId, (Vec<Entry>, bool)>,
     /// What the first axes of the inputs are called.
-    rows: Vec<String>,
+    rows: BTreeSet<String>,
 }
 
 impl Shapes {
@@ -69,7 +72,7 @@ impl Shapes {
             shapes.declare(graph, input, true);
         }
         for (&value, stored) in &graph.initializers {
-            shapes.dims.insert(value, stored.tensor.dims().iter().map(|&n| Extent::Fixed(n)).collect());
+            shapes.hold(value, stored.tensor.dims());
         }
         shapes
     }
@@ -85,9 +88,16 @@ impl Shapes {
 
     /// What `graph` declares of one value.
     fn declare(&mut self, graph: &Graph, value: ValueId, input: bool) {
-        if let Some(dims) = graph.declared_dims(value) {
+        if let Some(dims) = graph.declared_dims(value).filter(|dims| dims.len() <= LONGEST) {
             let extents = dims.iter().enumerate().map(|(axis, dim)| self.extent(dim, input && axis == 0)).collect();
             self.dims.insert(value, extents);
+        }
+    }
+
+    /// Notes the shape of a tensor that is known.
+    fn hold(&mut self, value: ValueId, dims: &[usize]) {
+        if dims.len() <= LONGEST {
+            self.dims.insert(value, dims.iter().map(|&n| Extent::Fixed(n)).collect());
         }
     }
 
@@ -145,8 +155,8 @@ impl Shapes {
         for (slot, output) in node.outputs.iter().enumerate() {
             let Some(output) = *output else { continue };
             if let Some(tensor) = known.get(&output) {
-                self.dims.insert(output, tensor.dims().iter().map(|&n| Extent::Fixed(n)).collect());
-            } else if let Some(inferred) = self.inferred(node, slot, known) {
+                self.hold(output, tensor.dims());
+            } else if let Some(inferred) = self.inferred(node, slot, known).filter(|dims| dims.len() <= LONGEST) {
                 self.merge(output, inferred);
             }
         }

@@ -1,18 +1,21 @@
 //! How many rows the tables have that an input's numbers look up.
 
 use super::{Attr, Graph, Links, Node, ValueId};
+use std::collections::BTreeSet;
+
+/// Operators between a table and the node that looks it up, at most.
+const MOST_STEPS: usize = 32;
 
 /// Rows of the smallest table in which the elements of `input` are looked up by `Gather` as they are; `None` where there
 /// is none. Numbers from there on, and negative ones, have no row of their own.
 pub fn rows(graph: &Graph, links: &Links, input: ValueId) -> Option<usize> {
     let mut least: Option<usize> = None;
     let mut open = vec![input];
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     while let Some(value) = open.pop() {
-        if seen.contains(&value) {
+        if !seen.insert(value) {
             continue;
         }
-        seen.push(value);
         for &(user, at) in links.users(value) {
             let Some(node) = graph.nodes.get(user) else { continue };
             if at == 1 && node.is("Gather") {
@@ -33,7 +36,12 @@ fn keeps(node: &Node) -> bool {
 /// Extent of the axis of a stored tensor that a `Gather` picks from.
 fn table(graph: &Graph, links: &Links, node: &Node) -> Option<usize> {
     let mut data = node.input(0)?;
+    let mut steps = 0;
     while !graph.initializers.contains_key(&data) {
+        steps += 1;
+        if steps > MOST_STEPS {
+            return None;
+        }
         let from = graph.nodes.get(links.producer(data)?.0)?;
         if !["Cast", "Identity", "DequantizeLinear"].iter().any(|op| from.is(op)) {
             return None;

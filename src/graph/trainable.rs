@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod integers;
+mod nearby;
 mod roles;
 mod values;
 
@@ -15,7 +16,7 @@ use globset::{Glob, GlobMatcher};
 pub use integers::stored_as_integers;
 use roles::{Role, Roles};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where dynamo exports say what a stored tensor was in the PyTorch program.
 const INPUT_KIND: &str = "pkg.torch.export.graph_signature.InputSpec.kind";
@@ -151,6 +152,7 @@ pub fn decisions(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &
     let links = graph.links();
     let roles = Roles::new(graph, &links, &path);
     let facts = Facts::of(graph);
+    let statistics = statistics(graph);
     let mut decisions = Vec::new();
     let in_file = graph.initializers.iter().filter(|(value, _)| !graph.fixed.contains(value));
     let floats = in_file.filter(|(_, stored)| stored.tensor.dtype().is_float());
@@ -175,32 +177,47 @@ pub fn decisions(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &
         } else if !trainable.is_empty() && yes {
             (yes, reason, source) = (false, "not matched by --trainable".into(), "flag");
         }
-        if yes && let Some(obstacle) = obstacle(graph, plan, value, on_path, uses) {
+        if yes && let Some(obstacle) = obstacle(graph, plan, (value, statistics.get(&value)), on_path, uses) {
             (yes, reason, source) = (false, obstacle, "role");
         }
         let (dims, dtype) = (stored.tensor.dims().to_vec(), stored.tensor.dtype());
         decisions.push(Decision { value, name, dims, dtype, trainable: yes, reason, source, uses, on_path });
     }
+    roles.require_followed()?;
     trainable.require_used()?;
     freeze.require_used()?;
     Ok(decisions)
 }
 
-/// The BatchNormalization that takes a tensor as a statistic, and as which, if one does.
-fn statistic_of(graph: &Graph, value: ValueId) -> Option<(&str, &'static str)> {
-    graph.nodes.iter().filter(|node| node.is("BatchNormalization")).find_map(|node| {
-        let slot = [3, 4].into_iter().find(|&slot| node.input(slot) == Some(value))?;
-        Some((node.name.as_str(), if slot == 3 { "mean" } else { "variance" }))
-    })
+/// The first BatchNormalization that takes a tensor as a statistic, and as which.
+type Statistic<'a> = (&'a str, &'static str);
+
+/// The tensors that are statistics.
+fn statistics(graph: &Graph) -> BTreeMap<ValueId, Statistic<'_>> {
+    let mut found = BTreeMap::new();
+    for node in graph.nodes.iter().filter(|node| node.is("BatchNormalization")) {
+        for (slot, part) in [(3, "mean"), (4, "variance")] {
+            if let Some(value) = node.input(slot) {
+                found.entry(value).or_insert((node.name.as_str(), part));
+            }
+        }
+    }
+    found
 }
 
 /// Why a tensor cannot be trained whoever asks for it.
-fn obstacle(graph: &Graph, plan: &LossPlan, value: ValueId, on_path: bool, uses: usize) -> Option<String> {
+fn obstacle(
+    graph: &Graph,
+    plan: &LossPlan,
+    (value, statistic): (ValueId, Option<&Statistic<'_>>),
+    on_path: bool,
+    uses: usize,
+) -> Option<String> {
     let stored = graph.initializers.get(&value)?;
     if graph.sparse.contains(&value) {
         return Some("it is stored as a sparse tensor, which is not rewritten: export it dense".into());
     }
-    if let Some((node, part)) = statistic_of(graph, value) {
+    if let Some((node, part)) = statistic {
         return Some(format!(
             "it is also the running {part} of BatchNormalization ({node}): the exporter stored equal tensors once, and a step \
              would move the statistic; export the model after some training, or without merging equal initializers"

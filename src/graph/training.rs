@@ -15,7 +15,7 @@ use super::{Dim, Graph, Links, Node, ValueId, fold};
 use crate::error::{Error, Result};
 pub use labels::{Ask, LabelKind, Labels};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{cell::LazyCell, collections::BTreeSet};
 
 /// A task loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -117,18 +117,15 @@ pub fn holds_loss(graph: &Graph) -> bool {
 /// `graph` without what needs inputs that the loss of `plan` does not: where it takes the place of a loss in the graph, the
 /// labels of that one.
 pub fn narrowed(graph: Graph, plan: &LossPlan) -> Graph {
-    let inputs_of = |value: ValueId| {
-        let nodes = graph.ancestors(&[value]).into_iter().filter_map(|n| graph.nodes.get(n));
-        let taken: BTreeSet<ValueId> = nodes.flat_map(|node| node.dependencies().flatten()).chain([value]).collect();
-        graph.inputs.iter().copied().filter(|input| taken.contains(input)).collect::<BTreeSet<_>>()
-    };
-    let mut needed = inputs_of(plan.scores);
-    needed.extend(plan.label_input);
+    let nodes = graph.ancestors(&[plan.scores]).into_iter().filter_map(|n| graph.nodes.get(n));
+    let taken = nodes.flat_map(|node| node.dependencies().flatten()).chain([plan.scores]);
+    let needed: BTreeSet<ValueId> = taken.chain(plan.label_input).collect();
     if graph.inputs.iter().all(|input| needed.contains(input)) {
         return graph;
     }
-    let kept: Vec<ValueId> =
-        graph.outputs.iter().copied().filter(|&output| inputs_of(output).is_subset(&needed)).collect();
+    let others = graph.inputs.iter().copied().filter(|input| !needed.contains(input));
+    let behind_others = graph.derived_from(others);
+    let kept: Vec<ValueId> = graph.outputs.iter().copied().filter(|output| !behind_others.contains(output)).collect();
     let mut narrowed = graph.prune(&[kept.as_slice(), &[plan.scores]].concat());
     narrowed.inputs = graph.inputs.iter().copied().filter(|input| needed.contains(input)).collect();
     narrowed.outputs = kept;
@@ -157,9 +154,20 @@ fn require_held(graph: &Graph, scores: ValueId) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Error::Unsupported(problems.join("\n"))) }
 }
 
-/// Whether the file says that this node works as in training: batch statistics, or dropping. The mode is signalled
-/// differently in every version of these operators.
-pub fn is_training_mode(graph: &Graph, node: &Node) -> bool {
+/// Whether the file says that a node works as in training: batch statistics, or dropping.
+pub fn has_training_mode(graph: &Graph) -> bool {
+    let constants = LazyCell::new(|| fold::constants(graph));
+    let is_set = |value: ValueId| {
+        let flag = graph.initializers.get(&value).map(|stored| &stored.tensor).or_else(|| constants.get(&value));
+        // Not more than the flag is looked at, however large the tensor is that is given for it.
+        flag.is_some_and(|flag| flag.len() == 1 && flag.to_f64() != [0.0])
+    };
+    graph.nodes.iter().any(|node| is_training_mode(node, is_set))
+}
+
+/// Whether the file says so of this node; `is_set` tells whether a known value is true. The mode is signalled differently
+/// in every version of these operators.
+fn is_training_mode(node: &Node, is_set: impl Fn(ValueId) -> bool) -> bool {
     let is_test = matches!(node.attrs.get("is_test"), Some(super::Attr::Int(flag)) if *flag != 0);
     match (node.is("BatchNormalization"), node.is("Dropout"), node.opset) {
         (true, _, ..=6) => !is_test,
@@ -167,12 +175,7 @@ pub fn is_training_mode(graph: &Graph, node: &Node) -> bool {
         (true, _, _) => matches!(node.attrs.get("training_mode"), Some(super::Attr::Int(flag)) if *flag != 0),
         (_, true, ..=6) => !is_test,
         (_, true, 7..=11) => false,
-        (_, true, _) => {
-            let Some(value) = node.input(2) else { return false };
-            let stored = graph.initializers.get(&value).map(|stored| stored.tensor.clone());
-            let flag = stored.or_else(|| fold::constants(graph).get(&value).cloned());
-            flag.is_some_and(|flag| flag.to_f64().first().is_some_and(|flag| *flag != 0.0))
-        }
+        (_, true, _) => node.input(2).is_some_and(is_set),
         _ => false,
     }
 }

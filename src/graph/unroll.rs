@@ -5,17 +5,23 @@
 mod write;
 
 use super::{
-    Attr, Graph, Node, ValueId,
+    Attr, Graph, Node, ValueId, ValueInfo,
     fold::{self, Known},
     shapes::{Extent, Shapes},
 };
-use crate::{error::Result, tensor::HostTensor};
+use crate::{
+    error::{Error, Result},
+    tensor::HostTensor,
+};
 use std::{collections::HashMap, sync::Arc};
+
+/// What errors call this pass.
+const PASS: &str = "writing out control flow";
 
 /// Writes out, in place, all control flow of `graph` that is decided.
 ///
 /// # Errors
-/// [`crate::Error::Node`] if a body does not fit its node, or writing it out makes too much.
+/// [`crate::Error::Node`] if a body does not fit its node, [`crate::Error::TooLarge`] if writing it out makes too much.
 pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     if !graph.nodes.iter().any(|node| ["If", "Loop", "Scan"].iter().any(|op| node.is(op))) {
         return Ok(());
@@ -25,7 +31,7 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
         std::mem::take(&mut graph.nodes).into_iter().rev().map(|n| (n, false)).collect();
     let mut done = Vec::with_capacity(pending.len());
     let shapes = Shapes::declared(graph);
-    let mut unroller = Unroller { graph, known, shapes, made: Vec::new(), placed: HashMap::new(), spent: 0 };
+    let mut unroller = Unroller { graph, known, shapes, made: Vec::new(), placed: HashMap::new() };
     while let Some((node, inner)) = pending.pop() {
         let written_out = match node.op_type.as_str() {
             "If" if node.is("If") => unroller.branch(&node)?,
@@ -41,16 +47,13 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
         let elements = fold::learn(&node, &mut unroller.known);
         unroller.shapes.learn(unroller.graph, &node, &mut unroller.known);
         if inner {
-            unroller.spend(&node, elements / 16)?;
+            unroller.spend(&node, 0, elements * size_of::<i64>())?;
         }
         done.push(node);
     }
     graph.nodes = done;
     Ok(())
 }
-
-/// Nodes that are looked at, at most, to find out when a loop ends that decides after each step whether it goes on.
-const MOST_DECIDED: usize = 1 << 20;
 
 struct Unroller<'a> {
     graph: &'a mut Graph,
@@ -60,7 +63,6 @@ struct Unroller<'a> {
     made: Vec<Node>,
     /// Values of the tensors of bodies, by the place in the file.
     placed: HashMap<String, ValueId>,
-    spent: usize,
 }
 
 /// The single element of a tensor of integers or booleans.
@@ -113,7 +115,7 @@ impl Unroller<'_> {
         let trips = match node.input(1).map(known) {
             Some(Some(0)) => Some(0),
             Some(None) => None,
-            _ => self.trips(body, most, &states),
+            _ => self.trips(node, body, most, &states)?,
         };
         let Some(trips) = trips else { return Ok(false) };
         let mut rows = vec![Vec::new(); body.outputs.len() - 1 - carried];
@@ -126,7 +128,7 @@ impl Unroller<'_> {
             None => self.constant(format!("{}/condition", node.name), HostTensor::scalar(true)),
         };
         for step in 0..trips {
-            self.spend(node, 1)?;
+            self.spend(node, 1, 2 * size_of::<ValueInfo>() + 8 * node.name.len())?;
             let prefix = format!("{}/{step}", node.name);
             let count = self.constant(format!("{prefix}/step"), HostTensor::scalar(step as i64));
             let given = [&[count, condition], states.as_slice()].concat();
@@ -144,33 +146,41 @@ impl Unroller<'_> {
 
     /// How many steps a loop of at most `most` makes, if its body decides after each whether it goes on from the step's
     /// number, from states that are known and from what it captures.
-    fn trips(&self, body: &Graph, most: usize, states: &[ValueId]) -> Option<usize> {
+    fn trips(&self, node: &Node, body: &Graph, most: usize, states: &[ValueId]) -> Result<Option<usize>> {
+        let (Some(&step_number), Some(&going)) = (body.inputs.first(), body.inputs.get(1)) else { return Ok(None) };
         let captured = body.inputs.iter().rev().zip(body.captured.iter().rev());
         let mut given: Known =
             captured.filter_map(|(inner, outer)| Some((*inner, Arc::clone(self.known.get(outer)?)))).collect();
-        given.insert(*body.inputs.get(1)?, Arc::new(HostTensor::scalar(true)));
-        let goes_on =
-            |known: &Known| known.get(body.outputs.first()?).and_then(|tensor| single(tensor)).map(|x| x != 0);
-        match goes_on(&fold::constants_given(body, given.clone())) {
-            Some(true) => return Some(most),
-            Some(false) => return Some(most.min(1)),
+        given.insert(going, Arc::new(HostTensor::scalar(true)));
+        // What a step takes: its nodes, the tensors that its body stores, and the elements that are computed.
+        let look = |known: Known| {
+            let (known, elements) = fold::folded(body, known);
+            let looks = 1 + body.nodes.len() + body.initializers.len() + given.len() + elements / 16;
+            let goes_on = body.outputs.first().and_then(|value| single(known.get(value)?)).map(|x| x != 0);
+            self.graph.budget.look(looks, "finding out how often a loop runs", &node.name)?;
+            Ok::<_, Error>((known, goes_on))
+        };
+        match look(given.clone())?.1 {
+            Some(true) => return Ok(Some(most)),
+            Some(false) => return Ok(Some(most.min(1))),
             None => {}
         }
         let mut states: Vec<_> = states.iter().map(|state| self.known.get(state).cloned()).collect();
-        let at_most = MOST_DECIDED / (1 + body.nodes.len());
-        for step in 0..most.min(at_most + 1) {
-            let count = Arc::new(HostTensor::scalar(i64::try_from(step).ok()?));
+        for step in 0..most {
+            let Ok(count) = i64::try_from(step) else { return Ok(None) };
             let inner = body.inputs.iter().skip(2).zip(&states);
             let mut known = given.clone();
-            known.insert(*body.inputs.first()?, count);
+            known.insert(step_number, Arc::new(HostTensor::scalar(count)));
             known.extend(inner.filter_map(|(inner, state)| Some((*inner, state.clone()?))));
-            let known = fold::constants_given(body, known);
-            if !goes_on(&known)? {
-                return Some(step + 1);
+            let (known, goes_on) = look(known)?;
+            match goes_on {
+                None => return Ok(None),
+                Some(false) => return Ok(Some(step + 1)),
+                Some(true) => {}
             }
             states = body.outputs.iter().skip(1).take(states.len()).map(|state| known.get(state).cloned()).collect();
         }
-        (most <= at_most).then_some(most)
+        Ok(Some(most))
     }
 
     /// Scan from version 9 on: the nodes of its body once a step, if an extent along a scanned axis is known.
@@ -282,7 +292,8 @@ impl Unroller<'_> {
 
     /// The slices of `x` along `axis`. Split fails where there are not `length` of them.
     fn parts(&mut self, node: &Node, x: ValueId, axis: i64, length: usize) -> Result<Vec<ValueId>> {
-        self.spend(node, length)?;
+        let each = size_of::<ValueInfo>() + 2 * node.name.len() + size_of::<i64>();
+        self.spend(node, 0, length.saturating_mul(each))?;
         let pieces: Vec<ValueId> = (0..length).map(|_| self.value(format!("{}/Split", node.name), None)).collect();
         let ones = vec![1i64; length];
         let mut inputs = vec![x];

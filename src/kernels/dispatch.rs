@@ -2,7 +2,7 @@
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AdamStep, Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu};
+use super::{AdamStep, Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu, sizes};
 #[cfg(feature = "cuda")]
 use crate::tensor::HostTensor;
 use crate::{
@@ -44,10 +44,12 @@ impl Backend<f32> for Cpu {
     }
 
     fn matmul(cx: &mut Cx, a: &F32, b: &F32, ta: bool, tb: bool) -> Result<F32> {
+        sizes::matmul(a.dims(), b.dims(), ta, tb)?;
         choose!(cpu, cx, matmul(a, b, ta, tb))
     }
 
     fn linear(cx: &mut Cx, x: &F32, w: &F32, t: bool, bias: Option<&F32>, activation: Option<Unary>) -> Result<F32> {
+        sizes::linear(x.dims(), w.dims(), t)?;
         choose!(cpu, cx, linear(x, w, t, bias, activation) if activation.is_none_or(cpu::fuses))
     }
 
@@ -64,6 +66,7 @@ impl Backend<f32> for Cpu {
         activation: Option<Unary>,
         spec: &ConvSpec,
     ) -> Result<F32> {
+        sizes::conv(x.dims(), w.dims(), spec)?;
         choose!(cpu, cx, conv_fused(x, w, bias, residual, activation, spec)
             if cpu::convolves(x) && activation.is_none_or(cpu::fuses))
     }
@@ -109,6 +112,7 @@ impl Backend<f32> for Cpu {
     }
 
     fn concat(cx: &mut Cx, xs: &[&F32], axis: usize) -> Result<F32> {
+        sizes::concat(&xs.iter().map(|x| x.dims()).collect::<Vec<_>>(), axis)?;
         choose!(cpu, cx, concat(xs, axis))
     }
 
@@ -117,10 +121,12 @@ impl Backend<f32> for Cpu {
     }
 
     fn pad(cx: &mut Cx, x: &F32, pads: &[[isize; 2]], mode: PadMode) -> Result<F32> {
+        sizes::pad(x.dims(), pads)?;
         choose!(cpu, cx, pad(x, pads, mode))
     }
 
     fn gather(cx: &mut Cx, x: &F32, axis: usize, indices: &[usize], index_dims: &[usize]) -> Result<F32> {
+        sizes::gather(x.dims(), axis, index_dims)?;
         choose!(cpu, cx, gather(x, axis, indices, index_dims))
     }
 
@@ -179,6 +185,7 @@ impl Backend<f32> for Cuda {
     }
 
     fn matmul(cx: &mut GpuCx, a: &GpuF32, b: &GpuF32, ta: bool, tb: bool) -> Result<GpuF32> {
+        sizes::matmul(a.dims(), b.dims(), ta, tb)?;
         choose!(cuda, cx, matmul(a, b, ta, tb) if cuda::takes(&[a, b]))
     }
 
@@ -190,6 +197,7 @@ impl Backend<f32> for Cuda {
         bias: Option<&GpuF32>,
         activation: Option<Unary>,
     ) -> Result<GpuF32> {
+        sizes::linear(x.dims(), w.dims(), t)?;
         choose!(cuda, cx, linear(x, w, t, bias, activation) if cuda::takes(&[x, w]))
     }
 
@@ -206,6 +214,7 @@ impl Backend<f32> for Cuda {
         activation: Option<Unary>,
         spec: &ConvSpec,
     ) -> Result<GpuF32> {
+        sizes::conv(x.dims(), w.dims(), spec)?;
         match activation {
             Some(op) if !cuda::fuses(op) => {
                 let y = Self::conv_fused(cx, x, w, bias, residual, None, spec)?;
@@ -271,6 +280,7 @@ impl Backend<f32> for Cuda {
     }
 
     fn concat(cx: &mut GpuCx, xs: &[&GpuF32], axis: usize) -> Result<GpuF32> {
+        sizes::concat(&xs.iter().map(|x| x.dims()).collect::<Vec<_>>(), axis)?;
         choose!(cuda, cx, concat(xs, axis) if cuda::takes(xs))
     }
 
@@ -279,10 +289,12 @@ impl Backend<f32> for Cuda {
     }
 
     fn pad(cx: &mut GpuCx, x: &GpuF32, pads: &[[isize; 2]], mode: PadMode) -> Result<GpuF32> {
+        sizes::pad(x.dims(), pads)?;
         choose!(cuda, cx, pad(x, pads, mode) if cuda::takes(&[x]))
     }
 
     fn gather(cx: &mut GpuCx, x: &GpuF32, axis: usize, indices: &[usize], index_dims: &[usize]) -> Result<GpuF32> {
+        sizes::gather(x.dims(), axis, index_dims)?;
         choose!(cuda, cx, gather(x, axis, indices, index_dims) if cuda::takes(&[x]) && !indices.is_empty())
     }
 

@@ -17,6 +17,7 @@ pub mod spec;
 mod differential;
 mod dispatch;
 pub(crate) mod shape;
+mod sizes;
 
 pub use spec::{AdamStep, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
 

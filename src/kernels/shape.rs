@@ -1,6 +1,9 @@
 //! Shape arithmetic that definitions and fast kernels share.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    limits,
+};
 
 /// Says which invariant does not hold.
 pub(crate) fn require(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
@@ -42,6 +45,10 @@ pub(crate) fn broadcast(dims: &[&[usize]]) -> Result<Vec<usize>> {
                 *o = d;
             }
         }
+    }
+    // What is not larger than an operand is there already.
+    if !dims.contains(&out.as_slice()) {
+        limits::count(&out)?;
     }
     Ok(out)
 }
@@ -195,7 +202,9 @@ impl Windows<'_> {
     pub fn prove(&self) -> Result<()> {
         let n = self.input.len();
         let ranks = [self.kernel.len(), self.output.len(), self.strides.len(), self.dilations.len(), self.pads.len()];
-        require(n > 0 && ranks.iter().all(|&r| r == n), || format!("window of ranks {ranks:?} over {n} spatial axes"))
+        require(n > 0 && ranks.iter().all(|&r| r == n), || format!("window of ranks {ranks:?} over {n} spatial axes"))?;
+        // An entry takes as much as four elements.
+        limits::count(&[self.kernel, self.output, &[4]].concat()).map(|_| ())
     }
 }
 

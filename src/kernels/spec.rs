@@ -174,7 +174,9 @@ impl ConvSpec {
         require(ranks == [n; 4], || format!("convolution of ranks {ranks:?} over {n} spatial axes"))?;
         let axes = input.iter().zip(kernel).zip(self.strides.iter().zip(&self.dilations).zip(&self.pads));
         axes.map(|((&d, &k), ((&stride, &dilation), &[before, after]))| {
-            let room = (d + before + after).checked_sub(dilation * k.saturating_sub(1) + 1);
+            let padded = d.checked_add(before).and_then(|n| n.checked_add(after));
+            let extent = dilation.checked_mul(k.saturating_sub(1)).and_then(|n| n.checked_add(1));
+            let room = padded.zip(extent).and_then(|(padded, extent)| padded.checked_sub(extent));
             let steps = room.filter(|_| k > 0).and_then(|room| room.checked_div(stride));
             steps.map(|s| s + 1).ok_or_else(|| Error::Internal(format!("window {kernel:?} over {input:?} by {self:?}")))
         })

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     graph::training::LossPlan,
     kernels::{Backend, Unary},
+    limits,
     ops::{DropoutMode, Mode, Statistics},
     tensor::HostTensor,
 };
@@ -184,6 +185,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// else of at most a micro-batch.
     pub(super) fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
         let rows = batch.rows();
+        limits::fed(rows);
         let pieces = match (self.rows_at_once, self.options.micro_batch) {
             (Some(size), _) if size != rows => batch.pieces(size),
             (None, Some(size)) if size < rows => batch.parts(size),

@@ -17,7 +17,10 @@ use std::{
     fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// What reading a model may do.
@@ -86,6 +89,7 @@ pub struct OnnxFile {
     checkpoint: Option<Checkpoint>,
     external: Mutex<HashMap<String, Arc<ExternalFile>>>,
     sha256: OnceLock<String>,
+    size: Arc<AtomicU64>,
 }
 
 impl OnnxFile {
@@ -118,6 +122,7 @@ impl OnnxFile {
             path: path.to_path_buf(),
             folder: folder_of(path),
             options: *options,
+            size: Arc::new(AtomicU64::new(bytes.len() as u64)),
             bytes,
             identity,
             proto,
@@ -135,6 +140,7 @@ impl OnnxFile {
     /// another one, a parameter is not in the checkpoint.
     pub fn bind(mut self, checkpoint: Checkpoint) -> Result<Self> {
         self.proto = artifacts::bound(&self, &checkpoint)?;
+        self.size.fetch_add(checkpoint.bytes().len() as u64, Relaxed);
         self.checkpoint = Some(checkpoint);
         Ok(self)
     }
@@ -188,6 +194,11 @@ impl OnnxFile {
         &self.bytes
     }
 
+    /// Bytes of the file, the checkpoint, and the external files that have been opened; it grows as more are.
+    pub fn size(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.size)
+    }
+
     /// Which file this is.
     pub fn identity(&self) -> &FileIdentity {
         &self.identity
@@ -212,17 +223,20 @@ impl OnnxFile {
     /// # Errors
     /// The broken rule, in words that follow the tensor's name.
     pub fn external(&self, location: &str) -> Result<Arc<ExternalFile>, String> {
+        let parts = external_data::components(location)?;
+        // However the location is spelled, a file is opened once.
+        let plain = parts.join("/");
         let mut open = self.external.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = open.get(location) {
+        if let Some(file) = open.get(&plain) {
             return Ok(Arc::clone(file));
         }
-        let parts = external_data::components(location)?;
         let file = open_beneath::open(&self.folder, &parts, self.options.allow_symlink_inside)
             .map_err(|problem| format!("external data file `{location}`: {problem}"))?;
         let file =
             ExternalFile::read(&file).map_err(|problem| format!("external data file `{location}`: {problem}"))?;
         let file = Arc::new(file);
-        open.insert(location.to_string(), Arc::clone(&file));
+        self.size.fetch_add(file.bytes().len() as u64, Relaxed);
+        open.insert(plain, Arc::clone(&file));
         Ok(file)
     }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    limits::MOST_AXES,
     tensor::{DType, Element, HostTensor},
 };
 use half::{bf16, f16};
@@ -16,6 +17,9 @@ use half::{bf16, f16};
 /// # Errors
 /// A negative extent, or a product that no memory holds.
 pub fn element_count(dims: &[i64]) -> Result<(usize, Vec<usize>), String> {
+    if dims.len() > MOST_AXES {
+        return Err(format!("the shape has {} axes; at most {MOST_AXES} are supported", dims.len()));
+    }
     let extents: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let extents = extents.ok_or_else(|| format!("the shape {dims:?} has a negative extent"))?;
     // Zero extents do not excuse the others: what is computed from the shape later must not overflow either.

@@ -1,10 +1,7 @@
 //! Shape arithmetic that operators share.
 
 use super::problem;
-use crate::error::Result;
-
-/// Most elements of a tensor that a node makes from numbers alone (2³¹): more is a malformed model, not a need.
-const MOST_ELEMENTS: usize = 1 << 31;
+use crate::{error::Result, limits};
 
 /// The axis that `axis` names in a tensor of `rank` axes; negative ones count from the end.
 pub fn axis(axis: i64, rank: usize) -> Result<usize> {
@@ -30,22 +27,24 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at =
         |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).and_then(|j| dims.get(j).copied()).unwrap_or(1);
-    (0..rank)
+    let dims: Vec<usize> = (0..rank)
         .map(|i| match (at(a, i), at(b, i)) {
             (x, y) if x == y => Ok(x),
             (1, y) => Ok(y),
             (x, 1) => Ok(x),
             _ => Err(problem(format!("shapes {a:?} and {b:?} do not broadcast"))),
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    // What is not larger than an operand is there already.
+    if dims != a && dims != b {
+        count(&dims)?;
+    }
+    Ok(dims)
 }
 
-/// Number of elements of `dims`, if a node may make that many from numbers alone.
+/// Number of elements of `dims`, if a node's result may have that many.
 pub fn count(dims: &[usize]) -> Result<usize> {
-    dims.iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d))
-        .filter(|&n| n <= MOST_ELEMENTS)
-        .ok_or_else(|| problem(format!("a tensor of shape {dims:?} is too large")))
+    limits::count(dims)
 }
 
 /// Extents from integers, which must not be negative.

@@ -50,15 +50,10 @@ fn unsupported_of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<UnsupportedO
 /// The outputs of `graph` that can be computed: all that they depend on has an operator and is of numbers.
 pub fn computable_outputs(graph: &Graph) -> Vec<ValueId> {
     let specs = specs();
-    let computable = |&output: &ValueId| {
-        let mut nodes = graph.ancestors(&[output]).into_iter().filter_map(|n| graph.nodes.get(n));
-        !graph.opaque.contains_key(&output)
-            && nodes.all(|node| {
-                specs.iter().any(|spec| spec.takes(node))
-                    && !node.dependencies().flatten().any(|value| graph.opaque.contains_key(&value))
-            })
-    };
-    graph.outputs.iter().copied().filter(computable).collect()
+    let unknown = graph.nodes.iter().filter(|node| !specs.iter().any(|spec| spec.takes(node)));
+    let made = unknown.flat_map(|node| node.outputs.iter().flatten());
+    let lost = graph.derived_from(made.chain(graph.opaque.keys()).copied());
+    graph.outputs.iter().copied().filter(|output| !lost.contains(output)).collect()
 }
 
 /// Why control flow is left, and what to do.

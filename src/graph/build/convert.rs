@@ -1,6 +1,6 @@
 //! Types, attributes and sparse tensors.
 
-use super::{Builder, MAX_COPIED, MAX_DEPTH, scope::Scope};
+use super::{Builder, LINK, MAX_DEPTH, scope::Scope};
 use crate::{
     each,
     error::{Error, Result},
@@ -16,26 +16,6 @@ use crate::{
 };
 use ndarray::{ArrayD, IxDyn};
 use std::sync::Arc;
-
-/// Entries of a list of keys and values.
-pub(super) fn properties(entries: &[StringStringEntryProto]) -> impl Iterator<Item = (String, String)> + '_ {
-    entries.iter().map(|entry| (entry.key().to_string(), entry.value().to_string()))
-}
-
-/// Adds what is said of a value to what is known of it.
-pub(super) fn describe(
-    graph: &mut Graph,
-    value: ValueId,
-    ty: Option<&TypeProto>,
-    metadata: impl Iterator<Item = (String, String)>,
-) {
-    if let Some(info) = graph.values.get_mut(value.0) {
-        info.metadata.extend(metadata);
-        if let Some(ty) = ty {
-            info.ty = Some(type_info(ty));
-        }
-    }
-}
 
 fn type_info(ty: &TypeProto) -> TypeInfo {
     let Some(type_proto::Value::TensorType(tensor)) = &ty.value else {
@@ -62,7 +42,49 @@ pub(super) fn foreign_type(tensor: &TensorProto) -> Option<String> {
     }
 }
 
+/// Bytes that an attribute takes, beside tensors and graphs, which are shared.
+fn size(attr: &Attr) -> usize {
+    let texts = |list: &[String]| list.iter().map(|text| size_of::<String>() + text.len()).sum();
+    let content = match attr {
+        Attr::Ints(list) => size_of_val(list.as_slice()),
+        Attr::Floats(list) => size_of_val(list.as_slice()),
+        Attr::String(text) => text.len(),
+        Attr::Strings(list) => texts(list),
+        _ => 0,
+    };
+    size_of::<Attr>() + content
+}
+
 impl<'a> Builder<'a> {
+    /// Adds what is said of a value, called so in errors, to what is known of it.
+    pub(super) fn describe(
+        &mut self,
+        graph: &mut Graph,
+        scope: &Scope<'a>,
+        (value, name): (ValueId, &str),
+        ty: Option<&TypeProto>,
+        metadata: &[StringStringEntryProto],
+    ) -> Result<()> {
+        let texts = metadata.iter().map(|entry| 2 * size_of::<String>() + entry.key().len() + entry.value().len());
+        let dims = ty.and_then(|ty| match &ty.value {
+            Some(type_proto::Value::TensorType(tensor)) => tensor.shape.as_ref(),
+            _ => None,
+        });
+        let extents = dims.iter().flat_map(|shape| &shape.dim).map(|dim| match &dim.value {
+            Some(dimension::Value::DimParam(name)) => size_of::<Dim>() + name.len(),
+            _ => size_of::<Dim>(),
+        });
+        self.spend(scope.depth, texts.chain(extents).sum(), name)?;
+        if let Some(info) = graph.values.get_mut(value.0) {
+            let texts = metadata.iter().map(|entry| (entry.key().to_string(), entry.value().to_string()));
+            info.metadata.extend(texts);
+            if let Some(ty) = ty {
+                info.ty = Some(type_info(ty));
+            }
+        }
+        Ok(())
+    }
+
     /// An attribute's value; `None` if it refers to a function's attribute that the caller leaves out.
     pub(super) fn attribute(
         &mut self,
@@ -81,7 +103,9 @@ impl<'a> Builder<'a> {
                     format!("attribute `{}` refers to a function's attribute outside of a function", a.name());
                 return Err(self.malformed(place, problem));
             }
-            let argument = scope.arguments.get(a.ref_attr_name()).cloned();
+            let argument = scope.arguments.get(a.ref_attr_name());
+            self.spend(scope.depth, LINK + argument.map_or(0, size), place)?;
+            let argument = argument.cloned();
             if matches!(argument, Some(Attr::Graph(_))) && scope.arguments_level != scope.level {
                 return Err(
                     self.malformed(place, "a body that is a function's attribute is used inside of another body")
@@ -93,15 +117,9 @@ impl<'a> Builder<'a> {
             AttributeType::Undefined => guess_type(a),
             kind => kind,
         };
-        if scope.depth > 0 {
-            let elements = a.floats.len() + a.ints.len() + a.s().len() + a.strings.iter().map(Vec::len).sum::<usize>();
-            self.copied = self.copied.saturating_add(elements);
-            if self.copied > MAX_COPIED {
-                return Err(
-                    self.malformed(place, format!("inlining copies more than {MAX_COPIED} elements of attributes"))
-                );
-            }
-        }
+        let texts: usize = a.strings.iter().map(|text| size_of::<String>() + text.len()).sum();
+        let lists = size_of_val(a.floats.as_slice()) + size_of_val(a.ints.as_slice());
+        self.spend(scope.depth, size_of::<Attr>() + a.name().len() + a.s().len() + texts + lists, place)?;
         let path = self.path;
         let lacks = |what: &str| {
             let problem = format!("attribute `{}` says {what}, but has none", a.name());
@@ -130,7 +148,13 @@ impl<'a> Builder<'a> {
                     return Err(self.malformed(place, format!("bodies are nested deeper than {MAX_DEPTH}")));
                 }
                 let mut inner = scope.body(a.name());
-                let mut body = Graph { opsets: scope.opsets.clone(), ir_version: graph.ir_version, ..Graph::default() };
+                self.spend(scope.depth, size_of::<Graph>(), place)?;
+                let mut body = Graph {
+                    opsets: Arc::clone(&scope.opsets),
+                    ir_version: graph.ir_version,
+                    budget: Arc::clone(&self.budget),
+                    ..Graph::default()
+                };
                 self.graph(&mut body, proto, &mut inner)?;
                 for (name, inside) in inner.take_captures() {
                     let outside = self.resolve(graph, scope, name, place)?;
@@ -165,14 +189,11 @@ impl<'a> Builder<'a> {
         };
         let (count, dims) = element_count(&sparse.dims).map_err(|problem| bad(&problem))?;
         let (values, indices) = (self.tensor(values)?, self.tensor(indices)?);
-        self.copied = self.copied.saturating_add(count);
-        if self.copied > MAX_COPIED.max(count) {
-            return Err(bad("too many elements are made of sparse tensors"));
-        }
         // Bounds what a small file can make this program allocate.
         if count > 4096 + 256 * values.len() {
             return Err(bad(&format!("{} of {count} elements are stored; too sparse to be made dense", values.len())));
         }
+        self.budget.hold(count.saturating_mul(values.dtype().size()), "decoding sparse tensors", place)?;
         let at = match (indices.to_i64(), indices.dims()) {
             (Some(at), [n]) if *n == values.len() => at,
             (Some(at), [n, rank]) if *n == values.len() && *rank == dims.len() && *rank > 0 => {

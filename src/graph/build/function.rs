@@ -1,12 +1,15 @@
 //! Inlining of local functions.
 
-use super::{Attr, Builder, MAX_DEPTH, domain, operator_sets, scope::Scope};
+use super::{Attr, Builder, LINK, MAX_DEPTH, OperatorSets, operator_sets, scope::Scope};
 use crate::{
     error::Result,
     graph::{Graph, Node, ValueId},
     onnx::proto::FunctionProto,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A node that calls a function.
 pub(super) struct Call {
@@ -27,8 +30,7 @@ impl<'a> Builder<'a> {
         call: Call,
     ) -> Result<()> {
         let place = format!("node {} (function {}::{})", call.name, function.domain(), function.name());
-        let key = (domain(function.domain()).into(), function.name().into(), function.overload().into());
-        if caller.calls.contains(&key) {
+        if caller.calls.iter().any(|outer| std::ptr::eq(*outer, function)) {
             return Err(self.malformed(place, "the function calls itself"));
         }
         if caller.depth >= MAX_DEPTH {
@@ -37,14 +39,11 @@ impl<'a> Builder<'a> {
         if call.inputs.len() > function.input.len() || call.outputs.len() > function.output.len() {
             return Err(self.malformed(place, "it has more inputs or outputs than the function"));
         }
-        // A function imports its own operator sets; what it leaves out is the model's.
-        let mut opsets = operator_sets(self.path, &function.opset_import, i64::MAX)?;
-        for (name, version) in &caller.opsets {
-            opsets.entry(name.clone()).or_insert(*version);
-        }
-        let mut scope = caller.function(&call.name, opsets);
-        scope.calls.push(key);
-        scope.arguments = self.arguments(graph, function, caller, call.attrs, &place)?;
+        let formal = function.input.iter().chain(&function.output).chain(&function.attribute);
+        self.spend(caller.depth + 1, formal.map(|name| LINK + name.len()).sum(), &place)?;
+        let mut scope = caller.function(&call.name, &self.imports(function, &caller.opsets)?);
+        scope.calls.push(function);
+        scope.arguments = Arc::new(self.arguments(graph, function, caller, call.attrs, &place)?);
         for (i, formal) in function.input.iter().enumerate() {
             if formal.is_empty() || scope.local(formal.as_str()).is_some() {
                 return Err(self.malformed(place, format!("the function's input `{formal}` is empty or listed twice")));
@@ -84,6 +83,25 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// The operator sets that a function's nodes mean: it imports its own, and what it leaves out is the caller's.
+    fn imports(&mut self, function: &'a FunctionProto, caller: &Arc<OperatorSets>) -> Result<Arc<OperatorSets>> {
+        let key = (std::ptr::from_ref(function), Arc::as_ptr(caller));
+        if let Some((_, opsets)) = self.imported.get(&key) {
+            return Ok(Arc::clone(opsets));
+        }
+        let mut opsets = operator_sets(self.path, &function.opset_import, i64::MAX)?;
+        for (name, version) in caller.iter() {
+            opsets.entry(name.clone()).or_insert(*version);
+        }
+        let bytes = opsets.keys().map(|domain| LINK + size_of::<String>() + domain.len()).sum();
+        self.spend(1, bytes, function.name())?;
+        // Functions that import the same as their caller share the caller's sets.
+        let opsets = if opsets == **caller { Arc::clone(caller) } else { Arc::new(opsets) };
+        // The caller's sets are held, so that no others come to lie where they are.
+        self.imported.insert(key, (Arc::clone(caller), Arc::clone(&opsets)));
+        Ok(opsets)
+    }
+
     /// What the function's body finds under its attributes' names: what the caller gives, else the default.
     fn arguments(
         &mut self,
@@ -94,13 +112,12 @@ impl<'a> Builder<'a> {
         place: &str,
     ) -> Result<BTreeMap<String, Attr>> {
         let mut arguments = given;
-        let declared = |name: &String| {
-            function.attribute.contains(name) || function.attribute_proto.iter().any(|attr| attr.name() == name)
-        };
-        if let Some(name) = arguments.keys().find(|name| !declared(name)) {
+        let defaults = function.attribute_proto.iter().map(|attr| attr.name());
+        let declared: BTreeSet<&str> = function.attribute.iter().map(String::as_str).chain(defaults).collect();
+        if let Some(name) = arguments.keys().find(|name| !declared.contains(name.as_str())) {
             return Err(self.malformed(place, format!("the function has no attribute `{name}`")));
         }
-        let mut defaults = caller.function("", caller.opsets.clone());
+        let mut defaults = caller.function("", &caller.opsets);
         for default in &function.attribute_proto {
             if !arguments.contains_key(default.name())
                 && let Some(value) = self.attribute(graph, default, &mut defaults, place)?

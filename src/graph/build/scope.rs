@@ -1,27 +1,33 @@
 //! Which value a name means: in the main graph, in a body, in a function.
 
-use super::{Attr, Builder};
+use super::{Attr, Builder, LINK, OperatorSets};
 use crate::{
     error::Result,
     graph::{Graph, ValueId, ValueInfo},
-    onnx::{attributes, proto::NodeProto},
+    onnx::{
+        attributes,
+        proto::{FunctionProto, NodeProto},
+    },
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// One list of nodes with names of its own.
 pub(super) struct Scope<'a> {
     /// Stands before the names of nodes and values: empty, or the function call's name and a slash.
-    prefix: String,
+    prefix: Arc<str>,
     /// Value of each name; `None` for a function's input that the caller leaves out.
     names: HashMap<&'a str, Option<ValueId>>,
     /// Values that the caller has made for a function's outputs, to be taken when the body declares them.
     pub(super) bound: HashMap<&'a str, ValueId>,
     /// A function's attributes as the caller gives them.
-    pub(super) arguments: BTreeMap<String, Attr>,
+    pub(super) arguments: Arc<BTreeMap<String, Attr>>,
     /// How many bodies deep the graph that `arguments` were made in lies.
     pub(super) arguments_level: usize,
     /// Operator sets that the nodes mean.
-    pub(super) opsets: BTreeMap<String, i64>,
+    pub(super) opsets: Arc<OperatorSets>,
     /// Functions and bodies around these nodes.
     pub(super) depth: usize,
     /// Bodies around these nodes.
@@ -29,11 +35,11 @@ pub(super) struct Scope<'a> {
     /// Whether unknown names are captured from outside: in a body, not in a function called there.
     captures: Option<Vec<(&'a str, ValueId)>>,
     /// What stands before a tensor's name where its bytes are found again; `None` in functions, which may be called often.
-    stored_in: Option<String>,
+    stored_in: Option<Arc<str>>,
     /// First output of the node that is being built.
     pub(super) output: &'a str,
-    /// Domain, name and overload of the functions being inlined, outermost first.
-    pub(super) calls: Vec<(String, String, String)>,
+    /// The functions being inlined, outermost first.
+    pub(super) calls: Vec<&'a FunctionProto>,
 }
 
 /// A node in a message: its name, or `operator of output`.
@@ -42,18 +48,18 @@ pub(super) fn label(node: &NodeProto) -> String {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn main(opsets: &BTreeMap<String, i64>) -> Self {
+    pub(super) fn main(opsets: &Arc<OperatorSets>) -> Self {
         Self {
-            prefix: String::new(),
+            prefix: "".into(),
             names: HashMap::new(),
             bound: HashMap::new(),
-            arguments: BTreeMap::new(),
+            arguments: Arc::default(),
             arguments_level: 0,
-            opsets: opsets.clone(),
+            opsets: Arc::clone(opsets),
             depth: 0,
             level: 0,
             captures: None,
-            stored_in: Some(String::new()),
+            stored_in: Some("".into()),
             output: "",
             calls: Vec::new(),
         }
@@ -63,9 +69,9 @@ impl<'a> Scope<'a> {
     pub(super) fn body(&self, attribute: &str) -> Self {
         let stored_in = self.stored_in.as_ref().filter(|_| !self.output.is_empty());
         Self {
-            stored_in: stored_in.map(|outer| format!("{outer}{}/{attribute}/", self.output)),
-            prefix: self.prefix.clone(),
-            arguments: self.arguments.clone(),
+            stored_in: stored_in.map(|outer| format!("{outer}{}/{attribute}/", self.output).into()),
+            prefix: Arc::clone(&self.prefix),
+            arguments: Arc::clone(&self.arguments),
             arguments_level: self.arguments_level,
             depth: self.depth + 1,
             level: self.level + 1,
@@ -76,15 +82,15 @@ impl<'a> Scope<'a> {
     }
 
     /// The scope of a function that the node `call` of `self` calls.
-    pub(super) fn function(&self, call: &str, opsets: BTreeMap<String, i64>) -> Self {
+    pub(super) fn function(&self, call: &str, opsets: &Arc<OperatorSets>) -> Self {
         Self {
-            prefix: format!("{call}/"),
+            prefix: format!("{call}/").into(),
             stored_in: None,
             arguments_level: self.level,
             depth: self.depth + 1,
             level: self.level,
             calls: self.calls.clone(),
-            ..Self::main(&opsets)
+            ..Self::main(opsets)
         }
     }
 
@@ -107,14 +113,28 @@ impl<'a> Scope<'a> {
         self.stored_in.as_ref().map(|outer| format!("{outer}{name}"))
     }
 
+    /// Bytes that stand before the names of nodes and values.
+    pub(super) fn prefix_len(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// Bytes that stand before the names under which stored tensors are found.
+    pub(super) fn within_len(&self) -> usize {
+        self.stored_in.as_ref().map_or(0, |outer| outer.len())
+    }
+
     pub(super) fn node_name(&self, node: &NodeProto) -> String {
         format!("{}{}", self.prefix, label(node))
     }
 }
 
 impl<'a> Builder<'a> {
-    /// A new value of `graph`.
-    pub(super) fn new_value(&mut self, graph: &mut Graph, name: String) -> ValueId {
+    /// A new value of `graph`, named in `scope`.
+    pub(super) fn new_value(&mut self, graph: &mut Graph, scope: &Scope<'a>, name: &str) -> Result<ValueId> {
+        // Held once more as a key, and by what is stored under it.
+        let names = 2 * (scope.prefix_len() + name.len()) + scope.within_len();
+        self.spend(scope.depth, size_of::<ValueInfo>() + size_of::<String>() + LINK + names, name)?;
+        let name = format!("{}{name}", scope.prefix);
         let id = ValueId(graph.values.len());
         let mut unique = name.clone();
         while graph.by_name.contains_key(&unique) {
@@ -124,7 +144,7 @@ impl<'a> Builder<'a> {
         }
         graph.by_name.insert(unique.clone(), id);
         graph.values.push(ValueInfo { name: unique, ty: None, metadata: BTreeMap::new() });
-        id
+        Ok(id)
     }
 
     /// Defines `name` in `scope`.
@@ -142,10 +162,9 @@ impl<'a> Builder<'a> {
             let place = format!("{what} `{}{name}`", scope.prefix);
             return Err(self.malformed(place, "a value of this name is defined before"));
         }
-        self.spend(scope, 1, what)?;
         let value = match scope.bound.remove(name) {
             Some(value) => value,
-            None => self.new_value(graph, format!("{}{name}", scope.prefix)),
+            None => self.new_value(graph, scope, name)?,
         };
         scope.names.insert(name, Some(value));
         Ok(value)
@@ -165,7 +184,7 @@ impl<'a> Builder<'a> {
         if scope.captures.is_none() {
             return Err(self.malformed(place, format!("its input `{name}` is not defined anywhere")));
         }
-        let value = self.new_value(graph, format!("{}{name}", scope.prefix));
+        let value = self.new_value(graph, scope, name)?;
         scope.names.insert(name, Some(value));
         if let Some(captures) = &mut scope.captures {
             captures.push((name, value));

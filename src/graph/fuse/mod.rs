@@ -9,7 +9,10 @@ mod tests;
 
 use super::{Attr, Graph, Initializer, Links, Node, ValueId, ValueInfo, fold::Known};
 use crate::tensor::HostTensor;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Attribute of a node that is not in the file: the operators that it stands for.
 pub const MADE_OF: &str = "made of";
@@ -17,7 +20,13 @@ pub const MADE_OF: &str = "made of";
 /// The graph with nodes fused. `known` are the values that nothing changes; those in `wanted` stay values;
 /// `statistics`: whether BatchNormalization takes its running statistics.
 pub fn fuse(graph: &Graph, known: &Known, wanted: &[ValueId], statistics: bool) -> Graph {
-    let mut fusion = Fusion { links: graph.links(), known, wanted, graph: graph.clone(), placed: BTreeMap::new() };
+    let mut fusion = Fusion {
+        links: graph.links(),
+        known,
+        wanted: wanted.iter().copied().collect(),
+        graph: graph.clone(),
+        placed: BTreeMap::new(),
+    };
     let mut gone = vec![false; graph.nodes.len()];
     for index in 0..graph.nodes.len() {
         fusion.convolution(index, statistics, &mut gone);
@@ -40,7 +49,7 @@ struct Fusion<'a> {
     graph: Graph,
     links: Links,
     known: &'a Known,
-    wanted: &'a [ValueId],
+    wanted: BTreeSet<ValueId>,
     /// What takes the place of a node.
     placed: BTreeMap<usize, Vec<Node>>,
 }
@@ -80,8 +89,10 @@ impl Fusion<'_> {
         for node in nodes.iter_mut().filter(|node| !node.domain.is_empty()) {
             node.attrs.insert(MADE_OF.into(), Attr::String(of.clone()));
         }
-        for (index, gone) in gone.iter_mut().enumerate() {
-            *gone |= taken.contains(&index);
+        for &index in taken {
+            if let Some(gone) = gone.get_mut(index) {
+                *gone = true;
+            }
         }
         // Where the last of them stood, all that they take is there.
         if let Some(&last) = taken.iter().max() {

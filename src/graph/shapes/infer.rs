@@ -155,7 +155,7 @@ impl Shapes {
                 let mut out = parts.first()?.clone();
                 let axis = place(node.int("axis", None).ok()?, out.len())?;
                 let total = parts.iter().map(|part| part.get(axis).copied()).try_fold(0, |n, extent| match extent {
-                    Some(Extent::Fixed(extent)) => Some(n + extent),
+                    Some(Extent::Fixed(extent)) => usize::checked_add(n, extent),
                     _ => None,
                 });
                 *out.get_mut(axis)? = total.map_or(Extent::Open, Extent::Fixed);

@@ -6,7 +6,6 @@ use super::{
     values,
 };
 use crate::graph::{Attr, Dim, Node, ValueId, gradient};
-use std::collections::BTreeSet;
 
 /// How far to look around a node.
 const DEPTH: usize = 12;
@@ -36,11 +35,11 @@ pub(super) fn role(roles: &Roles<'_>, at: &Use<'_>) -> Option<Role> {
             None => by_name(format!("a number or divisor in {place}")),
         },
         ("Where" | "Concat" | "ScatterElements" | "ScatterND", _)
-            if at.tensor.len() == 1 || values::blocks_attention(at.tensor) =>
+            if at.tensor.len() == 1 || at.facts.blocks_attention() =>
         {
             Role::Neutral(format!("a filling value of {place}"))
         }
-        ("Where" | "Concat", _) if named || values::different(at.tensor) > 1 => match values::is_sinusoid(at.tensor) {
+        ("Where" | "Concat", _) if named || at.facts.different() > 1 => match at.facts.is_sinusoid() {
             true => Role::Never(format!("a table of sines and cosines that {place} takes")),
             false => Role::Weight(format!("a learned part of the data that {place} puts in")),
         },
@@ -57,7 +56,7 @@ fn excluded(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Option<Role> {
     if at.tensor.len() > 1 && is_variance(at.via) {
         return Some(Role::Never(format!("the variance of a normalization that is written out ({place})")));
     }
-    if !others.is_empty() && others.iter().all(|&value| is_input(roles, value)) {
+    if !others.is_empty() && others.iter().all(|&value| roles.nearby.is_input(value)) {
         return Some(Role::Never(format!("standardises the model's input in {place}")));
     }
     if at.tensor.len() == 1 {
@@ -66,7 +65,7 @@ fn excluded(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Option<Role> {
             false => Some(Role::Neutral(format!("a single number in {place}, as in an activation or a scaling"))),
         };
     }
-    if values::is_sinusoid(at.tensor) {
+    if at.facts.is_sinusoid() {
         return Some(Role::Never(format!("a table of sines and cosines in {place}")));
     }
     None
@@ -79,7 +78,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
     if let (Origin::Linear(name, Some(1)), 1, true) = (&origin, at.tensor.len(), !at.tensor.dims().is_empty()) {
         return Role::Weight(format!("bias that {place} adds to the output of {name}"));
     }
-    if values::blocks_attention(at.tensor) {
+    if at.facts.blocks_attention() {
         return Role::Never(format!("a mask that {place} adds"));
     }
     if let Some(role) = excluded(roles, at, place) {
@@ -88,7 +87,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
     if at.node.op_type == "Sub" && is_scaled_by_variance(roles, at.node) {
         return Role::Never(format!("the mean of a normalization that is written out ({place})"));
     }
-    if let (Origin::Product, true) = (&origin, feeds_softmax(roles, at.node)) {
+    if let (Origin::Product, true) = (&origin, roles.nearby.feeds_softmax(at.node)) {
         return score_bias(at, place);
     }
     Role::Weight(match origin {
@@ -100,7 +99,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
 }
 
 /// Whether an attention operator adds the input to its scores before the softmax.
-fn is_added_to_scores(node: &Node, slot: usize) -> bool {
+pub(super) fn is_added_to_scores(node: &Node, slot: usize) -> bool {
     match (node.domain.as_str(), node.op_type.as_str()) {
         ("", "Attention") => slot == 3,
         ("com.microsoft", "Attention" | "MultiHeadAttention") => slot == 5,
@@ -110,10 +109,8 @@ fn is_added_to_scores(node: &Node, slot: usize) -> bool {
 
 /// What is added to attention scores: a mask, which has two values or blocks, or a learnt bias.
 fn score_bias(at: &Use<'_>, place: &str) -> Role {
-    match values::different(at.tensor) {
-        3.. if !values::blocks_attention(at.tensor) => {
-            Role::Weight(format!("bias that {place} adds to attention scores"))
-        }
+    match at.facts.different() {
+        3.. if !at.facts.blocks_attention() => Role::Weight(format!("bias that {place} adds to attention scores")),
         _ => Role::Never(format!("a mask that {place} adds to attention scores")),
     }
 }
@@ -122,7 +119,7 @@ fn scale(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
     if let Some(role) = excluded(roles, at, place) {
         return role;
     }
-    if values::is_made_of(at.tensor, 0.0, 1.0) {
+    if at.facts.is_zeros_and_ones() {
         return Role::Never(format!("a mask of zeros and ones in {place}"));
     }
     let data = at.node.inputs.iter().flatten().copied().find(|value| roles.moving.contains(value));
@@ -203,56 +200,10 @@ fn outputs(roles: &Roles<'_>, node: &Node) -> Option<usize> {
     if transposed { dims.first().copied() } else { dims.last().copied() }
 }
 
-/// Whether a value is a graph input, or made from one by operators without weights that keep what it stands for.
-fn is_input(roles: &Roles<'_>, value: ValueId) -> bool {
-    const PREPARE: [&str; 24] = [
-        "Add",
-        "Cast",
-        "Clip",
-        "Concat",
-        "Div",
-        "Exp",
-        "Gather",
-        "Identity",
-        "Log",
-        "Mul",
-        "Neg",
-        "Pad",
-        "Pow",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Transpose",
-        "Unsqueeze",
-        "Upsample",
-        "Flatten",
-    ];
-    let (mut seen, mut waiting) = (BTreeSet::from([value]), vec![value]);
-    while let Some(at) = waiting.pop() {
-        let Some(node) = roles.node(at) else {
-            if roles.graph.inputs.contains(&at) {
-                continue;
-            }
-            return false;
-        };
-        let data = node.inputs.iter().enumerate().filter(|(slot, _)| gradient::carries(node, *slot));
-        let data: Vec<ValueId> = data.filter_map(|(_, v)| *v).filter(|v| roles.moving.contains(v)).collect();
-        if data.is_empty() || !PREPARE.iter().any(|op| node.is(op)) {
-            return false;
-        }
-        waiting.extend(data.into_iter().filter(|value| seen.insert(*value)));
-    }
-    true
-}
-
 /// Whether a tensor goes through `sqrt(tensor + epsilon)` before it meets data.
-fn is_variance(via: &[String]) -> bool {
+fn is_variance(via: &[&str]) -> bool {
     const KEEP: [&str; 6] = ["Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose"];
-    let mut steps = via.iter().map(String::as_str).filter(|op| !KEEP.contains(op));
+    let mut steps = via.iter().copied().filter(|op| !KEEP.contains(op));
     match steps.next() {
         Some("Sqrt") => true,
         Some("Add") => steps.next() == Some("Sqrt"),
@@ -266,41 +217,6 @@ fn is_scaled_by_variance(roles: &Roles<'_>, sub: &Node) -> bool {
     roles.links.users(output).iter().any(|&(n, slot)| {
         let Some(node) = roles.graph.nodes.get(n).filter(|node| node.is("Div") || node.is("Mul")) else { return false };
         let other = node.input(1 - slot.min(1));
-        other.is_some_and(|value| !roles.moving.contains(&value) && has_root(roles, value))
+        other.is_some_and(|value| !roles.moving.contains(&value) && roles.nearby.has_root(value))
     })
-}
-
-fn has_root(roles: &Roles<'_>, value: ValueId) -> bool {
-    let (mut seen, mut waiting) = (BTreeSet::from([value]), vec![value]);
-    while let Some(node) = waiting.pop().map(|at| roles.node(at)) {
-        let Some(node) = node else { continue };
-        if node.is("Sqrt") {
-            return true;
-        }
-        waiting.extend(node.inputs.iter().flatten().filter(|value| seen.insert(**value)));
-    }
-    false
-}
-
-/// Whether a node's result goes into a Softmax, at most reshaped or offset on the way.
-fn feeds_softmax(roles: &Roles<'_>, node: &Node) -> bool {
-    const PASS: [&str; 7] = ["Add", "Reshape", "Identity", "Cast", "Squeeze", "Unsqueeze", "Where"];
-    let mut seen = BTreeSet::new();
-    let mut waiting: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
-    while let Some(at) = waiting.pop() {
-        if roles.graph.outputs.contains(&at) {
-            return false;
-        }
-        for (node, slot) in
-            roles.links.users(at).iter().filter_map(|(n, slot)| Some((roles.graph.nodes.get(*n)?, *slot)))
-        {
-            if node.is("Softmax") || is_added_to_scores(node, slot) {
-                return true;
-            }
-            if PASS.iter().any(|op| node.is(op)) {
-                waiting.extend(node.outputs.iter().flatten().filter(|value| seen.insert(**value)));
-            }
-        }
-    }
-    false
 }

@@ -4,7 +4,7 @@ use crate::{
     graph::{Graph, ValueId, training::LossPlan},
     tensor::DType,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Integers fewer than this are shapes, indices, zero points.
 const FEWEST: usize = 16;
@@ -15,6 +15,12 @@ pub fn stored_as_integers(graph: &Graph, plan: &LossPlan) -> Option<String> {
     let used = graph.ancestors(&[plan.scores]);
     let nodes: Vec<_> = used.iter().filter_map(|&n| graph.nodes.get(n)).collect();
     let narrow = |dtype: DType| matches!(dtype, DType::I8 | DType::U8 | DType::I16 | DType::U16);
+    let mut decoders: BTreeMap<ValueId, BTreeSet<&str>> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| node.is("DequantizeLinear") || node.is("Cast")) {
+        if let Some(value) = node.input(0) {
+            decoders.entry(value).or_default().insert(node.op_type.as_str());
+        }
+    }
     let (mut integers, mut floats, mut behind) = (0usize, 0usize, BTreeSet::new());
     let mut counted: BTreeSet<ValueId> = BTreeSet::new();
     for (value, stored) in nodes
@@ -29,13 +35,9 @@ pub fn stored_as_integers(graph: &Graph, plan: &LossPlan) -> Option<String> {
         if stored.tensor.dtype().is_float() {
             floats += bytes;
         } else if narrow(stored.tensor.dtype()) && stored.tensor.len() >= FEWEST {
-            let users = nodes.iter().filter(|node| node.input(0) == Some(value));
-            let made =
-                users.filter(|node| node.is("DequantizeLinear") || node.is("Cast")).map(|node| node.op_type.as_str());
-            let made: BTreeSet<&str> = made.collect();
-            if !made.is_empty() {
+            if let Some(made) = decoders.get(&value) {
                 integers += bytes;
-                behind.extend(made);
+                behind.extend(made.iter().copied());
             }
         }
     }

@@ -1,12 +1,19 @@
 //! What a tensor is for, by the nodes that it ends up in.
 
-use super::{elementwise, values};
+use super::{
+    elementwise,
+    nearby::Nearby,
+    values::{self, Facts},
+};
 use crate::{
+    error::{Error, Result},
     graph::{Graph, Links, Node, ValueId, fold, gradient},
     tensor::HostTensor,
 };
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -26,11 +33,18 @@ pub(super) struct Use<'a> {
     /// The stored tensor.
     pub(super) value: ValueId,
     pub(super) tensor: &'a HostTensor,
+    pub(super) facts: &'a Facts<'a>,
     pub(super) node: &'a Node,
     pub(super) slot: usize,
-    /// Operators on the way from the tensor to the node.
-    pub(super) via: &'a [String],
+    /// Operators on the way from the tensor to the node, the first [`MOST_VIA`] of them.
+    pub(super) via: &'a [&'a str],
 }
+
+/// Operators on a way that are told.
+const MOST_VIA: usize = 16;
+
+/// Values and inputs of nodes that are looked at for all tensors together.
+const MOST_LOOKS: usize = 1 << 21;
 
 /// Finds roles in one graph.
 pub(super) struct Roles<'a> {
@@ -41,6 +55,8 @@ pub(super) struct Roles<'a> {
     pub(super) moving: BTreeSet<ValueId>,
     pub(super) constants: BTreeMap<ValueId, Arc<HostTensor>>,
     pytorch: bool,
+    pub(super) nearby: Nearby,
+    looks: Cell<usize>,
 }
 
 impl<'a> Roles<'a> {
@@ -52,7 +68,25 @@ impl<'a> Roles<'a> {
             }
         }
         let pytorch = graph.producer.starts_with("pytorch");
-        Self { graph, links, path, moving, constants: fold::constants(graph), pytorch }
+        let nearby = Nearby::of(graph, links, &moving);
+        Self { graph, links, path, moving, constants: fold::constants(graph), pytorch, nearby, looks: Cell::new(0) }
+    }
+
+    /// # Errors
+    /// [`Error::TooLarge`] if roles were not followed to the end.
+    pub(super) fn require_followed(&self) -> Result<()> {
+        if self.looks.get() <= MOST_LOOKS {
+            return Ok(());
+        }
+        let largest = self.graph.nodes.iter().max_by_key(|node| node.inputs.len());
+        Err(Error::TooLarge {
+            pass: "finding what stored tensors are for",
+            node: largest.map_or(String::new(), |node| node.name.clone()),
+            problem: format!(
+                "the ways from all stored tensors to where they are used take more than {MOST_LOOKS} steps; let the exporter \
+                 or onnxsim compute what depends on no input"
+            ),
+        })
     }
 
     /// The node that makes a value.
@@ -75,25 +109,30 @@ impl<'a> Roles<'a> {
         let Some(stored) = self.graph.initializers.get(&value) else { return Vec::new() };
         let mut roles = Vec::new();
         let mut seen = BTreeSet::from([value]);
-        let mut waiting = vec![(value, Vec::new())];
+        let facts = Facts::of(&stored.tensor);
+        let mut waiting = vec![(value, Rc::<[&str]>::from([]))];
         while let Some((at, via)) = waiting.pop() {
             for &(n, slot) in self.links.users(at) {
                 let Some(node) = self.graph.nodes.get(n) else { continue };
+                self.looks.set(self.looks.get() + 1 + node.inputs.len() / 8);
+                if self.looks.get() > MOST_LOOKS {
+                    return roles;
+                }
                 let outputs = || node.outputs.iter().flatten();
                 if slot >= node.inputs.len() {
                     roles.push(Role::Neutral(format!("a body of {} ({}) takes it", node.op_type, node.name)));
                 } else if outputs().any(|output| self.moving.contains(output)) {
                     if outputs().any(|output| self.path.contains(output)) {
                         let tensor = stored.tensor.as_ref();
-                        roles.push(self.role(&Use { value, tensor, node, slot, via: &via }));
+                        roles.push(self.role(&Use { value, tensor, facts: &facts, node, slot, via: &via }));
                     }
                 } else if !gradient::carries(node, slot) {
                     roles.push(not_data(node, slot));
                 } else {
-                    let mut via: Vec<String> = via.clone();
-                    via.push(node.op_type.clone());
-                    waiting
-                        .extend(outputs().filter(|output| seen.insert(**output)).map(|output| (*output, via.clone())));
+                    let longer = || via.iter().copied().chain([node.op_type.as_str()]).collect();
+                    let via: Rc<[&str]> = if via.len() < MOST_VIA { longer() } else { Rc::clone(&via) };
+                    let new = outputs().filter(|output| seen.insert(**output));
+                    waiting.extend(new.map(|output| (*output, Rc::clone(&via))));
                 }
             }
         }
@@ -121,7 +160,7 @@ impl<'a> Roles<'a> {
             return Role::Never(format!("running {part} of BatchNormalization ({}), a statistic", node.name));
         }
         if matches!(op, "Gather" | "GatherElements" | "GatherND") && slot == 0 {
-            return match values::is_sinusoid(at.tensor) {
+            return match at.facts.is_sinusoid() {
                 true => Role::Never(format!("a table of sines and cosines that {op} ({}) looks up", node.name)),
                 false => Role::Weight(format!("embedding table of {op} ({}){}", node.name, through(at.via))),
             };
@@ -143,7 +182,7 @@ impl<'a> Roles<'a> {
     fn unit_of_group_norm(&self, at: &Use<'_>) -> bool {
         let reshaped = at.node.input(0).and_then(|value| self.node(value)).is_some_and(|node| node.is("Reshape"));
         let unit = if at.slot == 1 { 1.0 } else { 0.0 };
-        at.node.is("InstanceNormalization") && reshaped && values::is_all(at.tensor, unit)
+        at.node.is("InstanceNormalization") && reshaped && at.facts.is_all(unit)
     }
 }
 
@@ -155,7 +194,7 @@ fn not_data(node: &Node, slot: usize) -> Role {
 }
 
 /// The operators between tensor and node, in words.
-fn through(via: &[String]) -> String {
+fn through(via: &[&str]) -> String {
     if via.is_empty() { String::new() } else { format!(" through {}", via.join(", ")) }
 }
 

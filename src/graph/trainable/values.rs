@@ -4,6 +4,7 @@ use crate::{
     graph::{Graph, ValueId},
     tensor::HostTensor,
 };
+use std::cell::OnceCell;
 
 /// Parts of names that exporters make up.
 const GENERATED: [&str; 12] = [
@@ -62,19 +63,72 @@ pub(super) fn names_statistic(name: &str) -> bool {
     STATISTICS.contains(&last.split(':').next().unwrap_or(last))
 }
 
+/// What the elements of one tensor tell, looked at once however often the tensor is used.
+pub(super) struct Facts<'a> {
+    tensor: &'a HostTensor,
+    sinusoid: OnceCell<bool>,
+    blocks: OnceCell<bool>,
+    zeros_and_ones: OnceCell<bool>,
+    different: OnceCell<usize>,
+    /// The value of all elements, if it is the same.
+    all: OnceCell<Option<f64>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(tensor: &'a HostTensor) -> Self {
+        Self {
+            tensor,
+            sinusoid: OnceCell::new(),
+            blocks: OnceCell::new(),
+            zeros_and_ones: OnceCell::new(),
+            different: OnceCell::new(),
+            all: OnceCell::new(),
+        }
+    }
+
+    /// See [`is_sinusoid`].
+    pub(super) fn is_sinusoid(&self) -> bool {
+        *self.sinusoid.get_or_init(|| is_sinusoid(self.tensor))
+    }
+
+    /// See [`blocks_attention`].
+    pub(super) fn blocks_attention(&self) -> bool {
+        *self.blocks.get_or_init(|| blocks_attention(self.tensor))
+    }
+
+    /// Whether all elements are 0 or 1, and both occur.
+    pub(super) fn is_zeros_and_ones(&self) -> bool {
+        *self.zeros_and_ones.get_or_init(|| is_made_of(self.tensor, 0.0, 1.0))
+    }
+
+    /// See [`different`].
+    pub(super) fn different(&self) -> usize {
+        *self.different.get_or_init(|| different(self.tensor))
+    }
+
+    /// Whether all elements are `x`.
+    pub(super) fn is_all(&self, x: f64) -> bool {
+        let all = self.all.get_or_init(|| {
+            let elements = self.tensor.to_f64();
+            elements.first().copied().filter(|first| elements.iter().all(|element| element == first))
+        });
+        self.tensor.is_empty() || *all == Some(x)
+    }
+}
+
 /// Whether it holds a value that stands for minus infinity, as masks that are added to attention scores do.
-pub(super) fn blocks_attention(tensor: &HostTensor) -> bool {
+fn blocks_attention(tensor: &HostTensor) -> bool {
     tensor.to_f64().iter().any(|&x| x <= -1e4)
 }
 
 /// Whether all elements are `a` or `b`, and both occur.
-pub(super) fn is_made_of(tensor: &HostTensor, a: f64, b: f64) -> bool {
+fn is_made_of(tensor: &HostTensor, a: f64, b: f64) -> bool {
     let elements = tensor.to_f64();
     elements.iter().all(|&x| x == a || x == b) && elements.contains(&a) && elements.contains(&b)
 }
 
 /// Number of different values, counted up to three.
-pub(super) fn different(tensor: &HostTensor) -> usize {
+fn different(tensor: &HostTensor) -> usize {
     let mut seen: Vec<f64> = Vec::new();
     for x in tensor.to_f64() {
         if !seen.contains(&x) {
@@ -87,16 +141,11 @@ pub(super) fn different(tensor: &HostTensor) -> usize {
     seen.len()
 }
 
-/// Whether all elements are `x`.
-pub(super) fn is_all(tensor: &HostTensor, x: f64) -> bool {
-    tensor.to_f64().iter().all(|&element| element == x)
-}
-
 /// Whether it is a table of sines and cosines of positions, one position a row from 0 on: the entries of row 0 are exactly 0
 /// and 1, and each column is a wave: `x[p+1] + x[p−1] = 2·cos(ω)·x[p]` to rounding, whatever its frequency, and whether
 /// sines and cosines take turns or are halves. Of few rows, which any numbers would fit, the frequencies are
 /// `10000^(−2i/d)`.
-pub(super) fn is_sinusoid(tensor: &HostTensor) -> bool {
+fn is_sinusoid(tensor: &HostTensor) -> bool {
     let dims: Vec<usize> = tensor.dims().iter().copied().filter(|&dim| dim > 1).collect();
     let (Some(&positions), Some(&width)) = (dims.first(), dims.last()) else { return false };
     if dims.len() != 2 || positions.checked_mul(width) != Some(tensor.len()) {

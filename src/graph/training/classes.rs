@@ -1,14 +1,22 @@
 //! The names that a model gives to its classes.
 
-use crate::graph::{Attr, Graph, Links, Node, ValueId, fold, fuse::MADE_OF};
+use crate::{
+    graph::{Attr, Graph, Links, Node, ValueId, fold, fuse::MADE_OF},
+    tensor::HostTensor,
+};
+use std::{cell::LazyCell, sync::Arc};
 
 /// The names of the `count` classes that `scores` are of, in their order, if a node after them holds any; `None` also where
 /// they are the numbers from 0 on.
 pub(super) fn named(graph: &Graph, links: &Links, scores: ValueId, count: Option<usize>) -> Option<Vec<String>> {
-    let from = links.producer(scores)?.0;
-    let after = |node: &&Node| node.outputs.iter().flatten().any(|&v| graph.ancestors(&[v]).contains(&from));
-    let mut holders = graph.nodes.iter().filter(|node| holds_names(graph, node)).filter(after);
-    let names = holders.find_map(|node| names(graph, node))?;
+    let maker = graph.nodes.get(links.producer(scores)?.0)?;
+    let after = LazyCell::new(|| graph.derived_from(maker.outputs.iter().flatten().copied()));
+    let constants = LazyCell::new(|| fold::constants(graph));
+    let mut holders = graph.nodes.iter().filter(|node| holds_names(graph, node));
+    let names = holders.find_map(|node| {
+        let after = node.outputs.iter().flatten().any(|output| after.contains(output));
+        after.then(|| names(graph, node, |value| constants.get(&value).cloned())).flatten()
+    })?;
     let own_numbers = names.iter().enumerate().all(|(n, name)| *name == n.to_string());
     let fits = count.is_none_or(|count| count == names.len() || count == 1 && names.len() == 2);
     (fits && !own_numbers && names.len() > 1).then_some(names)
@@ -26,7 +34,7 @@ fn of_linear_model(node: &Node) -> bool {
     node.attrs.contains_key(MADE_OF)
 }
 
-fn names(graph: &Graph, node: &Node) -> Option<Vec<String>> {
+fn names(graph: &Graph, node: &Node, constant: impl Fn(ValueId) -> Option<Arc<HostTensor>>) -> Option<Vec<String>> {
     let strings = |name: &str| match node.attrs.get(name) {
         Some(Attr::Strings(list)) => Some(list.clone()),
         _ => None,
@@ -50,7 +58,7 @@ fn names(graph: &Graph, node: &Node) -> Option<Vec<String>> {
         _ => {
             let table = node.input(0)?;
             let whole = || {
-                let tensor = fold::constants(graph).get(&table).cloned()?;
+                let tensor = constant(table)?;
                 let all = tensor.to_f64();
                 let listed = node.domain == "ai.onnx.ml" || of_linear_model(node);
                 let whole = listed && all.iter().all(|x| x.fract() == 0.0 && x.abs() < 1e15);

@@ -78,6 +78,7 @@ pub(super) fn choose(graph: &Graph, links: &Links, asked: Option<&str>, labels: 
         return by_name(&tracer, name);
     }
     let heads = merge(&tracer, heads(&tracer));
+    tracer.require_followed()?;
     match heads.as_slice() {
         [] => Err(Error::Untrainable(
             "no output of the model is computed from its inputs as floats, a row for each row, so there is nothing to \

@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     graph::{Attr, Dim, Graph, Links, Node, ValueId},
 };
+use std::collections::BTreeMap;
 
 /// Whether the node is one of ONNX's loss operators.
 pub(super) fn is_loss(node: &Node) -> bool {
@@ -28,16 +29,25 @@ pub(super) fn find(graph: &Graph, links: &Links) -> Result<Option<LossPlan>> {
     }
 }
 
-/// Back through operators that keep a value's elements and their order.
-pub(super) fn source(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
-    const KEEP: [&str; 6] = ["Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"];
-    while let Some(node) = links.producer(value).and_then(|(n, _)| graph.nodes.get(n)) {
-        match node.input(0) {
-            Some(input) if KEEP.iter().any(|op| node.is(op)) => value = input,
-            _ => break,
+/// What each value is in another shape or type: found back through operators that keep elements and their order.
+pub(super) struct Sources(BTreeMap<ValueId, ValueId>);
+
+impl Sources {
+    pub(super) fn of(graph: &Graph) -> Self {
+        const KEEP: [&str; 6] = ["Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"];
+        let mut sources = BTreeMap::new();
+        for node in graph.nodes.iter().filter(|node| KEEP.iter().any(|op| node.is(op))) {
+            if let Some(input) = node.input(0) {
+                let source = sources.get(&input).copied().unwrap_or(input);
+                sources.extend(node.outputs.iter().flatten().map(|&output| (output, source)));
+            }
         }
+        Self(sources)
     }
-    value
+
+    pub(super) fn get(&self, value: ValueId) -> ValueId {
+        self.0.get(&value).copied().unwrap_or(value)
+    }
 }
 
 /// `SoftmaxCrossEntropyLoss` (12, 13) and `NegativeLogLikelihoodLoss` (12, 13, 22). Row losses are computed by us, so
@@ -45,7 +55,8 @@ pub(super) fn source(graph: &Graph, links: &Links, mut value: ValueId) -> ValueI
 fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
     let input = |slot: usize, what: &str| node.input(slot).ok_or_else(|| node.error(format!("its {what} are missing")));
     let (mut scores, labels) = (input(0, "scores")?, input(1, "labels")?);
-    let label_input = source(graph, links, labels);
+    let sources = Sources::of(graph);
+    let label_input = sources.get(labels);
     if !graph.inputs.contains(&label_input) {
         return Err(Error::Untrainable(format!(
             "node {} ({}): its labels are not an input of the model but computed inside; give --loss to compute the loss \
@@ -90,7 +101,7 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
         details += &format!(", weights of {} classes", weights.len());
     }
     let loss = node.output(0);
-    let is_output = |value: ValueId| graph.outputs.iter().any(|&output| source(graph, links, output) == value);
+    let is_output = |value: ValueId| graph.outputs.iter().any(|&output| sources.get(output) == value);
     let mut why = format!(
         "the loss in the graph, {} ({}; {details}), computed for each row from `{}` and the labels given to input `{}`",
         node.op_type,
@@ -101,9 +112,10 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
     if !loss.is_some_and(is_output) {
         why += "; what the graph adds to this loss afterwards is left out";
     }
-    let shows = |value: Option<ValueId>| move |output: &ValueId| Some(source(graph, links, *output)) == value;
-    let shown = graph.outputs.iter().copied().find(shows(Some(source(graph, links, scores))));
-    let output = shown.or_else(|| graph.outputs.iter().copied().find(|output| !shows(loss)(output)));
+    let shows = |output: ValueId, value: Option<ValueId>| Some(sources.get(output)) == value;
+    let mut outputs = graph.outputs.iter().copied();
+    let shown = outputs.clone().find(|&output| shows(output, Some(sources.get(scores))));
+    let output = shown.or_else(|| outputs.find(|&output| !shows(output, loss)));
     Ok(LossPlan {
         output: output.or(loss.filter(|loss| graph.outputs.contains(loss))),
         scores_are_log_probs,

@@ -9,7 +9,7 @@ use crate::{
     graph::{Graph, Links, ValueId},
     label_facts::LabelFacts,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was chosen.
 #[derive(Clone, Debug)]
@@ -143,14 +143,18 @@ fn by_rules(graph: &Graph, links: &Links, heads: &[Head]) -> Option<(Head, &'sta
         let mut found = heads.iter().filter(|head| test(head));
         found.next().filter(|_| found.next().is_none()).cloned()
     };
-    // What the logits of each head are computed by.
-    let behind: Vec<BTreeSet<usize>> = heads.iter().map(|head| graph.ancestors(&[head.logits])).collect();
+    // The nodes before those that make logits, and how many logits each node makes.
+    let makers: BTreeMap<usize, BTreeSet<ValueId>> = heads.iter().fold(BTreeMap::new(), |mut makers, head| {
+        if let Some((n, _)) = links.producer(head.logits) {
+            makers.entry(n).or_default().insert(head.logits);
+        }
+        makers
+    });
+    let taken = makers.keys().filter_map(|&n| graph.nodes.get(n)).flat_map(|node| node.dependencies().flatten());
+    let before = graph.ancestors(&taken.collect::<Vec<_>>());
     let deepest = |head: &Head| {
         let own = links.producer(head.logits).map(|(n, _)| n);
-        let leads_to = |(other, nodes): (&Head, &BTreeSet<usize>)| {
-            other.logits != head.logits && own.is_some_and(|n| nodes.contains(&n))
-        };
-        !heads.iter().zip(&behind).any(leads_to)
+        own.is_none_or(|n| !before.contains(&n) && makers.get(&n).is_none_or(|logits| logits.len() == 1))
     };
     type Rule<'a> = (&'a dyn Fn(&Head) -> bool, &'static str);
     let rules: [Rule<'_>; 5] = [

@@ -34,14 +34,8 @@ struct Reader<'a, 't> {
 
 impl<'a> Reader<'a, '_> {
     /// The node that makes a value, behind nodes that keep it.
-    fn node(&self, mut value: ValueId) -> Option<&'a Node> {
-        loop {
-            let node = self.tracer.node(value).filter(|node| node.domain.is_empty())?;
-            if !(node.is("Identity") || node.is("Cast") || node.is("Expand")) {
-                return Some(node);
-            }
-            value = node.input(0)?;
-        }
+    fn node(&self, value: ValueId) -> Option<&'a Node> {
+        self.tracer.node(self.tracer.kept(value)).filter(|node| node.domain.is_empty())
     }
 
     fn made_by(&self, value: ValueId, op: &str) -> Option<&'a Node> {
@@ -117,7 +111,7 @@ impl<'a> Reader<'a, '_> {
         let shifted = || {
             let sub = self.made_by(value, "Sub")?;
             let (z, shift) = (sub.input(0)?, sub.input(1)?);
-            let max = self.maximum(shift)?;
+            let max = self.maximum(shift, &mut { MOST_LOOKED_AT })?;
             let same = self.same(max.input(0)?, z);
             same.then(|| (z, vec![label(sub), label(max)]))
         };
@@ -125,12 +119,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The ReduceMax behind a maximum whose axis may have been put back; JAX also guards it against infinities.
-    fn maximum(&self, value: ValueId) -> Option<&'a Node> {
+    fn maximum(&self, value: ValueId, left: &mut usize) -> Option<&'a Node> {
+        *left = left.checked_sub(1)?;
         let node = self.node(value)?;
         match node.op_type.as_str() {
             "ReduceMax" => Some(node),
-            "Reshape" | "Unsqueeze" => self.maximum(node.input(0)?),
-            "Max" | "Where" => node.inputs.iter().flatten().find_map(|&input| self.maximum(input)),
+            "Reshape" | "Unsqueeze" => self.maximum(node.input(0)?, left),
+            "Max" | "Where" => node.inputs.iter().flatten().find_map(|&input| self.maximum(input, left)),
             _ => None,
         }
     }

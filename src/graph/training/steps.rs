@@ -7,6 +7,9 @@ use crate::graph::{
     shapes::{Entry, Extent},
 };
 
+/// Conditions that are looked at, at most, to find out whether they only ask for what is no number.
+const MOST_CONDITIONS: usize = 64;
+
 impl Tracer<'_> {
     /// The step over a node that may lie between a Softmax, Sigmoid or ArgMax and the output.
     pub(super) fn passing(&self, value: ValueId, node: &Node) -> Option<Step> {
@@ -113,8 +116,9 @@ impl Tracer<'_> {
             (None, Some(_)) => a,
             _ => return None,
         };
-        let mut waiting = vec![condition];
+        let (mut waiting, mut left) = (vec![condition], MOST_CONDITIONS);
         while let Some(at) = waiting.pop() {
+            left = left.checked_sub(1)?;
             let node = self.node(at)?;
             match node.op_type.as_str() {
                 "IsNaN" | "IsInf" => {}

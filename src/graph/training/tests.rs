@@ -284,7 +284,7 @@ fn training_mode_is_read_in_every_version() {
                 .floats("r", &[], vec![0.5])
                 .build()
                 .unwrap();
-            is_training_mode(&graph, &graph.nodes[0])
+            has_training_mode(&graph)
         };
     let (bn, drop) = ("BatchNormalization", "Dropout");
     assert!(mode(6, bn, "x s s s s", "y", &[], 0), "is_test is 0 unless given");

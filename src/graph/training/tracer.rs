@@ -8,13 +8,20 @@ use super::{
     probability, width,
 };
 use crate::{
+    error::{Error, Result},
     graph::{
         Attr, Dim, Graph, Links, Node, ValueId, fold,
         shapes::{Extent, Shapes},
     },
     tensor::HostTensor,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+
+/// Elements of a tensor that stands for one number.
+const MOST_NUMBERS: usize = 1 << 16;
+
+/// Steps back from all outputs together.
+const MOST_STEPS: usize = 1 << 19;
 
 /// How far to look for the values a row of a value that the file does not declare.
 pub(super) const DEPTH: usize = 6;
@@ -25,6 +32,9 @@ pub(super) struct Tracer<'a> {
     pub(super) links: &'a Links,
     pub(super) constants: BTreeMap<ValueId, Arc<HostTensor>>,
     pub(super) shapes: Shapes,
+    steps: Cell<usize>,
+    /// What each value is without the nodes that keep it.
+    kept: BTreeMap<ValueId, ValueId>,
 }
 
 /// A column: its number, and of how many.
@@ -64,7 +74,32 @@ impl<'a> Tracer<'a> {
     pub(super) fn new(graph: &'a Graph, links: &'a Links) -> Self {
         let mut constants = fold::constants(graph);
         let shapes = Shapes::of(graph, &mut constants);
-        Self { graph, links, constants, shapes }
+        let mut kept = BTreeMap::new();
+        for node in graph.nodes.iter().filter(|node| ["Identity", "Cast", "Expand"].iter().any(|op| node.is(op))) {
+            if let (Some(input), Some(output)) = (node.input(0), node.output(0)) {
+                kept.insert(output, kept.get(&input).copied().unwrap_or(input));
+            }
+        }
+        Self { graph, links, constants, shapes, steps: Cell::new(0), kept }
+    }
+
+    /// What a value is behind Identity, Cast and Expand.
+    pub(super) fn kept(&self, value: ValueId) -> ValueId {
+        self.kept.get(&value).copied().unwrap_or(value)
+    }
+
+    /// # Errors
+    /// [`Error::TooLarge`] if outputs were not followed to the end.
+    pub(super) fn require_followed(&self) -> Result<()> {
+        if self.steps.get() <= MOST_STEPS {
+            return Ok(());
+        }
+        let (count, last) = (self.graph.outputs.len(), self.graph.outputs.last());
+        let problem = format!(
+            "more than {MOST_STEPS} steps lead back from the {count} outputs to their logits; give --output NAME"
+        );
+        let node = last.map_or(String::new(), |&output| self.graph.name(output).to_string());
+        Err(Error::TooLarge { pass: "looking for the scores", node, problem })
     }
 
     pub(super) fn node(&self, value: ValueId) -> Option<&'a Node> {
@@ -77,7 +112,7 @@ impl<'a> Tracer<'a> {
 
     /// The single number that a stored tensor is made of.
     pub(super) fn number(&self, value: ValueId) -> Option<f64> {
-        let all = self.constants.get(&value)?.to_f64();
+        let all = self.constants.get(&value).filter(|all| all.len() <= MOST_NUMBERS)?.to_f64();
         let first = all.first().copied().filter(|x| x.is_finite())?;
         all.iter().all(|&x| x == first).then_some(first)
     }
@@ -105,6 +140,10 @@ impl<'a> Tracer<'a> {
             shared: false,
         };
         while let Some(node) = self.node(walk.at) {
+            self.steps.set(self.steps.get() + 1);
+            if self.steps.get() > MOST_STEPS {
+                break;
+            }
             let Some((step, labels)) = self.step(walk.at, node) else { break };
             walk.passed.extend(labels);
             match step {

@@ -1,12 +1,13 @@
 //! A loss that the graph writes out in basic operators, as exporters do for those that ONNX has no operator for.
 
-use super::{super::fold, LossKind, LossPlan, loss_node::source};
+use super::{super::fold, LossKind, LossPlan, loss_node::Sources};
 use crate::{
     error::{Error, Result},
     graph::{Graph, Links, Node, ValueId},
     tensor::HostTensor,
 };
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -16,23 +17,68 @@ use std::{
 /// # Errors
 /// [`Error::Untrainable`] if an output is computed from labels in a way that is not known.
 pub(super) fn find(graph: &Graph, links: &Links) -> Result<Option<LossPlan>> {
-    let reader = Reader { graph, links, constants: fold::constants(graph) };
-    if let Some(plan) = graph.outputs.iter().find_map(|&output| reader.known(output)) {
-        return Ok(Some(plan));
+    let reader = Reader::new(graph, links);
+    let plan = graph.outputs.iter().find_map(|&output| reader.known(output));
+    reader.require_walked()?;
+    if plan.is_some() {
+        return Ok(plan);
     }
-    match graph.outputs.iter().find_map(|&output| reader.unknown(output)) {
-        Some(problem) => Err(Error::Untrainable(problem)),
+    let labels = reader.labels();
+    let computed_from = reader.computed_from(&labels);
+    let mut suspects = graph.outputs.iter().filter(|output| reader.is_loss(**output, &computed_from));
+    match suspects.next() {
+        Some(&output) => Err(Error::Untrainable(reader.unknown(output, &labels))),
         None => Ok(None),
     }
 }
+
+/// Elements of a tensor that stands for one number.
+const MOST_NUMBERS: usize = 1 << 16;
 
 struct Reader<'a> {
     graph: &'a Graph,
     links: &'a Links,
     constants: BTreeMap<ValueId, Arc<HostTensor>>,
+    inputs: BTreeSet<ValueId>,
+    sources: Sources,
+    /// What each value is without broadcasts to equal shapes.
+    unexpanded: BTreeMap<ValueId, ValueId>,
+    /// Values that walks back through the graph have met.
+    walked: Cell<usize>,
 }
 
+/// Values that walks back through the graph may meet.
+const MOST_WALKED: usize = 1 << 21;
+
 impl<'a> Reader<'a> {
+    fn new(graph: &'a Graph, links: &'a Links) -> Self {
+        let constants = fold::constants(graph);
+        let mut unexpanded = BTreeMap::new();
+        for node in &graph.nodes {
+            let open = node.is("Identity")
+                || node.is("Expand") && node.input(1).is_some_and(|shape| !constants.contains_key(&shape));
+            if let (true, Some(input), Some(output)) = (open, node.input(0), node.output(0)) {
+                unexpanded.insert(output, unexpanded.get(&input).copied().unwrap_or(input));
+            }
+        }
+        let inputs = graph.inputs.iter().copied().collect();
+        Self { graph, links, constants, inputs, sources: Sources::of(graph), unexpanded, walked: Cell::new(0) }
+    }
+
+    /// # Errors
+    /// [`Error::TooLarge`] if walks were given up.
+    fn require_walked(&self) -> Result<()> {
+        let last = self.graph.outputs.last().map_or("", |&output| self.graph.name(output));
+        match self.walked.get() > MOST_WALKED {
+            true => Err(Error::TooLarge {
+                pass: "looking for a loss in the graph",
+                node: last.into(),
+                problem: format!("more than {MOST_WALKED} values stand before its outputs; give --loss and --output"),
+            }),
+            false => Ok(()),
+        }
+    }
+
     fn node(&self, value: ValueId) -> Option<&'a Node> {
         self.graph.nodes.get(self.links.producer(value)?.0)
     }
@@ -48,36 +94,34 @@ impl<'a> Reader<'a> {
     }
 
     fn is_number(&self, value: ValueId, number: f64) -> bool {
-        self.constants.get(&value).is_some_and(|all| all.to_f64().iter().all(|&x| x == number))
+        let few = self.constants.get(&value).filter(|all| all.len() <= MOST_NUMBERS);
+        few.is_some_and(|all| all.to_f64().iter().all(|&x| x == number))
     }
 
     /// Back through what a broadcast to equal shapes leaves.
-    fn unexpanded(&self, mut value: ValueId) -> ValueId {
-        while let Some(node) = self.node(value).filter(|node| node.is("Expand") || node.is("Identity")) {
-            let open = node.is("Identity") || node.input(1).is_some_and(|shape| !self.constants.contains_key(&shape));
-            match node.input(0).filter(|_| open) {
-                Some(input) => value = input,
-                None => break,
-            }
-        }
-        value
+    fn unexpanded(&self, value: ValueId) -> ValueId {
+        self.unexpanded.get(&value).copied().unwrap_or(value)
     }
 
     /// The input of the graph that a value is, at most in another shape.
     fn label(&self, value: ValueId) -> Option<ValueId> {
-        let from = source(self.graph, self.links, self.unexpanded(value));
-        self.graph.inputs.contains(&from).then_some(from)
+        let from = self.sources.get(self.unexpanded(value));
+        self.inputs.contains(&from).then_some(from)
     }
 
-    /// The inputs of the graph that the elements of a value depend on, not only its shape.
-    fn inputs_of(&self, value: ValueId) -> BTreeSet<ValueId> {
-        let (mut seen, mut waiting) = (BTreeSet::from([value]), vec![value]);
+    /// The inputs of the graph that the elements of `values` depend on, not only their shapes.
+    fn inputs_of(&self, values: &[ValueId]) -> BTreeSet<ValueId> {
+        let (mut seen, mut waiting) = (values.iter().copied().collect::<BTreeSet<_>>(), values.to_vec());
         while let Some(at) = waiting.pop() {
             let node = self.node(at).filter(|node| !node.is("Shape") && !node.is("Size"));
             let next = node.into_iter().flat_map(Node::dependencies).flatten();
             waiting.extend(next.filter(|value| seen.insert(*value)));
+            self.walked.set(self.walked.get() + 1);
+            if self.walked.get() > MOST_WALKED {
+                break;
+            }
         }
-        seen.retain(|value| self.graph.inputs.contains(value));
+        seen.retain(|value| self.inputs.contains(value));
         seen
     }
 
@@ -86,14 +130,14 @@ impl<'a> Reader<'a> {
         let fits = |scores: ValueId, label: ValueId| {
             let label = self.label(label)?;
             let scores = self.unexpanded(scores);
-            (self.node(scores).is_some() && !self.inputs_of(scores).contains(&label)).then_some((scores, label))
+            (self.node(scores).is_some() && !self.inputs_of(&[scores]).contains(&label)).then_some((scores, label))
         };
         fits(a, b).or_else(|| fits(b, a))
     }
 
     /// The plan for the loss that `output` is: what is reduced to one number, or still stands for each element.
     fn known(&self, output: ValueId) -> Option<LossPlan> {
-        let last = self.node(source(self.graph, self.links, output))?;
+        let last = self.node(self.sources.get(output))?;
         let reduced = last.is("ReduceMean") || last.is("ReduceSum");
         let terms = last.input(0).filter(|_| reduced)?;
         let (kind, what, (scores, label)) = match self.squares(terms) {
@@ -159,33 +203,58 @@ impl<'a> Reader<'a> {
         Some((scores, self.label(labels?)?))
     }
 
-    /// What to say of `output` if it is a single number that is computed from labels, which no scores are, or is said to
-    /// be a loss.
-    fn unknown(&self, output: ValueId) -> Option<String> {
-        let graph = self.graph;
-        let is_single = |value: ValueId| graph.declared_dims(value).is_some_and(|dims| dims.is_empty());
-        let said =
-            graph.values.get(output.0)?.metadata.iter().any(|(key, value)| {
-                key == "pkg.torch.export.graph_signature.OutputSpec.kind" && value.contains("LOSS")
-            });
-        let scores: BTreeSet<ValueId> =
-            graph.outputs.iter().filter(|&&other| !is_single(other)).flat_map(|&other| self.inputs_of(other)).collect();
-        let labels: Vec<&str> = self.inputs_of(output).difference(&scores).map(|&label| graph.name(label)).collect();
-        if !(said || is_single(output) && !labels.is_empty() && self.node(output).is_some()) {
-            return None;
+    /// Values whose elements, not only their shapes, depend on `inputs`.
+    fn computed_from(&self, inputs: &BTreeSet<ValueId>) -> BTreeSet<ValueId> {
+        let mut found = inputs.clone();
+        for node in self.graph.nodes.iter().filter(|node| !node.is("Shape") && !node.is("Size")) {
+            if node.dependencies().flatten().any(|value| found.contains(&value)) {
+                found.extend(node.outputs.iter().flatten());
+            }
         }
-        let terms = self.node(source(graph, self.links, output)).and_then(|last| last.input(0));
+        found
+    }
+
+    fn is_single(&self, value: ValueId) -> bool {
+        self.graph.declared_dims(value).is_some_and(|dims| dims.is_empty())
+    }
+
+    /// The outputs that are no single numbers.
+    fn scores(&self) -> Vec<ValueId> {
+        self.graph.outputs.iter().copied().filter(|&output| !self.is_single(output)).collect()
+    }
+
+    /// The inputs that no scores are computed from.
+    fn labels(&self) -> BTreeSet<ValueId> {
+        let scores = self.inputs_of(&self.scores());
+        self.inputs.difference(&scores).copied().collect()
+    }
+
+    /// Whether `output` is a single number that is computed from labels, or is said to be a loss.
+    fn is_loss(&self, output: ValueId, computed_from_labels: &BTreeSet<ValueId>) -> bool {
+        let metadata = self.graph.values.get(output.0).map(|info| &info.metadata);
+        let said = metadata.is_some_and(|metadata| {
+            let kind = metadata.get("pkg.torch.export.graph_signature.OutputSpec.kind");
+            kind.is_some_and(|kind| kind.contains("LOSS"))
+        });
+        said || self.is_single(output) && computed_from_labels.contains(&output) && self.node(output).is_some()
+    }
+
+    /// What to say of such an output.
+    fn unknown(&self, output: ValueId, labels: &BTreeSet<ValueId>) -> String {
+        let graph = self.graph;
+        let taken: Vec<&str> = self.inputs_of(&[output]).intersection(labels).map(|&label| graph.name(label)).collect();
+        let terms = self.node(self.sources.get(output)).and_then(|last| last.input(0));
         let absolute = terms.and_then(|terms| self.made_by(terms, "Abs")).is_some();
         let what = if absolute { "a mean absolute error" } else { "a loss" };
-        let way_out = match scores.is_empty() {
+        let way_out = match self.inputs_of(&self.scores()).is_empty() {
             true => "export the model with its logits as an output, and give --loss",
             false => "give --loss cross-entropy, bce or mse to compute one of these on another output",
         };
-        Some(format!(
+        format!(
             "output `{}` is {what} computed from {}, and none of those known: cross-entropy, binary cross-entropy, mean \
              squared error; {way_out}",
             graph.name(output),
-            labels.join(", ")
-        ))
+            taken.join(", ")
+        )
     }
 }

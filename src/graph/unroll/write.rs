@@ -1,9 +1,9 @@
 //! Nodes, values and stored tensors that stand for a node of control flow.
 
-use super::Unroller;
+use super::{PASS, Unroller};
 use crate::{
     error::{Error, Result},
-    graph::{Attr, Graph, Initializer, Node, ValueId, ValueInfo},
+    graph::{Attr, Dim, Graph, Initializer, Node, ValueId, ValueInfo},
     tensor::HostTensor,
 };
 use std::{
@@ -11,35 +11,52 @@ use std::{
     sync::Arc,
 };
 
-/// Nodes, values and elements that may be made, so that a small file cannot fill the memory.
-const MOST: usize = 1 << 18;
+/// Bytes of an input or output of a node, beside its name.
+const LINK: usize = 2 * size_of::<Option<ValueId>>();
 
-/// What a copy of `node` counts for.
-fn weight(node: &Node) -> usize {
+/// Bytes that a copy of `node` takes.
+fn size(node: &Node) -> usize {
     let attr = |attr: &Attr| match attr {
-        Attr::Ints(list) => list.len(),
-        Attr::Floats(list) => list.len(),
-        Attr::String(text) => text.len() / 64,
-        Attr::Strings(list) => list.iter().map(|text| 1 + text.len() / 64).sum(),
+        Attr::Ints(list) => size_of_val(list.as_slice()),
+        Attr::Floats(list) => size_of_val(list.as_slice()),
+        Attr::String(text) => text.len(),
+        Attr::Strings(list) => list.iter().map(|text| size_of::<String>() + text.len()).sum(),
         Attr::Graph(body) => {
-            let values = body.values.iter().map(|info| 1 + info.name.len() / 32 + info.metadata.len());
-            body.nodes.iter().map(weight).chain(values).sum()
+            let values = body.values.iter().map(value_size);
+            size_of::<Graph>() + body.nodes.iter().map(size).chain(values).sum::<usize>()
         }
-        _ => 1,
+        _ => 0,
     };
-    1 + node.name.len() / 64 + node.inputs.len() + node.outputs.len() + node.attrs.values().map(attr).sum::<usize>()
+    let attrs = node.attrs.iter().map(|(name, value)| size_of::<Attr>() + name.len() + attr(value));
+    let names = node.name.len() + node.op_type.len() + node.domain.len();
+    size_of::<Node>() + names + LINK * (node.inputs.len() + node.outputs.len()) + attrs.sum::<usize>()
+}
+
+/// Bytes that a copy of a value takes; its name is held twice.
+fn value_size(info: &ValueInfo) -> usize {
+    let extents = info.ty.iter().filter_map(|ty| ty.dims.as_ref()).flatten().map(|dim| match dim {
+        Dim::Symbol(name) => size_of::<Dim>() + name.len(),
+        _ => size_of::<Dim>(),
+    });
+    let texts = info.metadata.iter().map(|(key, text)| 2 * size_of::<String>() + key.len() + text.len());
+    size_of::<ValueInfo>() + LINK + 2 * info.name.len() + extents.chain(texts).sum::<usize>()
+}
+
+/// The nodes of a body, those of bodies in it included.
+fn nodes(body: &Graph) -> usize {
+    let inner = |node: &Node| {
+        node.attrs.values().map(|attr| if let Attr::Graph(body) = attr { nodes(body) } else { 0 }).sum::<usize>()
+    };
+    body.nodes.iter().map(|node| 1 + inner(node)).sum()
 }
 
 impl Unroller<'_> {
-    /// Counts what `node` makes.
-    pub(super) fn spend(&mut self, node: &Node, made: usize) -> Result<()> {
-        self.spent = self.spent.saturating_add(made);
-        match self.spent > MOST {
-            true => Err(node.error(format!(
-                "writing out the steps of loops makes more than {MOST} nodes and values; export the model with fewer steps"
-            ))),
-            false => Ok(()),
-        }
+    /// Charges nodes and bytes that stand for `node`.
+    pub(super) fn spend(&mut self, node: &Node, made: usize, bytes: usize) -> Result<()> {
+        let budget = &self.graph.budget;
+        budget.make(made, PASS, &node.name)?;
+        budget.look(bytes / 1024, PASS, &node.name)?;
+        budget.hold(bytes, PASS, &node.name)
     }
 
     /// A value of this name, or one like it.
@@ -76,7 +93,8 @@ impl Unroller<'_> {
         outputs: Vec<ValueId>,
         attr: Option<(&str, Attr)>,
     ) -> Result<()> {
-        self.spend(of, 2 + inputs.len() + outputs.len())?;
+        let links = LINK * (inputs.len() + outputs.len());
+        self.spend(of, 1, size_of::<Node>() + of.name.len() + links + attr.as_ref().map_or(0, |_| size_of::<Attr>()))?;
         self.made.push(Node {
             name: format!("{}/{op} {}", of.name, self.made.len()),
             domain: String::new(),
@@ -130,8 +148,9 @@ impl Unroller<'_> {
                 moved.insert(inner, value);
                 continue;
             }
-            self.spend(node, 1 + (node.name.len() + body.name(inner).len()) / 64)?;
-            let value = self.value(format!("{}/{}", node.name, body.name(inner)), body.values.get(inner.0));
+            let like = body.values.get(inner.0);
+            self.spend(node, 1, 2 * node.name.len() + like.map_or(0, value_size))?;
+            let value = self.value(format!("{}/{}", node.name, body.name(inner)), like);
             moved.insert(inner, value);
             self.placed.extend(place.map(|place| (place, value)));
             if let Some(stored) = body.initializers.get(&inner) {
@@ -159,13 +178,12 @@ impl Unroller<'_> {
         let outside = given.iter().chain(&body.captured).copied();
         let mut moved: HashMap<ValueId, ValueId> = body.inputs.iter().copied().zip(outside).collect();
         for inner in &body.nodes {
-            let names = (prefix.len() + inner.name.len()) / 64;
-            self.spend(node, 1 + weight(inner) + names)?;
+            let nested = inner.attrs.values().map(|attr| if let Attr::Graph(body) = attr { nodes(body) } else { 0 });
+            self.spend(node, 1 + nested.sum::<usize>(), prefix.len() + size(inner))?;
             for &output in inner.outputs.iter().flatten() {
                 let like = body.values.get(output.0);
-                let extents = like.and_then(|info| info.ty.as_ref()?.dims.as_ref()).map_or(0, Vec::len);
                 let name = body.name(output);
-                self.spend(node, 1 + extents + (prefix.len() + name.len()) / 64)?;
+                self.spend(node, 0, 2 * prefix.len() + like.map_or(0, value_size))?;
                 let value = self.value(format!("{prefix}/{name}"), like);
                 moved.insert(output, value);
             }

@@ -90,7 +90,9 @@ fn integer(a: &HostTensor, b: &HostTensor) -> Result<HostTensor> {
         if y.shape().last() != Some(&shared) {
             return Err(misfit());
         }
-        let dims = shapes::broadcast(x.shape(), y.shape())?;
+        // The shared axis is not stored.
+        let kept = |dims: &[usize]| dims.split_last().map(|(_, kept)| kept.to_vec()).unwrap_or_default();
+        let dims = [shapes::broadcast(&kept(x.shape()), &kept(y.shape()))?, vec![shared]].concat();
         let (Some(x), Some(y)) = (x.broadcast(IxDyn(&dims)), y.broadcast(IxDyn(&dims))) else { return Err(misfit()) };
         let sum = |(x, y): (ndarray::ArrayView1<'_, T>, ndarray::ArrayView1<'_, T>)| {
             x.iter().zip(y).fold(T::zero(), |sum, (x, y)| sum.wrapping_add(&x.wrapping_mul(y)))

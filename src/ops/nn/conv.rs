@@ -22,6 +22,7 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         let (x, w, bias) = (inputs.float(0)?, inputs.float(1)?, inputs.opt_float(2)?);
         check(x, w, bias, groups)?;
         let placed = window.place(x.dims().get(2..).unwrap_or_default(), w.dims().get(2..))?;
+        placed.require_small(x.dims(), w.dims().first().copied().unwrap_or(1))?;
         let (pads, cut) = placed.split_pads();
         let spec = ConvSpec { strides: placed.strides, dilations: placed.dilations, pads, groups };
         let cut = cut.map(|cut| {

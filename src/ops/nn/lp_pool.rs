@@ -63,6 +63,7 @@ fn window_sums<E: Float, D: Backend<E>>(
     window: &Window,
 ) -> Result<Tensor<E, D>> {
     let placed = window.place(spatial(x.dims())?, None)?;
+    placed.require_pool(x.dims())?;
     let axes = placed.kernel.iter().zip(&placed.dilations).zip(placed.strides.iter().zip(&placed.output));
     let mut pads = vec![[0, 0]; 2];
     for ((((&k, &dilation), (&stride, &output)), &[before, _]), &n) in axes.zip(&placed.pads).zip(spatial(x.dims())?) {

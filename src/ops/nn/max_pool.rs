@@ -4,7 +4,7 @@ use super::{pool::spatial, window::Window};
 use crate::{
     error::Result,
     kernels::shape::Windows,
-    ops::{host, problem},
+    ops::{host, problem, shapes},
     tensor::HostTensor,
 };
 use ndarray::{ArrayD, IxDyn};
@@ -25,6 +25,8 @@ pub fn places<T: PartialOrd + Copy>(x: &ArrayD<T>, window: &Window) -> Result<Ar
         dilations: &placed.dilations,
         pads: &pads,
     };
+    windows.prove()?;
+    shapes::count(&[x.shape().get(..2).unwrap_or_default(), placed.output.as_slice(), &[4]].concat())?;
     let offsets = windows.offsets();
     let (size, positions) = (input.iter().product::<usize>(), placed.output.iter().product::<usize>());
     let lead: Vec<usize> = x.shape().iter().take(2).copied().collect();

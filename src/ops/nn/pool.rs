@@ -58,6 +58,7 @@ fn place<E: Float, D: Backend<E>>(
     fill: f64,
 ) -> Result<(Tensor<E, D>, PoolSpec)> {
     let placed = window.place(spatial(x.dims())?, None)?;
+    placed.require_pool(x.dims())?;
     let (pads, cut) = placed.split_pads();
     let x = match cut {
         None => x.clone(),

@@ -2,7 +2,8 @@
 
 use crate::{
     error::Result,
-    ops::{NodeContext, problem},
+    limits,
+    ops::{NodeContext, problem, shapes},
 };
 
 /// The `auto_pad` attribute.
@@ -136,7 +137,33 @@ impl Window {
     }
 }
 
+/// Elements of windows for each element that a result may have.
+const MOST_TAPS: usize = 64;
+
 impl Placed {
+    /// Fails if `x` (N, C, …) with its padding, or the result of so many channels, is too large.
+    pub fn require_small(&self, x: &[usize], channels: usize) -> Result<()> {
+        let (&[rows, from], spatial) = x.split_first_chunk::<2>().ok_or_else(|| problem("x has no spatial axes"))?;
+        let padded = spatial.iter().zip(&self.pads).map(|(&n, &[before, after])| {
+            n.saturating_add(before.max(0).unsigned_abs()).saturating_add(after.max(0).unsigned_abs())
+        });
+        let padded: Vec<usize> = padded.collect();
+        shapes::count(&[&[rows, from], padded.as_slice()].concat())?;
+        shapes::count(&[&[rows, channels], self.output.as_slice()].concat()).map(|_| ())
+    }
+
+    /// The same for a pooling, each element of whose result costs as many looks as its window has elements.
+    pub fn require_pool(&self, x: &[usize]) -> Result<()> {
+        let (rows, channels) = (x.first().copied().unwrap_or(1), x.get(1).copied().unwrap_or(1));
+        self.require_small(x, channels)?;
+        let results = shapes::count(&[&[rows, channels], self.output.as_slice()].concat())?;
+        let taps = self.kernel.iter().try_fold(results, |all, &n| all.checked_mul(n));
+        match taps {
+            Some(taps) if taps / MOST_TAPS <= limits::most_elements() => Ok(()),
+            _ => Err(problem(format!("its windows of {:?} over {x:?} have too many elements together", self.kernel))),
+        }
+    }
+
     /// Non-negative padding, and what has to be cut off the input first.
     pub fn split_pads(&self) -> (Vec<[usize; 2]>, Option<Vec<[isize; 2]>>) {
         let pads = self.pads.iter().map(|p| p.map(|x| usize::try_from(x).unwrap_or(0))).collect();

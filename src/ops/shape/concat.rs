@@ -17,17 +17,21 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         match first {
             Value::Float(_) => {
                 let tensors = inputs.floats()?;
-                fit(&tensors.iter().map(|t| t.dims()).collect::<Vec<_>>(), axis)?;
+                let dims: Vec<&[usize]> = tensors.iter().map(|t| t.dims()).collect();
+                fit(&dims, axis)?;
+                let joined = joined(&dims, axis);
+                shapes::count(&joined)?;
                 // An empty tensor of rank 1 among others is not an ONNX form; extents of 0 are.
                 let filled: Vec<&Tensor<E, D>> = tensors.iter().copied().filter(|t| !t.is_empty()).collect();
                 match filled.as_slice() {
-                    [] => Ok(Value::Float(cx.upload(joined(&tensors, axis), Vec::new())?)),
+                    [] => Ok(Value::Float(cx.upload(joined, Vec::new())?)),
                     [only] => Ok(Value::Float((*only).clone())),
                     many => D::concat(cx, many, axis).map(Value::Float),
                 }
             }
             Value::Host(_) => {
                 let tensors = (0..inputs.len()).map(|i| inputs.host(i)).collect::<Result<Vec<&HostTensor>>>()?;
+                shapes::count(&joined(&tensors.iter().map(|t| t.dims()).collect::<Vec<_>>(), axis))?;
                 host::concat(&tensors, axis).map(Value::Host)
             }
         }
@@ -41,8 +45,9 @@ fn fit(shapes: &[&[usize]], axis: usize) -> Result<()> {
     if same { Ok(()) } else { Err(problem(format!("shapes {shapes:?} do not fit along axis {axis}"))) }
 }
 
-fn joined<E: Float, D: Backend<E>>(tensors: &[&Tensor<E, D>], axis: usize) -> Vec<usize> {
-    let extent = tensors.iter().filter_map(|t| t.dims().get(axis)).sum();
-    let first = tensors.first().map(|t| t.dims()).unwrap_or_default();
+fn joined(shapes: &[&[usize]], axis: usize) -> Vec<usize> {
+    let extents = shapes.iter().filter_map(|dims| dims.get(axis));
+    let extent = extents.fold(0usize, |all, &extent| all.saturating_add(extent));
+    let first = shapes.first().copied().unwrap_or_default();
     first.iter().enumerate().map(|(a, &d)| if a == axis { extent } else { d }).collect()
 }

@@ -51,6 +51,7 @@ pub fn eye_like<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> 
         let &[rows, columns] = x.dims() else {
             return Err(problem(format!("a tensor of {:?} is no matrix", x.dims())));
         };
+        shapes::count(&[rows, columns, 2])?;
         let own = if let Value::Host(t) = x { t.dtype() } else { DType::F32 };
         let cells = (0..rows as i64)
             .flat_map(|i| (0..columns as i64).map(move |j| f64::from(u8::from(i.saturating_add(k) == j))));

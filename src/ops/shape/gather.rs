@@ -37,6 +37,7 @@ pub fn slices<E: Float, D: Backend<E>>(
     let indices = wrapped(indices, extent)?;
     let (before, after) = x.dims().split_at(axis);
     let dims = [before, index_dims, after.get(1..).unwrap_or_default()].concat();
+    shapes::count(&dims)?;
     match x {
         Value::Float(_) if dims.contains(&0) => Ok(cx.upload(dims, Vec::new())?.into()),
         Value::Float(t) => D::gather(cx, t, axis, &indices, index_dims).map(Value::Float),
@@ -61,6 +62,7 @@ pub fn rows<E: Float, D: Backend<E>>(
     if indices.is_empty() || width == 0 {
         return cx.upload([dims, &[width]].concat(), Vec::new());
     }
+    shapes::count(&[dims, &[width]].concat())?;
     D::gather(cx, table, 0, &indices, dims)
 }
 

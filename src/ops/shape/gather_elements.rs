@@ -79,6 +79,7 @@ pub fn slices(dims: &[usize], indices: &HostTensor, batch: usize) -> Result<Arra
     }
     let list = indices.to_i64().ok_or_else(|| problem("the indices are not integers"))?;
     let strides = shapes::strides(dims);
+    shapes::count(&[lead, inner].concat())?;
     let size: usize = inner.iter().product();
     let groups: usize = shared.iter().product();
     let count: usize = lead.iter().product();
