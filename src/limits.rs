@@ -46,6 +46,11 @@ fn limits() -> Limits {
     LIMITS.get().copied().unwrap_or_default()
 }
 
+/// Nodes that a graph may have.
+pub fn most_nodes() -> u64 {
+    limits().nodes.unwrap_or(MOST_NODES)
+}
+
 /// Says that so many rows are fed at once: large batches have large results.
 pub fn fed(rows: usize) {
     FED.fetch_max(rows.min(ROWS), Relaxed);
@@ -125,7 +130,7 @@ impl Budget {
     /// # Errors
     /// [`Error::TooLarge`] beyond the limit.
     pub fn make(&self, nodes: usize, pass: &'static str, node: &str) -> Result<()> {
-        let most = limits().nodes.unwrap_or(MOST_NODES);
+        let most = most_nodes();
         let made = self.nodes.fetch_add(nodes as u64, Relaxed).saturating_add(nodes as u64);
         if made <= most {
             return Ok(());
@@ -140,7 +145,7 @@ impl Budget {
     /// # Errors
     /// [`Error::TooLarge`] beyond the limit.
     pub fn look(&self, looks: usize, pass: &'static str, node: &str) -> Result<()> {
-        let most = limits().nodes.unwrap_or(MOST_NODES).saturating_mul(LOOKS_PER_NODE);
+        let most = most_nodes().saturating_mul(LOOKS_PER_NODE);
         let looked = self.looks.fetch_add(looks as u64, Relaxed).saturating_add(looks as u64);
         if looked <= most {
             return Ok(());

@@ -144,7 +144,7 @@ fn passes_on(node: &Node) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        graph::build,
+        graph::{build, testing::Model},
         onnx::{OnnxFile, ReadOptions},
     };
     use std::path::Path;
@@ -155,6 +155,23 @@ mod tests {
         let graph = build::build(&OnnxFile::open(&path, &ReadOptions::default()).unwrap()).unwrap();
         let name = |value| graph.name(value).to_string();
         scales(&graph).into_iter().map(|(value, s)| (name(value), s.axis, name(s.of), s.of_axis)).collect()
+    }
+
+    #[test]
+    fn long_chains_behind_a_layer_take_no_stack() {
+        const LONG: usize = 50_000;
+        let mut model = Model::new(17, &["x:f32[n,3]"], &["y:f32[n,2]"]).weight("w", &[3, 2]).weight("b", &[2]).node(
+            "MatMul",
+            "x w",
+            "v0",
+            &[],
+        );
+        for i in 0..LONG {
+            model = model.node("Identity", &format!("v{i}"), &format!("v{}", i + 1), &[]);
+        }
+        let graph = model.node("Add", &format!("v{LONG} b"), "y", &[]).build().unwrap();
+        let found = scales(&graph);
+        assert_eq!(found.get(&graph.id("b")).map(|scale| scale.of), Some(graph.id("w")));
     }
 
     #[test]

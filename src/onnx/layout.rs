@@ -8,6 +8,7 @@ use super::{
     proto,
     wire::{Fields, Value, WireError},
 };
+use crate::limits::most_nodes;
 use std::{mem::size_of, ops::Range};
 
 /// Deepest nesting of messages, which is also the limit of `prost` and of the C++ implementation.
@@ -172,7 +173,7 @@ pub struct Refusal {
 pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
     let mut stack = vec![("model", Kind::Model, Fields::new(bytes, 0..bytes.len()))];
     let allowed = (bytes.len() as u64).saturating_mul(PER_BYTE).saturating_add(FREE);
-    let mut decoded = 0u64;
+    let (mut decoded, mut nodes) = (0u64, 0u64);
     while let Some((_, kind, fields)) = stack.last_mut() {
         let kind = *kind;
         let field = match fields.next_field() {
@@ -192,6 +193,11 @@ pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
         decoded = decoded.saturating_add(decoded_size(inner, body.len() as u64));
         if decoded > allowed {
             let problem = format!("decoding would take more than {PER_BYTE} bytes for each byte of the file");
+            return Err(refuse(&stack, field.start, problem));
+        }
+        nodes += u64::from(inner == Kind::Node);
+        if nodes > most_nodes() {
+            let problem = format!("the file has more than {} nodes; --max-nodes raises the limit", most_nodes());
             return Err(refuse(&stack, field.start, problem));
         }
         if matches!(inner, Kind::Numbers | Kind::Text) {

@@ -11,12 +11,12 @@ use super::{
     span::{Chunk, Frame, Origin, Span, Spans, Text},
     wire::{Field, Fields, Value, read_varint},
 };
-use crate::error::Result;
+use crate::{error::Result, limits::Budget};
 use std::ops::Range;
 
 /// Finds the spans of `file`.
 pub fn scan(file: &OnnxFile) -> Result<Spans> {
-    let mut scanner = Scanner { file, spans: Spans::default() };
+    let mut scanner = Scanner { file, spans: Spans::default(), names: Budget::new(file.size()) };
     let mut trainings = 0;
     let whole = 0..file.bytes().len();
     scanner.fields(whole, |s, field| match field {
@@ -63,6 +63,7 @@ pub(super) fn training_info(n: usize) -> String {
 struct Scanner<'a> {
     file: &'a OnnxFile,
     spans: Spans,
+    names: Budget,
 }
 
 /// An attribute, as far as elements that can be rewritten may lie in it.
@@ -133,6 +134,8 @@ impl Scanner<'_> {
     }
 
     fn keep(&mut self, name: String, span: Span) -> Result<()> {
+        // Tensors of bodies are named after the nodes around them, whose names may be long.
+        self.names.hold(name.len(), "finding stored tensors", &name)?;
         if self.spans.tensors.contains_key(&name) {
             return Err(self.file.malformed(format!("tensor `{name}`"), "two stored tensors have this name"));
         }

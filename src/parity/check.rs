@@ -224,7 +224,15 @@ impl Parity<'_> {
             loaded.not_available.push(NotAvailable { name: "onnxruntime".into(), why });
         }
         if self.runtimes() == Runtimes::Both {
-            let tract = TractRunner::open(&prepared.path, prepared.outputs.clone(), fed);
+            let size = self.graph.nodes.len() + self.graph.initializers.len();
+            let tract = match size > TractRunner::MOST {
+                true => Err(format!(
+                    "it was not asked: the graph has {size} nodes and tensors, and its time grows with the square of them \
+                     (at most {} are given to it; --parity tract asks it all the same)",
+                    TractRunner::MOST
+                )),
+                false => TractRunner::open(&prepared.path, prepared.outputs.clone(), fed),
+            };
             // A model that loads may still not run, which must not stop what onnxruntime decides.
             match tract.and_then(|tract| tract.run(fed).map(|_| tract)) {
                 Ok(tract) => loaded.runners.push(Box::new(tract)),

@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod audit;
+mod bounds;
 mod cases;
 mod commands;
 mod compare;

@@ -10,7 +10,7 @@ use onnx_forget::{
     graph::{
         Attr, Graph, Initializer, Node, ValueId, ValueInfo,
         trainable::Decision,
-        training::{LossKind, LossPlan, is_training_mode},
+        training::{LossKind, LossPlan, has_training_mode},
     },
     kernels::Backend,
     model::{BatchNorm, Model, ModelOptions},
@@ -62,7 +62,7 @@ impl Probe {
         let spec = spec_of(case, folder)?;
         let mut graph = graph_of(case, folder).unwrap();
         let node = graph.nodes[0].clone();
-        let bn = if is_training_mode(&graph, &node) { BatchNorm::Batch } else { BatchNorm::Frozen };
+        let bn = if has_training_mode(&graph) { BatchNorm::Batch } else { BatchNorm::Frozen };
         let reached = node.inputs.iter().enumerate().filter(|&(i, _)| spec.gradient.reaches(i));
         let wanted: BTreeSet<ValueId> = reached.filter_map(|(_, id)| *id).collect();
         for (name, tensor) in case.inputs.iter().filter(|(_, t)| t.dtype().is_float()) {
