@@ -35,9 +35,6 @@ const MAX_DEPTH: usize = 32;
 /// Bytes of an input or output of a node, beside its name.
 const LINK: usize = 2 * size_of::<Option<ValueId>>();
 
-/// Bytes of names, attributes and descriptions that take as long as a look at a node.
-const BYTES_A_LOOK: usize = 1 << 10;
-
 /// What errors call this pass.
 const PASS: &str = "reading the graph and inlining functions";
 
@@ -189,14 +186,6 @@ type OperatorSets = BTreeMap<String, i64>;
 impl<'a> Builder<'a> {
     fn malformed(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Malformed { path: self.path.into(), place: place.into(), problem: problem.into() }
-    }
-
-    /// Charges memory, and in functions and bodies, which may be read often, the time that as many bytes take.
-    fn spend(&mut self, depth: usize, bytes: usize, place: &str) -> Result<()> {
-        if depth > 0 {
-            self.budget.look(bytes / BYTES_A_LOOK, PASS, place)?;
-        }
-        self.budget.hold(bytes, PASS, place)
     }
 
     /// Names the node in what is said of a tensor that it holds.

@@ -21,11 +21,16 @@ pub(super) fn linear(x: &[usize], w: &[usize], transposed: bool) -> Result<()> {
     limits::count(&dims).map(|_| ())
 }
 
+/// The first extent, as a list.
+fn first(dims: &[usize]) -> &[usize] {
+    dims.get(..1).unwrap_or_default()
+}
+
 /// Of a convolution.
 pub(super) fn conv(x: &[usize], w: &[usize], spec: &ConvSpec) -> Result<()> {
     let (space, kernel) = (x.get(2..).unwrap_or_default(), w.get(2..).unwrap_or_default());
     let output = spec.output(space, kernel)?;
-    limits::count(&[&x[..x.len().min(1)], &w[..w.len().min(1)], output.as_slice()].concat()).map(|_| ())
+    limits::count(&[first(x), first(w), output.as_slice()].concat()).map(|_| ())
 }
 
 /// Of tensors in a row.

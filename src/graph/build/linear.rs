@@ -155,7 +155,7 @@ struct Made<'b, 'a, 'g> {
 
 impl Made<'_, '_, '_> {
     fn value(&mut self, what: &str, columns: usize) -> ValueId {
-        let value = self.builder.new_value(self.graph, inner(&self.of.name, what));
+        let value = self.builder.fresh_value(self.graph, inner(&self.of.name, what));
         self.declare(value, DType::F32, vec![Dim::Unknown, Dim::Fixed(columns)]);
         value
     }
@@ -189,7 +189,7 @@ impl Made<'_, '_, '_> {
         if self.graph.declared_dtype(x) == Some(DType::F32) {
             return Ok(x);
         }
-        let cast = self.builder.new_value(self.graph, inner(&self.of.name, "floats"));
+        let cast = self.builder.fresh_value(self.graph, inner(&self.of.name, "floats"));
         self.node("Cast", "floats", vec![x], vec![cast], &[("to", Attr::Int(DType::F32 as i64))]);
         Ok(cast)
     }
@@ -213,7 +213,7 @@ impl Made<'_, '_, '_> {
         let tensor = HostTensor::new(&dims, values.to_vec());
         let tensor =
             tensor.ok_or_else(|| Error::Internal(format!("{name}: a number of elements that is not the shape's")))?;
-        let value = self.builder.new_value(self.graph, name);
+        let value = self.builder.fresh_value(self.graph, name);
         let stored_as = scope.stored_name(&inner(label, attribute));
         self.graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as });
         Ok(value)
@@ -254,9 +254,9 @@ impl Made<'_, '_, '_> {
 
     /// The class with the highest of the scores `z`.
     fn labels(&mut self, z: ValueId, label: ValueId, names: Labels<'_>) {
-        let place = self.builder.new_value(self.graph, inner(&self.of.name, "class"));
+        let place = self.builder.fresh_value(self.graph, inner(&self.of.name, "class"));
         self.declare(place, DType::I64, vec![Dim::Unknown]);
-        let table = self.builder.new_value(self.graph, inner(&self.of.name, "classlabels"));
+        let table = self.builder.fresh_value(self.graph, inner(&self.of.name, "classlabels"));
         match names {
             Labels::Ints(names) => {
                 let tensor = Arc::new(HostTensor::vector(names.to_vec()));

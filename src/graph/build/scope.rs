@@ -1,6 +1,6 @@
 //! Which value a name means: in the main graph, in a body, in a function.
 
-use super::{Attr, Builder, LINK, OperatorSets};
+use super::{Attr, Builder, LINK, OperatorSets, PASS};
 use crate::{
     error::Result,
     graph::{Graph, ValueId, ValueInfo},
@@ -13,6 +13,9 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+
+/// Bytes of names, attributes and descriptions that take as long as a look at a node.
+const BYTES_A_LOOK: usize = 1 << 10;
 
 /// One list of nodes with names of its own.
 pub(super) struct Scope<'a> {
@@ -129,12 +132,24 @@ impl<'a> Scope<'a> {
 }
 
 impl<'a> Builder<'a> {
+    /// Charges memory, and in functions and bodies, which may be read often, the time that as many bytes take.
+    pub(super) fn spend(&mut self, depth: usize, bytes: usize, place: &str) -> Result<()> {
+        if depth > 0 {
+            self.budget.look(bytes / BYTES_A_LOOK, PASS, place)?;
+        }
+        self.budget.hold(bytes, PASS, place)
+    }
+
     /// A new value of `graph`, named in `scope`.
     pub(super) fn new_value(&mut self, graph: &mut Graph, scope: &Scope<'a>, name: &str) -> Result<ValueId> {
         // Held once more as a key, and by what is stored under it.
         let names = 2 * (scope.prefix_len() + name.len()) + scope.within_len();
         self.spend(scope.depth, size_of::<ValueInfo>() + size_of::<String>() + LINK + names, name)?;
-        let name = format!("{}{name}", scope.prefix);
+        Ok(self.fresh_value(graph, format!("{}{name}", scope.prefix)))
+    }
+
+    /// A new value of `graph` of this name, or one like it, that is charged already.
+    pub(super) fn fresh_value(&mut self, graph: &mut Graph, name: String) -> ValueId {
         let id = ValueId(graph.values.len());
         let mut unique = name.clone();
         while graph.by_name.contains_key(&unique) {
@@ -144,7 +159,7 @@ impl<'a> Builder<'a> {
         }
         graph.by_name.insert(unique.clone(), id);
         graph.values.push(ValueInfo { name: unique, ty: None, metadata: BTreeMap::new() });
-        Ok(id)
+        id
     }
 
     /// Defines `name` in `scope`.
