@@ -34,11 +34,12 @@ pub fn stored_as_integers(graph: &Graph, plan: &LossPlan) -> Option<String> {
         let bytes = stored.tensor.len() * stored.tensor.dtype().size();
         if stored.tensor.dtype().is_float() {
             floats += bytes;
-        } else if narrow(stored.tensor.dtype()) && stored.tensor.len() >= FEWEST {
-            if let Some(made) = decoders.get(&value) {
-                integers += bytes;
-                behind.extend(made.iter().copied());
-            }
+        } else if narrow(stored.tensor.dtype())
+            && stored.tensor.len() >= FEWEST
+            && let Some(made) = decoders.get(&value)
+        {
+            integers += bytes;
+            behind.extend(made.iter().copied());
         }
     }
     (integers > 0).then(|| {
