@@ -124,20 +124,37 @@ pub trait Element: Copy + Default + 'static {
     fn wrap(array: ArrayD<Self>) -> HostTensor;
     /// The array inside, if the tensor holds this type.
     fn array(tensor: &HostTensor) -> Option<&ArrayD<Self>>;
+    /// The number; 0 or 1 for a boolean. Integers beyond 2^53 are rounded.
+    fn as_f64(self) -> f64;
 }
 
 macro_rules! element {
-    ($($type:ty, $variant:ident);*) => {$(
+    ($($type:ty, $variant:ident, $x:ident => $f64:expr);*) => {$(
         impl Element for $type {
             const DTYPE: DType = DType::$variant;
             fn wrap(array: ArrayD<Self>) -> HostTensor { HostTensor::$variant(array) }
             fn array(tensor: &HostTensor) -> Option<&ArrayD<Self>> {
                 match tensor { HostTensor::$variant(a) => Some(a), _ => None }
             }
+            fn as_f64(self) -> f64 { let $x = self; $f64 }
         }
     )*};
 }
-element!(f16, F16; bf16, BF16; f32, F32; f64, F64; i8, I8; i16, I16; i32, I32; i64, I64; u8, U8; u16, U16; u32, U32; u64, U64; bool, Bool);
+element!(
+    f16, F16, x => x.to_f64();
+    bf16, BF16, x => x.to_f64();
+    f32, F32, x => x.into();
+    f64, F64, x => x;
+    i8, I8, x => x.into();
+    i16, I16, x => x.into();
+    i32, I32, x => x.into();
+    i64, I64, x => x as f64;
+    u8, U8, x => x.into();
+    u16, U16, x => x.into();
+    u32, U32, x => x.into();
+    u64, U64, x => x as f64;
+    bool, Bool, x => u8::from(x).into()
+);
 
 impl HostTensor {
     /// A tensor of `dims` from row-major `values`; `None` if their numbers differ.
@@ -212,31 +229,33 @@ impl HostTensor {
         self.len() == 0
     }
 
-    /// All elements as `f64`, row-major; booleans are 0 and 1. Integers beyond 2^53 are rounded.
+    /// All elements as `f64`, row-major; see [`Element::as_f64`].
     pub fn to_f64(&self) -> Vec<f64> {
-        use HostTensor::*;
-        match self {
-            F16(a) => a.iter().map(|x| x.to_f64()).collect(),
-            BF16(a) => a.iter().map(|x| x.to_f64()).collect(),
-            F32(a) => a.iter().map(|&x| x.into()).collect(),
-            F64(a) => a.iter().copied().collect(),
-            I8(a) => a.iter().map(|&x| x.into()).collect(),
-            I16(a) => a.iter().map(|&x| x.into()).collect(),
-            I32(a) => a.iter().map(|&x| x.into()).collect(),
-            I64(a) => a.iter().map(|&x| x as f64).collect(),
-            U8(a) => a.iter().map(|&x| x.into()).collect(),
-            U16(a) => a.iter().map(|&x| x.into()).collect(),
-            U32(a) => a.iter().map(|&x| x.into()).collect(),
-            U64(a) => a.iter().map(|&x| x as f64).collect(),
-            Bool(a) => a.iter().map(|&x| u8::from(x).into()).collect(),
-        }
+        each!(self, a => a.iter().map(|x| x.as_f64()).collect())
+    }
+
+    /// The same, one after the other: of a large tensor, `to_f64` would be a copy of twice its size.
+    pub fn f64s(&self) -> Box<dyn Iterator<Item = f64> + '_> {
+        each!(self, a => Box::new(a.iter().map(|x| x.as_f64())))
+    }
+
+    /// One of them.
+    pub fn f64_at(&self, index: usize) -> Option<f64> {
+        each!(self, a => a.as_slice()?.get(index).map(|x| x.as_f64()))
+    }
+
+    /// The one number that all elements are; `None` also where there is no element.
+    pub fn number(&self) -> Option<f64> {
+        let mut all = self.f64s();
+        let first = all.next()?;
+        all.all(|x| x == first).then_some(first)
     }
 
     /// All elements as `f32`, row-major (rounded to nearest where the type is wider).
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
             HostTensor::F32(a) => a.iter().copied().collect(),
-            _ => self.to_f64().into_iter().map(|x| x as f32).collect(),
+            _ => self.f64s().map(|x| x as f32).collect(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::{Attr, Graph, Links, Node, ValueId, fold::Known, given};
 use crate::tensor::{DType, HostTensor};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// How far a mask is followed.
 const MOST_STEPS: usize = 32;
@@ -75,21 +75,16 @@ impl Search<'_> {
 
     /// The one number that a tensor, stored or filled, is made of.
     fn number(&self, value: ValueId) -> Option<f64> {
-        fn single(tensor: &Arc<HostTensor>) -> Option<f64> {
-            let all = tensor.to_f64();
-            let first = all.first().copied()?;
-            all.iter().all(|&x| x == first).then_some(first)
-        }
         if let Some(tensor) = self.known.get(&value) {
-            return single(tensor);
+            return tensor.number();
         }
         let node = self.node(value)?;
         match node.op_type.as_str() {
             "ConstantOfShape" => match node.attrs.get("value") {
-                Some(Attr::Tensor(tensor)) => single(tensor),
+                Some(Attr::Tensor(tensor)) => tensor.number(),
                 _ => Some(0.0),
             },
-            "Expand" | "Cast" | "Identity" => self.known.get(&node.input(0)?).and_then(single),
+            "Expand" | "Cast" | "Identity" => self.known.get(&node.input(0)?)?.number(),
             _ => None,
         }
     }

@@ -34,11 +34,10 @@ fn of(graph: &Graph, links: &Links, constants: &fold::Known, input: &str, width:
 /// What one node does to an element; none for a node that is no scaling by constants.
 fn step(node: &Node, place: usize, constants: &fold::Known, width: usize) -> Option<Affine> {
     let constant = |id: ValueId| {
-        let values = constants.get(&id)?.to_f64();
-        match values.as_slice() {
-            [one] => Some(vec![*one; width]),
-            several if several.len() == width => Some(values),
-            _ => None,
+        let values = constants.get(&id)?;
+        match values.len() {
+            1 => Some(vec![values.f64_at(0)?; width]),
+            several => (several == width).then(|| values.to_f64()),
         }
     };
     let other = || constant(node.input(1 - place.min(1))?);

@@ -227,12 +227,12 @@ fn extent(graph: &Graph, value: ValueId, axis: i64) -> Option<usize> {
 
 /// How many numbers a stored list holds, if they are 0, 1, 2 and so on, two at least.
 fn numbered(graph: &Graph, value: ValueId) -> Option<usize> {
-    let list = graph.initializers.get(&value)?.tensor.to_f64();
-    (list.len() > 1 && list.iter().enumerate().all(|(at, &x)| x == at as f64)).then_some(list.len())
+    let list = &graph.initializers.get(&value)?.tensor;
+    (list.len() > 1 && list.f64s().enumerate().all(|(at, x)| x == at as f64)).then_some(list.len())
 }
 
 fn scalar(graph: &Graph, value: ValueId) -> Option<usize> {
-    let first = graph.initializers.get(&value)?.tensor.to_f64().first().copied()?;
+    let first = graph.initializers.get(&value)?.tensor.f64_at(0)?;
     (first >= 1.0).then_some(first as usize)
 }
 

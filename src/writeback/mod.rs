@@ -97,6 +97,7 @@ pub fn free_name<'a>(external: impl Iterator<Item = &'a str> + Clone) -> String 
 }
 
 /// Writes `file` with `changes` to a new folder in `dir`, together with its external data. Quick: not synced, not verified.
+/// An external file that does not change is written once for all calls with the same `dir`.
 ///
 /// # Errors
 /// As [`splice()`].
@@ -106,7 +107,10 @@ pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result
     let plan = plan::plan(file, &spans, changes)?;
     let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
     let name = free_name(plan.groups.iter().map(|group| group.path.as_str()));
-    let layout = stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[] };
+    let unchanged = dir.join("unchanged");
+    std::fs::create_dir_all(&unchanged).map_err(failed)?;
+    let layout =
+        stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[], unchanged: Some(&unchanged) };
     stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;
     Ok(TempModel { path: folder.path().join(name), _folder: folder })
 }

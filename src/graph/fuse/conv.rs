@@ -131,10 +131,10 @@ impl Fusion<'_> {
         }
         let bound = |i: usize, none: f32| match node.input(i) {
             None => Some(none),
-            Some(value) => match *self.known.get(&value)?.to_f64().as_slice() {
-                [bound] => Some(bound as f32),
-                _ => None,
-            },
+            Some(value) => {
+                let bound = self.known.get(&value).filter(|bound| bound.len() == 1)?;
+                bound.f64_at(0).map(|bound| bound as f32)
+            }
         };
         Some(("Clip", vec![bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?]))
     }

@@ -72,10 +72,7 @@ impl Fusion<'_> {
     /// Whether `node` is that function of `value` and that number.
     fn scaled(&self, node: &Node, value: ValueId, (op, number): (&str, f64)) -> Option<()> {
         let known = self.known.get(&Self::beside(node, value)?)?;
-        let near = match *known.to_f64().as_slice() {
-            [found] => known.dims().is_empty() && (found - number).abs() < 1e-6,
-            _ => false,
-        };
+        let near = known.dims().is_empty() && (known.f64_at(0)? - number).abs() < 1e-6;
         (node.is(op) && node.opset >= 7 && near && (op != "Div" || node.input(0) == Some(value))).then_some(())
     }
 }

@@ -92,7 +92,7 @@ impl<'a> Facts<'a> {
     }
 
     /// See [`blocks_attention`].
-    pub(super) fn blocks_attention(&self) -> bool {
+    fn blocks_attention(&self) -> bool {
         *self.blocks.get_or_init(|| blocks_attention(self.tensor))
     }
 
@@ -108,29 +108,29 @@ impl<'a> Facts<'a> {
 
     /// Whether all elements are `x`.
     pub(super) fn is_all(&self, x: f64) -> bool {
-        let all = self.all.get_or_init(|| {
-            let elements = self.tensor.to_f64();
-            elements.first().copied().filter(|first| elements.iter().all(|element| element == first))
-        });
+        let all = self.all.get_or_init(|| self.tensor.number());
         self.tensor.is_empty() || *all == Some(x)
     }
 }
 
 /// Whether it holds a value that stands for minus infinity, as masks that are added to attention scores do.
 fn blocks_attention(tensor: &HostTensor) -> bool {
-    tensor.to_f64().iter().any(|&x| x <= -1e4)
+    tensor.f64s().any(|x| x <= -1e4)
 }
 
 /// Whether all elements are `a` or `b`, and both occur.
 fn is_made_of(tensor: &HostTensor, a: f64, b: f64) -> bool {
-    let elements = tensor.to_f64();
-    elements.iter().all(|&x| x == a || x == b) && elements.contains(&a) && elements.contains(&b)
+    let mut found = (false, false);
+    tensor.f64s().all(|x| {
+        found = (found.0 || x == a, found.1 || x == b);
+        x == a || x == b
+    }) && found == (true, true)
 }
 
 /// Number of different values, counted up to three.
 fn different(tensor: &HostTensor) -> usize {
     let mut seen: Vec<f64> = Vec::new();
-    for x in tensor.to_f64() {
+    for x in tensor.f64s() {
         if !seen.contains(&x) {
             seen.push(x);
         }
@@ -152,9 +152,8 @@ fn is_sinusoid(tensor: &HostTensor) -> bool {
         return false;
     }
     let tolerance = if tensor.dtype().size() < 4 { 2e-2 } else { 1e-5 };
-    let elements = tensor.to_f64();
     let exact = |x: f64| x == 0.0 || x == 1.0;
-    let at = |row: usize, column: usize| elements.get(row * width + column).copied().unwrap_or(f64::NAN);
+    let at = |row: usize, column: usize| tensor.f64_at(row * width + column).unwrap_or(f64::NAN);
     let varies = |column: usize| (1..positions).any(|row| !exact(at(row, column)));
     if !(0..width).all(|column| exact(at(0, column))) || 2 * (0..width).filter(|&c| varies(c)).count() <= width {
         return false;

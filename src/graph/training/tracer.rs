@@ -112,9 +112,8 @@ impl<'a> Tracer<'a> {
 
     /// The single number that a stored tensor is made of.
     pub(super) fn number(&self, value: ValueId) -> Option<f64> {
-        let all = self.constants.get(&value).filter(|all| all.len() <= MOST_NUMBERS)?.to_f64();
-        let first = all.first().copied().filter(|x| x.is_finite())?;
-        all.iter().all(|&x| x == first).then_some(first)
+        let few = self.constants.get(&value).filter(|all| all.len() <= MOST_NUMBERS)?;
+        few.number().filter(|x| x.is_finite())
     }
 
     /// The integers of a stored tensor, or of an attribute of older operator sets.

@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
 
     fn is_number(&self, value: ValueId, number: f64) -> bool {
         let few = self.constants.get(&value).filter(|all| all.len() <= MOST_NUMBERS);
-        few.is_some_and(|all| all.to_f64().iter().all(|&x| x == number))
+        few.is_some_and(|all| all.f64s().all(|x| x == number))
     }
 
     /// Back through what a broadcast to equal shapes leaves.
