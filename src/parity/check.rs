@@ -132,6 +132,17 @@ impl Parity<'_> {
                 ),
             });
         }
+        if prepared.leaves_out
+            && file.checkpoint().is_none()
+            && matches!(self.runtimes(), Runtimes::Both | Runtimes::Ort)
+        {
+            let library = Library::get(&self.settings.search)?;
+            if let Some(why) = self.settings.guard.refusal(library, file.path())? {
+                report.verdict.push_str(&format!(
+                    "; onnxruntime does not open the file as it is, but a copy without what is not compared: {why}"
+                ));
+            }
+        }
         let apart = report.runtimes.first().filter(|r| r.problems.is_empty()).map(|r| r.max_abs_diff);
         if let (false, Some(apart)) = (report.passed, apart)
             && let Some(moved) = conditioning::moved(self, subject, batches, apart)?

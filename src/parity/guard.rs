@@ -109,16 +109,9 @@ impl Guard {
         let rows = folder.path().join("rows.onnx");
         let problem = |e: std::io::Error| Error::Write { path: rows.clone(), problem: e.to_string() };
         std::fs::write(&rows, encoded(fed)).map_err(problem)?;
-        let path = std::path::absolute(path).map_err(problem)?;
         let mut found = TriedOut { runs: None, crash: None };
         for optimization in Optimization::ALL {
-            let mut child = Command::new(program);
-            child.args([OsString::from(TRY_OUT), path.clone().into(), rows.clone().into()]);
-            child.args([threads.to_string(), optimization.name().to_string()]);
-            // What the system writes of a crash goes with the folder.
-            child.env("ORT_DYLIB_PATH", &library.path).current_dir(folder.path());
-            let output = child.stdin(Stdio::null()).stderr(Stdio::null()).output();
-            match output {
+            match command(program, library, path, &rows, (threads, optimization), folder.path()).output() {
                 // Without the means to try it out there is nothing to be known.
                 Err(e) => {
                     tracing::debug!("{} is not tried out: {e}", path.display());
@@ -139,6 +132,44 @@ impl Guard {
         let _ = self.found.set(found);
         Ok(())
     }
+
+    /// Why `library` does not open the model at `path`, tried in a process of its own; `None` if it does, or nothing was
+    /// tried out.
+    ///
+    /// # Errors
+    /// As [`try_out`](Guard::try_out).
+    pub(super) fn refusal(&self, library: &Library, path: &Path) -> Result<Option<String>> {
+        let Some(program) = self.program.as_deref() else { return Ok(None) };
+        let folder = private_folder()?;
+        let with = (1, self.found().runs.unwrap_or(Optimization::Off));
+        let Ok(output) = command(program, library, path, Path::new(""), with, folder.path()).output() else {
+            return Ok(None);
+        };
+        match output.stdout.strip_suffix(CAME_BACK) {
+            Some(_) if output.status.success() => Ok(None),
+            Some(why) => Ok(Some(String::from_utf8_lossy(why).chars().take(300).collect())),
+            None => Ok(Some(format!("it crashes on it ({})", ended(output.status).ok_or(Error::Interrupted)?))),
+        }
+    }
+}
+
+/// The process in which the model at `path` is opened, and run where there are `rows`.
+fn command(
+    program: &Path,
+    library: &Library,
+    path: &Path,
+    rows: &Path,
+    (threads, optimization): (usize, Optimization),
+    folder: &Path,
+) -> Command {
+    let mut child = Command::new(program);
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    child.args([OsString::from(TRY_OUT), path.into(), rows.into()]);
+    child.args([threads.to_string(), optimization.name().to_string()]);
+    // What the system writes of a crash goes with the folder.
+    child.env("ORT_DYLIB_PATH", &library.path).current_dir(folder);
+    child.stdin(Stdio::null()).stderr(Stdio::null());
+    child
 }
 
 /// How a process ended that did not come back; `None` if it was asked to end.
@@ -180,15 +211,19 @@ pub fn child() -> Option<ExitCode> {
     let threads = threads.to_str().and_then(|n| n.parse().ok()).unwrap_or(0);
     let optimization = Optimization::ALL.into_iter().find(|o| *optimization == *o.name());
     let run = || -> Result<(), String> {
-        let fed = decoded(Path::new(rows)).map_err(|e| e.to_string())?;
         let library = Library::get(&Search::from_environment(true)).map_err(|e| e.to_string())?;
-        library.session(Path::new(path), threads, optimization.unwrap_or(Optimization::Full))?.run(&fed).map(|_| ())
+        let session = library.session(Path::new(path), threads, optimization.unwrap_or(Optimization::Full))?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        session.run(&decoded(Path::new(rows)).map_err(|e| e.to_string())?).map(|_| ())
     };
-    let code = if run().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let outcome = run();
+    let said = [outcome.as_ref().err().map_or("", String::as_str).as_bytes(), CAME_BACK].concat();
     // The process that started this one has ended if nobody listens.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), CAME_BACK);
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), &said);
     let _ = std::io::Write::flush(&mut std::io::stdout());
-    Some(code)
+    Some(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// An element's bytes, little-endian.

@@ -32,6 +32,8 @@ pub struct Prepared {
     pub scores: Option<String>,
     /// Whether the scores are an output of the model itself.
     pub scores_are_public: bool,
+    /// Whether it is a copy without what is not compared, so that the file itself may be one that runtimes refuse.
+    pub leaves_out: bool,
     _folder: Option<Scratch>,
 }
 
@@ -87,7 +89,7 @@ impl Prepared {
             drop_unused_nodes(&mut proto);
         }
         let (path, folder) = if changed || dropped { write(file, &proto)? } else { (file.path().to_path_buf(), None) };
-        Ok(Self { path, outputs, scores: found, scores_are_public, _folder: folder })
+        Ok(Self { path, outputs, scores: found, scores_are_public, leaves_out: dropped, _folder: folder })
     }
 }
 

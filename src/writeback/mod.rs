@@ -108,7 +108,6 @@ pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result
     let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
     let name = free_name(plan.groups.iter().map(|group| group.path.as_str()));
     let unchanged = dir.join("unchanged");
-    std::fs::create_dir_all(&unchanged).map_err(failed)?;
     let layout =
         stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[], unchanged: Some(&unchanged) };
     stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;

@@ -136,6 +136,7 @@ fn write_external(group: &Group, spans: &Spans, folder: &Path, path: &Path, spee
 fn link_external(group: &Group, spans: &Spans, folder: &Path, path: &Path, speed: Speed) -> std::io::Result<()> {
     let copy = folder.join(group.file.sha1());
     if !copy.exists() {
+        // Makes the folder too.
         write_external(group, spans, folder, &copy, speed)?;
     }
     path.parent().map_or(Ok(()), fs::create_dir_all)?;

@@ -1,7 +1,10 @@
 //! Machines and files that fail under the program: no memory, files that shrink or change, names that would steer a terminal.
 
-use crate::flow::{Fixture, json, program};
-use onnx_forget::onnx::proto::ModelProto;
+use crate::{
+    flow::{Fixture, json, program},
+    onnx_models::node,
+};
+use onnx_forget::onnx::proto::{ModelProto, OperatorSetIdProto, ValueInfoProto};
 use prost::Message;
 use std::{
     fs::{self, File, OpenOptions},
@@ -152,6 +155,28 @@ fn names_neither_steer_the_terminal_nor_pass_for_lines_of_the_program() {
     for entry in fs::read_dir(report).unwrap() {
         let path = entry.unwrap().path();
         assert!(!fs::read_to_string(&path).unwrap().contains(['\u{1b}', '\u{202e}']), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_file_that_onnxruntime_opens_only_in_part_is_told() {
+    let f = Fixture::new("cancer-mlp");
+    let path = f.path("model.onnx");
+    let mut model = ModelProto::decode(fs::read(&path).unwrap().as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let logit = graph.output[0].name().to_string();
+    let mut unknown = node("Unheard", &[&logit], &["more"], vec![]);
+    unknown.domain = Some("of.nobody".into());
+    graph.node.push(unknown);
+    graph.output.push(ValueInfoProto { name: Some("more".into()), ..Default::default() });
+    let domain = OperatorSetIdProto { domain: Some("of.nobody".into()), version: Some(1) };
+    model.opset_import.push(domain);
+    fs::write(&path, model.encode_to_vec()).unwrap();
+    let output = f.command(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    for when in ["before", "after"] {
+        let verdict = f.report()["parity"][when]["verdict"].as_str().unwrap().to_string();
+        assert!(verdict.contains("does not open the file as it is"), "{verdict}");
     }
 }
 

@@ -360,7 +360,7 @@ fn permissions_are_the_inputs() {
 #[test]
 fn temporary_copies() {
     let dir = tempfile::tempdir().unwrap();
-    for location in ["w.bin", "model0.onnx", "sub/w.bin"] {
+    for location in ["w.bin", "model0.onnx", "sub/w.bin", "model0.onnx/w.bin", "./model0.onnx/w.bin"] {
         let (model, data) = mlp(DType::F32, Form::External, location);
         let file = write(dir.path(), "in.onnx", &model, location, &data);
         let (temp, changes) = (tempfile::tempdir().unwrap(), changes());
