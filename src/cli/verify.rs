@@ -13,7 +13,7 @@ use crate::{
     data::{self, Batch, Places},
     error::{Error, Result},
     graph::{
-        build, given, trainable,
+        Dim, Graph, build, given, trainable,
         training::{self, Ask, LabelKind},
     },
     model::ModelOptions,
@@ -27,7 +27,7 @@ use crate::{
 use clap::Args;
 use dfdx::tensor::Cpu;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -122,12 +122,13 @@ fn verify(args: &VerifyArgs, options: &ReadOptions) -> Result<Verification> {
         Some(rows) => runtime_batches(&graph, None, &rows, args.samples, seed)?,
         None => {
             // What --dim gives is in the graph.
-            let dims = BTreeMap::new();
-            let random = RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed };
-            candidate.random_batches(&model, &random).map_err(|e| match e {
+            let random = |dims| RandomRows { dims, rows: args.samples.min(RANDOM_ROWS), seed };
+            candidate.random_batches(&model, &random(BTreeMap::new())).map_err(|e| match e {
                 Error::Node { node, op, problem } => {
-                    let hint =
-                        format!("open extents of random rows are 2; give others by --dim ({})", given::open(&graph));
+                    let runs = larger(&graph, |dims| candidate.random_batches(&model, &random(dims)).is_ok());
+                    let tried = runs.map_or(String::new(), |flags| format!("; it runs with {flags}"));
+                    let open = given::open(&graph);
+                    let hint = format!("open extents of random rows are 2; give others by --dim ({open}){tried}");
                     Error::Node { node, op, problem: format!("{problem}; {hint}") }
                 }
                 e => e,
@@ -223,4 +224,16 @@ fn show_diff(diff: &ModelDiff, a: &Path, b: &Path, format: Format) {
         say!("other     {line}");
     }
     say!("{} tensors changed, {} the same, {} other differences", diff.changed.len(), diff.unchanged, diff.other.len());
+}
+/// Extents that are tried in place of 2.
+const LARGER: [usize; 5] = [4, 8, 16, 32, 64];
+
+/// The flags that give all named open dimensions the first larger extent with which the model runs, if one does.
+fn larger(graph: &Graph, runs: impl Fn(BTreeMap<String, usize>) -> bool) -> Option<String> {
+    let dims = graph.inputs.iter().filter_map(|&input| graph.declared_dims(input)).flatten();
+    let names: BTreeSet<&String> =
+        dims.filter_map(|dim| if let Dim::Symbol(name) = dim { Some(name) } else { None }).collect();
+    let given = |n: usize| names.iter().map(|name| (name.to_string(), n)).collect();
+    let extent = LARGER.into_iter().filter(|_| !names.is_empty()).find(|&n| runs(given(n)))?;
+    Some(names.iter().map(|name| format!("--dim {name}={extent}")).collect::<Vec<_>>().join(" "))
 }

@@ -8,7 +8,7 @@ mod scope;
 use super::{
     Attr, Graph, Initializer, Node, ValueId, expected, fold,
     given::{self, Given},
-    order, unroll,
+    order, training, unroll,
 };
 use crate::{
     error::{Error, Result},
@@ -116,6 +116,7 @@ fn read_model(
     unroll::control_flow(&mut graph)?;
     fold::require_small(&graph)?;
     expected::at_expectation(&mut graph);
+    training::complements_last(&mut graph);
     Ok(graph)
 }
 

@@ -1,5 +1,7 @@
 //! Values that are known before anything runs, computed on the host.
 
+mod moves;
+
 use super::{Attr, Graph, Node, ValueId};
 use crate::{
     each,
@@ -7,6 +9,7 @@ use crate::{
     tensor::{DType, Element, HostTensor},
 };
 use half::{bf16, f16};
+pub(super) use moves::slice_len;
 use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +23,8 @@ const MAX_FOLDED: usize = 1 << 22;
 pub type Known = BTreeMap<ValueId, Arc<HostTensor>>;
 
 /// The stored tensors, and what Identity, Cast, Unsqueeze, Squeeze, Reshape and Concat make of them; of integers and
-/// booleans also what arithmetic, comparison and logic do.
+/// booleans also what arithmetic, logic, Transpose, Slice, Gather, Where and ConstantOfShape do; of all types what
+/// comparison does.
 pub fn constants(graph: &Graph) -> Known {
     constants_given(graph, Known::new())
 }
@@ -138,14 +142,14 @@ fn evaluate(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<Arc<HostTensor>> 
             let flags = Some(first).filter(|flags| flags.dtype() == DType::Bool)?.to_i64()?;
             HostTensor::new(first.dims(), flags.into_iter().map(|flag| flag == 0).collect())?
         }
+        "Transpose" | "Slice" | "Gather" | "Where" | "ConstantOfShape" => moves::moved(node, inputs)?,
         op => integers(op, first, inputs.get(1)?)?,
     };
     Some(Arc::new(result))
 }
 
-/// Arithmetic, comparison and logic of integers and booleans, where one operand has the shape of the result.
+/// Arithmetic and logic of integers and booleans, and comparisons, where one operand has the shape of the result.
 fn integers(op: &str, a: &HostTensor, b: &HostTensor) -> Option<HostTensor> {
-    let (x, y) = (a.to_i64()?, b.to_i64()?);
     let fits = |t: &HostTensor, other: &HostTensor| t.len() == 1 && t.dims().len() <= other.dims().len();
     let dims = match (fits(a, b), fits(b, a)) {
         _ if a.dims() == b.dims() => a.dims(),
@@ -154,6 +158,14 @@ fn integers(op: &str, a: &HostTensor, b: &HostTensor) -> Option<HostTensor> {
         _ => return None,
     };
     let count: usize = dims.iter().product();
+    if let "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" = op {
+        let compared = match (a.to_i64(), b.to_i64()) {
+            (Some(x), Some(y)) => compare(op, &x, &y, count)?,
+            _ => compare(op, &a.to_f64(), &b.to_f64(), count)?,
+        };
+        return HostTensor::new(dims, compared).filter(|_| a.dtype() == b.dtype());
+    }
+    let (x, y) = (a.to_i64()?, b.to_i64()?);
     let pairs = || x.iter().copied().cycle().zip(y.iter().copied().cycle()).take(count);
     let numbers = |f: fn(i64, i64) -> Option<i64>| {
         let numbers = pairs().map(|(x, y)| f(x, y)).collect::<Option<Vec<i64>>>()?;
@@ -164,15 +176,28 @@ fn integers(op: &str, a: &HostTensor, b: &HostTensor) -> Option<HostTensor> {
         "Add" => numbers(i64::checked_add),
         "Sub" => numbers(i64::checked_sub),
         "Mul" => numbers(i64::checked_mul),
-        "Equal" => flags(i64::eq),
-        "Less" => flags(i64::lt),
-        "LessOrEqual" => flags(i64::le),
-        "Greater" => flags(i64::gt),
-        "GreaterOrEqual" => flags(i64::ge),
+        "Div" => numbers(i64::checked_div),
+        "Mod" => numbers(|x, y| x.checked_rem(y).filter(|_| x >= 0 && y > 0)),
+        "Max" => numbers(|x, y| Some(x.max(y))),
+        "Min" => numbers(|x, y| Some(x.min(y))),
         "And" => flags(|x, y| *x != 0 && *y != 0),
         "Or" => flags(|x, y| *x != 0 || *y != 0),
+        "Xor" => flags(|x, y| (*x != 0) != (*y != 0)),
         _ => None,
     }
+}
+
+/// `count` comparisons; the shorter operand is repeated. As IEEE 754 has it, nothing compares with NaN.
+fn compare<T: PartialOrd>(op: &str, x: &[T], y: &[T], count: usize) -> Option<Vec<bool>> {
+    let test: fn(&T, &T) -> bool = match op {
+        "Equal" => T::eq,
+        "Less" => T::lt,
+        "LessOrEqual" => T::le,
+        "Greater" => T::gt,
+        "GreaterOrEqual" => T::ge,
+        _ => return None,
+    };
+    Some(x.iter().cycle().zip(y.iter().cycle()).take(count).map(|(x, y)| test(x, y)).collect())
 }
 
 fn normalised(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
@@ -324,7 +349,40 @@ mod tests {
         assert_eq!(*known[&ValueId(6)], HostTensor::vector(vec![true, true]));
         assert_eq!(*known[&ValueId(7)], HostTensor::vector(vec![9i64, 16]));
         assert!(!known.contains_key(&ValueId(9)), "types that differ are left to the operator to report");
-        assert!(!known.contains_key(&ValueId(11)), "floats are not computed here");
+        assert_eq!(*known[&ValueId(11)], HostTensor::scalar(false), "floats are compared, exactly");
+    }
+
+    #[test]
+    fn paddings_as_torch_writes_them_are_known() {
+        // Torch's pads, the last axis first, turned around: [0, 64] for two axes is [0, 0, 0, 64].
+        let graph = graph(
+            &[
+                ("ConstantOfShape", &[0], 1, Some(("value", Attr::Tensor(Arc::new(HostTensor::vector(vec![0i64])))))),
+                ("Concat", &[2, 1], 3, Some(("axis", Attr::Int(0)))),
+                ("Reshape", &[3, 4], 5, None),
+                ("Slice", &[5, 6, 7, 8, 6], 9, None),
+                ("Transpose", &[9], 10, Some(("perm", Attr::Ints(vec![1, 0])))),
+                ("Gather", &[10, 6], 11, Some(("axis", Attr::Int(1)))),
+                ("Slice", &[10, 8, 12, 12, 13], 14, None),
+                ("Where", &[15, 2, 8], 16, None),
+            ],
+            &[
+                (0, HostTensor::vector(vec![2i64])),
+                (2, HostTensor::vector(vec![0i64, 64])),
+                (4, HostTensor::vector(vec![-1i64, 2])),
+                (6, HostTensor::vector(vec![-1i64])),
+                (7, HostTensor::vector(vec![-i64::MAX])),
+                (8, HostTensor::vector(vec![0i64])),
+                (12, HostTensor::vector(vec![1i64])),
+                (13, HostTensor::vector(vec![2i64])),
+                (15, HostTensor::vector(vec![false, true])),
+            ],
+        );
+        let known = constants(&graph);
+        assert_eq!(*known[&ValueId(10)], HostTensor::new(&[2, 2], vec![0i64, 0, 0, 64]).unwrap());
+        assert_eq!(*known[&ValueId(11)], HostTensor::new(&[2, 1], vec![0i64, 64]).unwrap());
+        assert_eq!(*known[&ValueId(14)], HostTensor::new(&[2, 1], vec![0i64, 0]).unwrap());
+        assert_eq!(*known[&ValueId(16)], HostTensor::vector(vec![0i64, 64]));
     }
 
     #[test]

@@ -61,8 +61,17 @@ fn fix_dim(graph: &mut Graph, name: &str, extent: usize) -> Result<()> {
 
 /// The dimensions that can be given, in words.
 pub fn open(graph: &Graph) -> String {
+    let names = open_of(graph, graph.inputs.iter().copied());
+    match names.is_empty() {
+        true => "no input has an open dimension".into(),
+        false => format!("open dimensions are {}", names.join(", ")),
+    }
+}
+
+/// The dimensions of these inputs that can be given, as `--dim` takes them.
+pub(super) fn open_of(graph: &Graph, inputs: impl Iterator<Item = ValueId>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for &input in &graph.inputs {
+    for input in inputs {
         for (axis, dim) in graph.declared_dims(input).unwrap_or_default().iter().enumerate() {
             let name = match dim {
                 Dim::Fixed(_) => continue,
@@ -74,10 +83,7 @@ pub fn open(graph: &Graph) -> String {
             }
         }
     }
-    match names.is_empty() {
-        true => "no input has an open dimension".into(),
-        false => format!("open dimensions are {}", names.join(", ")),
-    }
+    names
 }
 
 fn fix_input(graph: &mut Graph, name: &str, values: &[f64]) -> Result<()> {

@@ -25,6 +25,7 @@ pub mod tables;
 pub(crate) mod testing;
 pub mod trainable;
 pub mod training;
+pub mod undecided;
 mod unroll;
 
 pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};

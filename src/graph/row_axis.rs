@@ -86,7 +86,11 @@ fn require_common(graph: &Graph, scores: ValueId) -> Result<()> {
         .collect();
     let differs = |input: &&ValueId| !matches!(first(**input), Some(Dim::Fixed(n)) if fixed.contains(&n));
     let several = fixed.len() > 1 || !fixed.is_empty() && graph.inputs.iter().any(|input| differs(&input));
-    let odd = graph.inputs.iter().copied().find(|&input| matches!(first(input), Some(Dim::Fixed(n)) if n != 1));
+    // The answers tell which inputs have the rows; states stand behind the data that they go with.
+    let with_rows = |input: &ValueId| first(scores).is_some() && first(*input) == first(scores);
+    let set: Vec<ValueId> =
+        graph.inputs.iter().copied().filter(|&v| matches!(first(v), Some(Dim::Fixed(n)) if n != 1)).collect();
+    let odd = set.iter().rev().find(|input| !with_rows(input)).or(set.last()).copied();
     if let Some(odd) = odd.filter(|_| several) {
         let name = graph.name(odd);
         return Err(Error::Untrainable(format!(
@@ -129,6 +133,8 @@ mod tests {
         assert!(refused(&["a:f32[16]", "b:f32[16]"], "y:f32[3]").unwrap_err().contains("one row at a time"));
         assert!(refused(&["a:f32[n,4]", "b:f32[2,n,4]"], "y:f32[n,3]").unwrap_err().contains("[inputs.b]"));
         assert!(refused(&["a:f32[n,4]", "b:f32[]"], "y:f32[n,3]").unwrap_err().contains("single number"));
+        let both = refused(&["a:f32[4,8]", "b:f32[2,4,8]"], "y:f32[4,3]").unwrap_err();
+        assert!(both.contains("[inputs.b]"), "the data is never the one to fix: {both}");
         for inputs in [["a:f32[n,4]", "b:f32[n,2]"], ["a:f32[1,4]", "b:f32[n,4]"], ["a:f32[2,4]", "b:f32[2,4]"]] {
             refused(&inputs, "y:f32[?,3]").unwrap();
         }

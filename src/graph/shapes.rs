@@ -4,6 +4,7 @@
 //! extents are followed, too: with them conditions on shapes are decided.
 
 mod infer;
+mod windows;
 
 use super::{Attr, Dim, Graph, Node, ValueId, fold::Known};
 use crate::tensor::HostTensor;
@@ -72,9 +73,14 @@ impl Shapes {
             shapes.declare(graph, input, true);
         }
         for (&value, stored) in &graph.initializers {
-            shapes.hold(value, stored.tensor.dims());
+            shapes.store(value, &stored.tensor);
         }
         shapes
+    }
+
+    /// Adds a value that is a stored tensor.
+    pub(super) fn store(&mut self, value: ValueId, tensor: &HostTensor) {
+        self.hold(value, tensor.dims());
     }
 
     /// What is told of all values of a graph, and the values that follow from it.

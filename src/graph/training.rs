@@ -1,6 +1,7 @@
 //! Which part of a graph is the forward pass, and what its loss is.
 
 mod classes;
+mod columns;
 mod heads;
 mod kind;
 mod labels;
@@ -13,6 +14,7 @@ mod written_out;
 
 use super::{Dim, Graph, Links, Node, ValueId, fold};
 use crate::error::{Error, Result};
+pub(super) use columns::complements_last;
 pub use labels::{Ask, LabelKind, Labels};
 use serde::{Deserialize, Serialize};
 use std::{cell::LazyCell, collections::BTreeSet};
@@ -71,6 +73,8 @@ pub struct HeadNotes {
     pub positions: Option<String>,
     /// What to ask, if nothing decided which of several outputs the labels belong to.
     pub undecided: Option<String>,
+    /// Whether the output shows nothing but the Sigmoid of the scores, or both its columns `1 − p, p`.
+    pub sigmoid: bool,
     /// The model's names of its classes, in the order of the scores, if it holds them.
     pub classes: Option<Vec<String>>,
 }
@@ -211,6 +215,7 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
             width: head.width,
             positions: head.several_a_row,
             undecided,
+            sigmoid: head.ending == heads::Ending::Sigmoid && !head.scaled && !head.labels,
             classes: classes::named(graph, links, head.logits, head.width),
         },
         ..LossPlan::new(kind, scores)
@@ -253,3 +258,7 @@ mod tests;
 #[cfg(test)]
 #[path = "training/ending_tests.rs"]
 mod ending_tests;
+
+#[cfg(test)]
+#[path = "training/form_tests.rs"]
+mod form_tests;

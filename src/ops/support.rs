@@ -3,7 +3,7 @@
 use super::{operator_name, registry::specs};
 use crate::{
     error::{Error, Result},
-    graph::{Graph, Node, ValueId},
+    graph::{Graph, Node, ValueId, undecided},
 };
 use std::collections::BTreeMap;
 
@@ -57,21 +57,14 @@ pub fn computable_outputs(graph: &Graph) -> Vec<ValueId> {
 }
 
 /// Why control flow is left, and what to do.
-fn undecided(op: &str) -> Option<&'static str> {
-    let what = op.rsplit("::").next().unwrap_or(op);
-    match what.split('-').next()? {
-        "If" => Some(
-            ": its condition is decided neither by constants nor by the shapes that the file declares. If an input that is \
-             the same for all rows decides it, write `value = ...` under `[inputs.NAME]`; if a shape does, give it by \
-             --dim NAME=N (or --dim INPUT.AXIS=N); else export the model without the branch",
-        ),
-        "Loop" | "Scan" => Some(
-            ": the number of its steps is decided neither by constants nor by the shapes that the file declares. Give the \
-             extent that decides it by --dim NAME=N (or --dim INPUT.AXIS=N; --dim for the batch runs row by row), or an \
-             input by `value = ...` under `[inputs.NAME]`; else export the model without the loop",
-        ),
-        _ => None,
-    }
+fn undecided_by(graph: &Graph, op: &UnsupportedOp) -> Option<String> {
+    let what = match op.op.split('-').next()? {
+        "If" => "its condition",
+        "Loop" | "Scan" => "the number of its steps",
+        _ => return None,
+    };
+    let advice = undecided::advice(graph, &op.nodes);
+    Some(format!(": {what} is decided neither by constants nor by the shapes that the file declares; {advice}"))
 }
 
 /// An error that names everything that is not supported of what `scores` depend on; of the whole graph without any.
@@ -97,7 +90,7 @@ pub fn require(graph: &Graph, scores: Option<ValueId>) -> Result<()> {
             format!("; supported from opset {a} to {b}{older}")
         });
         let nodes = if u.count == 1 { "node" } else { "nodes" };
-        let versions = if versions.is_empty() { undecided(&u.op).unwrap_or_default().to_string() } else { versions };
+        let versions = if versions.is_empty() { undecided_by(graph, u).unwrap_or_default() } else { versions };
         format!("  {} ({} {nodes}: {named}{more}){versions}", u.op, u.count)
     });
     Err(Error::Unsupported(lines.collect::<Vec<_>>().join("\n")))

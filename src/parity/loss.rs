@@ -91,9 +91,46 @@ fn binary(z: f64, target: f64) -> f64 {
     z.max(0.0) - z * target + (-z.abs()).exp().ln_1p()
 }
 
+/// The logits `ln p − ln(1 − p)` behind the probabilities of a Sigmoid, `width` a row; of two columns `1 − p, p` for one
+/// logit the last one counts. What rounding has made 0 or 1 counts as the number next to it.
+///
+/// # Errors
+/// [`Error::ParityBefore`] if a value is no probability, or there is another number of them.
+pub(super) fn logits(shown: &HostTensor, rows: usize, width: Option<usize>) -> Result<HostTensor> {
+    let wrong = |why: &str| Error::ParityBefore(format!("the output that should show probabilities {why}"));
+    let mut p = shown.to_f64();
+    let columns = p.len().checked_div(rows).filter(|n| n * rows == p.len() && *n > 0);
+    let columns = columns.ok_or_else(|| wrong("has no value for each row"))?;
+    match width {
+        Some(1) if columns == 2 => p = p.into_iter().skip(1).step_by(2).collect(),
+        Some(width) if width != columns => return Err(wrong(&format!("has {columns} values a row, not {width}"))),
+        _ => {}
+    }
+    if !p.iter().all(|p| (0.0..=1.0).contains(p)) {
+        return Err(wrong("has values outside 0 to 1"));
+    }
+    let (least, most) = (f64::from(f32::MIN_POSITIVE), 1.0 - f64::from(f32::EPSILON) / 4.0);
+    let z: Vec<f64> = p.into_iter().map(|p| p.clamp(least, most)).map(|p| p.ln() - (-p).ln_1p()).collect();
+    HostTensor::new(&[rows, z.len() / rows], z).ok_or_else(|| Error::Internal("logits of another size".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logits_are_told_by_probabilities() {
+        let p = |z: f64| 1.0 / (1.0 + (-z).exp());
+        let shown = |values: Vec<f64>| HostTensor::new(&[2, values.len() / 2], values).unwrap();
+        let back = |shown: &HostTensor, width| logits(shown, 2, width).unwrap().to_f64();
+        let (one, two) = (shown(vec![p(-3.0), p(2.0)]), shown(vec![1.0 - p(-3.0), p(-3.0), 1.0 - p(2.0), p(2.0)]));
+        for found in [back(&one, Some(1)), back(&two, Some(1)), back(&one, None)] {
+            assert!((found[0] + 3.0).abs() < 1e-12 && (found[1] - 2.0).abs() < 1e-12, "{found:?}");
+        }
+        assert!(back(&shown(vec![0.0, 1.0]), Some(1)).iter().all(|z| z.is_finite()));
+        assert!(logits(&two, 2, Some(3)).is_err() && logits(&shown(vec![-0.1, 2.0]), 2, Some(1)).is_err());
+    }
+
     use crate::graph::ValueId;
 
     fn plan(kind: LossKind) -> LossPlan {

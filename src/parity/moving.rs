@@ -41,10 +41,17 @@ impl Parity<'_> {
     /// model, or its scores lie where no output reaches.
     pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
         let prepared = Prepared::taken_apart(self.file, self.graph, self.plan.scores, &subject.output_names())?;
-        let Some(scores) = prepared.scores.clone() else {
-            let why = "the scores lie inside a local function, so that no runtime can show them; inline the model's \
-                       functions (onnx.inliner) and try again";
-            return Err(Error::ParityBefore(why.into()));
+        let output = self.plan.output.filter(|_| self.plan.head.sigmoid).map(|output| self.graph.name(output));
+        let output = output.filter(|name| prepared.outputs.iter().any(|shown| shown == name));
+        // What no output reaches is told by the probability that is made of it.
+        let (scores, by_probability) = match (&prepared.scores, output) {
+            (Some(scores), _) => (scores.clone(), false),
+            (None, Some(output)) => (output.to_string(), true),
+            (None, None) => {
+                let why = "the scores lie inside a local function or a branch, so that no runtime can show them; inline \
+                           the model's functions (onnx.inliner) and try again";
+                return Err(Error::ParityBefore(why.into()));
+            }
         };
         let options =
             ModelOptions { kernels: KernelChoice::Definition, halves: Halves::Nowhere, ..ModelOptions::default() };
@@ -63,6 +70,7 @@ impl Parity<'_> {
             file,
             folder: folder.path(),
             scores,
+            by_probability,
             parameters: &parameters,
             batches: &batches,
             fed,
@@ -105,7 +113,9 @@ struct OnFile<'a> {
     prepared: &'a Prepared,
     file: OnnxFile,
     folder: &'a Path,
+    /// The output that shows the scores, or the probabilities that are made of them.
     scores: String,
+    by_probability: bool,
     parameters: &'a [Movable],
     batches: &'a [Cow<'a, Batch>],
     fed: Vec<BTreeMap<String, HostTensor>>,
@@ -122,11 +132,11 @@ impl OnFile<'_> {
         self.subject.set_parameters(&values)
     }
 
-    /// Mean loss of the scores that `score` gives for what is fed.
-    fn mean(&self, score: impl Fn(&BTreeMap<String, HostTensor>) -> Result<HostTensor>) -> Result<f64> {
+    /// Mean loss of the scores that `score` gives for what is fed, which are so many rows.
+    fn mean(&self, score: impl Fn(&BTreeMap<String, HostTensor>, usize) -> Result<HostTensor>) -> Result<f64> {
         let (mut sum, mut weight) = (0.0, 0.0);
         for (batch, fed) in self.batches.iter().zip(&self.fed) {
-            for row in loss::rows(self.parity.plan, &score(fed)?, &batch.targets)? {
+            for row in loss::rows(self.parity.plan, &score(fed, batch.rows())?, &batch.targets)? {
                 sum += row.weight * row.loss;
                 weight += row.weight;
             }
@@ -156,9 +166,13 @@ impl Moving for OnFile<'_> {
         let missing = || Error::Internal("a gradient check without rows".into());
         let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
         let cannot = |why| refused(runner.name(), "run", why, Error::ParityBefore);
-        self.mean(|fed| {
+        self.mean(|fed, rows| {
             let shown = runner.run(fed).map_err(cannot)?.into_iter().find(|(name, _)| *name == self.scores);
-            Ok(shown.ok_or_else(|| cannot(format!("it does not give output {}", self.scores)))?.1)
+            let shown = shown.ok_or_else(|| cannot(format!("it does not give output {}", self.scores)))?.1;
+            match self.by_probability {
+                true => loss::logits(&shown, rows, self.parity.plan.head.width),
+                false => Ok(shown),
+            }
         })
     }
 
@@ -166,7 +180,7 @@ impl Moving for OnFile<'_> {
         for (&at, values) in moved {
             self.exact.set_parameter(at, values)?;
         }
-        let loss = self.mean(|fed| self.exact.raw_scores(fed));
+        let loss = self.mean(|fed, _| self.exact.raw_scores(fed));
         for (at, p) in self.parameters.iter().enumerate().filter(|(at, _)| moved.contains_key(at)) {
             self.exact.set_parameter(at, &p.values.iter().map(|&x| x.into()).collect::<Vec<f64>>())?;
         }

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 NOISE = 0.05  # share of labels that are drawn at random
-MIXED = (3, "made of probabilities")
 
 
 @dataclass
@@ -186,7 +185,9 @@ def silero_vad(session, random):
     chosen = spread(scores > 0.5, random, 400)
     sounds, label = sounds[chosen], noisy((scores > 0.5)[chosen], random, 2)
     config = "[inputs.input]\ncolumn = 'sound'\n[inputs.state]\nvalue = 0.0\n[inputs.sr]\nvalue = 16000\n"
-    return Trial({"sound": lists(sounds), "label": label}, 500, config, flags=("--output", "output", "--dim", "batch=1", "--dim", "sequence=576"), refused=MIXED)
+    columns = {"sound": lists(sounds), "label": label}
+    wrong = {"labels swapped": ({"label": 1 - label}, None)}
+    return Trial(columns, 500, config, wrong, flags=("--dim", "batch=1", "--dim", "sequence=576"))
 
 
 def madmom_chroma(session, random):
@@ -195,7 +196,8 @@ def madmom_chroma(session, random):
     notes = session.run(None, {"input": values})[0] > 0.5
     label = np.where(random.random(notes.shape) < NOISE / 2, ~notes, notes).astype(np.int64)
     columns = {"input": lists(values), "label": lists(label, pa.int64())}
-    return Trial(columns, 600, "[target]\ncolumn = 'label'\nkind = 'multilabel'\n", refused=MIXED)
+    wrong = {"labels swapped": ({"label": lists(1 - label, pa.int64())}, None)}
+    return Trial(columns, 600, "[target]\ncolumn = 'label'\nkind = 'multilabel'\n", wrong)
 
 
 def positions(*shape, classes, column, refused, config="", high=20000, kind=pa.int64()):

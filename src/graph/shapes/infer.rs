@@ -167,23 +167,7 @@ impl Shapes {
                 out.splice(axis..=axis, index);
                 Some(out)
             }
-            "Slice" | "Pad" | "MaxPool" | "AveragePool" | "LpPool" => {
-                Some(vec![Extent::Open; dims(0)?.len()]).map(|mut out| {
-                    // Axes that pooling keeps.
-                    if op.ends_with("Pool") {
-                        out.iter_mut().zip(dims(0).unwrap_or_default()).take(2).for_each(|(to, from)| *to = from);
-                    }
-                    out
-                })
-            }
-            "Conv" => {
-                let (from, weight) = (dims(0)?, dims(1)?);
-                let mut out = vec![Extent::Open; from.len()];
-                *out.get_mut(0)? = *from.first()?;
-                *out.get_mut(1)? = *weight.first()?;
-                Some(out)
-            }
-            "GlobalAveragePool" | "GlobalMaxPool" => {
+            "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => {
                 let mut out = dims(0)?;
                 out.iter_mut().skip(2).for_each(|extent| *extent = Extent::Fixed(1));
                 Some(out)
@@ -192,6 +176,11 @@ impl Shapes {
                 let mut out: Vec<Option<Extent>> = dims(0)?.into_iter().map(Some).collect();
                 let axes = match op.starts_with("Arg") {
                     true => vec![node.int("axis", Some(0)).ok()?],
+                    // Without axes all of them, or none.
+                    false if node.input(1).is_none() && !node.attrs.contains_key("axes") => {
+                        let none = matches!(node.attrs.get("noop_with_empty_axes"), Some(Attr::Int(1)));
+                        (0..).take(if none { 0 } else { out.len() }).collect()
+                    }
                     false => ints(1, "axes")?,
                 };
                 let keep = node.int("keepdims", Some(1)).ok()? != 0;
@@ -206,7 +195,7 @@ impl Shapes {
                 let out: Vec<Extent> = shape.iter().map(|&entry| extent(entry)).collect();
                 if op == "Expand" { broadcast(&dims(0)?, &out) } else { Some(out) }
             }
-            _ => None,
+            _ => self.placed(node, slot, known),
         }
     }
 
@@ -253,7 +242,7 @@ fn extent(entry: Entry) -> Extent {
     }
 }
 
-fn place(axis: i64, rank: usize) -> Option<usize> {
+pub(super) fn place(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }

@@ -4,7 +4,7 @@ pub(super) use super::pick::Choice;
 use super::{Labels, pick, tracer::Tracer};
 use crate::{
     error::{Error, Result},
-    graph::{Dim, Graph, Links, ValueId},
+    graph::{Dim, Graph, Links, ValueId, shapes::Extent},
 };
 use std::collections::BTreeSet;
 
@@ -77,8 +77,12 @@ pub(super) fn choose(graph: &Graph, links: &Links, asked: Option<&str>, labels: 
     if let Some(name) = asked {
         return by_name(&tracer, name);
     }
-    let heads = merge(&tracer, heads(&tracer));
+    let mut heads = merge(&tracer, heads(&tracer));
     tracer.require_followed()?;
+    // A state beside the answer, say: it has no entry for each row.
+    if heads.iter().any(|head| may_have_rows(&tracer, head.output)) {
+        heads.retain(|head| may_have_rows(&tracer, head.output));
+    }
     match heads.as_slice() {
         [] => Err(Error::Untrainable(
             "no output of the model is computed from its inputs as floats, a row for each row, so there is nothing to \
@@ -87,10 +91,19 @@ pub(super) fn choose(graph: &Graph, links: &Links, asked: Option<&str>, labels: 
         )),
         [head] if count == 1 => Ok(Choice { head: head.clone(), heads: 1, reason: None, undecided: None }),
         [head] => {
-            let reason = Some("the other outputs show the same scores or are not scores".into());
+            let reason = Some("the other outputs show the same scores, or no scores a row".into());
             Ok(Choice { head: head.clone(), heads: 1, reason, undecided: None })
         }
         _ => pick::pick(graph, links, &heads, labels),
+    }
+}
+
+/// Whether the first axis of an output may be that of the rows: not if it has another extent than that of every input.
+fn may_have_rows(tracer: &Tracer<'_>, output: ValueId) -> bool {
+    let first = |value: ValueId| tracer.shapes.dims(value).and_then(|dims| dims.first().copied());
+    match first(output) {
+        Some(rows @ Extent::Fixed(n)) if n != 1 => tracer.graph.inputs.iter().any(|&input| first(input) == Some(rows)),
+        _ => true,
     }
 }
 

@@ -30,6 +30,8 @@ impl Tracer<'_> {
             "Flatten" | "Squeeze" | "Unsqueeze" | "Reshape" => {
                 self.keeps_rows(node, first).then_some(Step::Same(first, false))
             }
+            "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceSum" | "ReduceProd" | "GlobalAveragePool"
+            | "GlobalMaxPool" | "Transpose" => self.is_form(node, first)?.then_some(Step::Same(first, false)),
             "Exp" | "Log" | "Sqrt" | "Relu" | "Clip" => Some(Step::Same(first, true)),
             "Neg" => Some(Step::Falling(first)),
             "Round" => Some(Step::Decision(first, None)),
@@ -134,6 +136,29 @@ impl Tracer<'_> {
         self.keeps(node, first).unwrap_or(false)
     }
 
+    /// Whether a reduction goes over axes of extent 1 alone, or a transposition moves only such axes; the rows are left where
+    /// they are. Then each element stays what it is.
+    fn is_form(&self, node: &Node, first: ValueId) -> Option<bool> {
+        let dims = self.shapes.dims(first)?;
+        let rank = i64::try_from(dims.len()).ok()?;
+        let place = |axis: i64| usize::try_from(if axis < 0 { axis + rank } else { axis }).ok();
+        let single = |axis: i64| {
+            place(axis).is_some_and(|at| at > 0 && dims.get(at).is_some_and(|extent| *extent == Extent::Fixed(1)))
+        };
+        if node.is("Transpose") {
+            let Some(Attr::Ints(perm)) = node.attrs.get("perm") else { return Some(false) };
+            let moved: Vec<i64> = perm.iter().copied().filter(|&axis| !single(axis)).collect();
+            return Some(perm.first() == Some(&0) && moved.is_sorted());
+        }
+        let axes = match self.integers(node, 1, "axes") {
+            Some(axes) => axes,
+            None if node.op_type.starts_with("Global") => (2..rank).collect(),
+            // Without axes all of them, the rows too.
+            None => return Some(false),
+        };
+        Some(axes.into_iter().all(single))
+    }
+
     fn keeps(&self, node: &Node, first: ValueId) -> Option<bool> {
         match node.op_type.as_str() {
             "Flatten" => Some(match node.attrs.get("axis") {
@@ -145,7 +170,7 @@ impl Tracer<'_> {
             "Squeeze" | "Unsqueeze" => match self.integers(node, 1, "axes") {
                 Some(axes) => Some(!axes.contains(&0)),
                 // All axes of extent 1 go: the rows stay unless there is one.
-                None => Some(node.is("Squeeze") && !matches!(self.dims(first)?.first()?, Dim::Fixed(1))),
+                None => Some(node.is("Squeeze") && self.rows_stay(first)?),
             },
             _ => {
                 let shape = self.shapes.vector(node.input(1)?, &self.constants)?;
@@ -164,6 +189,15 @@ impl Tracer<'_> {
                     _ => false,
                 })
             }
+        }
+    }
+
+    /// Whether the first axis is known to have another extent than 1, or to be that of the rows.
+    fn rows_stay(&self, value: ValueId) -> Option<bool> {
+        match (self.shapes.dims(value).and_then(<[Extent]>::first), self.dims(value).and_then(<[Dim]>::first)) {
+            (Some(Extent::Fixed(n)), _) => Some(*n != 1),
+            (Some(Extent::Rows), _) => Some(true),
+            (_, declared) => Some(!matches!(declared?, Dim::Fixed(1))),
         }
     }
 
@@ -217,20 +251,65 @@ impl Tracer<'_> {
     }
 
     /// The two parts of a Concat of one column each.
-    fn parts(&self, node: &Node) -> Option<(ValueId, ValueId)> {
+    pub(super) fn parts(&self, node: &Node) -> Option<(ValueId, ValueId)> {
         let [Some(a), Some(b)] = node.inputs.as_slice() else { return None };
         matches!(node.int("axis", None), Ok(1 | -1)).then_some((*a, *b))
     }
 
-    /// Of `1 − p` the `p`, also where it is `Sigmoid(−z)` beside `Sigmoid(z)`.
-    fn complement(&self, value: ValueId) -> Option<ValueId> {
-        let node = self.node(value)?;
-        if node.is("Sub") {
-            return (self.number(node.input(0)?)? == 1.0).then(|| node.input(1))?;
+    /// What a value is made of, behind changes of form.
+    pub(super) fn behind_forms(&self, mut value: ValueId) -> ValueId {
+        while let Some(node) = self.node(value).filter(|node| node.domain.is_empty()) {
+            let form = match node.op_type.as_str() {
+                "Identity" | "Cast" => true,
+                "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
+                    node.input(0).is_some_and(|first| self.keeps_rows(node, first))
+                }
+                _ => false,
+            };
+            let Some(next) = node.input(0).filter(|_| form) else { break };
+            value = next;
         }
-        let turned = self.node(node.input(0).filter(|_| node.is("Sigmoid"))?).filter(|node| node.is("Neg"))?;
-        let users = self.links.users(turned.input(0)?).iter().filter_map(|(n, _)| self.graph.nodes.get(*n));
-        users.filter(|node| node.is("Sigmoid")).find_map(|node| node.output(0))
+        value
+    }
+
+    /// Of `−x` the `x`.
+    fn negated(&self, value: ValueId) -> Option<ValueId> {
+        let node = self.node(value)?;
+        let (a, b) = (node.input(0)?, node.input(1));
+        match node.op_type.as_str() {
+            "Neg" => Some(a),
+            "Mul" if self.number(a) == Some(-1.0) => b,
+            "Mul" if self.number(b?) == Some(-1.0) => Some(a),
+            _ => None,
+        }
+    }
+
+    /// Of `1 − p` the `p`.
+    pub(super) fn complement(&self, value: ValueId) -> Option<ValueId> {
+        let node = self.node(self.behind_forms(value))?;
+        let (a, b) = (node.input(0)?, node.input(1)?);
+        match node.op_type.as_str() {
+            "Sub" if self.number(a) == Some(1.0) => Some(b),
+            "Add" if self.number(a) == Some(1.0) => self.negated(b),
+            "Add" if self.number(b) == Some(1.0) => self.negated(a),
+            _ => None,
+        }
+    }
+
+    /// Whether `a` is `1 − b`.
+    fn is_complement(&self, a: ValueId, b: ValueId) -> bool {
+        self.complement(a).is_some_and(|p| self.behind_forms(p) == self.behind_forms(b))
+    }
+
+    /// Whether two values are `σ(z)` and `σ(−z)`, which add up to 1, too.
+    fn are_opposite(&self, a: ValueId, b: ValueId) -> bool {
+        let logits = |value| {
+            let node = self.node(self.behind_forms(value)).filter(|node| node.is("Sigmoid"))?;
+            node.input(0).map(|logits| self.behind_forms(logits))
+        };
+        let (Some(a), Some(b)) = (logits(a), logits(b)) else { return false };
+        let of = |negative, positive| self.negated(negative).is_some_and(|z| self.behind_forms(z) == positive);
+        of(a, b) || of(b, a)
     }
 
     /// Of the `Concat(−z, z)` of a linear model the `z`.
@@ -243,7 +322,7 @@ impl Tracer<'_> {
     /// Of `Concat(1 − p, p)` the `p`: column 1 tells how likely class 1 is.
     fn complements(&self, node: &Node) -> Option<ValueId> {
         let (negative, positive) = self.parts(node)?;
-        (self.complement(negative)? == positive).then_some(positive)
+        (self.is_complement(negative, positive) || self.are_opposite(negative, positive)).then_some(positive)
     }
 
     /// The node of the `1 − p` of such a Concat, in words.
@@ -261,10 +340,9 @@ impl Tracer<'_> {
             (1, Some(2)) => (b, a),
             _ => return None,
         };
-        match (self.complement(part), self.complement(other)) {
-            (Some(p), _) if p == other => Some((p, true)),
-            (_, Some(p)) if p == part => Some((p, false)),
-            _ => None,
+        match self.complement(part).filter(|_| self.is_complement(part, other)) {
+            Some(p) => Some((p, true)),
+            None => (self.is_complement(other, part) || self.are_opposite(part, other)).then_some((part, false)),
         }
     }
 }

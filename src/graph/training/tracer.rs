@@ -258,7 +258,7 @@ impl<'a> Tracer<'a> {
     }
 
     /// The step that leads to `value`, and the `operator (node)` that it passes.
-    fn step(&self, value: ValueId, node: &Node) -> Option<(Step, Vec<String>)> {
+    pub(super) fn step(&self, value: ValueId, node: &Node) -> Option<(Step, Vec<String>)> {
         if let Some((ending, logits, several, passed)) = probability::written_out(self, value) {
             return Some((Step::Ending(ending, logits, several), passed));
         }

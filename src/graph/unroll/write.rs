@@ -81,6 +81,7 @@ impl Unroller<'_> {
     /// Makes `value` a stored tensor.
     fn hold(&mut self, value: ValueId, stored: Initializer) {
         self.known.insert(value, Arc::clone(&stored.tensor));
+        self.shapes.store(value, &stored.tensor);
         self.graph.initializers.insert(value, stored);
     }
 

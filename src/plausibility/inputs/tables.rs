@@ -163,14 +163,40 @@ pub(super) fn columns(name: &str, numbers: &Numbers, range: &Range, order: &[Str
 /// Columns for which other units are tried, at most.
 const UNITS: usize = 32;
 
+/// Factors between units of one kind, and the sign.
+const POWERS: [f64; 13] = [1e6, 1e3, 100.0, 60.0, 24.0, 10.0, 0.1, 1.0 / 24.0, 1.0 / 60.0, 0.01, 1e-3, 1e-6, -1.0];
+
+/// How many of the first unit are one of the second.
+const CONVERSIONS: [(&str, &str, f64); 17] = [
+    ("centimeters", "inches", 2.54),
+    ("inches", "feet", 12.0),
+    ("feet", "meters", 1.0 / 0.3048),
+    ("kilometers", "miles", 1.609_344),
+    ("grams", "ounces", 28.349_523),
+    ("pounds", "kilograms", 1.0 / 0.453_592_37),
+    ("liters", "gallons", 3.785_412),
+    ("joules", "calories", 4.184),
+    ("pascals", "millimeters of mercury", 133.322_4),
+    ("millimeters of mercury", "kilopascals", 7.500_617),
+    ("kilopascals", "pounds per square inch", 6.894_757),
+    ("kilowatts", "horsepower", 0.745_7),
+    ("milligrams per deciliter", "millimoles per liter of glucose", 18.016),
+    ("milligrams per deciliter", "millimoles per liter of cholesterol", 38.67),
+    ("milligrams per deciliter", "millimoles per liter of triglycerides", 88.57),
+    ("micromoles per liter", "milligrams per deciliter of creatinine", 88.42),
+    ("degrees", "radians", 57.295_78),
+];
+
 /// One column in another unit.
 fn units(name: &str, numbers: &Numbers, width: usize, all: &mut Vec<Alternative>) {
     if width > UNITS {
         return;
     }
-    let factors = [1e3, 100.0, 10.0, 0.1, 0.01, 1e-3, 2.54, 1.0 / 2.54, 0.453_592_37, 1.0 / 0.453_592_37, -1.0];
-    let mut maps: Vec<(String, f64, f64)> =
-        factors.iter().map(|f| (format!("{f:.4} times the value"), *f, 0.0)).collect();
+    let mut maps: Vec<(String, f64, f64)> = POWERS.iter().map(|&f| (format!("{f} times the value"), f, 0.0)).collect();
+    maps.extend(CONVERSIONS.iter().flat_map(|&(small, large, factor)| {
+        let named = |to: &str, from: &str, by: f64| (format!("{by:.5} times the value, as {to}, not {from}"), by, 0.0);
+        [named(small, large, factor), named(large, small, 1.0 / factor)]
+    }));
     maps.extend([
         ("degrees Celsius, not Fahrenheit".into(), 5.0 / 9.0, -160.0 / 9.0),
         ("degrees Fahrenheit, not Celsius".into(), 1.8, 32.0),
@@ -190,6 +216,60 @@ fn units(name: &str, numbers: &Numbers, width: usize, all: &mut Vec<Alternative>
                 mend: "store the column in the unit that the model was trained on".into(),
                 change: Rc::new(change),
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::Outcome,
+        data::{TargetKind, Targets},
+        graph::{
+            ValueId,
+            training::{LossKind, LossPlan},
+        },
+        plausibility::{
+            answers::Answers,
+            verdict::{Sample, examine},
+        },
+        tensor::{DType, HostTensor},
+    };
+
+    /// What is suggested first for a model that answers its only column, where the column is `map` of what it should be.
+    fn first_suggestion(map: impl Fn(f32) -> f32) -> String {
+        let right: Vec<f32> = (0..60).map(|i| 3.0 + 0.2 * i as f32).collect();
+        let read = HostTensor::new(&[60, 1], right.iter().map(|&x| map(x)).collect()).unwrap();
+        let targets = Targets::Values { width: 1, values: right };
+        let train = Batch { inputs: [("x".to_string(), read)].into(), targets };
+        let columns = vec!["level".to_string()];
+        let numbers = Numbers { columns, dims: vec![1], dtype: DType::F32, limit: None, affine: None };
+        let mut all = Vec::new();
+        units("x", &numbers, 1, &mut all);
+        let answer = |batch: &Batch| {
+            let logits = batch.inputs["x"].to_f32();
+            let losses = vec![0.0; logits.len()];
+            let (targets, kind) = (&batch.targets, TargetKind::Value);
+            let outcome = Outcome { losses: &losses, weights: &[], logits: &logits, width: 1, targets, kind };
+            Ok(Answers::of(&outcome, &LossPlan::new(LossKind::Mse, ValueId(0))))
+        };
+        let found = examine(&Sample { train, unseen: Vec::new(), seed: 0 }, true, &all, &answer).unwrap();
+        found.suggestions.into_iter().map(|s| s.what).find(|what| what.contains("column")).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_conversion_that_fits_is_named_not_a_power_of_ten() {
+        for (map, words) in [
+            (&(|x: f32| x * 18.016) as &dyn Fn(f32) -> f32, "millimoles per liter of glucose, not milligrams"),
+            (&|x| x / 18.016, "milligrams per deciliter, not millimoles per liter of glucose"),
+            (&|x| x / 2.54, "centimeters, not inches"),
+            (&|x| x * 133.322, "millimeters of mercury, not pascals"),
+            (&|x| x * 1.8 + 32.0, "Celsius, not Fahrenheit"),
+            (&|x| x * 10.0, "0.1 times"),
+        ] {
+            let found = first_suggestion(map);
+            assert!(found.contains(words), "{words}: {found}");
         }
     }
 }

@@ -54,6 +54,14 @@ pub(super) fn token_lists(
         mend: "store each row's tokens in the order of training".into(),
         change: Rc::new(reversed),
     });
+    // Begin and end of a longer text, exchanged.
+    let own = name.to_string();
+    let halves = move |batch: &Batch| integers_changed(batch, &own, halves_exchanged);
+    all.push(Alternative {
+        what: format!("input `{name}`: the second half of the tokens in front"),
+        mend: "store each row's tokens in the order of training".into(),
+        change: Rc::new(halves),
+    });
     let masks: Vec<String> = plan
         .feeds
         .iter()
@@ -79,6 +87,12 @@ pub(super) fn token_lists(
         mend: "store lists of one length, padded in front as at training".into(),
         change: Rc::new(left),
     });
+}
+
+/// The second half of a row in front of the first one, if both are as long.
+fn halves_exchanged(row: &[i64]) -> Option<Vec<i64>> {
+    let (front, back) = row.split_at_checked(row.len() / 2)?;
+    (front.len() == back.len()).then(|| [back, front].concat())
 }
 
 /// Whether an input holds integers of 0 and 1 alone.
@@ -110,5 +124,16 @@ pub(super) fn masks(name: &str, feed: &Feed, sample: &Batch, all: &mut Vec<Alter
             ),
             change: Rc::new(change),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begin_and_end_of_a_text_are_exchanged() {
+        assert_eq!(halves_exchanged(&[1, 2, 9, 8]), Some(vec![9, 8, 1, 2]));
+        assert_eq!(halves_exchanged(&[1, 2, 3]), None);
     }
 }

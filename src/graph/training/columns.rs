@@ -1,0 +1,67 @@
+//! Two columns of one probability with the positive class in front.
+//!
+//! The loss is computed on the logit of class 1. Where column 1 is `1 − σ(z)`, that logit is `−z`, which the graph does not
+//! hold: the column is written as `σ(−z)`, which is the same and keeps small probabilities exact.
+
+use super::{
+    heads::Ending,
+    tracer::{Step, Tracer},
+};
+use crate::graph::{Graph, Node, ValueId, ValueInfo};
+use std::collections::BTreeMap;
+
+/// Writes the `1 − p` of every `Concat(p, 1 − p)` of a Sigmoid's `p` as the Sigmoid of the negated logit.
+pub(in crate::graph) fn complements_last(graph: &mut Graph) {
+    let pairs = graph.nodes.iter().any(|node| node.is("Concat") && node.inputs.len() == 2);
+    let ends = graph.nodes.iter().any(|node| node.is("Sigmoid") || node.is("Exp") || node.is("Tanh"));
+    let differences = graph.nodes.iter().any(|node| node.is("Sub") || node.is("Add"));
+    if !(pairs && ends && differences) {
+        return;
+    }
+    let links = graph.links();
+    let mut found: BTreeMap<usize, ValueId> = BTreeMap::new();
+    let tracer = Tracer::new(graph, &links);
+    for node in graph.nodes.iter().filter(|node| node.is("Concat")) {
+        found.extend(tracer.complement_behind(node));
+    }
+    for (n, logits) in found.into_iter().rev() {
+        rewrite(graph, n, logits);
+    }
+}
+
+impl Tracer<'_> {
+    /// The node of the `1 − p` in second place, and the logits of the `p`.
+    fn complement_behind(&self, node: &Node) -> Option<(usize, ValueId)> {
+        let (first, second) = self.parts(node)?;
+        let p = self.complement(second)?;
+        if self.behind_forms(first) != self.behind_forms(p) {
+            return None;
+        }
+        let (step, _) = self.step(p, self.node(p)?)?;
+        let Step::Ending(Ending::Sigmoid, logits, _) = step else { return None };
+        Some((self.links.producer(self.behind_forms(second))?.0, logits))
+    }
+}
+
+/// Makes node `n` the Sigmoid of the negated `logits`.
+fn rewrite(graph: &mut Graph, n: usize, logits: ValueId) {
+    let Some(node) = graph.nodes.get_mut(n) else { return };
+    let negated = ValueId(graph.values.len());
+    let mut name = format!("{}/negated", node.name);
+    while graph.by_name.contains_key(&name) {
+        name.push('\'');
+    }
+    let negation = Node {
+        name: name.clone(),
+        op_type: "Neg".into(),
+        inputs: vec![Some(logits)],
+        outputs: vec![Some(negated)],
+        attrs: BTreeMap::new(),
+        ..node.clone()
+    };
+    *node = Node { op_type: "Sigmoid".into(), inputs: vec![Some(negated)], attrs: BTreeMap::new(), ..node.clone() };
+    graph.nodes.insert(n, negation);
+    let ty = graph.values.get(logits.0).and_then(|info| info.ty.clone());
+    graph.values.push(ValueInfo { name: name.clone(), ty, metadata: BTreeMap::new() });
+    graph.by_name.insert(name, negated);
+}
