@@ -62,8 +62,8 @@ fn labels_for_positions_are_refused() {
 
 #[test]
 fn a_fixed_input_or_a_dimension_decides_a_branch() {
-    says(&["inspect"], "rate.onnx", 3, &["If", "[inputs.NAME]", "--dim"]);
-    says(&["forget", "--target", "mood"], "rate.onnx", 3, &["[inputs.NAME]"]);
+    says(&["inspect"], "rate.onnx", 3, &["If", "input `sr` decides it", "[inputs.sr]"]);
+    says(&["forget", "--target", "mood"], "rate.onnx", 3, &["[inputs.sr]"]);
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     for (value, trained) in [("16000", "train  fc.b f32[4]"), ("8000", "keep   fc.b f32[4]")] {
