@@ -22,9 +22,11 @@ const GENERATED: [&str; 12] = [
     "expand",
 ];
 
-/// Whether a name is made up by an exporter: `val_12`, `onnx::MatMul_12`, `/layer/Constant_output_0`, `12`.
+/// Whether a name is made up by an exporter: `val_12`, `onnx::MatMul_12`, `/layer/Constant_output_0`, `12`, or `y/then_branch/12`
+/// for a value inside a branch.
 pub(super) fn is_generated(name: &str) -> bool {
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let stem = last.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
     name.starts_with('/') || name.contains("::") || stem.is_empty() || GENERATED.contains(&stem)
 }
 
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn made_up_names_are_told_from_the_module_s() {
-        for name in ["val_12", "onnx::MatMul_3", "/a/Constant_1_output_0", "417", "arange", "zeros_2"] {
+        for name in ["val_12", "onnx::MatMul_3", "/a/Constant_1_output_0", "417", "arange", "zeros_2", "y/then_branch/12"] {
             assert!(is_generated(name), "{name}");
         }
         for name in ["tau", "a.weight", "valve", "layers.0.gamma", "pos"] {
