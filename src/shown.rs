@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(clean("a\u{1b}[2Jb\u{202e}c\nd"), "a\\u001b[2Jb\\u202ec\nd");
         assert!(matches!(clean("τ: 0.5"), Cow::Borrowed(_)));
         let mut lines = Lines::default();
-        writeln!(lines, "input {}", "x\nPUBLISHED").unwrap();
+        let name = "x\nPUBLISHED";
+        writeln!(lines, "input {name}").unwrap();
         writeln!(lines, "output y").unwrap();
         assert_eq!(lines.0, "input x\\u000aPUBLISHED\noutput y\n");
         assert_eq!(json("{\n \"a\": \"\u{202e}\"\n}"), "{\n \"a\": \"\\u202e\"\n}");

@@ -105,10 +105,18 @@ impl Totals {
 ///
 /// # Errors
 /// [`Error::Usage`] for a glob that is not one, or that matches no float tensor; [`Error::Untrainable`] if nothing is
-/// trainable.
+/// trainable, or what is trainable is not finite.
 pub fn decide(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &[String]) -> Result<Vec<Decision>> {
     let decisions = decisions(graph, plan, trainable, freeze)?;
     require(&decisions)?;
+    for decision in decisions.iter().filter(|decision| decision.trainable) {
+        let tensor = graph.initializers.get(&decision.value).map(|held| &held.tensor);
+        if let Some(at) = tensor.and_then(|tensor| tensor.f64s().position(|x| !x.is_finite())) {
+            let problem = "is NaN or infinite, so that the model has no loss and no gradient; give an intact model, or \
+                           keep this tensor by --freeze";
+            return Err(Error::Untrainable(format!("tensor `{}`: element {at} {problem}", decision.name)));
+        }
+    }
     Ok(decisions)
 }
 

@@ -213,11 +213,6 @@ fn parameters<E: Float, D: Backend<E>>(
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
         let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
-        if let Some(at) = held.tensor.f64s().position(|x| !x.is_finite()) {
-            let problem = "is NaN or infinite, so that the model has no loss and no gradient; give an intact model, or \
-                           keep this tensor by --freeze";
-            return Err(Error::Untrainable(format!("tensor `{}`: element {at} {problem}", decision.name)));
-        }
         let constant = cx.upload_host(&held.tensor)?;
         parameters.push(Parameter {
             name: held.stored_as.clone().unwrap_or_else(|| decision.name.clone()),

@@ -86,7 +86,19 @@ pub fn splice<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force: 
 pub struct TempModel {
     /// The model file.
     pub path: PathBuf,
+    /// External files that do not change: where they lie, and where the next model finds them.
+    kept: Vec<(PathBuf, PathBuf)>,
+    // Removed last.
     _folder: TempDir,
+}
+
+impl Drop for TempModel {
+    fn drop(&mut self) {
+        for (here, kept) in &self.kept {
+            // Otherwise the next model has it written anew.
+            let _ = std::fs::rename(here, kept);
+        }
+    }
 }
 
 /// A name for a model beside external files, which keep their names: none of theirs, nor of a folder that they lie in.
@@ -97,7 +109,7 @@ pub fn free_name<'a>(external: impl Iterator<Item = &'a str> + Clone) -> String 
 }
 
 /// Writes `file` with `changes` to a new folder in `dir`, together with its external data. Quick: not synced, not verified.
-/// An external file that does not change is written once for all calls with the same `dir`.
+/// An external file that does not change is kept in `dir` for the next model, and not written again.
 ///
 /// # Errors
 /// As [`splice()`].
@@ -107,9 +119,18 @@ pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result
     let plan = plan::plan(file, &spans, changes)?;
     let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
     let name = free_name(plan.groups.iter().map(|group| group.path.as_str()));
-    let unchanged = dir.join("unchanged");
-    let layout =
-        stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[], unchanged: Some(&unchanged) };
+    let kept = plan.groups.iter().filter(|group| group.changed.is_empty());
+    let kept: Vec<(PathBuf, PathBuf)> =
+        kept.map(|group| (folder.path().join(&group.path), dir.join(format!("{}.data", group.file.sha1())))).collect();
+    let layout = stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[] };
+    for (here, kept) in &kept {
+        if kept.exists() {
+            here.parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| std::fs::rename(kept, here))
+                .map_err(failed)?;
+        }
+    }
     stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;
-    Ok(TempModel { path: folder.path().join(name), _folder: folder })
+    Ok(TempModel { path: folder.path().join(name), kept, _folder: folder })
 }

@@ -79,7 +79,7 @@ pub fn prepare<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force:
     let folder = Scratch::beside(&out.folder, &out.name.to_string_lossy()).map_err(|e| out.failed(e.to_string()))?;
     let new = folder.path().join(NEW);
     fs::create_dir(&new).map_err(|e| out.failed(e.to_string()))?;
-    let layout = Layout { folder: &new, model: &out.name, moved: &moved, unchanged: None };
+    let layout = Layout { folder: &new, model: &out.name, moved: &moved };
     let patches = stage::stage(file, &spans, &plan, &layout, Speed::Synced)?;
     let verified = Cell::new(false);
     Ok(Pending { file, changes, spans, plan, patches, moved, out, data, force, verified, folder })

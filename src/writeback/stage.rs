@@ -33,8 +33,6 @@ pub struct Layout<'a> {
     pub model: &'a Path,
     /// For each group of the plan its new path, or `None` for the one that the model has.
     pub moved: &'a [Option<String>],
-    /// A folder on the same file system for external files that do not change: written there once, and linked from here.
-    pub unchanged: Option<&'a Path>,
 }
 
 impl Layout<'_> {
@@ -49,11 +47,10 @@ pub fn stage(file: &OnnxFile, spans: &Spans, plan: &Plan, layout: &Layout<'_>, s
     let mut patches = plan.patches.clone();
     for (index, group) in plan.groups.iter().enumerate() {
         let path = layout.folder.join(layout.path_of(index, group));
-        match layout.unchanged.filter(|_| group.changed.is_empty()) {
-            Some(folder) => link_external(group, spans, folder, &path, speed),
-            None => write_external(group, spans, layout.folder, &path, speed),
+        // One that does not change may be there already.
+        if !group.changed.is_empty() || !path.exists() {
+            write_external(group, spans, layout.folder, &path, speed).map_err(|e| failed(&path, &e))?;
         }
-        .map_err(|e| failed(&path, &e))?;
         let moved = layout.moved.get(index).and_then(Option::as_deref);
         let sums = group.uses.iter().filter_map(|&i| spans.external().get(i)).any(|used| used.checksum.is_some());
         let sum = if sums && !group.changed.is_empty() { Some(sha1(&path)?) } else { None };
@@ -130,17 +127,6 @@ fn write_external(group: &Group, spans: &Spans, folder: &Path, path: &Path, spee
         group.write(spans, &mut out)?;
     }
     finish(&out, speed)
-}
-
-/// Gives the group's one copy in `folder`, which is called by its digest, another name.
-fn link_external(group: &Group, spans: &Spans, folder: &Path, path: &Path, speed: Speed) -> std::io::Result<()> {
-    let copy = folder.join(group.file.sha1());
-    if !copy.exists() {
-        // Makes the folder too.
-        write_external(group, spans, folder, &copy, speed)?;
-    }
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::hard_link(copy, path)
 }
 
 /// A new file (never an existing one, never through a link) with the permissions `mode`.

@@ -359,8 +359,8 @@ fn permissions_are_the_inputs() {
 
 #[test]
 fn temporary_copies() {
-    let dir = tempfile::tempdir().unwrap();
     for location in ["w.bin", "model0.onnx", "sub/w.bin", "model0.onnx/w.bin", "./model0.onnx/w.bin"] {
+        let dir = tempfile::tempdir().unwrap();
         let (model, data) = mlp(DType::F32, Form::External, location);
         let file = write(dir.path(), "in.onnx", &model, location, &data);
         let (temp, changes) = (tempfile::tempdir().unwrap(), changes());

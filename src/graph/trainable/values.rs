@@ -94,7 +94,7 @@ impl<'a> Facts<'a> {
     }
 
     /// See [`blocks_attention`].
-    fn blocks_attention(&self) -> bool {
+    pub(super) fn blocks_attention(&self) -> bool {
         *self.blocks.get_or_init(|| blocks_attention(self.tensor))
     }
 
@@ -188,7 +188,9 @@ mod tests {
 
     #[test]
     fn made_up_names_are_told_from_the_module_s() {
-        for name in ["val_12", "onnx::MatMul_3", "/a/Constant_1_output_0", "417", "arange", "zeros_2", "y/then_branch/12"] {
+        for name in
+            ["val_12", "onnx::MatMul_3", "/a/Constant_1_output_0", "417", "arange", "zeros_2", "y/then_branch/12"]
+        {
             assert!(is_generated(name), "{name}");
         }
         for name in ["tau", "a.weight", "valve", "layers.0.gamma", "pos"] {
