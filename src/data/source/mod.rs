@@ -6,8 +6,8 @@
 
 mod delimited;
 mod delta;
-mod encrypted;
 mod folder;
+mod footer;
 mod format;
 mod groups;
 mod ipc;

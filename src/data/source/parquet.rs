@@ -1,6 +1,6 @@
 //! Parquet files: opened, held against their own counts, and read by row groups.
 
-use super::{Batches, Table, encrypted};
+use super::{Batches, Table, footer};
 use crate::quiet;
 use arrow_schema::SchemaRef;
 use parquet::{
@@ -26,6 +26,7 @@ impl Parquet {
     /// # Errors
     /// No Parquet file; one that is damaged or encrypted.
     pub fn open(file: &File) -> Result<Self, String> {
+        footer::check(file)?;
         let load = || ArrowReaderMetadata::load(file, ArrowReaderOptions::new());
         let metadata = match quiet::catch(load) {
             Ok(Ok(metadata)) => metadata,
@@ -65,7 +66,7 @@ impl Table for Parquet {
         let roots = schema.root_schema().get_fields().iter().enumerate();
         let roots: Vec<_> = roots.filter(|(_, f)| columns.contains(&f.name())).map(|(i, _)| i).collect();
         let total = self.groups().get(group).copied().unwrap_or(0);
-        let encrypted = file.try_clone().is_ok_and(|mut file| encrypted::columns(&mut file));
+        let encrypted = footer::encrypted(&file);
         let damaged = move |e: &dyn std::fmt::Display| match encrypted {
             true => {
                 "one of its columns that are used is encrypted (Parquet modular encryption): decrypt it first".into()
