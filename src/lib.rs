@@ -50,4 +50,7 @@ pub mod report;
 
 pub mod cli;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 pub use error::{Error, Result};

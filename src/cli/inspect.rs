@@ -31,7 +31,7 @@ use std::{
 };
 
 /// `inspect`: show inputs, outputs, operators, the loss, and for every float tensor whether it is trained.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct InspectArgs {
     /// The model
     #[arg(required_unless_present = "operators", value_name = "MODEL")]
@@ -165,6 +165,14 @@ pub fn run(args: InspectArgs) -> Result<()> {
     outcome
 }
 
+/// All that is printed of a file without any flags, in both formats.
+#[cfg(fuzzing)]
+pub(crate) fn inspected(file: &OnnxFile, graph: &Graph) -> Result<String> {
+    let (inspection, outcome) = inspect(file, graph, &InspectArgs::default())?;
+    let json = serde_json::to_string(&inspection).map_err(|e| Error::Internal(e.to_string()))?;
+    outcome.map(|()| text::inspection(&inspection) + &json)
+}
+
 /// All that is to be shown, and whether the model can be used.
 fn inspect(file: &OnnxFile, graph: &Graph, args: &InspectArgs) -> Result<(Inspection, Result<()>)> {
     let mut outcome = forms::require_parameters(graph);
@@ -262,16 +270,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
         let args = InspectArgs {
             model: Some(path.clone()),
-            checkpoint: None,
-            config: None,
-            dim: Vec::new(),
-            output: None,
-            loss: None,
             trainable: trainable.iter().map(ToString::to_string).collect(),
-            freeze: Vec::new(),
-            operators: false,
-            allow_symlink_inside: false,
-            format: Format::Pretty,
+            ..InspectArgs::default()
         };
         let file = OnnxFile::open(&path, &ReadOptions::default()).unwrap();
         let graph = build::build(&file).unwrap();

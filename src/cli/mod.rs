@@ -32,6 +32,8 @@ mod version;
 
 pub use args::{Cli, Command};
 pub use config::RunConfig;
+#[cfg(fuzzing)]
+pub(crate) use inspect::inspected;
 pub use job::{label_kind, signature};
 
 use crate::{
@@ -45,6 +47,13 @@ use std::{
     io::{self, IsTerminal, Write},
     num::NonZeroUsize,
 };
+
+/// A model's configuration, as a run without flags takes it.
+#[cfg(fuzzing)]
+pub(crate) fn configured(model: &std::path::Path) -> crate::Result<()> {
+    let config = RunConfig::new(model, &args::SourceArgs::default(), &args::TestArgs::default())?;
+    serde_json::to_string(&config).map(drop).map_err(|e| Error::Internal(e.to_string()))
+}
 
 /// Fails with [`Error::Interrupted`] after Ctrl-C, SIGTERM, SIGHUP or SIGQUIT.
 pub fn check_interrupt() -> Result<(), Error> {

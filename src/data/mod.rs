@@ -40,6 +40,10 @@ pub use config::{
 };
 pub use dataset::Dataset;
 pub use decode::{Derived, Feed, Numbers, Pictures, Plan, Rule, TargetFeed, Tokens};
+#[cfg(fuzzing)]
+pub(crate) use decode::{Picture, look, open_image};
+#[cfg(fuzzing)]
+pub(crate) use list::Lists;
 pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
 pub use open_training::{TrainingData, open_training};
 pub use places::Places;

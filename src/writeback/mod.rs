@@ -81,6 +81,12 @@ pub fn splice<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force: 
     publish::prepare(file, changes, out, force)
 }
 
+/// Names of the stored floats that a graph reads, so that a run may change them.
+#[cfg(fuzzing)]
+pub(crate) fn stored(file: &OnnxFile) -> std::collections::BTreeSet<String> {
+    verify::stored_floats(file.proto()).into_keys().collect()
+}
+
 /// A spliced model in a temporary folder, removed when this is dropped.
 #[derive(Debug)]
 pub struct TempModel {

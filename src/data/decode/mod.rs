@@ -6,6 +6,8 @@ mod store;
 mod target;
 mod tokens;
 
+#[cfg(fuzzing)]
+pub(crate) use image::open_image;
 pub use image::{Encoded, Geometry, Picture, Pictures, look};
 pub use numbers::Numbers;
 pub use store::Store;

@@ -11,6 +11,8 @@ mod open;
 
 pub use encoded::Encoded;
 pub use geometry::Geometry;
+#[cfg(fuzzing)]
+pub(crate) use open::open as open_image;
 pub use open::{Picture, look};
 
 use super::{Store, numbers::from_f32};

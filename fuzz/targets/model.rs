@@ -1,0 +1,2 @@
+#![no_main]
+onnx_forget_fuzz::target!(onnx_forget::fuzzing::model, onnx_forget_fuzz::protobuf::change);
