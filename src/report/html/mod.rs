@@ -16,9 +16,9 @@ table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-al
 td:first-child,th:first-child{text-align:left;padding-left:0;min-width:13rem}th{font-weight:600}code{font-size:.85em;overflow-wrap:anywhere}\
 .chip{display:inline-block;padding:.05rem .55rem;border-radius:.3rem;color:#fff;font-weight:600;font-size:.85em}\
 .pass{background:#1a7f4b}.fail{background:#b3261e}.warn{background:#9a6700}.none{background:#5b6472}svg{max-width:100%;height:auto}\
-td:not(:first-child){white-space:nowrap}td.text{white-space:normal;text-align:left}td code{white-space:normal}.row figure{width:420px;max-width:100%}\
+td:not(:first-child){white-space:nowrap}td.text{white-space:normal;text-align:left}td code,.reading td:not(:first-child){white-space:normal}.row figure{width:420px;max-width:100%}\
 .wide{overflow-x:auto}.gates td:first-child{min-width:9rem}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f4f6f9;padding:.5rem .7rem;border-radius:.3rem;font-size:.85em}\
-@media(max-width:34rem){td,th{padding:.25rem .4rem}td:first-child,th:first-child,.gates td:first-child{min-width:0}.gates code,.row+p{overflow-wrap:anywhere}.gates th,.gates td{font-size:.92em}}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
+@media(max-width:34rem){td,th{padding:.25rem .4rem}td:first-child,th:first-child,.gates td:first-child{min-width:0}.gates code,.row+p{overflow-wrap:anywhere}.gates th,.gates td{font-size:.92em}td:not(:first-child){white-space:normal}.chip{padding:.05rem .3rem;font-size:.72em}}.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:.5rem 0}figcaption,.note{font-size:.88rem;color:#5b6472}.note{max-width:46rem;margin:.2rem 0 .6rem}\
 details{margin:.6rem 0}summary{cursor:pointer}";
 
 const FORGET: &str = "#b3261e";

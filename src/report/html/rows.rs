@@ -67,7 +67,9 @@ fn write_reading(w: &mut String, reading: &Reading) -> std::fmt::Result {
         ]
     };
     let rows: Vec<_> = reading.inputs.iter().map(input).collect();
+    write!(w, "<div class=\"reading\">")?;
     write_table(w, &["input", "kind", "columns, in order", "scale", "what the model gets"], &rows)?;
+    write!(w, "</div>")?;
     if let Some(target) = &reading.target {
         write!(w, "<p>Labels: {}, read as {}", columns(&target.columns), escape(&target.labels))?;
         if target.width > 0 {
