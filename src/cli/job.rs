@@ -385,7 +385,7 @@ fn for_toml(value: serde_json::Value) -> serde_json::Value {
     match value {
         Value::Object(map) => map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, for_toml(v))).collect(),
         Value::Array(items) => items.into_iter().map(for_toml).collect(),
-        // A name that holds a line end cannot pass for a line of the file.
+        // For people: a name that holds a line end cannot pass for a line of the text.
         Value::String(text) => text.replace('\n', "\n  ").into(),
         other => other,
     }

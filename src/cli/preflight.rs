@@ -8,7 +8,6 @@ use super::{
 use crate::{
     error::{Error, Result},
     onnx::OnnxFile,
-    owner,
     report::RunSection,
     scratch::{self, Scratch},
     shown, writeback,
@@ -111,10 +110,6 @@ pub fn check_folder(folder: &Path, files: &[(&str, &str)], force: bool) -> Resul
     }
     if let Some(path) = files.iter().map(|(name, _)| folder.join(name)).find(|path| path.is_dir()) {
         return Err(Error::Write { path, problem: "this is a folder; give another one for the report".into() });
-    }
-    if let (false, Some(why)) = (force, owner::not_ours(folder)) {
-        let problem = format!("this folder {why}; give another one for the report, or pass --force");
-        return Err(Error::Write { path: folder.to_path_buf(), problem });
     }
     // A folder that is not there is made at the end, in the last one that is.
     let there = std::path::absolute(folder).map_err(|e| cannot_write(folder, &e))?;

@@ -3,6 +3,7 @@
 use crate::{
     data::digest,
     error::{Error, Result},
+    owner,
     report::{self, Report, Status},
     scratch::{Commit, Move, Placed, Scratch},
     shown,
@@ -156,11 +157,15 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
-/// Fails if one of the files is there and another program's, or one that hides what it is.
+/// Fails if somebody else may put files there, or one of the files is there and another program's, or one that hides what it is.
 ///
 /// # Errors
-/// [`Error::Write`] names the file.
+/// [`Error::Write`] names the folder or the file.
 pub fn require_ours(folder: &Path, files: &[(&str, &str)]) -> Result<()> {
+    if let Some(why) = owner::not_ours(folder) {
+        let problem = format!("this folder {why}; give another one for the report, or pass --force");
+        return Err(Error::Write { path: folder.to_path_buf(), problem });
+    }
     for (name, mark) in files {
         let path = folder.join(name);
         if path.is_file() && !holds(&path, mark) {

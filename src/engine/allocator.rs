@@ -7,7 +7,8 @@ use std::{
 
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that were last asked for and could not be given, if that ever happened: then the program is about to abort.
+/// Bytes that were last asked for and could not be given, if that ever happened. Nearly all callers then abort; a library that
+/// does not makes a later abort look like this one.
 pub fn refused() -> Option<usize> {
     Some(REFUSED.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)
 }

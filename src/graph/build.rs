@@ -113,6 +113,7 @@ fn read_model(
     let mut scope = Scope::main(&opsets);
     builder.graph(&mut graph, proto, &mut scope)?;
     given::apply(&mut graph, given)?;
+    fold::require_small(&graph)?;
     unroll::control_flow(&mut graph)?;
     fold::require_small(&graph)?;
     expected::at_expectation(&mut graph);

@@ -9,7 +9,7 @@ use crate::{
     tensor::{DType, Element, HostTensor},
 };
 use half::{bf16, f16};
-pub(super) use moves::slice_len;
+pub(crate) use moves::slice_bounds;
 use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,16 +35,22 @@ pub(super) fn constants_given(graph: &Graph, known: Known) -> Known {
 }
 
 /// The same, with the number of elements that were made.
-pub(super) fn folded(graph: &Graph, mut known: Known) -> (Known, usize) {
-    known.extend(constants_of(graph));
+pub(super) fn folded(graph: &Graph, known: Known) -> (Known, usize) {
+    let (known, made, _) = folded_until(graph, known);
+    (known, made)
+}
+
+/// The same, with the node at which it became too much.
+fn folded_until(graph: &Graph, mut known: Known) -> (Known, usize, Option<&Node>) {
+    known.extend(graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))));
     let mut made = 0;
     for node in &graph.nodes {
         made += learn(node, &mut known);
         if made > MAX_FOLDED {
-            break;
+            return (known, made, Some(node));
         }
     }
-    (known, made)
+    (known, made, None)
 }
 
 /// Fails if not everything could be folded that [`constants`] folds, so that nothing is decided differently for it.
@@ -52,26 +58,14 @@ pub(super) fn folded(graph: &Graph, mut known: Known) -> (Known, usize) {
 /// # Errors
 /// [`Error::TooLarge`] naming the node.
 pub(super) fn require_small(graph: &Graph) -> Result<()> {
-    let (mut known, mut made) = (constants_of(graph), 0);
-    for node in &graph.nodes {
-        made += learn(node, &mut known);
-        if made > MAX_FOLDED {
-            let problem = format!(
-                "the results of nodes that need no input have more than {MAX_FOLDED} elements; let the exporter or \
-                 onnxsim compute them"
-            );
-            return Err(Error::TooLarge { pass: "folding constants", node: node.name.clone(), problem });
-        }
-    }
-    Ok(())
+    let (_, _, Some(node)) = folded_until(graph, Known::new()) else { return Ok(()) };
+    let problem = format!(
+        "the results of nodes that need no input have more than {MAX_FOLDED} elements; let the exporter or onnxsim compute them"
+    );
+    Err(Error::TooLarge { pass: "folding constants", node: node.name.clone(), problem })
 }
 
-/// The stored tensors.
-fn constants_of(graph: &Graph) -> Known {
-    graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))).collect()
-}
-
-/// Adds the node's result, if its inputs are known; hands back how many elements were made.
+/// Adds the node's result, if its inputs are known; hands back how many elements were made or copied for it.
 pub(super) fn learn(node: &Node, known: &mut Known) -> usize {
     let inputs: Option<Vec<Arc<HostTensor>>> =
         node.inputs.iter().map(|input| known.get(input.as_ref()?).cloned()).collect();
@@ -79,8 +73,11 @@ pub(super) fn learn(node: &Node, known: &mut Known) -> usize {
         return 0;
     };
     let Some(result) = evaluate(node, &inputs) else { return 0 };
-    let made =
-        if inputs.iter().any(|input| Arc::ptr_eq(input, &result)) { 0 } else { result.len() + result.dims().len() };
+    let made = match inputs.iter().any(|input| Arc::ptr_eq(input, &result)) {
+        true => 0,
+        // One element may be picked from many.
+        false => inputs.iter().map(|input| input.len()).sum::<usize>() / 4 + result.len() + result.dims().len(),
+    };
     known.insert(*output, result);
     made
 }
@@ -143,7 +140,11 @@ fn evaluate(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<Arc<HostTensor>> 
             HostTensor::new(first.dims(), flags.into_iter().map(|flag| flag == 0).collect())?
         }
         "Transpose" | "Slice" | "Gather" | "Where" | "ConstantOfShape" => moves::moved(node, inputs)?,
-        op => integers(op, first, inputs.get(1)?)?,
+        op => match inputs {
+            [a, b] => integers(op, a, b)?,
+            // Max and Min of more, say.
+            _ => return None,
+        },
     };
     Some(Arc::new(result))
 }
@@ -333,6 +334,8 @@ mod tests {
                 ("Mul", &[3, 3], 7, None),
                 ("Add", &[0, 8], 9, None),
                 ("Less", &[10, 10], 11, None),
+                ("Max", &[0, 1, 2], 12, None),
+                ("Max", &[0, 1], 13, None),
             ],
             &[
                 (0, HostTensor::scalar(5i64)),
@@ -350,6 +353,8 @@ mod tests {
         assert_eq!(*known[&ValueId(7)], HostTensor::vector(vec![9i64, 16]));
         assert!(!known.contains_key(&ValueId(9)), "types that differ are left to the operator to report");
         assert_eq!(*known[&ValueId(11)], HostTensor::scalar(false), "floats are compared, exactly");
+        assert_eq!(*known[&ValueId(13)], HostTensor::scalar(5i64));
+        assert!(!known.contains_key(&ValueId(12)), "of more than two operands none may be lost");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Which nodes of a graph have no operator here.
 
-use super::{operator_name, registry::specs};
+use super::{
+    operator_name,
+    registry::{Spec, specs},
+};
 use crate::{
     error::{Error, Result},
     graph::{Graph, Node, ValueId, undecided},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// An operator of a graph that is not in the registry, or not in this version.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -27,13 +30,33 @@ pub fn unsupported(graph: &Graph) -> Vec<UnsupportedOp> {
     unsupported_of(graph.nodes.iter())
 }
 
+/// The registry by domain and name: a graph may have very many nodes.
+struct Registered(HashMap<(&'static str, &'static str), Vec<Spec>>);
+
+impl Registered {
+    fn new() -> Self {
+        let mut all: HashMap<_, Vec<Spec>> = HashMap::new();
+        for spec in specs() {
+            all.entry((spec.domain, spec.name)).or_default().push(spec);
+        }
+        Self(all)
+    }
+
+    fn named_as<'a>(&'a self, node: &'a Node) -> &'a [Spec] {
+        self.0.get(&(node.domain.as_str(), node.op_type.as_str())).map_or(&[], Vec::as_slice)
+    }
+
+    fn take(&self, node: &Node) -> bool {
+        self.named_as(node).iter().any(|spec| spec.takes(node))
+    }
+}
+
 fn unsupported_of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<UnsupportedOp> {
-    let specs = specs();
+    let registered = Registered::new();
     let mut found: BTreeMap<String, UnsupportedOp> = BTreeMap::new();
-    for node in nodes.filter(|node| !specs.iter().any(|spec| spec.takes(node))) {
+    for node in nodes.filter(|node| !registered.take(node)) {
         let op = operator_name(node);
-        let known = specs.iter().filter(|s| s.domain == node.domain && s.name == node.op_type);
-        let supported = known.map(|s| s.opsets).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let supported = registered.named_as(node).iter().map(|s| s.opsets).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let entry = found.entry(op.clone()).or_insert_with(|| UnsupportedOp {
             op,
             opset: node.opset,
@@ -49,8 +72,8 @@ fn unsupported_of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<UnsupportedO
 
 /// The outputs of `graph` that can be computed: all that they depend on has an operator and is of numbers.
 pub fn computable_outputs(graph: &Graph) -> Vec<ValueId> {
-    let specs = specs();
-    let unknown = graph.nodes.iter().filter(|node| !specs.iter().any(|spec| spec.takes(node)));
+    let registered = Registered::new();
+    let unknown = graph.nodes.iter().filter(|node| !registered.take(node));
     let made = unknown.flat_map(|node| node.outputs.iter().flatten());
     let lost = graph.derived_from(made.chain(graph.opaque.keys()).copied());
     graph.outputs.iter().copied().filter(|output| !lost.contains(output)).collect()

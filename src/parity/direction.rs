@@ -41,11 +41,11 @@ impl<'a> Directions<'a> {
         let all = directions.all();
         for direction in 0..number {
             directions.draws.push(0);
-            for draw in 0..MOST_DRAWS {
-                directions.draws.pop();
-                directions.draws.push(draw);
-                if directions.along(direction, &all, gradient).abs() > LEAST_SLOPE * expected.sqrt() {
-                    break;
+            let steep = |d: &Self| d.along(direction, &all, gradient).abs() >= LEAST_SLOPE * expected.sqrt();
+            while !steep(&directions) {
+                match directions.draws.last_mut() {
+                    Some(draw) if *draw + 1 < MOST_DRAWS => *draw += 1,
+                    _ => break,
                 }
             }
         }

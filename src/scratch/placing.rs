@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::PoisonError,
 };
 
 /// The list of what is about to be renamed, in the temporary folder.
@@ -109,6 +110,8 @@ impl Scratch {
             last = Some(Commit { path: to.clone(), file });
             steps.push(Step { to, file, old: linked.then_some(old) });
         }
+        // Nothing is undone meanwhile by an end that drops nothing.
+        let _at_work = super::LIVE.lock().unwrap_or_else(PoisonError::into_inner);
         let text = Journal { commit: commit.or(last), steps };
         write_synced(&journal, &text).map_err(|e| (journal.clone(), e))?;
         let mut placed = Placed { done: Vec::new() };

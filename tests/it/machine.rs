@@ -1,7 +1,7 @@
 //! Machines and files that fail under the program: no memory, files that shrink or change, names that would steer a terminal.
 
 use crate::{
-    flow::{Fixture, json, program},
+    flow::{Fixture, json, program, text},
     onnx_models::node,
 };
 use onnx_forget::onnx::proto::{ModelProto, OperatorSetIdProto, ValueInfoProto};
@@ -10,12 +10,8 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
 };
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
 
 /// A job that has begun to unlearn and is stopped there, until [`go_on`].
 #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! The program as one step of many: signals, what is left behind, what is printed where, exit codes.
 
-use crate::flow::{Fixture, follows_schema, json, program};
+use crate::flow::{Fixture, follows_schema, json, program, text};
 use serde_json::Value;
 use std::{
     fs,
@@ -8,10 +8,6 @@ use std::{
     path::Path,
     process::{Command, Output, Stdio},
 };
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
 
 /// Runs, and expects an exit code.
 fn ends(command: &mut Command, code: i32) -> Output {

@@ -15,21 +15,16 @@ const DEPTH: usize = 32;
 /// Fields of a schema within each other, at most.
 const NESTED: usize = 64;
 
-/// Whether the file says that some of its columns are encrypted.
-pub fn encrypted(file: &File) -> bool {
-    footer(file).and_then(|bytes| named(&bytes, 8)).unwrap_or(false)
-}
-
-/// Holds the numbers of a footer against what it holds, since its reader makes room for as many elements as it says, and
-/// goes as deep. What is no footer at all is left to that reader.
+/// Whether the file says that some of its columns are encrypted. Holds the numbers of its footer against what it holds, since
+/// the footer's reader makes room for as many elements as it says, and goes as deep. What is no footer at all is left to
+/// that reader.
 ///
 /// # Errors
 /// More elements than there are, or fields too deep in each other.
-pub fn check(file: &File) -> Result<(), String> {
-    match footer(file).map(|bytes| followed(&bytes)) {
-        Some(None) => Err("damaged: its footer is not whole, says more than it holds, or is nested too deeply".into()),
-        _ => Ok(()),
-    }
+pub fn check(file: &File) -> Result<bool, String> {
+    let Some(bytes) = footer(file) else { return Ok(false) };
+    let damaged = "damaged: its footer is not whole, says more than it holds, or is nested too deeply";
+    followed(&bytes).ok_or_else(|| damaged.into())
 }
 
 fn footer(mut file: &File) -> Option<Vec<u8>> {
@@ -43,30 +38,19 @@ fn footer(mut file: &File) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether the outermost struct has a field of that number; `None` if the bytes are no such struct.
-fn named(mut bytes: &[u8], number: i64) -> Option<bool> {
-    let mut last = 0;
-    while let Some((id, kind)) = field(&mut bytes, last)? {
-        if id == number {
-            return Some(true);
-        }
-        last = id;
-        skip(&mut bytes, kind, DEPTH)?;
-    }
-    Some(false)
-}
-
-/// Goes through the outermost struct; `None` if it ends early, or its schema is none.
-fn followed(mut bytes: &[u8]) -> Option<()> {
-    let mut last = 0;
+/// Goes through the outermost struct, and tells whether it names a way of encryption; `None` if it ends early, or its
+/// schema is none.
+fn followed(mut bytes: &[u8]) -> Option<bool> {
+    let (mut last, mut encrypted) = (0, false);
     while let Some((id, kind)) = field(&mut bytes, last)? {
         last = id;
+        encrypted |= id == 8;
         match (id, kind) {
             (2, 9) => schema(&mut bytes)?,
             _ => skip(&mut bytes, kind, DEPTH)?,
         }
     }
-    Some(())
+    Some(encrypted)
 }
 
 /// Goes through a list of a schema's fields, each in front of those within it.
@@ -191,9 +175,9 @@ mod tests {
     #[test]
     fn a_footer_that_says_more_than_it_holds_is_refused() {
         let second = |bytes: Vec<u8>| [&[0x15, 0x02][..], &bytes].concat();
-        assert_eq!(followed(&second(schema_of(&[2, 0, 1, 0]))), Some(()));
+        assert_eq!(followed(&second(schema_of(&[2, 0, 1, 0]))), Some(false));
         assert_eq!(followed(&second(schema_of(&[5, 0, 1, 0]))), None);
-        assert_eq!(followed(&second(schema_of(&[1; 60]))), Some(()));
+        assert_eq!(followed(&second(schema_of(&[1; 60]))), Some(false));
         assert_eq!(followed(&second(schema_of(&[1; 70]))), None);
         let whole = second(schema_of(&[2, 0, 0]));
         assert!((0..whole.len()).all(|end| followed(&whole[..end]).is_none()));
@@ -202,13 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_behind_others() {
-        // Field 1: an integer; 2: a list of two structs with text; 8: a struct.
-        let bytes = [0x15, 0x02, 0x19, 0x2C, 0x18, 0x01, b'a', 0x00, 0x18, 0x00, 0x00, 0x6C, 0x00, 0x00];
-        assert_eq!((named(&bytes, 8), named(&bytes, 2), named(&bytes, 5)), (Some(true), Some(true), Some(false)));
-        for cut in 0..bytes.len() - 2 {
-            named(&bytes[..cut], 9);
-        }
-        assert_eq!(named(&[0x1B; 40], 8), None);
+    fn encryption_is_found_behind_other_fields() {
+        // Field 1: an integer; 2: a schema; 8: a struct.
+        let start = [&[0x15, 0x02][..], &schema_of(&[0])].concat();
+        let schema = &start[..start.len() - 1];
+        assert_eq!(followed(&[schema, &[0x6C, 0x00, 0x00]].concat()), Some(true));
+        assert_eq!(followed(&[schema, &[0x00]].concat()), Some(false));
+        assert_eq!(followed(&[0x1B; 40]), None);
     }
 }

@@ -41,8 +41,14 @@ pub struct Listing {
 /// As [`list`]; a file that is there twice; no place.
 pub fn list_all(places: &Places, wanted: Option<Part>) -> Result<Listing> {
     let mut all = Listing::default();
-    for place in places.paths() {
-        let Listing { files, parts, warnings } = list(&location::local(place)?, wanted)?;
+    let listings = places.paths().iter().map(|place| list(&location::local(place)?, wanted));
+    let listings = listings.collect::<Result<Vec<_>>>()?;
+    // Beside a place whose names tell parts apart, one whose names do not is training data.
+    let told_apart = listings.iter().any(|listing| !listing.parts.is_empty());
+    for Listing { files, parts, warnings } in listings {
+        if parts.is_empty() && told_apart && wanted.is_some_and(|part| part != Part::Train) {
+            continue;
+        }
         all.files.extend(files);
         all.parts.extend(parts);
         all.warnings.extend(warnings);
@@ -51,7 +57,7 @@ pub fn list_all(places: &Places, wanted: Option<Part>) -> Result<Listing> {
     match all.files.iter().find(|file| file.path.canonicalize().is_ok_and(|path| !seen.insert(path))) {
         Some(Found { path, .. }) => Err(Error::ReadData {
             path: path.clone(),
-            problem: "it is there twice: name each file once, as one table".into(),
+            problem: "it is there twice, by a link or named twice: name each file once, as one table".into(),
         }),
         None if all.files.is_empty() => {
             Err(Error::Usage("a list of files with rows is empty: name one at least".into()))
@@ -75,10 +81,6 @@ fn list(asked: &Path, wanted: Option<Part>) -> Result<Listing> {
     };
     if seen.is_empty() {
         return Err(fail("no Parquet, CSV, JSON or Arrow file there".into()));
-    }
-    let mut twice = BTreeSet::new();
-    if let Some(s) = seen.iter().find(|s| s.path.canonicalize().is_ok_and(|p| !twice.insert(p))) {
-        return Err(fail(format!("{} is there twice, by a link", s.path.display())));
     }
     let parts: Vec<Option<Part>> = {
         let common = common_folder(&seen);

@@ -18,6 +18,8 @@ use std::fs::File;
 #[derive(Debug)]
 pub struct Parquet {
     metadata: ArrowReaderMetadata,
+    /// Whether some columns are.
+    encrypted: bool,
 }
 
 impl Parquet {
@@ -26,7 +28,7 @@ impl Parquet {
     /// # Errors
     /// No Parquet file; one that is damaged or encrypted.
     pub fn open(file: &File) -> Result<Self, String> {
-        footer::check(file)?;
+        let encrypted = footer::check(file)?;
         let load = || ArrowReaderMetadata::load(file, ArrowReaderOptions::new());
         let metadata = match quiet::catch(load) {
             Ok(Ok(metadata)) => metadata,
@@ -34,7 +36,7 @@ impl Parquet {
             Err(e) => return Err(format!("not a readable Parquet file ({e})")),
         };
         counts_agree(metadata.metadata())?;
-        Ok(Self { metadata })
+        Ok(Self { metadata, encrypted })
     }
 }
 
@@ -66,7 +68,7 @@ impl Table for Parquet {
         let roots = schema.root_schema().get_fields().iter().enumerate();
         let roots: Vec<_> = roots.filter(|(_, f)| columns.contains(&f.name())).map(|(i, _)| i).collect();
         let total = self.groups().get(group).copied().unwrap_or(0);
-        let encrypted = footer::encrypted(&file);
+        let encrypted = self.encrypted;
         let damaged = move |e: &dyn std::fmt::Display| match encrypted {
             true => {
                 "one of its columns that are used is encrypted (Parquet modular encryption): decrypt it first".into()

@@ -90,6 +90,23 @@ fn normalized_sigmoids_are_shares_and_no_logits() {
     let found = loss(&graph);
     assert_eq!((found.kind, graph.name(found.scores)), (LossKind::CrossEntropy, "model/scores"));
     assert!(found.sigmoid_shares && found.why.contains("one-vs-rest"), "{}", found.why);
+    // Shares of something else than the probabilities are other answers than the loss would be of.
+    let bent = [node("Sqrt", "q", "r", &[]), node("Normalizer", "r", "p", &[string("norm", "L1")])];
+    let mut bent = with(
+        "LinearClassifier",
+        "label q",
+        &[
+            floats("coefficients", &THREE.0),
+            floats("intercepts", &THREE.1),
+            ints("classlabels_ints", &[0, 1, 2]),
+            string("post_transform", "LOGISTIC"),
+        ],
+        &bent,
+    );
+    for node in bent.graph().node.iter_mut().filter(|node| node.op_type() == "Sqrt") {
+        node.domain = None;
+    }
+    assert!(plan(&bent.build().unwrap(), None, LabelKind::Class).is_err());
     // Of what adds up to 1 already, nothing changes.
     let softmax = classifier(&THREE.0, &THREE.1, "SOFTMAX", &normalizer);
     assert!(!loss(&softmax).sigmoid_shares);

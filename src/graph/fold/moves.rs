@@ -88,25 +88,32 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
     }
 }
 
-/// Where a slice of an axis of `extent` elements starts, and how many it takes. ONNX counts negative bounds from the end
-/// and cuts what lies outside.
-fn bounds(start: i64, end: i64, step: i64, extent: usize) -> Option<(i64, usize)> {
+/// Where a slice of an axis of `extent` elements starts, and how many it takes; `None` for a step of 0. ONNX counts negative
+/// bounds from the end and cuts what lies outside.
+pub(crate) fn slice_bounds(start: i64, end: i64, step: i64, extent: usize) -> Option<(usize, usize)> {
+    if extent == 0 || step == 0 {
+        return (step != 0).then_some((0, 0));
+    }
     let extent = i64::try_from(extent).ok()?;
     let from_end = |i: i64| if i < 0 { i.saturating_add(extent) } else { i };
-    let (least, most) = if step > 0 { (0, extent) } else { (-1, extent - 1) };
-    let (start, end) = (from_end(start).clamp(least, most), from_end(end).clamp(least, most));
-    let way = if step > 0 { end - start } else { start - end };
-    let size = i64::try_from(step.unsigned_abs()).ok().filter(|&size| size > 0)?;
-    Some((start, usize::try_from(way.max(0).checked_add(size - 1)? / size).ok()?))
+    let (start, span) = match step > 0 {
+        true => {
+            let start = from_end(start).clamp(0, extent);
+            (start, from_end(end).clamp(0, extent) - start)
+        }
+        false => {
+            let start = from_end(start).clamp(0, extent - 1);
+            (start, start - from_end(end).clamp(-1, extent - 1))
+        }
+    };
+    let count = u64::try_from(span).unwrap_or(0).div_ceil(step.unsigned_abs());
+    let start = if count == 0 { 0 } else { start };
+    Some((usize::try_from(start).ok()?, usize::try_from(count).ok()?))
 }
 
 /// The indices that a slice takes of an axis.
 fn places(start: i64, end: i64, step: i64, extent: usize) -> Option<Vec<usize>> {
-    let (start, count) = bounds(start, end, step, extent)?;
+    let (start, count) = slice_bounds(start, end, step, extent)?;
+    let start = i64::try_from(start).ok()?;
     (0..).take(count).map(|i: i64| usize::try_from(start.checked_add(i.checked_mul(step)?)?).ok()).collect()
-}
-
-/// How many elements a slice takes of an axis.
-pub(in crate::graph) fn slice_len(start: i64, end: i64, step: i64, extent: usize) -> Option<usize> {
-    bounds(start, end, step, extent).map(|(_, count)| count)
 }

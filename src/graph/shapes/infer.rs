@@ -176,12 +176,14 @@ impl Shapes {
                 let mut out: Vec<Option<Extent>> = dims(0)?.into_iter().map(Some).collect();
                 let axes = match op.starts_with("Arg") {
                     true => vec![node.int("axis", Some(0)).ok()?],
-                    // Without axes all of them, or none.
-                    false if node.input(1).is_none() && !node.attrs.contains_key("axes") => {
+                    false => {
+                        let given = node.input(1).is_some() || node.attrs.contains_key("axes");
+                        let axes = if given { ints(1, "axes")? } else { Vec::new() };
                         let none = matches!(node.attrs.get("noop_with_empty_axes"), Some(Attr::Int(1)));
-                        (0..).take(if none { 0 } else { out.len() }).collect()
+                        // Without axes all of them, or none.
+                        let all = if axes.is_empty() && !none { out.len() } else { 0 };
+                        axes.into_iter().chain((0..).take(all)).collect()
                     }
-                    false => ints(1, "axes")?,
                 };
                 let keep = node.int("keepdims", Some(1)).ok()? != 0;
                 for axis in axes {

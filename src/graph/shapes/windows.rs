@@ -1,7 +1,7 @@
 //! Extents of what windows, pads, slices and recurrent layers make.
 
 use super::{Extent, Shapes};
-use crate::graph::{Attr, Node, fold::Known, fold::slice_len};
+use crate::graph::{Attr, Node, fold::Known, fold::slice_bounds};
 
 impl Shapes {
     /// The shape of output `slot` of a node that this file knows.
@@ -77,7 +77,9 @@ impl Shapes {
                     let extent = out.get_mut(at)?;
                     let whole = *start == 0 && *end >= i64::from(i32::MAX) && *step == 1;
                     *extent = match *extent {
-                        Extent::Fixed(n) => slice_len(*start, *end, *step, n).map_or(Extent::Open, Extent::Fixed),
+                        Extent::Fixed(n) => {
+                            slice_bounds(*start, *end, *step, n).map_or(Extent::Open, |(_, count)| Extent::Fixed(count))
+                        }
                         other if whole => other,
                         _ => Extent::Open,
                     };
@@ -95,7 +97,7 @@ impl Shapes {
                     (Some(sizes), _) => usize::try_from(*sizes.get(slot)?).map_or(Extent::Open, Extent::Fixed),
                     (None, Extent::Fixed(n)) if node.input(1).is_none() => {
                         let size = n.div_ceil(parts);
-                        Extent::Fixed(n.saturating_sub(size * slot).min(size))
+                        Extent::Fixed(n.saturating_sub(size.saturating_mul(slot)).min(size))
                     }
                     _ => Extent::Open,
                 };

@@ -24,9 +24,13 @@ pub(in crate::graph) fn complements_last(graph: &mut Graph) {
     for node in graph.nodes.iter().filter(|node| node.is("Concat")) {
         found.extend(tracer.complement_behind(node));
     }
-    for (n, logits) in found.into_iter().rev() {
-        rewrite(graph, n, logits);
-    }
+    let nodes = std::mem::take(&mut graph.nodes).into_iter().enumerate();
+    let written = nodes.flat_map(|(n, node)| match found.get(&n) {
+        Some(&logits) => rewritten(graph, node, logits),
+        None => vec![node],
+    });
+    let written: Vec<Node> = written.collect();
+    graph.nodes = written;
 }
 
 impl Tracer<'_> {
@@ -43,25 +47,22 @@ impl Tracer<'_> {
     }
 }
 
-/// Makes node `n` the Sigmoid of the negated `logits`.
-fn rewrite(graph: &mut Graph, n: usize, logits: ValueId) {
-    let Some(node) = graph.nodes.get_mut(n) else { return };
+/// In the place of `node` the Sigmoid of the negated `logits`.
+fn rewritten(graph: &mut Graph, node: Node, logits: ValueId) -> Vec<Node> {
     let negated = ValueId(graph.values.len());
-    let mut name = format!("{}/negated", node.name);
-    while graph.by_name.contains_key(&name) {
-        name.push('\'');
-    }
-    let negation = Node {
-        name: name.clone(),
-        op_type: "Neg".into(),
-        inputs: vec![Some(logits)],
-        outputs: vec![Some(negated)],
+    // No two values have one number.
+    let name = format!("{}/negated'{}", node.name, negated.0);
+    let make = |op: &str, input, output| Node {
+        op_type: op.into(),
+        inputs: vec![Some(input)],
+        outputs: output,
         attrs: BTreeMap::new(),
         ..node.clone()
     };
-    *node = Node { op_type: "Sigmoid".into(), inputs: vec![Some(negated)], attrs: BTreeMap::new(), ..node.clone() };
-    graph.nodes.insert(n, negation);
+    let negation = Node { name: name.clone(), ..make("Neg", logits, vec![Some(negated)]) };
+    let sigmoid = make("Sigmoid", negated, node.outputs.clone());
     let ty = graph.values.get(logits.0).and_then(|info| info.ty.clone());
     graph.values.push(ValueInfo { name: name.clone(), ty, metadata: BTreeMap::new() });
     graph.by_name.insert(name, negated);
+    vec![negation, sigmoid]
 }

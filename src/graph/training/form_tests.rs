@@ -45,6 +45,9 @@ fn a_reduction_over_an_axis_of_extent_1_is_a_change_of_form() {
         let plan = plan(&graph, None, Binary).unwrap();
         assert_eq!((graph.name(plan.scores), plan.kind), ("h", Bce), "{}", plan.why);
     }
+    // No axes are all axes.
+    let whole = plan(&reduced("ReduceMean", &[], 1), None, Binary).unwrap_err().to_string();
+    assert!(whole.contains("made of probabilities") || whole.contains("no output"), "{whole}");
     let over_rows = plan(&reduced("ReduceMean", &[0], 1), None, Binary).unwrap_err().to_string();
     assert!(over_rows.contains("made of probabilities"), "{over_rows}");
     // Of several frames it is no logit's probability.

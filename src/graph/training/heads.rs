@@ -80,8 +80,11 @@ pub(super) fn choose(graph: &Graph, links: &Links, asked: Option<&str>, labels: 
     let mut heads = merge(&tracer, heads(&tracer));
     tracer.require_followed()?;
     // A state beside the answer, say: it has no entry for each row.
-    if heads.iter().any(|head| may_have_rows(&tracer, head.output)) {
-        heads.retain(|head| may_have_rows(&tracer, head.output));
+    let fed: BTreeSet<usize> = graph.inputs.iter().filter_map(|&input| fixed_first(&tracer, input)).collect();
+    // Its first axis cannot be that of the rows if it has another extent than that of every input.
+    let may_have_rows = |head: &Head| fixed_first(&tracer, head.output).is_none_or(|n| n == 1 || fed.contains(&n));
+    if heads.iter().any(may_have_rows) {
+        heads.retain(may_have_rows);
     }
     match heads.as_slice() {
         [] => Err(Error::Untrainable(
@@ -98,12 +101,11 @@ pub(super) fn choose(graph: &Graph, links: &Links, asked: Option<&str>, labels: 
     }
 }
 
-/// Whether the first axis of an output may be that of the rows: not if it has another extent than that of every input.
-fn may_have_rows(tracer: &Tracer<'_>, output: ValueId) -> bool {
-    let first = |value: ValueId| tracer.shapes.dims(value).and_then(|dims| dims.first().copied());
-    match first(output) {
-        Some(rows @ Extent::Fixed(n)) if n != 1 => tracer.graph.inputs.iter().any(|&input| first(input) == Some(rows)),
-        _ => true,
+/// The extent of a value's first axis, if it is fixed.
+fn fixed_first(tracer: &Tracer<'_>, value: ValueId) -> Option<usize> {
+    match tracer.shapes.dims(value)?.first()? {
+        Extent::Fixed(n) => Some(*n),
+        _ => None,
     }
 }
 

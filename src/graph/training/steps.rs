@@ -7,6 +7,9 @@ use crate::graph::{
     shapes::{Entry, Extent},
 };
 
+/// Changes of form, one behind the other, that are looked behind.
+const MOST_FORMS: usize = 32;
+
 /// Conditions that are looked at, at most, to find out whether they only ask for what is no number.
 const MOST_CONDITIONS: usize = 64;
 
@@ -152,11 +155,11 @@ impl Tracer<'_> {
         }
         let axes = match self.integers(node, 1, "axes") {
             Some(axes) => axes,
-            None if node.op_type.starts_with("Global") => (2..rank).collect(),
-            // Without axes all of them, the rows too.
-            None => return Some(false),
+            None if node.op_type.starts_with("Global") => return Some((2..rank).all(single)),
+            None => Vec::new(),
         };
-        Some(axes.into_iter().all(single))
+        // Without axes all of them, the rows too.
+        Some(!axes.is_empty() && axes.into_iter().all(single))
     }
 
     fn keeps(&self, node: &Node, first: ValueId) -> Option<bool> {
@@ -258,7 +261,8 @@ impl Tracer<'_> {
 
     /// What a value is made of, behind changes of form.
     pub(super) fn behind_forms(&self, mut value: ValueId) -> ValueId {
-        while let Some(node) = self.node(value).filter(|node| node.domain.is_empty()) {
+        for _ in 0..MOST_FORMS {
+            let Some(node) = self.node(value).filter(|node| node.domain.is_empty()) else { break };
             let form = match node.op_type.as_str() {
                 "Identity" | "Cast" => true,
                 "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
@@ -289,11 +293,17 @@ impl Tracer<'_> {
         let node = self.node(self.behind_forms(value))?;
         let (a, b) = (node.input(0)?, node.input(1)?);
         match node.op_type.as_str() {
-            "Sub" if self.number(a) == Some(1.0) => Some(b),
-            "Add" if self.number(a) == Some(1.0) => self.negated(b),
-            "Add" if self.number(b) == Some(1.0) => self.negated(a),
+            "Sub" if self.is_one(a) => Some(b),
+            "Add" if self.is_one(a) => self.negated(b),
+            "Add" if self.is_one(b) => self.negated(a),
             _ => None,
         }
+    }
+
+    /// Whether a value is the number 1, which gives what it is added to no other shape.
+    fn is_one(&self, value: ValueId) -> bool {
+        self.constants.get(&value).is_some_and(|one| one.dims().iter().all(|&n| n == 1) && one.dims().len() < 2)
+            && self.number(value) == Some(1.0)
     }
 
     /// Whether `a` is `1 − b`.

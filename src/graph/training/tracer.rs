@@ -68,6 +68,8 @@ struct Walk {
     picked: bool,
     threshold: bool,
     shared: bool,
+    /// Whether what was shared is more than a change of form of what is at hand.
+    bent: bool,
 }
 
 impl<'a> Tracer<'a> {
@@ -137,6 +139,7 @@ impl<'a> Tracer<'a> {
             picked: false,
             threshold: false,
             shared: false,
+            bent: false,
         };
         while let Some(node) = self.node(walk.at) {
             self.steps.set(self.steps.get() + 1);
@@ -152,6 +155,7 @@ impl<'a> Tracer<'a> {
                     walk.shared &= !node.is("Concat");
                     walk.at = next;
                     walk.scaled |= changes;
+                    walk.bent |= changes && walk.shared;
                 }
                 Step::Logit(next) => {
                     if !walk.falling && !walk.scaled && matches!(walk.column, None | Some((1, Some(2)))) {
@@ -223,8 +227,8 @@ impl<'a> Tracer<'a> {
     /// positive class, and so is the only column of a Sigmoid. What falls while the logits rise tells the other class.
     fn is_whole(&self, ending: Ending, walk: &Walk) -> bool {
         match (ending, walk.column) {
-            (Ending::Softmax | Ending::Shares, None) => !walk.falling && !walk.threshold,
-            (Ending::Shares, Some(_)) => false,
+            (Ending::Softmax, None) => !walk.falling && !walk.threshold,
+            (Ending::Shares, column) => column.is_none() && !walk.falling && !walk.threshold && !walk.bent,
             (Ending::Softmax, Some((0, Some(2)))) => walk.falling,
             (Ending::Softmax, Some((1, Some(2)) | (_, Some(1)))) => !walk.falling,
             (Ending::Softmax, Some(_)) => false,

@@ -6,6 +6,7 @@
 use crate::{
     engine::{Context, Float, Value},
     error::Result,
+    graph::fold::slice_bounds,
     kernels::Backend,
     ops::{Built, NodeContext, host, one, problem, shapes},
 };
@@ -40,23 +41,9 @@ struct Part {
 }
 
 fn part(extent: usize, start: i64, end: i64, step: i64) -> Result<Part> {
-    if step == 0 {
-        return Err(problem("a step is 0"));
-    }
-    if extent == 0 {
-        return Ok(Part { start: 0, step: 1, count: 0 });
-    }
-    let n = extent as i64;
-    let from_end = |x: i64| if x < 0 { x.saturating_add(n) } else { x };
-    let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
-    let (start, end) =
-        (from_end(start).clamp(low.max(0).min(high.max(0)), high.max(low)), from_end(end).clamp(low, high.max(low)));
-    let span = if step > 0 { end - start } else { start - end };
-    let stride = step.unsigned_abs();
-    let count = if span <= 0 || n == 0 { 0 } else { (span as u64).div_ceil(stride) };
-    let start = if count == 0 { 0 } else { usize::try_from(start).unwrap_or(0) };
-    let step = isize::try_from(step.clamp(-n.max(1), n.max(1))).unwrap_or(1);
-    Ok(Part { start, step, count: usize::try_from(count).unwrap_or(0) })
+    let (start, count) = slice_bounds(start, end, step, extent).ok_or_else(|| problem("a step is 0"))?;
+    let n = i64::try_from(extent).unwrap_or(i64::MAX).max(1);
+    Ok(Part { start, step: isize::try_from(step.clamp(-n, n)).unwrap_or(1), count })
 }
 
 fn cut<E: Float, D: Backend<E>>(
@@ -122,6 +109,7 @@ mod tests {
         assert_eq!(taken(5, -3, i64::MAX, 2), [2, 4]);
         assert_eq!(taken(5, -1, i64::MIN, -1), [4, 3, 2, 1, 0]);
         assert_eq!(taken(5, 100, 0, -2), [4, 2]);
+        assert_eq!(taken(5, -100, -200, -1), [0]);
         assert_eq!(taken(5, i64::MIN, 2, 1), [0, 1]);
         assert!(taken(5, 7, 9, 1).is_empty());
         assert_eq!(taken(5, 0, 5, i64::MAX), [0]);
