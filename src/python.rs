@@ -21,10 +21,14 @@ pub(crate) fn interpreters(virtual_env: Option<OsString>, conda: Option<OsString
 }
 
 /// The interpreter, about to be started: Python looks for modules in the current folder first, which may be anybody's,
-/// unless it is asked not to (by `PYTHONSAFEPATH` since 3.11) or is started elsewhere.
+/// unless it is asked not to (by `PYTHONSAFEPATH` since 3.11) or is started elsewhere. Without `HOME`, Python asks the
+/// system's directory of users for the home folder, which may be a server on the network: there is none then.
 pub(crate) fn command(python: &Path) -> Command {
     let mut command = Command::new(python);
     command.env("PYTHONSAFEPATH", "1").current_dir("/").stdin(Stdio::null());
+    if std::env::var_os("HOME").is_none() {
+        command.env("HOME", "/nonexistent");
+    }
     command
 }
 
