@@ -16,9 +16,9 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Without flags, paths come from MODEL's neighbour <stem>.forget.toml.\n\
-        Exit codes: 0 written and every gate held · 1 internal error · 2 usage · 3 model · 4 data · \
-        5 parity before · 6 unlearning, a gate or --strict · 7 parity after · 8 nothing to forget · 130 interrupted"
+    after_help = "Paths that are not given come from <stem>.forget.toml beside MODEL.\n\
+        Exit codes: 0 written, no gate failed · 1 defect of this program · 2 usage · 3 model · 4 data · \
+        5 parity before · 6 unlearning, a gate, or --strict · 7 parity after · 8 nothing to forget · 130 interrupted"
 )]
 pub struct Cli {
     /// The subcommand; without one, the main job.
@@ -27,20 +27,20 @@ pub struct Cli {
     /// The main job.
     #[command(flatten)]
     pub forget: ForgetArgs,
-    /// Threads; every core if not given. The result does not depend on it
+    /// Number of threads; every core if not given. The result does not depend on it
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Memory that a model's graph, and the result of one of its nodes, may take, as in 4GiB; if not given, 64MiB and 32
-    /// bytes for each byte of the files, and 2^28 elements of a result
+    /// Limit on the memory of a model's graph, and of the result of one node, such as 4GiB. If not given: 64MiB plus 32 bytes for
+    /// each byte of the files, and 2^28 elements per result
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
-    /// Nodes that a model may have once its functions, bodies and loops are written out; 500000 if not given
+    /// Limit on the nodes of a model, once its functions, bodies, and loops are written out; 500000 if not given
     #[arg(long, global = true, value_name = "N")]
     pub max_nodes: Option<u64>,
-    /// Say more on stderr (twice: everything)
+    /// Print more on stderr (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Say nothing but errors, and the result where --format json asks for it
+    /// Print only errors, and with --format json the result
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -48,19 +48,19 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show inputs, outputs, operators, and what is trainable and why
+    /// Show inputs, outputs, operators, the loss, and which weights are trained and why
     Inspect(super::inspect::InspectArgs),
-    /// Check forward pass and gradient against onnxruntime and tract, or list what differs between two models
+    /// Compare outputs and gradients with onnxruntime and tract, or list what differs between two models
     Verify(super::verify::VerifyArgs),
-    /// Measure membership inference and accuracy, and change nothing
+    /// Measure accuracy and membership inference, and change nothing
     Audit(AuditArgs),
-    /// Put methods of unlearning and a retrained model beside each other, as a table and a page with charts
+    /// Compare unlearning methods and a retrained model, in tables and a page with charts
     Compare(super::compare::CompareArgs),
-    /// Train a model on rows, from the beginning or further: the model to compare with
+    /// Train a model, from the beginning or further, with or without some rows
     Train(super::train::TrainArgs),
-    /// Run the main job on a model and data that the program carries
+    /// Run the main job on a built-in model and its rows
     Demo(DemoArgs),
-    /// Print a script that completes commands and flags in a shell
+    /// Print a completion script for a shell
     Completions(super::about::CompletionsArgs),
     /// Print the manual page (`onnx-forget man | man -l -`)
     Man,
@@ -80,10 +80,10 @@ pub enum DeviceChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 32-bit floats throughout.
+    /// 32-bit floats.
     #[default]
     F32,
-    /// The factors of matrix products rounded to TF32 (10 bits of mantissa): several times faster.
+    /// Factors rounded to TF32 (10 bits of mantissa): several times faster.
     Tf32,
 }
 
@@ -114,7 +114,7 @@ pub enum Format {
     /// For people.
     #[default]
     Pretty,
-    /// One JSON value a line, on stdout.
+    /// One JSON value per line, on stdout.
     Json,
 }
 
@@ -124,7 +124,7 @@ pub enum MissingIdsChoice {
     /// Stop.
     #[default]
     Error,
-    /// Go on without them.
+    /// Continue without them.
     Ignore,
 }
 
@@ -154,52 +154,52 @@ pub fn dimension(text: &str) -> Result<(String, usize), String> {
 /// The model, the data and how to read both: shared by the commands that need rows.
 #[derive(Debug, Default, Args)]
 pub struct SourceArgs {
-    /// Ids to forget: Parquet, CSV, JSON, Arrow or text, one id a line; - for standard input. May be given several times
+    /// Ids to forget: Parquet, CSV, JSON, Arrow, or text with one id per line; - for standard input. May be given several times
     #[arg(long, value_name = "IDS", help_heading = "Data")]
     pub forget: Vec<PathBuf>,
-    /// Name of the id column in the lists of --forget, where it is not --id
+    /// Id column in the lists of --forget, if it has another name than --id
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub forget_id: Option<String>,
     /// Forget every training row of this class
     #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
     pub forget_class: Option<i64>,
-    /// Training rows: file, folder or glob. May be given several times: all together are one table
+    /// Training rows: file, folder, or glob. May be given several times; all together are one table
     #[arg(long, value_name = "TRAIN", help_heading = "Data")]
     pub data: Vec<String>,
-    /// Validation rows, which the model was never trained on. May be given several times
+    /// Validation rows, on which the model was never trained. May be given several times
     #[arg(long, value_name = "VAL", help_heading = "Data")]
     pub validation: Vec<String>,
-    /// Test rows, which the model was never trained on. May be given several times
+    /// Test rows, on which the model was never trained. May be given several times
     #[arg(long, value_name = "TEST", help_heading = "Data")]
     pub test: Vec<String>,
-    /// Name of the training data's id column; #row for row numbers from 0
+    /// Id column of the training rows; #row for row numbers from 0
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub id: Option<String>,
-    /// Column that says train, validation or test, instead of separate files
+    /// Column that says train, validation, or test, instead of separate files
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub split: Option<String>,
-    /// Name of the label column
+    /// Label column
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub target: Option<String>,
-    /// The model's output that the labels belong to, where it has several
+    /// Output that the labels belong to, if the model has several
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     pub output: Option<String>,
-    /// Ids that are not in the training data: stop, or go on without them
+    /// What to do about ids that are not among the training rows
     #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Data")]
     pub missing_ids: MissingIdsChoice,
-    /// Go on although the model does not know the rows as they were read; the verdict is then WARN at best
+    /// Continue although the model does not know the rows as they were read; the verdict is then WARN at best
     #[arg(long, help_heading = "Data")]
     pub accept_unknown_rows: bool,
-    /// Configuration; MODEL's neighbour <stem>.forget.toml if not given
+    /// Configuration file; <stem>.forget.toml beside MODEL if not given
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub config: Option<PathBuf>,
-    /// onnxruntime training checkpoint that fills the model's inputs; the file `checkpoint` beside MODEL if not given
+    /// onnxruntime training checkpoint that holds the model's parameters; `checkpoint` beside MODEL if not given
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub checkpoint: Option<PathBuf>,
-    /// Task loss; from the label's type and the output's shape if not given
+    /// Loss; inferred from the labels and the output's shape if not given
     #[arg(long, value_enum, value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<LossKind>,
-    /// Extent of an open dimension of the inputs, by its name or by input and axis (x.2=48)
+    /// Extent of an open dimension, by its name or by input and axis (x.2=48). May be given several times
     #[arg(long, value_name = "NAME=N", value_parser = dimension, help_heading = "Model")]
     pub dim: Vec<(String, usize)>,
     /// Train only initializers that match one of these globs
@@ -208,28 +208,28 @@ pub struct SourceArgs {
     /// Do not train initializers that match one of these globs
     #[arg(long, value_name = "GLOB", help_heading = "Model")]
     pub freeze: Vec<String>,
-    /// Batch normalisation during the steps: the file's statistics, or the batch's
+    /// Statistics that BatchNormalization uses during the steps
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Model")]
     pub bn: Option<BatchNorm>,
-    /// Let Dropout drop during the steps, as in the graph
+    /// Let Dropout drop values during the steps, as the graph says
     #[arg(long, help_heading = "Model")]
     pub dropout: bool,
-    /// External data may be reached through symbolic links that stay inside MODEL's folder
+    /// Follow symbolic links to external data, if they stay inside MODEL's folder
     #[arg(long, help_heading = "Model")]
     pub allow_symlink_inside: bool,
-    /// Where to compute: cpu, cuda or cuda:N
+    /// Device: cpu, cuda, or cuda:N
     #[arg(long, default_value_t, value_name = "DEVICE", help_heading = "Run")]
     pub device: DeviceChoice,
-    /// Kernels: the device's own, or the definitions they are tested against
+    /// Kernels: fast ones, or the definitions that they are tested against
     #[arg(long, value_enum, default_value_t, value_name = "KERNELS", help_heading = "Run")]
     pub kernels: KernelChoice,
-    /// Seed of every random choice; same inputs, seed and build: same bytes
+    /// Seed of every random choice; the same inputs, seed, and build give the same bytes
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub seed: Option<u64>,
-    /// Fetch nothing
+    /// Do not use the network
     #[arg(long, help_heading = "Run")]
     pub offline: bool,
-    /// Print for people or as JSON lines
+    /// Output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Run")]
     pub format: Format,
 }
@@ -249,25 +249,25 @@ pub struct ForgetArgs {
     /// Folder for report.json and report.html; <stem>.report beside OUT if not given
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub report: Option<PathBuf>,
-    /// Overwrite OUT, and the files of another program that lie in the report's folder
+    /// Overwrite OUT, and files of other programs in the report's folder
     #[arg(long, help_heading = "Output")]
     pub force: bool,
-    /// A name for the run, which the report shows
+    /// Name of the run, shown in the report
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub name: Option<String>,
-    /// Show what would be done, from which columns and with which settings, and stop
+    /// Show what would be done, with which columns and settings, and stop
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
-    /// Runtime that the model must agree with: onnxruntime, or tract where there is no onnxruntime
+    /// Runtime that the model must agree with
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
     pub parity: Runtimes,
-    /// Write nothing unless the verdict is PASS: WARN and INSUFFICIENT end with exit code 6, too
+    /// Write nothing unless the verdict is PASS: WARN and INSUFFICIENT end with exit code 6
     #[arg(long, help_heading = "Checks")]
     pub strict: bool,
-    /// Matrix products of --device cuda: in 32 bits, or faster, their factors rounded to TF32
+    /// Precision of matrix products with --device cuda, during the steps
     #[arg(long, value_enum, default_value_t, value_name = "PRECISION", help_heading = "Run")]
     pub precision: Precision,
-    /// Run the method although the model does not remember the rows to forget better than unseen ones
+    /// Run the method even if the model does not remember the rows to forget better than unseen rows
     #[arg(long, help_heading = "Checks")]
     pub unlearn_anyway: bool,
     /// Further tests.
@@ -284,17 +284,17 @@ pub enum AuditDepth {
     /// What one pass over the rows shows.
     #[default]
     Standard,
-    /// Also what further training brings back.
+    /// Also train copies of the new model, to see what comes back.
     Deep,
 }
 
 /// Tests beyond those that are always made.
 #[derive(Debug, Default, Args)]
 pub struct TestArgs {
-    /// How much the audit looks at: deep also trains a copy of the model on, to see what comes back
+    /// Depth of the audit
     #[arg(long, value_enum, default_value_t, value_name = "DEPTH", help_heading = "Checks")]
     pub audit: AuditDepth,
-    /// Models that were trained without the rows to forget, to compare with
+    /// Models that were trained without the rows to forget, for comparison
     #[arg(long, num_args = 1.., value_name = "MODEL", help_heading = "Checks")]
     pub reference: Vec<PathBuf>,
 }
@@ -302,7 +302,7 @@ pub struct TestArgs {
 /// Overrides of what the method derives from the data's sizes.
 #[derive(Debug, Default, Args)]
 pub struct SettingArgs {
-    /// How to forget; all but nabla-tau are there to be compared with
+    /// Unlearning method; `compare --help` lists them. All except nabla-tau exist for comparison
     #[arg(
         long,
         value_enum,
@@ -314,22 +314,22 @@ pub struct SettingArgs {
     /// Rows in a batch
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub batch_size: Option<NonZeroUsize>,
-    /// Rows of a batch that run at once, for models that do not fit in memory: the same steps to rounding, but slower
+    /// Rows of a batch that run at once, if a batch does not fit into memory: the same steps up to rounding, but slower
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub micro_batch: Option<NonZeroUsize>,
-    /// Passes over the forget set (of other methods: over what they count passes over)
+    /// Passes over the forget set (for other methods: over the rows that they count passes over)
     #[arg(long, value_name = "N", help_heading = "Method (nothing has to be set)")]
     pub epochs: Option<NonZeroUsize>,
     /// Weight of the forget term at the start, 0 to 1
     #[arg(long, value_name = "A", help_heading = "Method (nothing has to be set)")]
     pub alpha: Option<f64>,
-    /// Step size at the start
+    /// Learning rate at the start
     #[arg(long, value_name = "LR", help_heading = "Method (nothing has to be set)")]
     pub learning_rate: Option<f64>,
     /// Weight decay
     #[arg(long, value_name = "WD", help_heading = "Method (nothing has to be set)")]
     pub weight_decay: Option<f64>,
-    /// How large a step is: fitted to the scale of each channel's weights (default), or as published, the same for all
+    /// Scale of the steps; fitted if not given
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Method (nothing has to be set)")]
     pub step_size: Option<StepSize>,
 }
@@ -350,13 +350,13 @@ pub struct AuditArgs {
 /// `demo`: the main job on what the program carries.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder for the model, the data, the new model and the report
+    /// Folder for the model, the rows, the new model, and the report
     #[arg(default_value = "onnx-forget-demo", value_name = "DIR")]
     pub dir: PathBuf,
-    /// Fetch nothing
+    /// Do not use the network
     #[arg(long)]
     pub offline: bool,
-    /// Print for people or as JSON lines
+    /// Output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// Runtime that the model must agree with

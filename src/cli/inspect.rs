@@ -36,19 +36,19 @@ pub struct InspectArgs {
     /// The model
     #[arg(required_unless_present = "operators", value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// onnxruntime training checkpoint that fills the model's inputs; the file `checkpoint` beside MODEL if not given
+    /// onnxruntime training checkpoint that holds the model's parameters; `checkpoint` beside MODEL if not given
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// Configuration, for inputs that it fixes; MODEL's neighbour <stem>.forget.toml if not given
+    /// Configuration file, for inputs that it fixes; <stem>.forget.toml beside MODEL if not given
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Extent of an open dimension of the inputs, by its name or by input and axis (x.2=48)
+    /// Extent of an open dimension, by its name or by input and axis (x.2=48). May be given several times
     #[arg(long, value_name = "NAME=N", value_parser = super::args::dimension)]
     pub dim: Vec<(String, usize)>,
-    /// The model's output that the labels belong to, where it has several
+    /// Output that the labels belong to, if the model has several
     #[arg(long, value_name = "NAME")]
     pub output: Option<String>,
-    /// Task loss; from the output's form if not given
+    /// Loss; inferred from the output's shape if not given
     #[arg(long, value_enum, value_name = "LOSS")]
     pub loss: Option<LossKind>,
     /// Train only initializers that match one of these globs
@@ -57,13 +57,13 @@ pub struct InspectArgs {
     /// Do not train initializers that match one of these globs
     #[arg(long, value_name = "GLOB")]
     pub freeze: Vec<String>,
-    /// Show the operators that this program supports
+    /// List the supported operators
     #[arg(long)]
     pub operators: bool,
-    /// External data may be reached through symbolic links that stay inside MODEL's folder
+    /// Follow symbolic links to external data, if they stay inside MODEL's folder
     #[arg(long)]
     pub allow_symlink_inside: bool,
-    /// Print for people or as JSON
+    /// Output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }

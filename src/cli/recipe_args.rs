@@ -13,25 +13,25 @@ pub struct RecipeArgs {
     /// Optimizer
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Training from the beginning")]
     pub optimizer: Option<OptimizerName>,
-    /// Step size at its largest: 0.001 for adamw, 0.1 for sgd (less in batches below 128) if not given
+    /// Largest learning rate; if not given 0.001 for adamw, 0.1 for sgd (less with batches below 128)
     #[arg(long, value_name = "LR", help_heading = "Training from the beginning")]
     pub learning_rate: Option<f64>,
-    /// Momentum of sgd: 0.9 if not given
+    /// Momentum of sgd; 0.9 if not given
     #[arg(long, value_name = "M", help_heading = "Training from the beginning")]
     pub momentum: Option<f64>,
-    /// Weight decay: 0.01 for adamw, where it is decoupled, 0.0005 for sgd if not given
+    /// Weight decay; if not given 0.01 for adamw (decoupled), 0.0005 for sgd
     #[arg(long, value_name = "WD", help_heading = "Training from the beginning")]
     pub weight_decay: Option<f64>,
-    /// Passes over the rows: 50 if not given
+    /// Passes over the rows; 50 if not given
     #[arg(long, value_name = "N", help_heading = "Training from the beginning")]
     pub epochs: Option<NonZeroUsize>,
-    /// How the step size changes: cosine if not given
+    /// Schedule of the learning rate; cosine if not given
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Training from the beginning")]
     pub schedule: Option<RateSchedule>,
     /// Mirror half of the images
     #[arg(long, help_heading = "Training from the beginning")]
     pub flip: bool,
-    /// Put so many black pixels around each image, and cut its size out of it anywhere
+    /// Pad each image by this many black pixels, then crop it at random to its size
     #[arg(long, value_name = "PIXELS", help_heading = "Training from the beginning")]
     pub crop: Option<usize>,
 }

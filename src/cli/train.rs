@@ -40,22 +40,21 @@ const FOLDED: usize = 4;
 /// `train`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "All parameters are drawn anew by what they are for (PyTorch's rules), unless --keep-weights; without it, weights \
-    cannot be kept by --freeze or --trainable, since they would still hold what they learnt of rows that are left out. \
-    BatchNormalization nodes work on batch statistics, and their running statistics are measured at the end and written, too; \
-    where an exporter has folded them into convolutions they are gone, and a training from the beginning goes badly: export \
-    the model with them."
+    after_help = "Without --keep-weights, every parameter is drawn anew by PyTorch's rule for its role, and --freeze and --trainable are \
+    refused: kept weights would hold what they learned from rows that are left out. BatchNormalization uses batch statistics in training; \
+    its running statistics are measured at the end and written, too. If an exporter has folded it into the convolutions, training from the \
+    beginning goes badly: export the model with BatchNormalization kept."
 )]
 pub struct TrainArgs {
-    /// The model: its graph, and with --keep-weights its weights
+    /// Model whose graph is trained; its weights are used with --keep-weights only
     pub model: PathBuf,
-    /// Parquet file of ids of rows that are left out
+    /// Ids of training rows to leave out, in the formats of --forget
     #[arg(long, value_name = "IDS", help_heading = "Data")]
     pub exclude: Option<PathBuf>,
     /// Start from the weights in MODEL
     #[arg(long, help_heading = "Training from the beginning")]
     pub keep_weights: bool,
-    /// Rows in a batch; 256 if not given, fewer where rows are few
+    /// Rows in a batch; 256 if not given, fewer if there are few rows
     #[arg(long, value_name = "N", help_heading = "Training from the beginning")]
     pub batch_size: Option<NonZeroUsize>,
     /// Recipe.

@@ -46,16 +46,16 @@ pub struct VerifyArgs {
     /// Rows to compare on
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub samples: usize,
-    /// Allowed absolute difference; 1e-4, or what the configuration says
+    /// Allowed absolute difference; 1e-4 or the configuration's value if not given
     #[arg(long, value_name = "X")]
     pub atol: Option<f64>,
-    /// Allowed difference relative to the runtime's value; 1e-3, or what the configuration says
+    /// Allowed difference relative to the runtime's value; 1e-3 or the configuration's value if not given
     #[arg(long, value_name = "X")]
     pub rtol: Option<f64>,
     /// Runtimes to compare with
     #[arg(long, value_enum, default_value_t, value_name = "RUNTIME")]
     pub parity: Runtimes,
-    /// Name the first node whose result is not onnxruntime's, also where the outputs agree
+    /// Name the first node whose result differs from onnxruntime's, even if the outputs agree
     #[arg(long)]
     pub locate: bool,
 }

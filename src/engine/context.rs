@@ -15,10 +15,10 @@ use dfdx::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KernelChoice {
-    /// The device's own kernels where there are some, definitions elsewhere.
+    /// The device's own kernels, and definitions where there are none.
     #[default]
     Fast,
-    /// The definitions, composed of dfdx operations, everywhere.
+    /// Only the definitions, which are composed of dfdx operations.
     Definition,
 }
 

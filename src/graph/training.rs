@@ -23,13 +23,13 @@ use std::{cell::LazyCell, collections::BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
-    /// Cross-entropy of logits and one class a row
+    /// Cross-entropy of logits and one class per row
     CrossEntropy,
     /// Binary cross-entropy of each logit and a 0 or 1
     Bce,
     /// Mean squared error
     Mse,
-    /// The loss that the graph itself holds
+    /// The loss in the graph
     Graph,
 }
 

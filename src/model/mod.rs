@@ -39,10 +39,10 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum BatchNorm {
-    /// The file's running statistics, as the paper's reference does.
+    /// The file's running statistics, as in the paper's reference code.
     #[default]
     Frozen,
-    /// The batch's own, in every BatchNormalization node.
+    /// The batch's statistics, in every BatchNormalization node.
     Batch,
 }
 

@@ -69,12 +69,12 @@ pub trait Runner {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Runtimes {
-    /// onnxruntime, which must be there, and beside it tract, if it takes the model.
+    /// onnxruntime, which must be present, and also tract if it supports the model.
     #[default]
     Both,
-    /// onnxruntime alone.
+    /// onnxruntime only.
     Ort,
-    /// tract alone; onnxruntime need not be there.
+    /// tract only; onnxruntime may be absent.
     Tract,
 }
 

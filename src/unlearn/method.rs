@@ -22,38 +22,38 @@ use serde_json::{Map, Value};
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
 pub enum MethodName {
-    /// Raises the loss of the rows to forget up to that of unseen rows, keeps that of the others low
+    /// Raises the loss of the rows to forget to that of unseen rows, and keeps the loss of the others low
     #[default]
     NablaTau,
-    /// The same as it was published: depends on the unit of the loss and on how the exporter scaled the weights
+    /// The published form of ∇τ: depends on the unit of the loss and on how the exporter scaled the weights
     NablaTauPaper,
-    /// Trains on, on the retained rows alone
+    /// Trains further on the retained rows only
     FineTune,
     /// Raises the loss of the rows to forget
     #[serde(rename = "neggrad")]
     #[value(name = "neggrad")]
     NegGrad,
-    /// The same, and keeps the loss of the retained rows low
+    /// As neggrad, but keeps the loss of the retained rows low
     #[serde(rename = "neggrad+")]
     #[value(name = "neggrad+")]
     NegGradPlus,
-    /// Moves away from what the trained model says of the rows to forget, stays with what it says of the others
+    /// Moves away from the trained model's answers on the rows to forget, and stays close to them on the others
     Scrub,
-    /// The same, rewound to where the rows to forget are answered as unseen rows are
+    /// As scrub, then returns to the epoch in which the rows to forget are answered as well as unseen rows
     #[serde(rename = "scrub+r")]
     #[value(name = "scrub+r")]
     ScrubR,
-    /// Dampens the weights that matter more for the rows to forget than for all
+    /// Shrinks the weights that matter more for the rows to forget than for all rows
     Ssd,
-    /// Trains on all rows, those to forget with a wrong class each
+    /// Trains on all rows, with one wrong class for each row to forget
     Amnesiac,
-    /// As random-labels, on the half of the weights that matters most for the rows to forget
+    /// As random-labels, but changes only the half of the weights that matters most for the rows to forget
     #[serde(rename = "salun")]
     #[value(name = "salun")]
     SalUn,
-    /// Trains on the rows to forget with random classes, then on the retained ones, in turn
+    /// Trains in turn on the rows to forget with random classes and on the retained rows
     RandomLabels,
-    /// Trains from the beginning, on the retained rows alone
+    /// Trains from the beginning on the retained rows only
     Retrain,
 }
 

@@ -26,10 +26,10 @@ pub const FINAL_LEARNING_RATE: f64 = 0.1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSize {
-    /// In proportion to the norm of each output channel's weights.
+    /// Proportional to the norm of each output channel's weights.
     #[default]
     Fitted,
-    /// The same for all weights.
+    /// As published: the same for all weights.
     Published,
 }
 

@@ -33,20 +33,20 @@ pub enum OptimizerName {
     Sgd,
 }
 
-/// How the step size changes over a run.
+/// How the learning rate changes over a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateSchedule {
-    /// Not at all
+    /// No change
     Constant,
     /// Falls linearly to 0
     Linear,
     /// Falls to 0 along half a cosine
     #[default]
     Cosine,
-    /// A tenth after half of the steps, a hundredth after three quarters
+    /// Falls to a tenth after half of the steps, and to a hundredth after three quarters
     Step,
-    /// Rises from 1/25 over three tenths of the steps, then falls to nothing, both along half a cosine
+    /// Rises from 1/25 over three tenths of the steps, then falls to 0, both along half a cosine
     OneCycle,
 }
 

@@ -8,6 +8,7 @@ mod cases;
 mod commands;
 mod compare;
 mod data;
+mod docs;
 mod fidelity;
 mod flow;
 mod forms;
