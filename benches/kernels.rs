@@ -26,7 +26,6 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -201,7 +200,7 @@ fn adamw(n: usize) -> Result<f64> {
     let weight = host(&[side, side], (0..n).map(|i| (i % 1009) as f32 / 1009.0).collect())?;
     graph.inputs.push(ValueId(0));
     graph.outputs.push(ValueId(2));
-    graph.initializers.insert(ValueId(1), Initializer { tensor: Arc::new(weight), stored_as: Some("w".into()) });
+    graph.initializers.insert(ValueId(1), Initializer { tensor: weight.into(), stored_as: Some("w".into()) });
     graph.nodes.push(Node {
         name: "product".into(),
         domain: String::new(),

@@ -1,6 +1,9 @@
 //! Tensors on the host: what files hold, what shapes and indices are computed with, what goes to and comes from a device.
 
+mod held;
+
 use half::{bf16, f16};
+pub use held::{Held, Rows};
 use ndarray::{ArrayD, IxDyn};
 use serde::Serialize;
 
@@ -124,6 +127,11 @@ pub trait Element: Copy + Default + 'static {
     fn wrap(array: ArrayD<Self>) -> HostTensor;
     /// The array inside, if the tensor holds this type.
     fn array(tensor: &HostTensor) -> Option<&ArrayD<Self>>;
+    /// The same as its own; else the tensor.
+    ///
+    /// # Errors
+    /// The tensor, of another type.
+    fn own(tensor: HostTensor) -> Result<ArrayD<Self>, HostTensor>;
     /// The number; 0 or 1 for a boolean. Integers beyond 2^53 are rounded.
     fn as_f64(self) -> f64;
 }
@@ -135,6 +143,9 @@ macro_rules! element {
             fn wrap(array: ArrayD<Self>) -> HostTensor { HostTensor::$variant(array) }
             fn array(tensor: &HostTensor) -> Option<&ArrayD<Self>> {
                 match tensor { HostTensor::$variant(a) => Some(a), _ => None }
+            }
+            fn own(tensor: HostTensor) -> Result<ArrayD<Self>, HostTensor> {
+                match tensor { HostTensor::$variant(a) => Ok(a), other => Err(other) }
             }
             fn as_f64(self) -> f64 { let $x = self; $f64 }
         }

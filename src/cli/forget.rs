@@ -149,7 +149,7 @@ fn flow<D: Backend<f32>>(
     before.require_before()?;
     let gradient = stages.run("gradient check", || {
         // Runtimes know neither batch statistics nor dropout.
-        let mut frozen = job.model(model.device().clone(), job.checked_options())?;
+        let mut frozen = model.another(graph, plan, decisions, job.checked_options())?;
         parity.gradient_over(&mut frozen, &rows)
     })?;
     report.parity.gradient = Some(gradient.clone());

@@ -10,6 +10,7 @@ use dfdx::{
     prelude::{Backward, Cpu, Device, Rank0, SumTo, TryMul},
     tensor::{Gradients, Merge, OwnedTape, PutTape, SplitTape, Tape, Trace},
 };
+use std::sync::Arc;
 
 /// Which kernels an operation runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
@@ -103,6 +104,18 @@ impl<E: Float, D: Device<E>> Context<E, D> {
             None => tensor.to_f64().into_iter().map(E::of).collect(),
         };
         self.upload(tensor.dims().to_vec(), values)
+    }
+
+    /// [`upload_host`](Context::upload_host) of a tensor that may be held elsewhere: one of type `E` that is not is moved
+    /// as it is.
+    pub fn upload_held(&self, tensor: Arc<HostTensor>) -> Result<Tensor<E, D>> {
+        let dims = tensor.dims().to_vec();
+        match Arc::try_unwrap(tensor).map(E::own) {
+            Ok(Ok(array)) if array.is_standard_layout() => self.upload(dims, array.into_raw_vec_and_offset().0),
+            Ok(Ok(array)) => self.upload(dims, array.into_iter().collect()),
+            Ok(Err(other)) => self.upload_host(&other),
+            Err(shared) => self.upload_host(&shared),
+        }
     }
 
     /// Runs `f`, composed of dfdx operations, on the first of `inputs` with the step's tape in it. `f` may use the

@@ -20,6 +20,6 @@ pub use cuda::{Address, DeviceSlot};
 pub use float::Float;
 pub use grads::{Buffer, Grads};
 pub use limit::require_memory;
-pub use memory::start_pool;
+pub use memory::{handing_back, start_pool};
 pub use sink::{GradSink, Slot};
 pub use value::{Flat, Taped, Tensor, Value};

@@ -17,7 +17,7 @@ use crate::{
         OnnxFile, attributes,
         proto::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto},
     },
-    tensor::HostTensor,
+    tensor::{Held, HostTensor},
 };
 use scope::Scope;
 use std::{
@@ -54,7 +54,7 @@ pub fn build(file: &OnnxFile) -> Result<Graph> {
 /// As [`build`]; [`Error::Usage`] if what is given does not fit.
 pub fn build_given(file: &OnnxFile, given: &Given) -> Result<Graph> {
     let budget = Arc::new(Budget::new(file.size()));
-    let mut graph = read_model(file.path(), file.proto(), &|tensor| file.tensor(tensor), (budget, given))?;
+    let mut graph = read_model(file.path(), file.proto(), &|tensor| file.held(tensor), (budget, given))?;
     let parameters = file.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.parameters());
     graph.checkpoint = parameters.map(|(name, parameter)| (name.clone(), parameter.trained)).collect();
     Ok(graph)
@@ -65,7 +65,7 @@ pub fn build_given(file: &OnnxFile, given: &Given) -> Result<Graph> {
 pub(crate) fn build_model(
     path: &Path,
     model: &ModelProto,
-    decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
+    decode: &dyn Fn(&TensorProto) -> Result<Held>,
 ) -> Result<Graph> {
     read_model(path, model, decode, (Arc::default(), &Given::default()))
 }
@@ -79,7 +79,7 @@ pub(crate) fn build_model_given(path: &Path, model: &ModelProto, given: &Given) 
 fn read_model(
     path: &Path,
     model: &ModelProto,
-    decode: &dyn Fn(&TensorProto) -> Result<HostTensor>,
+    decode: &dyn Fn(&TensorProto) -> Result<Held>,
     (budget, given): (Arc<Budget>, &Given),
 ) -> Result<Graph> {
     let malformed = |place: &str, problem: String| Error::Malformed { path: path.into(), place: place.into(), problem };
@@ -171,11 +171,11 @@ fn trained_names(model: &ModelProto) -> BTreeSet<String> {
 
 struct Builder<'a> {
     path: &'a Path,
-    decode: &'a dyn Fn(&TensorProto) -> Result<HostTensor>,
+    decode: &'a dyn Fn(&TensorProto) -> Result<Held>,
     functions: HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
     budget: Arc<Budget>,
     /// Tensors decoded so far, by the message's address: a function that is called often holds its tensors once.
-    decoded: HashMap<*const TensorProto, Arc<HostTensor>>,
+    decoded: HashMap<*const TensorProto, Held>,
     /// How many values have wanted a name that was taken.
     clashes: HashMap<String, usize>,
     /// Operator sets of functions, by the function and the caller's sets.
@@ -201,14 +201,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Decodes a tensor, once.
-    fn tensor(&mut self, tensor: &'a TensorProto) -> Result<Arc<HostTensor>> {
+    fn tensor(&mut self, tensor: &'a TensorProto) -> Result<Held> {
         if let Some(decoded) = self.decoded.get(&std::ptr::from_ref(tensor)) {
-            return Ok(Arc::clone(decoded));
+            return Ok(decoded.clone());
         }
-        let decoded = Arc::new((self.decode)(tensor)?);
+        let decoded = (self.decode)(tensor)?;
         // No single tensor is larger than what it is read from, but many may be read from the same bytes.
-        self.budget.hold(decoded.len() * decoded.dtype().size(), "decoding tensors", tensor.name())?;
-        self.decoded.insert(std::ptr::from_ref(tensor), Arc::clone(&decoded));
+        self.budget.hold(decoded.bytes(), "decoding tensors", tensor.name())?;
+        self.decoded.insert(std::ptr::from_ref(tensor), decoded.clone());
         Ok(decoded)
     }
 
@@ -223,7 +223,7 @@ impl<'a> Builder<'a> {
             let name = sparse.values.as_ref().map_or("", |values| values.name());
             let value = self.declare(graph, scope, name, "sparse initializer")?;
             let tensor = self.dense(sparse, &format!("sparse initializer `{name}`"))?;
-            graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+            graph.initializers.insert(value, Initializer { tensor: tensor.into(), stored_as: None });
             graph.sparse.insert(value);
         }
         let mut seen = BTreeSet::new();
@@ -364,7 +364,7 @@ impl<'a> Builder<'a> {
         };
         let tensor = match (attribute.name(), held) {
             ("value" | "sparse_value", Some(Attr::Tensor(tensor))) => {
-                graph.initializers.insert(value, Initializer { tensor, stored_as: None });
+                graph.initializers.insert(value, Initializer { tensor: tensor.into(), stored_as: None });
                 return Ok(());
             }
             ("value_int", Some(Attr::Int(i))) => HostTensor::scalar(i),
@@ -385,7 +385,7 @@ impl<'a> Builder<'a> {
         // What is not the caller's can be written back, if it is floats.
         let own = mine && tensor.dtype() == crate::tensor::DType::F32;
         let stored_as = scope.stored_name(output).filter(|_| own);
-        graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as });
+        graph.initializers.insert(value, Initializer { tensor: tensor.into(), stored_as });
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::{Attr, Graph, Node, ValueId};
 use crate::{
     each,
     error::{Error, Result},
-    tensor::{DType, Element, HostTensor},
+    tensor::{DType, Element, Held, HostTensor},
 };
 use half::{bf16, f16};
 pub(crate) use moves::slice_bounds;
@@ -20,7 +20,7 @@ const MAX_ELEMENTS: usize = 1 << 16;
 const MAX_FOLDED: usize = 1 << 22;
 
 /// Values with their tensors.
-pub type Known = BTreeMap<ValueId, Arc<HostTensor>>;
+pub type Known = BTreeMap<ValueId, Held>;
 
 /// The stored tensors, and what Identity, Cast, Unsqueeze, Squeeze, Reshape and Concat make of them; of integers and
 /// booleans also what arithmetic, logic, Transpose, Slice, Gather, Where and ConstantOfShape do; of all types what
@@ -42,7 +42,7 @@ pub(super) fn folded(graph: &Graph, known: Known) -> (Known, usize) {
 
 /// The same, with the node at which it became too much.
 fn folded_until(graph: &Graph, mut known: Known) -> (Known, usize, Option<&Node>) {
-    known.extend(graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))));
+    known.extend(graph.initializers.iter().map(|(value, stored)| (*value, stored.tensor.clone())));
     let mut made = 0;
     for node in &graph.nodes {
         made += learn(node, &mut known);
@@ -67,13 +67,12 @@ pub(super) fn require_small(graph: &Graph) -> Result<()> {
 
 /// Adds the node's result, if its inputs are known; hands back how many elements were made or copied for it.
 pub(super) fn learn(node: &Node, known: &mut Known) -> usize {
-    let inputs: Option<Vec<Arc<HostTensor>>> =
-        node.inputs.iter().map(|input| known.get(input.as_ref()?).cloned()).collect();
+    let inputs: Option<Vec<Held>> = node.inputs.iter().map(|input| known.get(input.as_ref()?).cloned()).collect();
     let (true, Some(inputs), [Some(output)]) = (node.domain.is_empty(), inputs, node.outputs.as_slice()) else {
         return 0;
     };
     let Some(result) = evaluate(node, &inputs) else { return 0 };
-    let made = match inputs.iter().any(|input| Arc::ptr_eq(input, &result)) {
+    let made = match inputs.iter().any(|input| input.is(&result)) {
         true => 0,
         // One element may be picked from many.
         false => inputs.iter().map(|input| input.len()).sum::<usize>() / 4 + result.len() + result.dims().len(),
@@ -84,14 +83,16 @@ pub(super) fn learn(node: &Node, known: &mut Known) -> usize {
 
 /// The node's result, if it is one of the operators above and its inputs make sense; mistakes are for the operator
 /// itself to report.
-fn evaluate(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<Arc<HostTensor>> {
+fn evaluate(node: &Node, inputs: &[Held]) -> Option<Held> {
     let first = inputs.first()?;
     if node.op_type == "Identity" {
-        return Some(Arc::clone(first));
+        return Some(first.clone());
     }
     if inputs.iter().map(|tensor| tensor.len()).sum::<usize>() > MAX_ELEMENTS {
         return None;
     }
+    let inputs: &[Arc<HostTensor>] = &inputs.iter().map(Held::get).collect::<Vec<_>>();
+    let first = inputs.first()?;
     let ints = |index: usize, attribute: &str| match (inputs.get(index), node.attrs.get(attribute)) {
         (Some(tensor), _) => tensor.to_i64(),
         (None, Some(Attr::Ints(list))) => Some(list.clone()),
@@ -146,7 +147,7 @@ fn evaluate(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<Arc<HostTensor>> 
             _ => return None,
         },
     };
-    Some(Arc::new(result))
+    Some(result.into())
 }
 
 /// Arithmetic and logic of integers and booleans, and comparisons, where one operand has the shape of the result.

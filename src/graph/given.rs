@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     tensor::HostTensor,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Extents and inputs that are given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,7 +120,7 @@ fn fix_input(graph: &mut Graph, name: &str, values: &[f64]) -> Result<()> {
 
 /// Makes `value` a stored tensor that the file does not have.
 pub(super) fn store(graph: &mut Graph, value: ValueId, tensor: HostTensor) {
-    graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+    graph.initializers.insert(value, Initializer { tensor: tensor.into(), stored_as: None });
     graph.fixed.insert(value);
 }
 

@@ -106,7 +106,6 @@ mod tests {
         tensor::HostTensor,
     };
     use half::f16;
-    use std::sync::Arc;
 
     /// x (f32) → Cast to f16 → MatMul(w, f16) → Cast to f32 → y; v (f16) → Cast to f32.
     fn graph() -> Graph {
@@ -117,7 +116,7 @@ mod tests {
         }
         graph.values[0].ty = Some(TypeInfo { dtype: Some(DType::F32), dims: None });
         graph.inputs = vec![ValueId(0)];
-        let stored = || Initializer { tensor: Arc::new(HostTensor::vector(vec![f16::from_f32(0.5)])), stored_as: None };
+        let stored = || Initializer { tensor: HostTensor::vector(vec![f16::from_f32(0.5)]).into(), stored_as: None };
         graph.initializers = BTreeMap::from([(ValueId(2), stored()), (ValueId(5), stored())]);
         let node = |op: &str, inputs: &[usize], output: usize, to: Option<DType>| Node {
             name: op.into(),

@@ -2,7 +2,7 @@
 
 use crate::{
     limits::Budget,
-    tensor::{DType, HostTensor},
+    tensor::{DType, Held, HostTensor},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -47,8 +47,8 @@ pub struct ValueInfo {
 /// A tensor that the file holds.
 #[derive(Clone, Debug)]
 pub struct Initializer {
-    /// The decoded elements.
-    pub tensor: Arc<HostTensor>,
+    /// The elements.
+    pub tensor: Held,
     /// Name under which [`Spans`](crate::onnx::span::Spans) knows the file's bytes, if they can be rewritten: an
     /// initializer or a `Constant` node of the main graph (then its output's name) or of a body in it. `None` for constants
     /// inside functions.

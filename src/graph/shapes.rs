@@ -7,11 +7,8 @@ mod infer;
 mod windows;
 
 use super::{Attr, Dim, Graph, Node, ValueId, fold::Known};
-use crate::tensor::HostTensor;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use crate::tensor::{Held, HostTensor};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Vectors longer than this are data, and shapes of more axes are not followed.
 const LONGEST: usize = 64;
@@ -79,7 +76,7 @@ impl Shapes {
     }
 
     /// Adds a value that is a stored tensor.
-    pub(super) fn store(&mut self, value: ValueId, tensor: &HostTensor) {
+    pub(super) fn store(&mut self, value: ValueId, tensor: &Held) {
         self.hold(value, tensor.dims());
     }
 
@@ -150,7 +147,7 @@ impl Shapes {
                     [one] if scalar => HostTensor::scalar(*one),
                     _ => HostTensor::vector(all),
                 };
-                known.insert(output, Arc::new(tensor));
+                known.insert(output, tensor.into());
             }
             self.dims.entry(output).or_insert_with(|| match scalar {
                 true => Vec::new(),
@@ -187,7 +184,7 @@ impl Shapes {
 
     /// Whether a value is a vector whose elements are followed.
     fn is_vector(&self, value: ValueId, known: &Known) -> bool {
-        let stored = |tensor: &Arc<HostTensor>| tensor.dims().len() == 1 && tensor.len() <= LONGEST;
+        let stored = |tensor: &Held| tensor.dims().len() == 1 && tensor.len() <= LONGEST;
         match self.vectors.get(&value) {
             Some((_, scalar)) => !scalar,
             None => known.get(&value).is_some_and(stored),
@@ -328,7 +325,7 @@ mod tests {
             .longs("minus", &[-1])
             .build()
             .unwrap();
-        let mut known: Known = graph.initializers.iter().map(|(v, s)| (*v, Arc::clone(&s.tensor))).collect();
+        let mut known: Known = graph.initializers.iter().map(|(v, s)| (*v, s.tensor.clone())).collect();
         let shapes = Shapes::of(&graph, &mut known);
         assert_eq!(shapes.dims(graph.id("h")), Some(&[Extent::Rows, Extent::Fixed(3)][..]));
         assert_eq!(known.get(&graph.id("d")).and_then(|d| d.to_i64()), Some(vec![3]));

@@ -8,7 +8,7 @@ use crate::{
         TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto,
         type_proto,
     },
-    tensor::{DType, HostTensor},
+    tensor::{DType, Held, HostTensor},
 };
 use std::path::Path;
 
@@ -175,7 +175,7 @@ impl Model {
     }
 }
 
-pub fn decode(t: &TensorProto) -> Result<HostTensor> {
+pub fn decode(t: &TensorProto) -> Result<Held> {
     let dims: Vec<usize> = t.dims.iter().map(|&dim| dim as usize).collect();
     let tensor = match t.data_type() {
         1 => HostTensor::new(&dims, t.float_data.clone()),
@@ -185,7 +185,7 @@ pub fn decode(t: &TensorProto) -> Result<HostTensor> {
         11 => HostTensor::new(&dims, t.double_data.clone()),
         kind => panic!("tests have no tensors of type {kind}"),
     };
-    tensor.ok_or_else(|| Error::Internal(format!("{}: wrong number of elements", t.name())))
+    tensor.map(Held::from).ok_or_else(|| Error::Internal(format!("{}: wrong number of elements", t.name())))
 }
 
 impl Graph {

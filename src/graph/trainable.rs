@@ -110,7 +110,7 @@ pub fn decide(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &[St
     let decisions = decisions(graph, plan, trainable, freeze)?;
     require(&decisions)?;
     for decision in decisions.iter().filter(|decision| decision.trainable) {
-        let tensor = graph.initializers.get(&decision.value).map(|held| &held.tensor);
+        let tensor = graph.initializers.get(&decision.value).map(|held| held.tensor.get());
         if let Some(at) = tensor.and_then(|tensor| tensor.f64s().position(|x| !x.is_finite())) {
             let problem = "is NaN or infinite, so that the model has no loss and no gradient; give an intact model, or \
                            keep this tensor by --freeze";

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    tensor::HostTensor,
+    tensor::{Held, HostTensor},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 /// What errors call this pass.
 const PASS: &str = "writing out control flow";
@@ -26,7 +26,7 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
     if !graph.nodes.iter().any(|node| ["If", "Loop", "Scan"].iter().any(|op| node.is(op))) {
         return Ok(());
     }
-    let known = graph.initializers.iter().map(|(value, stored)| (*value, Arc::clone(&stored.tensor))).collect();
+    let known = graph.initializers.iter().map(|(value, stored)| (*value, stored.tensor.clone())).collect();
     let mut pending: Vec<(Node, bool)> =
         std::mem::take(&mut graph.nodes).into_iter().rev().map(|n| (n, false)).collect();
     let mut done = Vec::with_capacity(pending.len());
@@ -66,7 +66,7 @@ struct Unroller<'a> {
 }
 
 /// The single element of a tensor of integers or booleans.
-fn single(tensor: &HostTensor) -> Option<i64> {
+fn single(tensor: &Held) -> Option<i64> {
     match tensor.to_i64()?.as_slice() {
         [x] => Some(*x),
         _ => None,
@@ -150,8 +150,8 @@ impl Unroller<'_> {
         let (Some(&step_number), Some(&going)) = (body.inputs.first(), body.inputs.get(1)) else { return Ok(None) };
         let captured = body.inputs.iter().rev().zip(body.captured.iter().rev());
         let mut given: Known =
-            captured.filter_map(|(inner, outer)| Some((*inner, Arc::clone(self.known.get(outer)?)))).collect();
-        given.insert(going, Arc::new(HostTensor::scalar(true)));
+            captured.filter_map(|(inner, outer)| Some((*inner, self.known.get(outer)?.clone()))).collect();
+        given.insert(going, HostTensor::scalar(true).into());
         // What a step takes: its nodes, the tensors that its body stores, and the elements that are computed.
         let look = |known: Known| {
             let (known, elements) = fold::folded(body, known);
@@ -170,7 +170,7 @@ impl Unroller<'_> {
             let Ok(count) = i64::try_from(step) else { return Ok(None) };
             let inner = body.inputs.iter().skip(2).zip(&states);
             let mut known = given.clone();
-            known.insert(step_number, Arc::new(HostTensor::scalar(count)));
+            known.insert(step_number, HostTensor::scalar(count).into());
             known.extend(inner.filter_map(|(inner, state)| Some((*inner, state.clone()?))));
             let (known, goes_on) = look(known)?;
             match goes_on {
@@ -236,7 +236,7 @@ impl Unroller<'_> {
         let sequences = states.split_off(carried);
         let extent = |axis: i64| sequences.iter().find_map(|&value| self.extent(value, axis)).filter(|&n| n > 0);
         let (Some(rows), Some(length)) = (extent(0), extent(1)) else { return Ok(false) };
-        let whole = |lens: &HostTensor| lens.to_i64().is_some_and(|all| all.iter().all(|&n| n as usize == length));
+        let whole = |lens: &Held| lens.to_i64().is_some_and(|all| all.iter().all(|&n| n as usize == length));
         if node.input(0).is_some_and(|lens| !self.known.get(&lens).is_some_and(|lens| whole(lens))) {
             return Ok(false);
         }

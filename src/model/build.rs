@@ -1,12 +1,12 @@
 //! From a graph to a model.
 
 use super::{
-    BatchNorm, ChannelScale, Halves, Input, Model, ModelOptions, Parameter,
+    BatchNorm, ChannelScale, Halves, Input, Model, ModelOptions, Parameter, in_file,
     program::{Program, Step},
     statistics,
 };
 use crate::{
-    engine::{Context, Float, KernelChoice, Tensor, Value},
+    engine::{Context, Float, KernelChoice, Tensor, handing_back},
     error::{Error, Result},
     graph::{
         Graph, Node, ValueId, fold, fuse, halves, initial,
@@ -16,11 +16,10 @@ use crate::{
     },
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},
-    tensor::HostTensor,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::AtomicU64},
+    sync::atomic::AtomicU64,
 };
 
 impl<E: Float, D: Backend<E>> Model<E, D> {
@@ -37,7 +36,25 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         options: ModelOptions,
         dev: D,
     ) -> Result<Self> {
-        let model = Self::new(graph, Some(plan), trainable, options, dev)?;
+        let model = handing_back(|| Self::new(graph, Some(plan), trainable, options, (dev, None)))?;
+        model.check_gradients()?;
+        Ok(model)
+    }
+
+    /// [`build`](Model::build) on the device of this model, which was built from the same graph: what both hold and no
+    /// step changes is there once.
+    ///
+    /// # Errors
+    /// As [`Model::build`].
+    pub fn another(
+        &self,
+        graph: &Graph,
+        plan: &LossPlan,
+        trainable: &[Decision],
+        options: ModelOptions,
+    ) -> Result<Self> {
+        let beside = (self.dev.clone(), Some(self));
+        let model = handing_back(|| Self::new(graph, Some(plan), trainable, options, beside))?;
         model.check_gradients()?;
         Ok(model)
     }
@@ -47,7 +64,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// # Errors
     /// As [`Model::build`].
     pub fn inference(graph: &Graph, options: ModelOptions, dev: D) -> Result<Self> {
-        Self::new(graph, None, &[], options, dev)
+        handing_back(|| Self::new(graph, None, &[], options, (dev, None)))
     }
 
     fn new(
@@ -55,7 +72,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         plan: Option<&LossPlan>,
         trainable: &[Decision],
         options: ModelOptions,
-        dev: D,
+        (dev, beside): (D, Option<&Self>),
     ) -> Result<Self> {
         ops::support::require(graph, plan.map(|plan| plan.scores))?;
         let exact = (options.halves == Halves::Nowhere).then(|| halves::unrounded(graph));
@@ -84,7 +101,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
                 .iter()
                 .filter_map(|(id, held)| {
                     let new = !trained.contains(id) && !known.contains_key(id);
-                    new.then(|| (*id, Arc::clone(&held.tensor)))
+                    new.then(|| (*id, held.tensor.clone()))
                 })
                 .collect::<Vec<_>>(),
         );
@@ -106,11 +123,17 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             })
             .collect::<Result<Vec<_>>>()?;
         let needed = |id: &ValueId| outputs.needed.contains(id) || scoring.iter().any(|(_, p)| p.needed.contains(id));
-        let mut constants = BTreeMap::new();
+        let wanted = |id: &ValueId| outputs.wanted.contains(id) || scoring.iter().any(|(_, p)| p.wanted.contains(id));
+        let (mut constants, mut in_file) = (BTreeMap::new(), BTreeMap::new());
         for (&id, tensor) in known.iter().filter(|(id, _)| needed(id)) {
-            let float = tensor.dtype().is_float();
-            constants
-                .insert(id, if float { cx.upload_host(tensor)?.into() } else { Value::Host(tensor.as_ref().clone()) });
+            if tensor.is_in_file() && !wanted(&id) {
+                in_file.insert(id, tensor.clone());
+                if options.constants_in_file {
+                    continue;
+                }
+            }
+            let shared = beside.and_then(|model| model.shared(id, tensor));
+            constants.insert(id, shared.map_or_else(|| in_file::value(&cx, tensor.get()), Ok)?);
         }
         let made = |(index, node): (usize, &Node)| {
             node.outputs.iter().flatten().map(move |&id| (id, index)).collect::<Vec<_>>()
@@ -133,6 +156,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             options,
             parameters,
             constants,
+            in_file,
             steps,
             outputs,
         })
@@ -184,7 +208,7 @@ fn passes(spec: &Spec, node: &Node) -> bool {
 }
 
 /// The values that are known now: stored tensors and what is folded from them, but nothing that a parameter changes.
-fn known(graph: &Graph, trained: &BTreeSet<ValueId>) -> BTreeMap<ValueId, Arc<HostTensor>> {
+fn known(graph: &Graph, trained: &BTreeSet<ValueId>) -> fold::Known {
     let mut varies = trained.clone();
     for node in &graph.nodes {
         if node.inputs.iter().flatten().any(|id| varies.contains(id)) {
@@ -213,7 +237,7 @@ fn parameters<E: Float, D: Backend<E>>(
     for decision in trainable.iter().filter(|d| d.trainable) {
         let held = graph.initializers.get(&decision.value).filter(|held| held.tensor.dtype().is_float());
         let held = held.ok_or_else(|| Error::Internal(format!("{} is no float initializer", decision.name)))?;
-        let constant = cx.upload_host(&held.tensor)?;
+        let constant = cx.upload_held(held.tensor.get())?;
         parameters.push(Parameter {
             name: held.stored_as.clone().unwrap_or_else(|| decision.name.clone()),
             dtype: held.tensor.dtype(),

@@ -10,6 +10,7 @@ mod answer;
 mod build;
 mod feed;
 mod forward;
+mod in_file;
 mod loss;
 mod program;
 mod rows;
@@ -26,7 +27,7 @@ use crate::{
     graph::{Dim, ValueId, training::LossPlan},
     kernels::Backend,
     ops::Mode,
-    tensor::{DType, HostTensor},
+    tensor::{DType, Held, HostTensor},
 };
 use program::{Program, Step};
 use statistics::Running;
@@ -66,6 +67,9 @@ pub struct ModelOptions {
     pub micro_batch: Option<usize>,
     /// Where floats are rounded to half precision.
     pub halves: Halves,
+    /// Whether large constants stay in the model's file, and are decoded each time that a node takes them: slower, but the
+    /// model takes little memory beside its parameters.
+    pub constants_in_file: bool,
 }
 
 /// Where a model rounds to f16 or bf16, if its graph says that values are halves.
@@ -125,6 +129,8 @@ pub struct Model<E: Float, D: Backend<E>> {
     /// Running statistics that were measured anew.
     measured: Vec<(String, Vec<E>)>,
     constants: BTreeMap<ValueId, Value<E, D>>,
+    /// Which constants lie in the file: where they are not among `constants`, they are decoded for each node that takes them.
+    in_file: BTreeMap<ValueId, Held>,
     steps: Vec<Step<E, D>>,
     /// The step that makes a value.
     makers: BTreeMap<ValueId, usize>,

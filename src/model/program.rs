@@ -99,8 +99,12 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         for (index, last) in &program.steps {
             let step = self.steps.get(*index).ok_or_else(|| Error::Internal("a step that does not exist".into()))?;
             let results = {
-                let get = |id: &Option<ValueId>| id.map(|id| self.value(&slots, id, &step.node)).transpose();
-                let taken = step.node.inputs.iter().map(get).collect::<Result<Vec<_>>>()?;
+                let decoded = self.decoded(cx, step, &slots)?;
+                let get = |(slot, id): (usize, &Option<ValueId>)| match decoded.get(&slot) {
+                    Some(value) => Ok(Some(value)),
+                    None => id.map(|id| self.value(&slots, id, &step.node)).transpose(),
+                };
+                let taken = step.node.inputs.iter().enumerate().map(get).collect::<Result<Vec<_>>>()?;
                 ops::run(&step.node, &step.spec, step.operator.as_ref(), cx, &Inputs::new(taken, mode))?
             };
             for (id, value) in step.node.outputs.iter().zip(results) {

@@ -67,6 +67,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     }
 
     fn is_stored(&self, id: ValueId) -> bool {
-        self.constants.contains_key(&id) || self.parameters.iter().any(|p| p.value == id)
+        self.constants.contains_key(&id)
+            || self.in_file.contains_key(&id)
+            || self.parameters.iter().any(|p| p.value == id)
     }
 }

@@ -183,6 +183,11 @@ impl ExternalFile {
         &self.bytes
     }
 
+    /// Some of them, which keep the file's alive.
+    pub fn slice(&self, range: Range<usize>) -> Option<Bytes> {
+        (range.start <= range.end && range.end <= self.bytes.len()).then(|| self.bytes.slice(range))
+    }
+
     /// Which file this is.
     pub fn identity(&self) -> &FileIdentity {
         &self.identity

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    tensor::HostTensor,
+    tensor::{Held, HostTensor},
 };
 use prost::{Message, bytes::Bytes};
 use sha2::{Digest, Sha256};
@@ -216,6 +216,14 @@ impl OnnxFile {
     /// product of the extents, several storage forms at once, external data that breaks a rule.
     pub fn tensor(&self, tensor: &proto::TensorProto) -> Result<HostTensor> {
         tensor::decode(self, tensor)
+    }
+
+    /// The same; a large tensor is decoded when it is asked for, and its bytes stay in the file until then.
+    ///
+    /// # Errors
+    /// As [`tensor`](OnnxFile::tensor).
+    pub fn held(&self, tensor: &proto::TensorProto) -> Result<Held> {
+        tensor::hold(self, tensor)
     }
 
     /// The external file at `location`, opened by the rules of [`external_data`]; opened once.

@@ -8,9 +8,10 @@ use super::{
 use crate::{
     error::Result,
     limits::MOST_AXES,
-    tensor::{DType, Element, HostTensor},
+    tensor::{DType, Element, Held, HostTensor, Rows},
 };
 use half::{bf16, f16};
+use prost::bytes::Bytes;
 
 /// Number of elements of a tensor of `dims`, and the dims as extents.
 ///
@@ -46,12 +47,56 @@ pub fn type_name(code: i32) -> String {
     }
 }
 
-/// Decodes `tensor`; see [`OnnxFile::tensor`].
-pub fn decode(file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
-    decode_inner(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))
+/// Bytes of a tensor from which on it stays in the file until it is asked for.
+const LARGE: usize = 1 << 20;
+
+/// Decodes `tensor`, a large one when it is asked for; see [`OnnxFile::held`].
+pub fn hold(file: &OnnxFile, tensor: &TensorProto) -> Result<Held> {
+    let found = find(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))?;
+    let Found::Raw { dtype, dims, bytes } = found else { return decoded(found, file, tensor).map(Held::from) };
+    if bytes.len() < LARGE {
+        return decoded(Found::Raw { dtype, dims, bytes }, file, tensor).map(Held::from);
+    }
+    let extents = dims.clone();
+    Ok(Held::in_file(dtype, dims, move |rows| read(dtype, &extents, &bytes, rows)))
 }
 
-fn decode_inner(file: &OnnxFile, t: &TensorProto) -> Result<HostTensor, String> {
+/// Decodes `tensor`; see [`OnnxFile::tensor`].
+pub fn decode(file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
+    let found = find(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))?;
+    decoded(found, file, tensor)
+}
+
+/// Where a tensor's elements lie, in a form that the format allows.
+enum Found {
+    /// Little-endian bytes, as many as the shape takes.
+    Raw { dtype: DType, dims: Vec<usize>, bytes: Bytes },
+    /// One of the message's typed fields, with as many elements as the shape has.
+    Typed { dtype: DType, dims: Vec<usize> },
+}
+
+fn decoded(found: Found, file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
+    let tensor_of = match found {
+        Found::Raw { dtype, dims, bytes } => build(dtype, &dims, &bytes),
+        Found::Typed { dtype, dims } => typed(dtype, &dims, tensor),
+    };
+    tensor_of.map_err(|problem| file.malformed(place(tensor), problem))
+}
+
+/// A tensor of `dims`, or entries along its first axis, from its bytes, whose number was checked when they were found.
+fn read(dtype: DType, dims: &[usize], bytes: &[u8], rows: Rows) -> HostTensor {
+    let read = match (rows, dims.split_first()) {
+        (Rows::Of(rows), Some((_, rest))) => {
+            let one = rest.iter().product::<usize>() * dtype.size();
+            let part = |&row: &usize| bytes.get(row * one..).and_then(|bytes| bytes.get(..one)).unwrap_or_default();
+            build(dtype, &[&[rows.len()], rest].concat(), &rows.iter().flat_map(part).copied().collect::<Vec<u8>>())
+        }
+        _ => build(dtype, dims, bytes),
+    };
+    read.unwrap_or_else(|_| HostTensor::vector::<f32>(Vec::new()))
+}
+
+fn find(file: &OnnxFile, t: &TensorProto) -> Result<Found, String> {
     let dtype = DType::from_onnx(t.data_type())
         .ok_or_else(|| format!("{} is not supported; only numbers of 8 to 64 bits are", type_name(t.data_type())))?;
     if t.segment.is_some() {
@@ -76,7 +121,7 @@ fn decode_inner(file: &OnnxFile, t: &TensorProto) -> Result<HostTensor, String> 
     }
     let Some(form) = form else {
         return if count == 0 {
-            build(dtype, &dims, &[])
+            Ok(Found::Raw { dtype, dims, bytes: Bytes::new() })
         } else {
             Err(format!("it has no data for its {count} elements"))
         };
@@ -85,15 +130,14 @@ fn decode_inner(file: &OnnxFile, t: &TensorProto) -> Result<HostTensor, String> 
     if external {
         let reference = Reference::parse(&t.external_data)?;
         let (data, range) = reference.resolve(file, bytes)?;
-        let raw = data.bytes().get(range).ok_or("the external data ends early")?;
-        return build(dtype, &dims, raw);
+        return Ok(Found::Raw { dtype, dims, bytes: data.slice(range).ok_or("the external data ends early")? });
     }
     if form == "raw_data" {
-        let raw = t.raw_data.as_deref().unwrap_or_default();
+        let raw = t.raw_data.clone().unwrap_or_default();
         if raw.len() != bytes {
             return Err(format!("raw_data has {} bytes, but {dims:?} of {dtype} takes {bytes}", raw.len()));
         }
-        return build(dtype, &dims, raw);
+        return Ok(Found::Raw { dtype, dims, bytes: raw });
     }
     let expected = typed_field(dtype);
     if form != expected {
@@ -109,7 +153,7 @@ fn decode_inner(file: &OnnxFile, t: &TensorProto) -> Result<HostTensor, String> 
     if stored != count {
         return Err(format!("{form} has {stored} elements, but the shape {dims:?} has {count}"));
     }
-    typed(dtype, &dims, t)
+    Ok(Found::Typed { dtype, dims })
 }
 
 /// The field that elements of `dtype` lie in, where they are not raw.

@@ -4,12 +4,11 @@ use super::problem;
 use crate::{
     error::Result,
     graph::{Attr, Graph, Node, ValueId, fuse::MADE_OF},
-    tensor::{DType, HostTensor},
+    tensor::{DType, Held, HostTensor},
 };
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
 };
 
 /// A node, and what is known of its inputs before anything runs.
@@ -19,13 +18,13 @@ use std::{
 pub struct NodeContext<'a> {
     node: &'a Node,
     graph: &'a Graph,
-    constants: &'a BTreeMap<ValueId, Arc<HostTensor>>,
+    constants: &'a BTreeMap<ValueId, Held>,
     read: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> NodeContext<'a> {
     /// A context of `node` of `graph`, with the values that are known at build.
-    pub fn new(node: &'a Node, graph: &'a Graph, constants: &'a BTreeMap<ValueId, Arc<HostTensor>>) -> Self {
+    pub fn new(node: &'a Node, graph: &'a Graph, constants: &'a BTreeMap<ValueId, Held>) -> Self {
         Self { node, graph, constants, read: RefCell::default() }
     }
 
@@ -50,9 +49,9 @@ impl<'a> NodeContext<'a> {
     }
 
     /// Input `i`'s value, where it is known at build and is not trained.
-    pub fn constant(&self, i: usize) -> Option<&'a HostTensor> {
+    pub fn constant(&self, i: usize) -> Option<&'a Held> {
         let id = (*self.node.inputs.get(i)?)?;
-        self.constants.get(&id).map(Arc::as_ref)
+        self.constants.get(&id)
     }
 
     /// Input `i`'s single float value, where it is known at build and has at most `rank` axes.

@@ -236,13 +236,25 @@ impl Parity<'_> {
         }
         if self.runtimes() == Runtimes::Both {
             let size = self.graph.nodes.len() + self.graph.initializers.len();
-            let tract = match size > TractRunner::MOST {
-                true => Err(format!(
-                    "it was not asked: the graph has {size} nodes and tensors, and its time grows with the square of them \
-                     (at most {} are given to it; --parity tract asks it all the same)",
-                    TractRunner::MOST
-                )),
-                false => TractRunner::open(&prepared.path, prepared.outputs.clone(), fed),
+            let bytes: usize = self.graph.initializers.values().map(|stored| stored.tensor.bytes()).sum();
+            let not_asked = |has: String, why: &str, most: String| {
+                Err(format!(
+                    "it was not asked: the graph has {has}, and {why} (at most {most} are given to it; --parity tract asks it \
+                     all the same)"
+                ))
+            };
+            let tract = if size > TractRunner::MOST {
+                let why = "its time grows with the square of them";
+                not_asked(format!("{size} nodes and tensors"), why, TractRunner::MOST.to_string())
+            } else if bytes > TractRunner::MOST_BYTES {
+                let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+                not_asked(
+                    format!("{} of tensors", mib(bytes)),
+                    "it holds several copies of them",
+                    mib(TractRunner::MOST_BYTES),
+                )
+            } else {
+                TractRunner::open(&prepared.path, prepared.outputs.clone(), fed)
             };
             // A model that loads may still not run, which must not stop what onnxruntime decides.
             match tract.and_then(|tract| tract.run(fed).map(|_| tract)) {

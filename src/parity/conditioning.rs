@@ -21,8 +21,12 @@ const ERRORS: f64 = 16.0;
 /// if that is much less than `apart`.
 pub(super) fn moved(parity: &Parity<'_>, subject: &dyn Subject, batches: &[Batch], apart: f64) -> Result<Option<f64>> {
     let Parity { graph, plan, decisions, settings, .. } = *parity;
-    let options =
-        ModelOptions { kernels: KernelChoice::Definition, halves: Halves::Nowhere, ..ModelOptions::default() };
+    let options = ModelOptions {
+        kernels: KernelChoice::Definition,
+        halves: Halves::Nowhere,
+        constants_in_file: true,
+        ..ModelOptions::default()
+    };
     let mut model: Model<f64, Cpu> = Model::build(graph, plan, decisions, options, Cpu::default())?;
     let fed = ours::first_rows(graph, batches, ROWS)
         .iter()

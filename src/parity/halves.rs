@@ -52,7 +52,8 @@ impl Rounding {
         let parameters = subject.parameters()?;
         let values: Vec<&[f32]> = parameters.iter().map(|p| p.values.as_slice()).collect();
         let model = |halves| -> Result<Model<f32, Cpu>> {
-            let options = ModelOptions { halves, node_by_node: true, ..ModelOptions::default() };
+            let options =
+                ModelOptions { halves, node_by_node: true, constants_in_file: true, ..ModelOptions::default() };
             let mut model = Model::build(graph, plan, decisions, options, Cpu::default())?;
             model.set_parameters(&values)?;
             Ok(model)

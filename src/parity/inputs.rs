@@ -227,7 +227,7 @@ fn extent(graph: &Graph, value: ValueId, axis: i64) -> Option<usize> {
 
 /// How many numbers a stored list holds, if they are 0, 1, 2 and so on, two at least.
 fn numbered(graph: &Graph, value: ValueId) -> Option<usize> {
-    let list = &graph.initializers.get(&value)?.tensor;
+    let list = graph.initializers.get(&value)?.tensor.get();
     (list.len() > 1 && list.f64s().enumerate().all(|(at, x)| x == at as f64)).then_some(list.len())
 }
 
@@ -240,7 +240,6 @@ fn scalar(graph: &Graph, value: ValueId) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::graph::{Initializer, ValueInfo};
-    use std::sync::Arc;
 
     /// tokens (batch, 3) i64 → Cast → Gather(table of 7) ; mask i64; flags bool; x (batch, 4) f32; types i32 → Gather(2).
     fn graph() -> Graph {
@@ -269,7 +268,7 @@ mod tests {
             attrs: BTreeMap::new(),
         };
         let tensor = |rows: usize| Initializer {
-            tensor: Arc::new(HostTensor::new(&[rows, 2], vec![0f32; rows * 2]).unwrap()),
+            tensor: HostTensor::new(&[rows, 2], vec![0f32; rows * 2]).unwrap().into(),
             stored_as: None,
         };
         g.initializers = BTreeMap::from([(table, tensor(7)), (two, tensor(2))]);

@@ -53,8 +53,12 @@ impl Parity<'_> {
                 return Err(Error::ParityBefore(why.into()));
             }
         };
-        let options =
-            ModelOptions { kernels: KernelChoice::Definition, halves: Halves::Nowhere, ..ModelOptions::default() };
+        let options = ModelOptions {
+            kernels: KernelChoice::Definition,
+            halves: Halves::Nowhere,
+            constants_in_file: true,
+            ..ModelOptions::default()
+        };
         let exact = Model::build(self.graph, self.plan, self.decisions, options, Cpu::default())?;
         let batches = self.few_rows(&exact, batches)?;
         let fed = batches.iter().map(|b| ours::feeds(self.graph, self.plan, b)).collect::<Result<Vec<_>>>()?;
@@ -63,7 +67,8 @@ impl Parity<'_> {
         }
         let parameters = subject.parameters()?;
         let folder = private_folder()?;
-        let file = OnnxFile::open(&prepared.path, self.file.options())?;
+        let copy = prepared.is_copy().then(|| OnnxFile::open(&prepared.path, self.file.options())).transpose()?;
+        let file = copy.as_ref().unwrap_or(self.file);
         let mut moving = OnFile {
             parity: self,
             prepared: &prepared,
@@ -111,7 +116,7 @@ impl Parity<'_> {
 struct OnFile<'a> {
     parity: &'a Parity<'a>,
     prepared: &'a Prepared,
-    file: OnnxFile,
+    file: &'a OnnxFile,
     folder: &'a Path,
     /// The output that shows the scores, or the probabilities that are made of them.
     scores: String,
@@ -162,7 +167,7 @@ impl Moving for OnFile<'_> {
             Some(Change { name: self.parameters.get(*at)?.name.clone(), values: values.clone() })
         };
         let changes: Vec<Change> = moved.iter().filter_map(change).collect();
-        let spliced = writeback::splice_to_temp(&self.file, &changes, self.folder)?;
+        let spliced = writeback::splice_to_temp(self.file, &changes, self.folder)?;
         let missing = || Error::Internal("a gradient check without rows".into());
         let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
         let cannot = |why| refused(runner.name(), "run", why, Error::ParityBefore);

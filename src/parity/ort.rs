@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     each,
+    engine::handing_back,
     error::Result,
     quiet,
     tensor::{DType, Element, HostTensor},
@@ -75,7 +76,7 @@ impl Library {
             let mut builder = builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(text)?;
             builder.commit_from_file(path).map_err(|e| e.to_string())
         };
-        let session = quiet::catch(open).and_then(|r| r)?;
+        let session = handing_back(|| quiet::catch(open)).and_then(|r| r)?;
         Ok(OrtRunner { version: self.version.clone(), session: Mutex::new(session) })
     }
 }

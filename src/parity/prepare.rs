@@ -93,6 +93,13 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Whether it is another file than the model's own.
+    pub fn is_copy(&self) -> bool {
+        self._folder.is_some()
+    }
+}
+
 /// A model in inference, of which any values of the main graph can be made the outputs.
 pub struct Opened<'a> {
     file: &'a OnnxFile,
@@ -171,7 +178,7 @@ fn hold_fixed(proto: &mut ModelProto, graph: &Graph) -> bool {
             output.push_str("/replaced");
         }
         let dims = stored.tensor.dims().iter().map(|&n| n as i64).collect();
-        proto.initializer.push(TensorProto { name: Some(name.to_string()), dims, ..elements(&stored.tensor) });
+        proto.initializer.push(TensorProto { name: Some(name.to_string()), dims, ..elements(&stored.tensor.get()) });
         held = true;
     }
     held

@@ -35,6 +35,8 @@ impl TractRunner {
     /// Nodes and stored tensors of a graph that tract is given unasked: the time that it takes to optimise a graph grows with
     /// their square, and is about 20 s for so many.
     pub const MOST: usize = 3000;
+    /// Bytes of stored tensors likewise: it holds several copies of them.
+    pub const MOST_BYTES: usize = 256 << 20;
 
     /// Reads the model at `path`, whose graph's outputs are `outputs`, and prepares it for inputs like `example`.
     ///

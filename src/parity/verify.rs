@@ -101,7 +101,7 @@ impl Candidate<'_> {
     /// The same model with every node by itself.
     fn node_by_node<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<Model<f32, D>> {
         let options = ModelOptions { node_by_node: true, ..self.options };
-        Model::build(self.graph, self.plan, self.decisions, options, model.device().clone())
+        model.another(self.graph, self.plan, self.decisions, options)
     }
 
     /// Seeded random batches for `model`, as many as it takes for the rows that are asked for.
@@ -148,7 +148,7 @@ impl Candidate<'_> {
         };
         // Without rounding the loss is a function that has derivatives.
         let options = ModelOptions { halves: Halves::Nowhere, ..self.options };
-        let mut exact: Model<f32, D> = Model::build(graph, plan, decisions, options, model.device().clone())?;
+        let mut exact = model.another(graph, plan, decisions, options)?;
         let gradient = parity.gradient_over(&mut exact, batches)?;
         Ok(Verification {
             supported: true,

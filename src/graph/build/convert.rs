@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
                 let tensor = a.t.as_ref().ok_or_else(|| lacks("tensor"))?;
                 match foreign_type(tensor) {
                     Some(_) => Attr::Other("a tensor of an unsupported type"),
-                    None => Attr::Tensor(self.tensor(tensor).map_err(|e| self.within(e, place))?),
+                    None => Attr::Tensor(self.tensor(tensor).map_err(|e| self.within(e, place))?.get()),
                 }
             }
             AttributeType::Graph => {
@@ -188,7 +188,7 @@ impl<'a> Builder<'a> {
             return Err(bad("values or indices are missing"));
         };
         let (count, dims) = element_count(&sparse.dims).map_err(|problem| bad(&problem))?;
-        let (values, indices) = (self.tensor(values)?, self.tensor(indices)?);
+        let (values, indices) = (self.tensor(values)?.get(), self.tensor(indices)?.get());
         // Bounds what a small file can make this program allocate.
         if count > 4096 + 256 * values.len() {
             return Err(bad(&format!("{} of {count} elements are stored; too sparse to be made dense", values.len())));
@@ -215,8 +215,7 @@ impl<'a> Builder<'a> {
             }
             ArrayD::from_shape_vec(IxDyn(dims), dense).ok().map(T::wrap)
         }
-        each!(values.as_ref(), array => scatter(array, &at, count, &dims))
-            .ok_or_else(|| bad("an index is out of range"))
+        each!(&*values, array => scatter(array, &at, count, &dims)).ok_or_else(|| bad("an index is out of range"))
     }
 }
 

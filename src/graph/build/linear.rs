@@ -215,7 +215,7 @@ impl Made<'_, '_, '_> {
             tensor.ok_or_else(|| Error::Internal(format!("{name}: a number of elements that is not the shape's")))?;
         let value = self.builder.fresh_value(self.graph, name);
         let stored_as = scope.stored_name(&inner(label, attribute));
-        self.graph.initializers.insert(value, Initializer { tensor: Arc::new(tensor), stored_as });
+        self.graph.initializers.insert(value, Initializer { tensor: tensor.into(), stored_as });
         Ok(value)
     }
 
@@ -260,7 +260,7 @@ impl Made<'_, '_, '_> {
         match names {
             Labels::Ints(names) => {
                 let tensor = Arc::new(HostTensor::vector(names.to_vec()));
-                self.graph.initializers.insert(table, Initializer { tensor, stored_as: None });
+                self.graph.initializers.insert(table, Initializer { tensor: tensor.into(), stored_as: None });
                 self.declare(label, DType::I64, vec![Dim::Unknown]);
             }
             Labels::Texts(names) => {

@@ -15,7 +15,7 @@ fn graph(nodes: &[(&str, &[usize], usize, Option<(&str, Attr)>)], stored: &[(usi
         });
     }
     for (value, tensor) in stored {
-        let stored = Initializer { tensor: Arc::new(tensor.clone()), stored_as: None };
+        let stored = Initializer { tensor: tensor.clone().into(), stored_as: None };
         graph.initializers.insert(ValueId(*value), stored);
     }
     graph
@@ -42,9 +42,9 @@ fn shape_arithmetic_of_constants_is_known() {
         ],
     );
     let known = constants(&graph);
-    assert_eq!(*known[&ValueId(4)], HostTensor::vector(vec![5i64, 7, -1]));
-    assert_eq!(*known[&ValueId(7)], HostTensor::new(&[1, 3], vec![5f32, 7.0, -1.0]).unwrap());
-    assert_eq!(*known[&ValueId(9)], HostTensor::vector(vec![5f32, 7.0, -1.0]));
+    assert_eq!(*known[&ValueId(4)].get(), HostTensor::vector(vec![5i64, 7, -1]));
+    assert_eq!(*known[&ValueId(7)].get(), HostTensor::new(&[1, 3], vec![5f32, 7.0, -1.0]).unwrap());
+    assert_eq!(*known[&ValueId(9)].get(), HostTensor::vector(vec![5f32, 7.0, -1.0]));
     assert!(!known.contains_key(&ValueId(10)), "an input is not known");
     assert!(!known.contains_key(&ValueId(11)), "a wrong axis is left to the operator to report");
 }
@@ -72,14 +72,14 @@ fn conditions_on_integers_are_known() {
         ],
     );
     let known = constants(&graph);
-    assert_eq!(*known[&ValueId(2)], HostTensor::scalar(3i64));
-    assert_eq!(*known[&ValueId(4)], HostTensor::vector(vec![false, true]));
-    assert_eq!(*known[&ValueId(5)], HostTensor::vector(vec![true, false]));
-    assert_eq!(*known[&ValueId(6)], HostTensor::vector(vec![true, true]));
-    assert_eq!(*known[&ValueId(7)], HostTensor::vector(vec![9i64, 16]));
+    assert_eq!(*known[&ValueId(2)].get(), HostTensor::scalar(3i64));
+    assert_eq!(*known[&ValueId(4)].get(), HostTensor::vector(vec![false, true]));
+    assert_eq!(*known[&ValueId(5)].get(), HostTensor::vector(vec![true, false]));
+    assert_eq!(*known[&ValueId(6)].get(), HostTensor::vector(vec![true, true]));
+    assert_eq!(*known[&ValueId(7)].get(), HostTensor::vector(vec![9i64, 16]));
     assert!(!known.contains_key(&ValueId(9)), "types that differ are left to the operator to report");
-    assert_eq!(*known[&ValueId(11)], HostTensor::scalar(false), "floats are compared, exactly");
-    assert_eq!(*known[&ValueId(13)], HostTensor::scalar(5i64));
+    assert_eq!(*known[&ValueId(11)].get(), HostTensor::scalar(false), "floats are compared, exactly");
+    assert_eq!(*known[&ValueId(13)].get(), HostTensor::scalar(5i64));
     assert!(!known.contains_key(&ValueId(12)), "of more than two operands none may be lost");
 }
 
@@ -110,10 +110,10 @@ fn paddings_as_torch_writes_them_are_known() {
         ],
     );
     let known = constants(&graph);
-    assert_eq!(*known[&ValueId(10)], HostTensor::new(&[2, 2], vec![0i64, 0, 0, 64]).unwrap());
-    assert_eq!(*known[&ValueId(11)], HostTensor::new(&[2, 1], vec![0i64, 64]).unwrap());
-    assert_eq!(*known[&ValueId(14)], HostTensor::new(&[2, 1], vec![0i64, 0]).unwrap());
-    assert_eq!(*known[&ValueId(16)], HostTensor::vector(vec![0i64, 64]));
+    assert_eq!(*known[&ValueId(10)].get(), HostTensor::new(&[2, 2], vec![0i64, 0, 0, 64]).unwrap());
+    assert_eq!(*known[&ValueId(11)].get(), HostTensor::new(&[2, 1], vec![0i64, 64]).unwrap());
+    assert_eq!(*known[&ValueId(14)].get(), HostTensor::new(&[2, 1], vec![0i64, 0]).unwrap());
+    assert_eq!(*known[&ValueId(16)].get(), HostTensor::vector(vec![0i64, 64]));
 }
 
 #[test]

@@ -9,10 +9,7 @@ mod tests;
 
 use super::{Attr, Graph, Initializer, Links, Node, ValueId, ValueInfo, fold::Known};
 use crate::tensor::HostTensor;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Attribute of a node that is not in the file: the operators that it stands for.
 pub const MADE_OF: &str = "made of";
@@ -123,7 +120,7 @@ impl Fusion<'_> {
 
     fn constant(&mut self, tensor: HostTensor) -> ValueId {
         let id = self.value();
-        self.graph.initializers.insert(id, Initializer { tensor: Arc::new(tensor), stored_as: None });
+        self.graph.initializers.insert(id, Initializer { tensor: tensor.into(), stored_as: None });
         id
     }
 }

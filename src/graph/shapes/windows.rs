@@ -207,11 +207,10 @@ fn widened(node: &Node, axis: usize, extent: usize, kernel: usize) -> Option<usi
 mod tests {
     use super::*;
     use crate::graph::testing::{Model, int, ints, string};
-    use std::sync::Arc;
 
     fn extents(model: Model, value: &str) -> Vec<Option<usize>> {
         let graph = model.build().unwrap();
-        let mut known: Known = graph.initializers.iter().map(|(v, s)| (*v, Arc::clone(&s.tensor))).collect();
+        let mut known: Known = graph.initializers.iter().map(|(v, s)| (*v, s.tensor.clone())).collect();
         let shapes = Shapes::of(&graph, &mut known);
         shapes.dims(graph.id(value)).unwrap().iter().map(|&extent| fixed(extent)).collect()
     }

@@ -8,14 +8,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     graph::{Graph, Links, Node, ValueId, fold, gradient},
-    tensor::HostTensor,
+    tensor::Held,
 };
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::Cell, collections::BTreeSet, rc::Rc};
 
 /// What one use says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +27,7 @@ pub(super) enum Role {
 pub(super) struct Use<'a> {
     /// The stored tensor.
     pub(super) value: ValueId,
-    pub(super) tensor: &'a HostTensor,
+    pub(super) tensor: &'a Held,
     pub(super) facts: &'a Facts<'a>,
     pub(super) node: &'a Node,
     pub(super) slot: usize,
@@ -53,7 +48,7 @@ pub(super) struct Roles<'a> {
     path: &'a BTreeSet<ValueId>,
     /// Values that vary with the model's inputs, other than by their shapes.
     pub(super) moving: BTreeSet<ValueId>,
-    pub(super) constants: BTreeMap<ValueId, Arc<HostTensor>>,
+    pub(super) constants: fold::Known,
     pytorch: bool,
     pub(super) nearby: Nearby,
     looks: Cell<usize>,
@@ -123,7 +118,7 @@ impl<'a> Roles<'a> {
                     roles.push(Role::Neutral(format!("a body of {} ({}) takes it", node.op_type, node.name)));
                 } else if outputs().any(|output| self.moving.contains(output)) {
                     if outputs().any(|output| self.path.contains(output)) {
-                        let tensor = stored.tensor.as_ref();
+                        let tensor = &stored.tensor;
                         roles.push(self.role(&Use { value, tensor, facts: &facts, node, slot, via: &via }));
                     }
                 } else if !gradient::carries(node, slot) {

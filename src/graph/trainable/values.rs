@@ -2,7 +2,7 @@
 
 use crate::{
     graph::{Graph, ValueId},
-    tensor::HostTensor,
+    tensor::{Held, HostTensor},
 };
 use std::cell::OnceCell;
 
@@ -67,7 +67,7 @@ pub(super) fn names_statistic(name: &str) -> bool {
 
 /// What the elements of one tensor tell, looked at once however often the tensor is used.
 pub(super) struct Facts<'a> {
-    tensor: &'a HostTensor,
+    tensor: &'a Held,
     sinusoid: OnceCell<bool>,
     blocks: OnceCell<bool>,
     zeros_and_ones: OnceCell<bool>,
@@ -77,7 +77,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn of(tensor: &'a HostTensor) -> Self {
+    pub(super) fn of(tensor: &'a Held) -> Self {
         Self {
             tensor,
             sinusoid: OnceCell::new(),
@@ -90,22 +90,22 @@ impl<'a> Facts<'a> {
 
     /// See [`is_sinusoid`].
     pub(super) fn is_sinusoid(&self) -> bool {
-        *self.sinusoid.get_or_init(|| is_sinusoid(self.tensor))
+        *self.sinusoid.get_or_init(|| is_sinusoid(&self.tensor.get()))
     }
 
     /// See [`blocks_attention`].
     pub(super) fn blocks_attention(&self) -> bool {
-        *self.blocks.get_or_init(|| blocks_attention(self.tensor))
+        *self.blocks.get_or_init(|| blocks_attention(&self.tensor.get()))
     }
 
     /// Whether all elements are 0 or 1, and both occur.
     pub(super) fn is_zeros_and_ones(&self) -> bool {
-        *self.zeros_and_ones.get_or_init(|| is_made_of(self.tensor, 0.0, 1.0))
+        *self.zeros_and_ones.get_or_init(|| is_made_of(&self.tensor.get(), 0.0, 1.0))
     }
 
     /// See [`different`].
     pub(super) fn different(&self) -> usize {
-        *self.different.get_or_init(|| different(self.tensor))
+        *self.different.get_or_init(|| different(&self.tensor.get()))
     }
 
     /// Whether all elements are `x`.

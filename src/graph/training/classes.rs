@@ -2,9 +2,9 @@
 
 use crate::{
     graph::{Attr, Graph, Links, Node, ValueId, fold, fuse::MADE_OF},
-    tensor::HostTensor,
+    tensor::Held,
 };
-use std::{cell::LazyCell, sync::Arc};
+use std::cell::LazyCell;
 
 /// The names of the `count` classes that `scores` are of, in their order, if a node after them holds any; `None` also where
 /// they are the numbers from 0 on.
@@ -34,7 +34,7 @@ fn of_linear_model(node: &Node) -> bool {
     node.attrs.contains_key(MADE_OF)
 }
 
-fn names(graph: &Graph, node: &Node, constant: impl Fn(ValueId) -> Option<Arc<HostTensor>>) -> Option<Vec<String>> {
+fn names(graph: &Graph, node: &Node, constant: impl Fn(ValueId) -> Option<Held>) -> Option<Vec<String>> {
     let strings = |name: &str| match node.attrs.get(name) {
         Some(Attr::Strings(list)) => Some(list.clone()),
         _ => None,

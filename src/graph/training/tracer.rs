@@ -13,9 +13,8 @@ use crate::{
         Attr, Dim, Graph, Links, Node, ValueId, fold,
         shapes::{Extent, Shapes},
     },
-    tensor::HostTensor,
 };
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap};
 
 /// Elements of a tensor that stands for one number.
 const MOST_NUMBERS: usize = 1 << 16;
@@ -30,7 +29,7 @@ pub(super) const DEPTH: usize = 6;
 pub(super) struct Tracer<'a> {
     pub(super) graph: &'a Graph,
     pub(super) links: &'a Links,
-    pub(super) constants: BTreeMap<ValueId, Arc<HostTensor>>,
+    pub(super) constants: fold::Known,
     pub(super) shapes: Shapes,
     steps: Cell<usize>,
     /// What each value is without the nodes that keep it.

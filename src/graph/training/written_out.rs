@@ -4,12 +4,10 @@ use super::{super::fold, LossKind, LossPlan, loss_node::Sources};
 use crate::{
     error::{Error, Result},
     graph::{Graph, Links, Node, ValueId},
-    tensor::HostTensor,
 };
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
 };
 
 /// The plan for such a loss; `None` if the graph holds none.
@@ -38,7 +36,7 @@ const MOST_NUMBERS: usize = 1 << 16;
 struct Reader<'a> {
     graph: &'a Graph,
     links: &'a Links,
-    constants: BTreeMap<ValueId, Arc<HostTensor>>,
+    constants: fold::Known,
     inputs: BTreeSet<ValueId>,
     sources: Sources,
     /// What each value is without broadcasts to equal shapes.
@@ -95,7 +93,7 @@ impl<'a> Reader<'a> {
 
     fn is_number(&self, value: ValueId, number: f64) -> bool {
         let few = self.constants.get(&value).filter(|all| all.len() <= MOST_NUMBERS);
-        few.is_some_and(|all| all.f64s().all(|x| x == number))
+        few.is_some_and(|all| all.get().f64s().all(|x| x == number))
     }
 
     /// Back through what a broadcast to equal shapes leaves.

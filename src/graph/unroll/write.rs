@@ -74,13 +74,13 @@ impl Unroller<'_> {
     /// A stored tensor that no file holds.
     pub(super) fn constant(&mut self, name: String, tensor: HostTensor) -> ValueId {
         let value = self.value(name, None);
-        self.hold(value, Initializer { tensor: Arc::new(tensor), stored_as: None });
+        self.hold(value, Initializer { tensor: tensor.into(), stored_as: None });
         value
     }
 
     /// Makes `value` a stored tensor.
     fn hold(&mut self, value: ValueId, stored: Initializer) {
-        self.known.insert(value, Arc::clone(&stored.tensor));
+        self.known.insert(value, stored.tensor.clone());
         self.shapes.store(value, &stored.tensor);
         self.graph.initializers.insert(value, stored);
     }

@@ -14,7 +14,7 @@ use onnx_forget::{
     tensor::{DType, HostTensor},
     unlearn::{Batches, StepSize, nabla_tau::BatchIter, optim::AdamW},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Rows that a function makes, given the first one's number, how many, and every which of them has a wrong label: 8 to forget, 16
 /// others a step, and so many to validate.
@@ -59,7 +59,7 @@ impl Builder {
 
     pub(super) fn stored(mut self, name: &str, tensor: HostTensor) -> Self {
         let id = self.value(name);
-        self.0.initializers.insert(id, Initializer { tensor: Arc::new(tensor), stored_as: Some(name.into()) });
+        self.0.initializers.insert(id, Initializer { tensor: tensor.into(), stored_as: Some(name.into()) });
         self
     }
 

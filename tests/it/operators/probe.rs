@@ -22,7 +22,6 @@ use rand_chacha::ChaCha8Rng;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
 };
 
 /// What is known of the operator of a case, which is its one node.
@@ -67,7 +66,7 @@ impl Probe {
         let wanted: BTreeSet<ValueId> = reached.filter_map(|(_, id)| *id).collect();
         for (name, tensor) in case.inputs.iter().filter(|(_, t)| t.dtype().is_float()) {
             let id = graph.by_name[name];
-            graph.initializers.insert(id, Initializer { tensor: Arc::new(tensor.clone()), stored_as: None });
+            graph.initializers.insert(id, Initializer { tensor: tensor.clone().into(), stored_as: None });
             graph.inputs.retain(|&i| i != id);
         }
         // The rows of the loss are not those of the inputs.
@@ -140,7 +139,7 @@ fn value(graph: &mut Graph, name: &str) -> ValueId {
 
 fn held(graph: &mut Graph, name: &str, tensor: HostTensor) -> ValueId {
     let id = value(graph, name);
-    graph.initializers.insert(id, Initializer { tensor: Arc::new(tensor), stored_as: None });
+    graph.initializers.insert(id, Initializer { tensor: tensor.into(), stored_as: None });
     id
 }
 
