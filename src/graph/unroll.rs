@@ -89,7 +89,7 @@ impl Unroller<'_> {
 
     /// If: the nodes of the branch that a known condition chooses.
     fn branch(&mut self, node: &Node) -> Result<bool> {
-        let condition = node.input(0).and_then(|value| self.known.get(&value)).and_then(|tensor| single(tensor));
+        let condition = node.input(0).and_then(|value| self.known.get(&value)).and_then(single);
         let Some(condition) = condition else { return Ok(false) };
         let name = if condition == 0 { "else_branch" } else { "then_branch" };
         let body = Self::body(node, name, 0, node.outputs.len())?;
@@ -106,7 +106,7 @@ impl Unroller<'_> {
         let Some(mut states) = node.inputs.iter().skip(2).copied().collect::<Option<Vec<ValueId>>>() else {
             return Ok(false);
         };
-        let known = |value: ValueId| self.known.get(&value).and_then(|tensor| single(tensor));
+        let known = |value: ValueId| self.known.get(&value).and_then(single);
         let most = match node.input(0).map(known) {
             None => usize::MAX,
             Some(Some(trips)) => usize::try_from(trips).unwrap_or(0),
@@ -237,7 +237,7 @@ impl Unroller<'_> {
         let extent = |axis: i64| sequences.iter().find_map(|&value| self.extent(value, axis)).filter(|&n| n > 0);
         let (Some(rows), Some(length)) = (extent(0), extent(1)) else { return Ok(false) };
         let whole = |lens: &Held| lens.to_i64().is_some_and(|all| all.iter().all(|&n| n as usize == length));
-        if node.input(0).is_some_and(|lens| !self.known.get(&lens).is_some_and(|lens| whole(lens))) {
+        if node.input(0).is_some_and(|lens| !self.known.get(&lens).is_some_and(whole)) {
             return Ok(false);
         }
         let backwards = node.opt_ints("directions")?.map_or(vec![0; scanned], <[i64]>::to_vec);

@@ -156,6 +156,13 @@ impl OnnxFile {
         }
     }
 
+    /// With the external data of `other`, of which this is a copy elsewhere.
+    pub fn with_data_of(mut self, other: &Self) -> Self {
+        let open = other.external.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.folder, self.external) = (other.folder.clone(), Mutex::new(open));
+        self
+    }
+
     /// The path as given.
     pub fn path(&self) -> &Path {
         &self.path

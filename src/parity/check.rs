@@ -78,7 +78,7 @@ impl Parity<'_> {
         let prepared = Prepared::new(file, self.graph, self.plan.scores, &subject.output_names())?;
         let Some(first) = batches.first() else { return Err(failed("there are no rows to compare on".into())) };
         self.try_out(&prepared, batches)?;
-        let loaded = self.load(&prepared, &ours::feeds(self.graph, self.plan, first)?, failed)?;
+        let loaded = self.load(file, &prepared, &ours::feeds(self.graph, self.plan, first)?, failed)?;
         let scores = self.score_output(&prepared, first);
         let mut comparisons: Vec<Comparison> = vec![Comparison::default(); loaded.runners.len()];
         let mut losses: Vec<Option<f64>> = vec![Some(0.0); loaded.runners.len()];
@@ -165,7 +165,7 @@ impl Parity<'_> {
         let limit = BYTES / batches.first().map_or(1, bytes).max(1);
         let Some(rows) = ours::first_rows(self.graph, batches, limit).into_iter().next() else { return Ok(()) };
         let fed = ours::feeds(self.graph, self.plan, &rows)?;
-        self.settings.guard.try_out(library, &prepared.path, &fed, self.settings.threads)
+        self.settings.guard.try_out(library, prepared.source(), &fed, self.settings.threads)
     }
 
     /// The runtimes that are asked: where onnxruntime crashes, and another one is not forbidden, that one.
@@ -176,10 +176,11 @@ impl Parity<'_> {
         }
     }
 
-    /// The runtime that decides, for the file at `path`.
+    /// The runtime that decides, for a file and the folder of its external data, if that is another one; tract looks for
+    /// them beside the file.
     pub(super) fn deciding(
         &self,
-        path: &Path,
+        source: (&Path, Option<&Path>),
         prepared: &Prepared,
         fed: &BTreeMap<String, HostTensor>,
     ) -> Result<Box<dyn Runner>> {
@@ -189,11 +190,11 @@ impl Parity<'_> {
                 let library = Library::get(&self.settings.search)?;
                 let tried = self.settings.guard.found();
                 let crash = || cannot("onnxruntime", format!("it crashes on it ({})", tried.crash.unwrap_or_default()));
-                let runner = library.session(path, self.settings.threads, tried.runs.ok_or_else(crash)?);
+                let runner = library.session(source, self.settings.threads, tried.runs.ok_or_else(crash)?);
                 Box::new(runner.map_err(|why| cannot("onnxruntime", why))?)
             }
             Runtimes::Tract => {
-                let runner = TractRunner::open(path, prepared.outputs.clone(), fed);
+                let runner = TractRunner::open(source.0, prepared.outputs.clone(), fed);
                 Box::new(runner.map_err(|why| cannot("tract", why))?)
             }
         })
@@ -221,11 +222,15 @@ impl Parity<'_> {
 
     fn load(
         &self,
+        file: &OnnxFile,
         prepared: &Prepared,
         fed: &BTreeMap<String, HostTensor>,
         failed: fn(String) -> Error,
     ) -> Result<Loaded> {
-        let first = self.deciding(&prepared.path, prepared, fed).map_err(|e| match e {
+        if self.runtimes() == Runtimes::Tract {
+            prepared.with_data_beside(file)?;
+        }
+        let first = self.deciding(prepared.source(), prepared, fed).map_err(|e| match e {
             Error::ParityBefore(why) => failed(format!("{why}; {}", self.way_out())),
             other => other,
         })?;
@@ -254,7 +259,7 @@ impl Parity<'_> {
                     mib(TractRunner::MOST_BYTES),
                 )
             } else {
-                TractRunner::open(&prepared.path, prepared.outputs.clone(), fed)
+                TractRunner::open(prepared.with_data_beside(file)?, prepared.outputs.clone(), fed)
             };
             // A model that loads may still not run, which must not stop what onnxruntime decides.
             match tract.and_then(|tract| tract.run(fed).map(|_| tract)) {

@@ -93,14 +93,14 @@ impl Guard {
         self.found.get().cloned().unwrap_or(TriedOut { runs: Some(Optimization::Full), crash: None })
     }
 
-    /// Runs the model at `path` on `fed` with `library` in a process of its own, unless that was done before.
+    /// Runs the model at `path`, whose external data lie in `data` if not beside it, on `fed` with `library` in a process of its own, unless that was done before.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if that process was; [`Error::Write`] without room for the rows in a temporary folder.
     pub(super) fn try_out(
         &self,
         library: &Library,
-        path: &Path,
+        (path, data): (&Path, Option<&Path>),
         fed: &BTreeMap<String, HostTensor>,
         threads: usize,
     ) -> Result<()> {
@@ -111,7 +111,7 @@ impl Guard {
         std::fs::write(&rows, encoded(fed)).map_err(problem)?;
         let mut found = TriedOut { runs: None, crash: None };
         for optimization in Optimization::ALL {
-            match command(program, library, path, &rows, (threads, optimization), folder.path()).output() {
+            match command(program, library, (path, data), &rows, (threads, optimization), folder.path()).output() {
                 // Without the means to try it out there is nothing to be known.
                 Err(e) => {
                     tracing::debug!("{} is not tried out: {e}", path.display());
@@ -142,7 +142,7 @@ impl Guard {
         let Some(program) = self.program.as_deref() else { return Ok(None) };
         let folder = private_folder()?;
         let with = (1, self.found().runs.unwrap_or(Optimization::Off));
-        let Ok(output) = command(program, library, path, Path::new(""), with, folder.path()).output() else {
+        let Ok(output) = command(program, library, (path, None), Path::new(""), with, folder.path()).output() else {
             return Ok(None);
         };
         match output.stdout.strip_suffix(CAME_BACK) {
@@ -157,14 +157,14 @@ impl Guard {
 fn command(
     program: &Path,
     library: &Library,
-    path: &Path,
+    (path, data): (&Path, Option<&Path>),
     rows: &Path,
     (threads, optimization): (usize, Optimization),
     folder: &Path,
 ) -> Command {
     let mut child = Command::new(program);
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    child.args([OsString::from(TRY_OUT), path.into(), rows.into()]);
+    let absolute = |path: &Path| OsString::from(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
+    child.args([TRY_OUT.into(), absolute(path), data.map(absolute).unwrap_or_default(), rows.into()]);
     child.args([threads.to_string(), optimization.name().to_string()]);
     // What the system writes of a crash goes with the folder.
     child.env("ORT_DYLIB_PATH", &library.path).current_dir(folder);
@@ -204,7 +204,7 @@ pub(super) fn private_folder() -> Result<Scratch> {
 /// The process in which a model is tried out, if this is it: `main` asks before anything else.
 pub fn child() -> Option<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let [_, first, path, rows, threads, optimization] = arguments.as_slice() else { return None };
+    let [_, first, path, data, rows, threads, optimization] = arguments.as_slice() else { return None };
     if first != TRY_OUT {
         return None;
     }
@@ -212,7 +212,8 @@ pub fn child() -> Option<ExitCode> {
     let optimization = Optimization::ALL.into_iter().find(|o| *optimization == *o.name());
     let run = || -> Result<(), String> {
         let library = Library::get(&Search::from_environment(true)).map_err(|e| e.to_string())?;
-        let session = library.session(Path::new(path), threads, optimization.unwrap_or(Optimization::Full))?;
+        let source = (Path::new(path), Some(Path::new(data)).filter(|_| !data.is_empty()));
+        let session = library.session(source, threads, optimization.unwrap_or(Optimization::Full))?;
         if rows.is_empty() {
             return Ok(());
         }

@@ -198,8 +198,9 @@ impl Parity<'_> {
         let mut reference = |asked: &BTreeSet<ValueId>| -> Result<BTreeMap<ValueId, HostTensor>> {
             let shown: BTreeSet<String> =
                 asked.iter().map(|&id| name(id).to_string()).filter(|name| opened.visible.contains(name)).collect();
-            let (path, _folder) = opened.showing(&shown)?;
-            let runner = library.session(&path, self.settings.threads, optimization).map_err(cannot)?;
+            let copy = opened.showing(&shown)?;
+            let source = (copy.path.as_path(), copy.data.as_deref());
+            let runner = library.session(source, self.settings.threads, optimization).map_err(cannot)?;
             let taken = runner.inputs();
             let inputs = fed.iter().filter(|(name, _)| taken.contains(name)).map(|(n, t)| (n.clone(), t.clone()));
             let outputs: BTreeMap<String, HostTensor> =

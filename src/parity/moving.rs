@@ -18,7 +18,7 @@ use crate::{
     model::{Halves, Model, ModelOptions},
     onnx::OnnxFile,
     tensor::HostTensor,
-    writeback::{self, Change},
+    writeback::{self, Change, ExternalData},
 };
 use dfdx::prelude::Cpu;
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
@@ -67,7 +67,7 @@ impl Parity<'_> {
         }
         let parameters = subject.parameters()?;
         let folder = private_folder()?;
-        let copy = prepared.is_copy().then(|| OnnxFile::open(&prepared.path, self.file.options())).transpose()?;
+        let copy = prepared.open(self.file)?;
         let file = copy.as_ref().unwrap_or(self.file);
         let mut moving = OnFile {
             parity: self,
@@ -167,9 +167,14 @@ impl Moving for OnFile<'_> {
             Some(Change { name: self.parameters.get(*at)?.name.clone(), values: values.clone() })
         };
         let changes: Vec<Change> = moved.iter().filter_map(change).collect();
-        let spliced = writeback::splice_to_temp(self.file, &changes, self.folder)?;
+        let data = match self.parity.runtimes() {
+            Runtimes::Tract => ExternalData::Beside,
+            _ => ExternalData::InPlace,
+        };
+        let spliced = writeback::splice_to_temp(self.file, &changes, self.folder, data)?;
+        let source = (spliced.path.as_path(), spliced.data.as_deref());
         let missing = || Error::Internal("a gradient check without rows".into());
-        let runner = self.parity.deciding(&spliced.path, self.prepared, self.fed.first().ok_or_else(missing)?)?;
+        let runner = self.parity.deciding(source, self.prepared, self.fed.first().ok_or_else(missing)?)?;
         let cannot = |why| refused(runner.name(), "run", why, Error::ParityBefore);
         self.mean(|fed, rows| {
             let shown = runner.run(fed).map_err(cannot)?.into_iter().find(|(name, _)| *name == self.scores);

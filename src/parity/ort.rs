@@ -56,13 +56,14 @@ impl Library {
         Ok(LIBRARY.get_or_init(|| Library { environment, version, step, path }))
     }
 
-    /// Makes a session of the model at `path` with `threads` threads (0: as many as onnxruntime likes).
+    /// Makes a session of the model at `path` with `threads` threads (0: as many as onnxruntime likes). Its external data lie
+    /// beside it, or in the folder `data`.
     ///
     /// # Errors
     /// A sentence: what onnxruntime says against the model.
     pub fn session(
         &'static self,
-        path: &Path,
+        (path, data): (&Path, Option<&Path>),
         threads: usize,
         optimization: Optimization,
     ) -> Result<OrtRunner, String> {
@@ -74,7 +75,15 @@ impl Library {
             let builder = builder.with_log_level(LogLevel::Error).map_err(text)?;
             // Waiting threads would take the time of ours.
             let mut builder = builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(text)?;
-            builder.commit_from_file(path).map_err(|e| e.to_string())
+            let Some(data) = data else { return builder.commit_from_file(path).map_err(|e| e.to_string()) };
+            let data = std::path::absolute(data).map_err(|e| e.to_string())?;
+            let data = data.to_str().ok_or("the path of the model's folder is not UTF-8")?;
+            let mut builder = builder
+                .with_config_entry("session.model_external_initializers_file_folder_path", data)
+                .map_err(text)?;
+            // Of a model in memory alone the folder may be another one.
+            let model = std::fs::read(path).map_err(|e| e.to_string())?;
+            builder.commit_from_memory(&model).map_err(|e| e.to_string())
         };
         let session = handing_back(|| quiet::catch(open)).and_then(|r| r)?;
         Ok(OrtRunner { version: self.version.clone(), session: Mutex::new(session) })

@@ -34,7 +34,20 @@ pub struct Prepared {
     pub scores_are_public: bool,
     /// Whether it is a copy without what is not compared, so that the file itself may be one that runtimes refuse.
     pub leaves_out: bool,
-    _folder: Option<Scratch>,
+    /// If it is a copy, where.
+    copy: Option<Copied>,
+}
+
+/// A temporary copy of a model, removed when this is dropped. External data stay where they are.
+#[derive(Debug)]
+pub struct Copied {
+    /// The model file.
+    pub path: PathBuf,
+    /// The folder of its external data, if it has any.
+    pub data: Option<PathBuf>,
+    /// External files that it refers to.
+    locations: BTreeSet<String>,
+    folder: Scratch,
 }
 
 impl Prepared {
@@ -88,15 +101,45 @@ impl Prepared {
         if dropped {
             drop_unused_nodes(&mut proto);
         }
-        let (path, folder) = if changed || dropped { write(file, &proto)? } else { (file.path().to_path_buf(), None) };
-        Ok(Self { path, outputs, scores: found, scores_are_public, leaves_out: dropped, _folder: folder })
+        let copy = if changed || dropped { Some(write(file, &proto)?) } else { None };
+        let path = copy.as_ref().map_or(file.path(), |copy| &copy.path).to_path_buf();
+        Ok(Self { path, outputs, scores: found, scores_are_public, leaves_out: dropped, copy })
     }
 }
 
 impl Prepared {
-    /// Whether it is another file than the model's own.
-    pub fn is_copy(&self) -> bool {
-        self._folder.is_some()
+    /// The file, and the folder of its external data if that is another one.
+    pub fn source(&self) -> (&Path, Option<&Path>) {
+        (&self.path, self.copy.as_ref().and_then(|copy| copy.data.as_deref()))
+    }
+
+    /// The file as this program opens it, if it is not `file` itself.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn open(&self, file: &OnnxFile) -> Result<Option<OnnxFile>> {
+        let open = |copy: &Copied| {
+            let opened = OnnxFile::open(&copy.path, file.options())?;
+            Ok(opened.with_data_of(file))
+        };
+        self.copy.as_ref().map(open).transpose()
+    }
+
+    /// The file with its external data beside it, written now if they are not, for a runtime that looks for them there.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn with_data_beside(&self, file: &OnnxFile) -> Result<&Path> {
+        for location in self.copy.iter().flat_map(|copy| &copy.locations) {
+            let path = self.copy.iter().map(|copy| copy.folder.path().join(location)).next().unwrap_or_default();
+            // Opened by the rules for untrusted files: the location stays below both folders.
+            let bytes = file.external(location).map_err(|why| file.malformed("external data", why))?;
+            if !path.exists() {
+                path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| no_room(&path, &e))?;
+                std::fs::write(&path, bytes.bytes()).map_err(|e| no_room(&path, &e))?;
+            }
+        }
+        Ok(&self.path)
     }
 }
 
@@ -120,11 +163,11 @@ impl<'a> Opened<'a> {
         Self { file, proto, visible }
     }
 
-    /// A temporary copy that computes `shown` and nothing else; the folder goes with what is handed back.
+    /// A temporary copy that computes `shown` and nothing else; it goes with what is handed back.
     ///
     /// # Errors
     /// If the copy cannot be written.
-    pub fn showing(&self, shown: &BTreeSet<String>) -> Result<(PathBuf, Option<Scratch>)> {
+    pub fn showing(&self, shown: &BTreeSet<String>) -> Result<Copied> {
         let mut proto = self.proto.clone();
         if let Some(graph) = &mut proto.graph {
             let value = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
@@ -272,23 +315,22 @@ fn set_flag(node: &mut NodeProto, name: &str, value: i64, default: i64) -> bool 
     true
 }
 
-fn write(file: &OnnxFile, proto: &ModelProto) -> Result<(PathBuf, Option<Scratch>)> {
-    let problem = |path: &Path, e: std::io::Error| Error::Write {
-        path: path.to_path_buf(),
-        problem: format!("{e}; set TMPDIR to a folder with room for a copy of the model"),
-    };
+fn no_room(path: &Path, e: &std::io::Error) -> Error {
+    let problem = format!("{e}; set TMPDIR to a folder with room for a copy of the model");
+    Error::Write { path: path.to_path_buf(), problem }
+}
+
+fn write(file: &OnnxFile, proto: &ModelProto) -> Result<Copied> {
     let folder = private_folder()?;
     let locations = locations(proto);
     for location in &locations {
-        // Opened by the rules for untrusted files: the location stays below both folders.
-        let bytes = file.external(location).map_err(|why| file.malformed("external data", why))?;
-        let path = folder.path().join(location);
-        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| problem(&path, e))?;
-        std::fs::write(&path, bytes.bytes()).map_err(|e| problem(&path, e))?;
+        // By the rules for untrusted files: the runtime opens it by the folder and this location.
+        file.external(location).map_err(|why| file.malformed("external data", why))?;
     }
     let path = folder.path().join(free_name(locations.iter().map(String::as_str)));
-    std::fs::write(&path, proto.encode_to_vec()).map_err(|e| problem(&path, e))?;
-    Ok((path, Some(folder)))
+    std::fs::write(&path, proto.encode_to_vec()).map_err(|e| no_room(&path, &e))?;
+    let data = (!locations.is_empty()).then(|| file.folder().to_path_buf());
+    Ok(Copied { path, data, locations, folder })
 }
 
 /// Every external file that the model refers to.

@@ -27,20 +27,21 @@ mod plan;
 mod publish;
 mod stage;
 mod target;
+mod temp;
 mod verify;
 
 pub use diff::{ChangedTensor, ModelDiff, diff};
 pub use digests::{FileDigest, TensorDigest};
 pub use publish::{Pending, Published};
+pub use temp::{ExternalData, TempModel, splice_to_temp};
 pub use verify::Proof;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     onnx::{OnnxFile, folder_of},
     scratch,
 };
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// New elements of a stored tensor.
 #[derive(Clone, Debug)]
@@ -87,56 +88,9 @@ pub(crate) fn stored(file: &OnnxFile) -> std::collections::BTreeSet<String> {
     verify::stored_floats(file.proto()).into_keys().collect()
 }
 
-/// A spliced model in a temporary folder, removed when this is dropped.
-#[derive(Debug)]
-pub struct TempModel {
-    /// The model file.
-    pub path: PathBuf,
-    /// External files that do not change: where they lie, and where the next model finds them.
-    kept: Vec<(PathBuf, PathBuf)>,
-    // Removed last.
-    _folder: TempDir,
-}
-
-impl Drop for TempModel {
-    fn drop(&mut self) {
-        for (here, kept) in &self.kept {
-            // Otherwise the next model has it written anew.
-            let _ = std::fs::rename(here, kept);
-        }
-    }
-}
-
 /// A name for a model beside external files, which keep their names: none of theirs, nor of a folder that they lie in.
 pub fn free_name<'a>(external: impl Iterator<Item = &'a str> + Clone) -> String {
     let first = |path: &'a str| path.split('/').find(|part| !matches!(*part, "" | "."));
     let taken = |name: &String| external.clone().any(|path| first(path) == Some(name.as_str()));
     (0..).map(|n| format!("model{n}.onnx")).find(|name| !taken(name)).unwrap_or_default()
-}
-
-/// Writes `file` with `changes` to a new folder in `dir`, together with its external data. Quick: not synced, not verified.
-/// An external file that does not change is kept in `dir` for the next model, and not written again.
-///
-/// # Errors
-/// As [`splice()`].
-pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path) -> Result<TempModel> {
-    let failed = |e: std::io::Error| Error::Write { path: dir.to_path_buf(), problem: e.to_string() };
-    let spans = crate::onnx::span::Spans::scan(file)?;
-    let plan = plan::plan(file, &spans, changes)?;
-    let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
-    let name = free_name(plan.groups.iter().map(|group| group.path.as_str()));
-    let kept = plan.groups.iter().filter(|group| group.changed.is_empty());
-    let kept: Vec<(PathBuf, PathBuf)> =
-        kept.map(|group| (folder.path().join(&group.path), dir.join(format!("{}.data", group.file.sha1())))).collect();
-    let layout = stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[] };
-    for (here, kept) in &kept {
-        if kept.exists() {
-            here.parent()
-                .map_or(Ok(()), std::fs::create_dir_all)
-                .and_then(|()| std::fs::rename(kept, here))
-                .map_err(failed)?;
-        }
-    }
-    stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;
-    Ok(TempModel { path: folder.path().join(name), kept, _folder: folder })
 }

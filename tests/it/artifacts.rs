@@ -11,7 +11,7 @@ use onnx_forget::{
         checkpoint::Checkpoint,
         proto::{ModelProto, tensor_shape_proto::dimension, type_proto},
     },
-    writeback::{Change, splice_to_temp},
+    writeback::{Change, ExternalData, splice_to_temp},
 };
 use prost::Message;
 use rand::{RngExt, SeedableRng};
@@ -367,7 +367,8 @@ fn damaged_checkpoints_are_errors() {
                 values: vec![0.5; p.dims.iter().product()],
             };
             let floats = parameters.filter(|(_, p)| p.dtype.is_float());
-            splice_to_temp(&file, &floats.map(change).collect::<Vec<_>>(), folder.path()).map(drop)
+            splice_to_temp(&file, &floats.map(change).collect::<Vec<_>>(), folder.path(), ExternalData::Beside)
+                .map(drop)
         };
         let (held, result) = peak(|| catch_unwind(AssertUnwindSafe(attempt)));
         let result = result.unwrap_or_else(|_| panic!("mutant {mutant} panics"));

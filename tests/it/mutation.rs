@@ -11,7 +11,7 @@ use onnx_forget::{
         wire::write_varint,
     },
     tensor::DType,
-    writeback::{Change, splice_to_temp},
+    writeback::{Change, ExternalData, splice_to_temp},
 };
 use prost::Message;
 use rand::{RngExt, SeedableRng};
@@ -295,7 +295,7 @@ fn splice_one(file: &OnnxFile, rng: &mut ChaCha8Rng, folder: &Path) -> Option<()
         spans.iter().filter(|(_, s)| s.dtype.is_some_and(DType::is_float) && s.len() < 100_000).collect();
     let (name, span) = floats.get(rng.random_range(0..floats.len().max(1)))?;
     let changes = [Change { name: name.to_string(), values: (0..span.len()).map(|i| (i % 7) as f32 - 3.0).collect() }];
-    match splice_to_temp(file, &changes, folder) {
+    match splice_to_temp(file, &changes, folder, ExternalData::Beside) {
         Ok(copy) => {
             let new = OnnxFile::open(&copy.path, &ReadOptions::default()).expect("the spliced file is a model");
             let again = Spans::scan(&new).expect("the spliced file can be scanned");

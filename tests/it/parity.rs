@@ -17,7 +17,10 @@ use onnx_forget::{
         training::{self, LabelKind, LossPlan},
     },
     model::{Model, ModelOptions},
-    onnx::{OnnxFile, ReadOptions},
+    onnx::{
+        OnnxFile, ReadOptions,
+        proto::{StringStringEntryProto, tensor_proto::DataLocation},
+    },
     parity::{
         Movable, Outputs, Parity, Runtimes, Search, Settings, Subject,
         verify::{Candidate, RandomRows, Verification},
@@ -25,6 +28,7 @@ use onnx_forget::{
     tensor::{DType, HostTensor},
     writeback::{self, Change},
 };
+use prost::Message;
 use std::{collections::BTreeMap, path::Path};
 
 type Cpu = dfdx::tensor::Cpu;
@@ -138,6 +142,39 @@ fn training_flags_are_set_to_inference_for_the_runtimes_alone() {
     let found = Opened::new(&path).verify();
     require_passed(&found, found.forward.as_ref().unwrap().runtimes.len());
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// Moves the stored floats of the model at `path` to a file beside it.
+fn with_external_data(path: &Path) {
+    let file = OnnxFile::open(path, &ReadOptions::default()).unwrap();
+    let (mut model, mut data) = (file.proto().clone(), Vec::new());
+    for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer).filter(|t| t.data_type() == 1) {
+        let bytes: Vec<u8> = file.tensor(tensor).unwrap().to_f32().iter().flat_map(|x| x.to_le_bytes()).collect();
+        let (offset, length) = (data.len().to_string(), bytes.len().to_string());
+        let entries = [("location", "weights.bin".to_string()), ("offset", offset), ("length", length)];
+        tensor.external_data =
+            entries.map(|(key, value)| StringStringEntryProto { key: Some(key.into()), value: Some(value) }).into();
+        (tensor.raw_data, tensor.data_location) = (None, Some(DataLocation::External as i32));
+        tensor.float_data.clear();
+        data.extend(bytes);
+    }
+    std::fs::write(path.with_file_name("weights.bin"), data).unwrap();
+    std::fs::write(path, model.encode_to_vec()).unwrap();
+}
+
+#[test]
+fn external_data_serve_copies_from_where_they_are() {
+    // The copies that the runtimes are given are made for the training flags.
+    let folder = tempfile::tempdir().unwrap();
+    let path = training_net(folder.path());
+    with_external_data(&path);
+    let mut opened = Opened::new(&path);
+    let found = opened.verify();
+    require_passed(&found, found.forward.as_ref().unwrap().runtimes.len());
+    opened.settings.runtimes = Runtimes::Tract;
+    let found = opened.verify();
+    assert!(found.gradient.unwrap().passed && found.forward.unwrap().passed);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]
@@ -273,7 +310,8 @@ fn the_written_file_is_the_model_in_memory() {
     let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
     let values: Vec<f32> = opened.model.parameters()[0].tensor.to_vec().iter().map(|x| x * 1.5 + 0.1).collect();
     let change = Change { name: opened.model.parameters()[0].name.clone(), values: values.clone() };
-    let written = writeback::splice_to_temp(&opened.file, &[change], folder.path()).unwrap();
+    let written =
+        writeback::splice_to_temp(&opened.file, &[change], folder.path(), writeback::ExternalData::Beside).unwrap();
     let (parity, model, batches) = opened.split();
     let before = parity.after(&written.path, model, batches).unwrap();
     assert_eq!(before.require_after().unwrap_err().exit_code(), 7);

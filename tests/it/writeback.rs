@@ -5,7 +5,7 @@ use onnx_forget::{
     Error, Result,
     onnx::{OnnxFile, ReadOptions, proto::StringStringEntryProto, span::Spans},
     tensor::DType,
-    writeback::{Change, diff, splice, splice_to_temp},
+    writeback::{Change, ExternalData, diff, splice, splice_to_temp},
 };
 use prost::Message;
 use std::{
@@ -364,11 +364,14 @@ fn temporary_copies() {
         let (model, data) = mlp(DType::F32, Form::External, location);
         let file = write(dir.path(), "in.onnx", &model, location, &data);
         let (temp, changes) = (tempfile::tempdir().unwrap(), changes());
-        let copy = splice_to_temp(&file, &changes, temp.path()).unwrap();
+        let copy = splice_to_temp(&file, &changes, temp.path(), ExternalData::Beside).unwrap();
         assert_eq!(stored(&open(&copy.path), "w"), changes[0].values);
         assert_eq!(open(&copy.path).bytes(), file.bytes());
         drop(copy);
         assert!(names(temp.path()).is_empty());
+        let copy = splice_to_temp(&file, &changes, temp.path(), ExternalData::InPlace).unwrap();
+        assert_eq!(copy.path.parent().map(names).map(|all| all.len()), Some(1), "external data were written");
+        assert_eq!(stored(&open(&copy.path).with_data_of(&file), "w"), changes[0].values);
     }
 }
 
