@@ -11,30 +11,22 @@
 //!
 //! An arrow goes one way only: a later stage may use an earlier one, never the reverse.
 
-pub mod error;
-pub mod label_facts;
-pub mod limits;
-mod nearest;
-mod owner;
-mod python;
-mod quiet;
+pub use onnx_forget_base::{each, error, label_facts, limits, tensor};
+use onnx_forget_base::{nearest, owner, python, quiet, shown};
+
 mod scratch;
-mod shown;
-pub mod tensor;
 
 pub mod onnx;
 
 pub mod graph;
 
-pub mod engine;
-
-pub mod kernels;
+pub use onnx_forget_kernels::{engine, kernels};
 
 pub mod ops;
 
 pub mod model;
 
-pub mod data;
+pub use onnx_forget_data as data;
 
 pub mod unlearn;
 

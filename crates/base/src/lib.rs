@@ -1,0 +1,13 @@
+//! What every part of onnx-forget stands on: its errors and limits, tensors on the host, and text that is safe to print.
+
+pub mod error;
+pub mod label_facts;
+pub mod limits;
+pub mod nearest;
+pub mod owner;
+pub mod python;
+pub mod quiet;
+pub mod shown;
+pub mod tensor;
+
+pub use error::{Error, Result};

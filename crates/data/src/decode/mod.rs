@@ -1,0 +1,217 @@
+//! From columns to what a model is fed: a [`Plan`] says how, a [`Decoded`] holds rows that are ready to be batched.
+
+mod image;
+mod numbers;
+mod store;
+mod target;
+mod tokens;
+
+#[cfg(fuzzing)]
+pub use image::open_image;
+pub use image::{Encoded, Geometry, Picture, Pictures, look};
+pub use numbers::Numbers;
+pub use store::Store;
+pub use target::{Labels, POSITIONS, TargetFeed, Words, number};
+pub use tokens::{Derived, Rule, Tokens};
+
+use super::{Batch, Targets, fault::Fault};
+use crate::{Error, Result};
+use arrow_array::{ArrayRef, RecordBatch};
+use std::collections::BTreeMap;
+
+/// Decoded bytes that are read at once: a pass over a table holds some of these beside the rows that it keeps.
+const CHUNK: usize = 4 << 20;
+
+/// How one model input is made.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    /// From encoded images.
+    Image(Pictures),
+    /// From numbers, or lists of as many numbers in every row.
+    Numbers(Numbers),
+    /// From lists of token ids.
+    Tokens(Tokens),
+    /// From the lists that feed another input.
+    Derived(Derived),
+}
+
+/// How rows are made ready for a model.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How each model input is made, by name.
+    pub feeds: Vec<(String, Feed)>,
+    /// What the rows should come out as.
+    pub target: TargetFeed,
+}
+
+impl Plan {
+    /// The columns that are read.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        for (_, feed) in &self.feeds {
+            match feed {
+                Feed::Image(f) => columns.push(&f.column),
+                Feed::Numbers(f) => columns.extend(f.columns.iter().map(String::as_str)),
+                Feed::Tokens(f) => columns.push(&f.column),
+                Feed::Derived(_) => {}
+            }
+        }
+        columns.extend(self.target.columns.iter().map(String::as_str));
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Bytes of a decoded row, where lists of tokens have `tokens` elements.
+    pub fn row_bytes(&self, tokens: impl Fn(&str) -> f64) -> f64 {
+        let of = |feed: &Feed| match feed {
+            Feed::Image(f) => f.row_bytes() as f64,
+            Feed::Numbers(f) => (f.row_len() * f.stored_size()) as f64,
+            Feed::Tokens(f) => 8.0 * (1.0 + tokens(&f.column)),
+            Feed::Derived(_) => 0.0,
+        };
+        self.feeds.iter().map(|(_, feed)| of(feed)).sum::<f64>() + 8.0 + 4.0 * self.target.width as f64
+    }
+
+    /// Rows that are read at once: fewer where they are large.
+    pub fn chunk(&self) -> usize {
+        let bytes = self.row_bytes(|_| 64.0).max(1.0);
+        (CHUNK as f64 / bytes).clamp(64.0, 65536.0) as usize
+    }
+
+    /// Decodes rows. An error says the column and the row, never a value.
+    pub fn decode(&self, batch: &RecordBatch) -> Result<Decoded, Fault> {
+        let mut stores = Vec::with_capacity(self.feeds.len());
+        for (_, feed) in &self.feeds {
+            stores.push(match feed {
+                Feed::Image(f) => f.decode(column(batch, &f.column)?, &super::source::folder_of(batch))?,
+                Feed::Numbers(f) => f.decode(batch)?,
+                Feed::Tokens(f) => f.decode(column(batch, &f.column)?)?,
+                Feed::Derived(_) => Store::None,
+            });
+        }
+        self.same_lengths(&stores)?;
+        Ok(Decoded { rows: batch.num_rows(), stores, targets: self.target.decode(batch)? })
+    }
+
+    /// # Errors
+    /// A mask, or another input that follows tokens, with a list of another length than the tokens of its row.
+    fn same_lengths(&self, stores: &[Store]) -> Result<(), Fault> {
+        let lists = |index: usize| match (self.feeds.get(index), stores.get(index)) {
+            (Some((_, Feed::Tokens(feed))), Some(Store::Lists { ends, .. })) => Some((feed, ends)),
+            _ => None,
+        };
+        for (follower, ends) in (0..stores.len()).filter_map(lists) {
+            let Some((tokens, theirs)) = follower.follows.and_then(lists) else { continue };
+            // Both start at 0, so that the first end that differs is that of the first row that does.
+            if let Some(end) = ends.iter().zip(theirs).position(|(a, b)| a != b) {
+                let problem = format!(
+                    "column `{}` has a list of another length than column `{}`; it needs a value for each token",
+                    follower.column, tokens.column
+                );
+                return Err(Fault::at(end.saturating_sub(1), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// No rows.
+    pub fn empty(&self) -> Decoded {
+        let stores = self.feeds.iter().map(|_| Store::None).collect();
+        let targets = match self.target.labels {
+            Labels::Class | Labels::OneHot | Labels::Binary => Targets::Classes(Vec::new()),
+            _ => Targets::Values { width: self.target.width, values: Vec::new() },
+        };
+        Decoded { rows: 0, stores, targets }
+    }
+
+    /// Stacks decoded rows, in the order given.
+    pub fn batch(&self, decoded: &Decoded, rows: &[usize]) -> Result<Batch> {
+        let mut inputs = BTreeMap::new();
+        for (index, (name, feed)) in self.feeds.iter().enumerate() {
+            let store =
+                |i: usize| decoded.stores.get(i).ok_or_else(|| Error::Internal("decoded rows of another plan".into()));
+            let tensor = match feed {
+                Feed::Image(f) => f.stack(store(index)?, rows)?,
+                Feed::Numbers(f) => f.stack(store(index)?, rows)?,
+                Feed::Tokens(f) => f.stack(store(index)?, rows)?,
+                Feed::Derived(f) => match self.feeds.get(f.of) {
+                    Some((_, Feed::Tokens(tokens))) => f.stack(tokens, store(f.of)?, rows)?,
+                    _ => return Err(Error::Internal(format!("input `{name}` follows an input without tokens"))),
+                },
+            };
+            inputs.insert(name.clone(), tensor);
+        }
+        Ok(Batch { inputs, targets: take_targets(&decoded.targets, rows)? })
+    }
+}
+
+/// The column of a batch.
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
+    batch.column_by_name(name).ok_or_else(|| format!("column `{name}` was not read"))
+}
+
+/// Rows made ready.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    rows: usize,
+    stores: Vec<Store>,
+    /// What they should come out as.
+    pub targets: Targets,
+}
+
+impl Decoded {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let targets = match &self.targets {
+            Targets::Classes(c) => c.len() * 8,
+            Targets::Values { values, .. } => values.len() * 4,
+        };
+        self.stores.iter().map(Store::bytes).sum::<usize>() + targets
+    }
+
+    /// Makes room for `rows` rows in all.
+    pub fn reserve(&mut self, rows: usize) {
+        self.stores.iter_mut().for_each(|store| store.reserve(rows));
+    }
+
+    /// Puts `other`'s rows behind these.
+    pub fn append(&mut self, other: Decoded) -> Result<()> {
+        let mixed = || Error::Internal("decoded rows of two plans".into());
+        self.rows += other.rows;
+        for (mine, theirs) in self.stores.iter_mut().zip(other.stores) {
+            mine.append(theirs).ok_or_else(mixed)?;
+        }
+        match (&mut self.targets, other.targets) {
+            (Targets::Classes(a), Targets::Classes(b)) => a.extend(b),
+            (Targets::Values { width: w, values: a }, Targets::Values { width, values: b }) if *w == width => {
+                a.extend(b)
+            }
+            _ => return Err(mixed()),
+        }
+        Ok(())
+    }
+
+    /// The given rows only, in the order given.
+    pub fn take(&self, rows: &[usize]) -> Result<Decoded> {
+        let stores = self.stores.iter().map(|s| s.take(rows)).collect::<Option<_>>();
+        let stores = stores.ok_or_else(|| Error::Internal("a row beyond the decoded ones".into()))?;
+        Ok(Decoded { rows: rows.len(), stores, targets: take_targets(&self.targets, rows)? })
+    }
+}
+
+/// The targets of the given rows, in the order given.
+fn take_targets(targets: &Targets, rows: &[usize]) -> Result<Targets> {
+    let taken = match targets {
+        Targets::Classes(c) => rows.iter().map(|&r| c.get(r).copied()).collect::<Option<_>>().map(Targets::Classes),
+        Targets::Values { width, values } => {
+            store::gather(values, *width, rows).map(|values| Targets::Values { width: *width, values })
+        }
+    };
+    taken.ok_or_else(|| Error::Internal("a row beyond the dataset's".into()))
+}

@@ -1,0 +1,206 @@
+//! Labels: what the rows should come out as.
+
+use super::column;
+use crate::{
+    Targets,
+    column::{self as columns, Class, Lists, doubles, flatten, integers},
+    fault::Fault,
+};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, cast::AsArray};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How labels are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// A class number from 0.
+    Class,
+    /// A list of 0 and a single 1, at the place of the class; or a column a class.
+    OneHot,
+    /// 0 or 1, for one logit.
+    Binary,
+    /// 0 or 1 for each label: a list, or a column a label.
+    MultiHot,
+    /// A list of the numbers of the labels that hold.
+    LabelNumbers,
+    /// Numbers: a column, a list, or several columns.
+    Value,
+}
+
+/// Which number stands for a label's word, or for its number.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Words {
+    /// The classes by word. Without any, words are digits.
+    pub map: BTreeMap<String, i64>,
+    /// Whether the map is for labels that are numbers, too.
+    pub numbers: bool,
+}
+
+impl Words {
+    /// The number of a word.
+    pub fn class(&self, word: &str) -> Option<i64> {
+        let word = word.trim();
+        match self.map.is_empty() {
+            true => number(word),
+            false => self.map.get(word).copied(),
+        }
+    }
+
+    /// The lists' values as numbers.
+    ///
+    /// # Errors
+    /// A label that is not among the classes.
+    pub fn apply(&self, lists: &Lists) -> Result<ArrayRef, Fault> {
+        let values = &lists.values;
+        let text = columns::classify(values.data_type()) == Class::Text;
+        let mapped = text || self.numbers && !self.map.is_empty();
+        if !mapped {
+            return Ok(values.clone());
+        }
+        let text = if text { columns::text(values)? } else { columns::text(&(Arc::new(integers(values)?) as _))? };
+        let mut classes = Vec::with_capacity(text.len());
+        for (at, word) in text.as_string::<i64>().iter().enumerate() {
+            classes.push(word.and_then(|w| self.class(w)).ok_or_else(|| {
+                let problem = match self.map.is_empty() {
+                    true => "text that is no whole number",
+                    false => "not one of the classes that `[target]`, the file or the model names",
+                };
+                Fault::at(lists.row_of(at), problem)
+            })?);
+        }
+        Ok(Arc::new(Int64Array::from(classes)))
+    }
+}
+
+/// A whole number that is written out, as `3`, `03` or `3.0`.
+pub fn number(word: &str) -> Option<i64> {
+    let whole = match word.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
+        _ => word,
+    };
+    whole.parse().ok()
+}
+
+/// How targets are made.
+#[derive(Clone, Debug)]
+pub struct TargetFeed {
+    /// The column, or several side by side.
+    pub columns: Vec<String>,
+    /// How they are stored.
+    pub labels: Labels,
+    /// Which number stands for a label.
+    pub words: Words,
+    /// Classes (0 where they are not known), labels or values a row.
+    pub width: usize,
+}
+
+impl TargetFeed {
+    pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
+        match (self.labels, self.columns.as_slice()) {
+            (Labels::Class | Labels::Binary, [name]) => self.classes(batch, name).map(Targets::Classes),
+            (Labels::LabelNumbers, [name]) => self.numbered(batch, name),
+            (Labels::OneHot, _) => self.one_hot(batch),
+            (Labels::MultiHot | Labels::Value, _) => self.values(batch),
+            _ => Err("a class needs exactly one label column".into()),
+        }
+    }
+
+    /// A column's lists, whose values are numbers.
+    fn lists(&self, batch: &RecordBatch, name: &str) -> Result<Lists, Fault> {
+        let mut lists = flatten(column(batch, name)?)?;
+        lists.values = self.words.apply(&lists).map_err(|f| of_column(name, f))?;
+        Ok(lists)
+    }
+
+    fn classes(&self, batch: &RecordBatch, name: &str) -> Result<Vec<i64>, Fault> {
+        let lists = self.lists(batch, name)?;
+        if let Some(row) = lists.lengths().position(|n| n != 1) {
+            return Err(of_column(name, Fault::at(row, "no single class")));
+        }
+        // Classes are also taken from floats, as long as these are whole.
+        let values = doubles(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
+        let limit = match self.labels {
+            Labels::Binary => 2.0,
+            _ if self.width == 0 => i64::MAX as f64,
+            _ => self.width as f64,
+        };
+        let wrong = |x: &f64| !(x.fract() == 0.0 && *x >= 0.0 && *x < limit);
+        if let Some(row) = values.values().iter().position(wrong) {
+            let range = if limit > 1e18 { "0, 1, 2, …".into() } else { format!("0 to {}", limit - 1.0) };
+            return Err(of_column(name, Fault::at(row, format!("not one of the model's classes {range}"))));
+        }
+        Ok(values.values().iter().map(|&x| x as i64).collect())
+    }
+
+    fn one_hot(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
+        let Targets::Values { values, .. } = self.values(batch)? else {
+            return Err("one-hot labels without values".into());
+        };
+        let mut classes = Vec::with_capacity(batch.num_rows());
+        for (row, marks) in values.chunks_exact(self.width.max(1)).enumerate() {
+            let class = marks.iter().position(|x| *x == 1.0).and_then(|c| i64::try_from(c).ok());
+            let single = marks.iter().filter(|x| **x == 1.0).count() == 1;
+            let Some(class) = class.filter(|_| single) else {
+                let problem = "not exactly one 1, as in the training rows; write `kind = \"multilabel\"` under `[target]` \
+                               if rows have several labels";
+                return Err(of_column(&self.columns.join("`, `"), Fault::at(row, problem)));
+            };
+            classes.push(class);
+        }
+        Ok(Targets::Classes(classes))
+    }
+
+    fn numbered(&self, batch: &RecordBatch, name: &str) -> Result<Targets, Fault> {
+        let lists = self.lists(batch, name)?;
+        let numbers = integers(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
+        let mut values = vec![0.0f32; batch.num_rows() * self.width];
+        let ends = lists.ends.iter().zip(lists.ends.iter().skip(1));
+        for (i, ((start, end), row)) in ends.zip(values.chunks_exact_mut(self.width.max(1))).enumerate() {
+            for label in numbers.values().get(*start..*end).unwrap_or(&[]) {
+                let Some(slot) = usize::try_from(*label).ok().and_then(|l| row.get_mut(l)) else {
+                    let last = self.width.saturating_sub(1);
+                    let problem = format!("a label number is not among the model's 0 to {last}");
+                    return Err(of_column(name, Fault::at(i, problem)));
+                };
+                if *slot != 0.0 {
+                    return Err(of_column(name, Fault::at(i, format!("a label number occurs twice; {POSITIONS}"))));
+                }
+                *slot = 1.0;
+            }
+        }
+        Ok(Targets::Values { width: self.width, values })
+    }
+
+    fn values(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
+        let mut values = vec![0.0f32; batch.num_rows() * self.width];
+        let each = if self.columns.len() == 1 { self.width } else { 1 };
+        let hot = matches!(self.labels, Labels::MultiHot | Labels::OneHot);
+        for (k, name) in self.columns.iter().enumerate() {
+            let lists = self.lists(batch, name)?;
+            if let Some((row, n)) = lists.lengths().enumerate().find(|(_, n)| *n != each) {
+                let problem = format!("{n} values, but the model's output has {each}");
+                return Err(of_column(name, Fault::at(row, problem)));
+            }
+            let numbers = doubles(&lists.values).map_err(|p| format!("label column `{name}` {p}"))?;
+            let ok = |x: f64| if hot { x == 0.0 || x == 1.0 } else { (x as f32).is_finite() };
+            if let Some(place) = numbers.values().iter().position(|&x| !ok(x)) {
+                let wanted = if hot { "0 or 1" } else { "a finite 32-bit number" };
+                return Err(of_column(name, Fault::at(place / each.max(1), format!("a value is not {wanted}"))));
+            }
+            let rows = values.chunks_exact_mut(self.width.max(1));
+            for (row, from) in rows.zip(numbers.values().chunks_exact(each.max(1))) {
+                for (to, x) in row.iter_mut().skip(k).zip(from) {
+                    *to = *x as f32;
+                }
+            }
+        }
+        Ok(Targets::Values { width: self.width, values })
+    }
+}
+
+/// What to say of lists that are no sets of labels.
+pub const POSITIONS: &str =
+    "labels with a class for each position (tags of tokens, masks, next words) are not supported yet";
+
+fn of_column(name: &str, fault: Fault) -> Fault {
+    Fault { problem: format!("label column `{name}`: {}", fault.problem), ..fault }
+}

@@ -1,0 +1,303 @@
+//! Numerics: each kernel has a definition composed of dfdx operations ([`compose`]), which runs on any device and in
+//! `f32` and `f64`, and may have a fast version for the CPU, which a differential test holds against the definition.
+//!
+//! [`Backend`] is the one dispatch point: its default methods are the definitions, and a device overrides what is hot.
+//! Kernels know shapes and numbers; they never see a node, an attribute or an opset.
+//!
+//! Every kernel proves its shapes before it computes and answers [`crate::Error::Internal`] if they do not fit:
+//! operators have checked them before, so a misfit here is a defect of this program.
+
+pub mod compose;
+mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod spec;
+
+#[cfg(test)]
+mod differential;
+mod dispatch;
+pub mod shape;
+mod sizes;
+
+pub use spec::{AdamStep, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
+
+use crate::{
+    engine::{Buffer, Context, Float, Tensor},
+    error::Result,
+    tensor::HostTensor,
+};
+use dfdx::prelude::Device;
+use ndarray::ArrayD;
+
+/// A device that models run on.
+///
+/// Broadcasting is NumPy's. Gradients follow PyTorch's conventions where a function has none of its own.
+pub trait Backend<E: Float>: Device<E> {
+    /// Elementwise `op(x)`.
+    fn unary(cx: &mut Context<E, Self>, op: Unary, x: &Tensor<E, Self>) -> Result<Tensor<E, Self>> {
+        compose::unary(cx, op, x)
+    }
+
+    /// Elementwise `op(a, b)`, broadcasting.
+    fn binary(
+        cx: &mut Context<E, Self>,
+        op: Binary,
+        a: &Tensor<E, Self>,
+        b: &Tensor<E, Self>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::binary(cx, op, a, b)
+    }
+
+    /// `a` where `mask` holds, else `b`, all three broadcasting.
+    fn select(
+        cx: &mut Context<E, Self>,
+        mask: &ArrayD<bool>,
+        a: &Tensor<E, Self>,
+        b: &Tensor<E, Self>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::select(cx, mask, a, b)
+    }
+
+    /// Matrix product over the last two axes (`ta`, `tb`: of the transposed matrices), the leading axes broadcasting.
+    /// Both ranks are at least 2.
+    fn matmul(
+        cx: &mut Context<E, Self>,
+        a: &Tensor<E, Self>,
+        b: &Tensor<E, Self>,
+        ta: bool,
+        tb: bool,
+    ) -> Result<Tensor<E, Self>> {
+        compose::matmul(cx, a, b, ta, tb)
+    }
+
+    /// `activation` of x·w + bias: `x` (…, k) with at least one k, `w` (k, n) or, if `transposed`, (n, k), `bias` (n).
+    fn linear(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        w: &Tensor<E, Self>,
+        transposed: bool,
+        bias: Option<&Tensor<E, Self>>,
+        activation: Option<Unary>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::linear(cx, x, w, transposed, bias, activation)
+    }
+
+    /// Convolution of `x` (N, C, spatial…) by `w` (M, C/groups, window…), plus `bias` (M), over any number of
+    /// spatial axes.
+    fn conv(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        w: &Tensor<E, Self>,
+        bias: Option<&Tensor<E, Self>>,
+        spec: &ConvSpec,
+    ) -> Result<Tensor<E, Self>> {
+        compose::conv(cx, x, w, bias, spec)
+    }
+
+    /// `activation` of [`Backend::conv`] plus a `residual` of its shape.
+    fn conv_fused(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        w: &Tensor<E, Self>,
+        bias: Option<&Tensor<E, Self>>,
+        residual: Option<&Tensor<E, Self>>,
+        activation: Option<Unary>,
+        spec: &ConvSpec,
+    ) -> Result<Tensor<E, Self>> {
+        compose::conv_fused(cx, x, w, bias, residual, activation, spec)
+    }
+
+    /// Largest element of each window of `x` (N, C, spatial…); the gradient goes to the first of equal ones.
+    fn max_pool(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, spec: &PoolSpec) -> Result<Tensor<E, Self>> {
+        compose::max_pool(cx, x, spec)
+    }
+
+    /// Mean of each window of `x` (N, C, spatial…); see [`PoolSpec::count_include_pad`] for the divisor.
+    fn avg_pool(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, spec: &PoolSpec) -> Result<Tensor<E, Self>> {
+        compose::avg_pool(cx, x, spec)
+    }
+
+    /// Reduction over `axes` (sorted, unique), which stay as 1 if `keep_dims`. Without axes, `x` itself.
+    fn reduce(
+        cx: &mut Context<E, Self>,
+        op: Reduce,
+        x: &Tensor<E, Self>,
+        axes: &[usize],
+        keep_dims: bool,
+    ) -> Result<Tensor<E, Self>> {
+        compose::reduce(cx, op, x, axes, keep_dims)
+    }
+
+    /// eˣ/Σeˣ along `axis`.
+    fn softmax(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, axis: usize) -> Result<Tensor<E, Self>> {
+        compose::softmax(cx, x, axis)
+    }
+
+    /// ln of [`Backend::softmax`].
+    fn log_softmax(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, axis: usize) -> Result<Tensor<E, Self>> {
+        compose::log_softmax(cx, x, axis)
+    }
+
+    /// (x − mean)/√(var + ε)·scale + bias with given statistics a channel (axis 1), which get no gradient.
+    fn batch_norm(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        scale: &Tensor<E, Self>,
+        bias: &Tensor<E, Self>,
+        mean: &Tensor<E, Self>,
+        var: &Tensor<E, Self>,
+        epsilon: f64,
+    ) -> Result<Tensor<E, Self>> {
+        compose::batch_norm(cx, x, scale, bias, mean, var, epsilon)
+    }
+
+    /// The same with the batch's own mean and population variance, through which gradients flow.
+    fn batch_norm_train(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        scale: &Tensor<E, Self>,
+        bias: &Tensor<E, Self>,
+        epsilon: f64,
+    ) -> Result<Tensor<E, Self>> {
+        compose::batch_norm_train(cx, x, scale, bias, epsilon)
+    }
+
+    /// Normalises over the axes from `axis` on; `scale` and `bias` broadcast to those axes.
+    fn layer_norm(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        scale: &Tensor<E, Self>,
+        bias: Option<&Tensor<E, Self>>,
+        axis: usize,
+        epsilon: f64,
+    ) -> Result<Tensor<E, Self>> {
+        compose::layer_norm(cx, x, scale, bias, axis, epsilon)
+    }
+
+    /// Axis `i` of the result is axis `perm[i]` of `x`.
+    fn permute(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, perm: &[usize]) -> Result<Tensor<E, Self>> {
+        compose::permute(cx, x, perm)
+    }
+
+    /// Broadcasts `x` to exactly `dims`.
+    fn expand(cx: &mut Context<E, Self>, x: &Tensor<E, Self>, dims: &[usize]) -> Result<Tensor<E, Self>> {
+        compose::expand(cx, x, dims)
+    }
+
+    /// Joins `xs`, equal in all other axes, along `axis`.
+    fn concat(cx: &mut Context<E, Self>, xs: &[&Tensor<E, Self>], axis: usize) -> Result<Tensor<E, Self>> {
+        compose::concat(cx, xs, axis)
+    }
+
+    /// Element `i` along axis `a` is element `starts[a] + i·steps[a]` of `x`, for `i` below `out_dims[a]`.
+    fn slice(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        starts: &[usize],
+        steps: &[isize],
+        out_dims: &[usize],
+    ) -> Result<Tensor<E, Self>> {
+        compose::slice(cx, x, starts, steps, out_dims)
+    }
+
+    /// Adds `pads[a]` = [before, after] elements to axis `a`; negative ones are cut off.
+    fn pad(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        pads: &[[isize; 2]],
+        mode: PadMode,
+    ) -> Result<Tensor<E, Self>> {
+        compose::pad(cx, x, pads, mode)
+    }
+
+    /// Slices of `x` along `axis`, in the order of `indices`, which have `index_dims`: the result's dimensions are
+    /// `x.dims[..axis]`, `index_dims`, `x.dims[axis + 1..]`.
+    fn gather(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        axis: usize,
+        indices: &[usize],
+        index_dims: &[usize],
+    ) -> Result<Tensor<E, Self>> {
+        compose::gather(cx, x, axis, indices, index_dims)
+    }
+
+    /// Element `i` of the result, which has `dims`, is the row-major element `indices[i]` of `x`.
+    fn gather_flat(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        indices: &[usize],
+        dims: &[usize],
+    ) -> Result<Tensor<E, Self>> {
+        compose::gather_flat(cx, x, indices, dims)
+    }
+
+    /// Running sums along `axis`; `exclusive` leaves out the element itself, `reverse` runs from the end.
+    fn cumsum(
+        cx: &mut Context<E, Self>,
+        x: &Tensor<E, Self>,
+        axis: usize,
+        exclusive: bool,
+        reverse: bool,
+    ) -> Result<Tensor<E, Self>> {
+        compose::cumsum(cx, x, axis, exclusive, reverse)
+    }
+
+    /// The steps of an LSTM from the states `h` and `c` (batch, hidden): `gates` (steps, batch, 4·hidden) is the inputs'
+    /// part of the gates i, o, f and c of every step, biases included; `recurrent` (4·hidden, hidden) are the weights of
+    /// h. The result (steps + 1, batch, hidden) is h after each step, then c after the last.
+    fn lstm(
+        cx: &mut Context<E, Self>,
+        gates: &Tensor<E, Self>,
+        recurrent: &Tensor<E, Self>,
+        h: &Tensor<E, Self>,
+        c: &Tensor<E, Self>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::lstm(cx, gates, recurrent, h, c)
+    }
+
+    /// −ln softmax(logits)\[class\] of each row of `logits` (n, c): dimensions (n).
+    fn cross_entropy(
+        cx: &mut Context<E, Self>,
+        logits: &Tensor<E, Self>,
+        classes: &[usize],
+    ) -> Result<Tensor<E, Self>> {
+        compose::cross_entropy(cx, logits, classes)
+    }
+
+    /// −t·ln σ(x) − (1 − t)·ln(1 − σ(x)), elementwise on equal dimensions, finite for all finite logits x.
+    fn bce_with_logits(
+        cx: &mut Context<E, Self>,
+        logits: &Tensor<E, Self>,
+        targets: &Tensor<E, Self>,
+    ) -> Result<Tensor<E, Self>> {
+        compose::bce_with_logits(cx, logits, targets)
+    }
+
+    /// A batch's tensor on the device, as a constant: [`Context::upload_host`], which need not wait until the device has done what it
+    /// was told before.
+    fn feed(cx: &Context<E, Self>, tensor: &HostTensor) -> Result<Tensor<E, Self>> {
+        cx.upload_host(tensor)
+    }
+
+    /// A step against `gradient`, in place: `parameter` and its `moments` change. `share`, which broadcasts to the
+    /// parameter along one axis, is how much of the step is taken; the decay, in
+    /// proportion to the parameter by itself, is taken whole. Records nothing. Whether the parameter stays
+    /// finite, as it does unless the gradient is not.
+    fn adamw(
+        cx: &mut Context<E, Self>,
+        step: &AdamStep,
+        parameter: &mut Tensor<E, Self>,
+        moments: [&mut Buffer<E, Self>; 2],
+        gradient: &Buffer<E, Self>,
+        share: Option<&Tensor<E, Self>>,
+    ) -> Result<bool> {
+        compose::adamw(cx, step, parameter, moments, gradient, share)
+    }
+
+    /// Whether every parameter that [`Backend::adamw`] has stepped since the last call is finite, where it did not wait
+    /// for the device to say so.
+    fn stayed_finite(_: &Context<E, Self>) -> Result<bool> {
+        Ok(true)
+    }
+}
