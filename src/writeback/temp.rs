@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     onnx::{
         OnnxFile,
-        proto::{ModelProto, TensorProto},
+        proto::ModelProto,
         span::{Spans, Storage},
     },
 };
@@ -55,32 +55,21 @@ pub enum ExternalData {
 pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path, data: ExternalData) -> Result<TempModel> {
     let failed = |e: std::io::Error| Error::Write { path: dir.to_path_buf(), problem: e.to_string() };
     let spans = Spans::scan(file)?;
-    let mut plan = plan::plan(file, &spans, changes)?;
+    let plan = plan::plan(file, &spans, changes)?;
     let folder = tempfile::Builder::new().prefix("model-").tempdir_in(dir).map_err(failed)?;
     let name = free_name(plan.groups.iter().map(|group| group.path.as_str()));
     let path = folder.path().join(&name);
     let layout = stage::Layout { folder: folder.path(), model: Path::new(&name), moved: &[] };
-    let inside =
-        (data == ExternalData::InPlace && !plan.groups.is_empty()).then(|| inline(file, &spans, &plan, changes));
-    if let Some(inside) = inside.flatten() {
-        plan.groups.clear();
-        stage::stage(file, &spans, &plan, &layout, stage::Speed::Quick)?;
-        if !inside.is_empty() {
-            let patched = std::fs::read(&path).map_err(failed)?;
-            let mut model = ModelProto::decode(Bytes::from(patched)).map_err(|e| Error::Internal(e.to_string()))?;
-            for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-                if let Some(bytes) = inside.get(tensor.name()) {
-                    *tensor = TensorProto {
-                        raw_data: Some(bytes.clone()),
-                        data_location: None,
-                        external_data: Vec::new(),
-                        ..std::mem::take(tensor)
-                    };
-                }
-            }
-            std::fs::write(&path, model.encode_to_vec()).map_err(failed)?;
+    if data == ExternalData::InPlace
+        && !plan.groups.is_empty()
+        && let Some(inside) = inside(&spans, &plan, changes)
+    {
+        let within = plan::Plan { groups: Vec::new(), changed: Vec::new(), patches: plan.patches.clone() };
+        stage::stage(file, &spans, &within, &layout, stage::Speed::Quick)?;
+        if inside.is_empty() || put(&path, &inside)? {
+            return Ok(TempModel { path, data: Some(file.folder().to_path_buf()), kept: Vec::new(), _folder: folder });
         }
-        return Ok(TempModel { path, data: Some(file.folder().to_path_buf()), kept: Vec::new(), _folder: folder });
+        std::fs::remove_file(&path).map_err(failed)?;
     }
     let kept = plan.groups.iter().filter(|group| group.changed.is_empty());
     let kept: Vec<(PathBuf, PathBuf)> =
@@ -97,21 +86,37 @@ pub fn splice_to_temp(file: &OnnxFile, changes: &[Change], dir: &Path, data: Ext
     Ok(TempModel { path, data: None, kept, _folder: folder })
 }
 
-/// The new bytes of the tensors in external data that change, by name, if each is an initializer of the main graph and they
-/// fit into a message.
-fn inline(file: &OnnxFile, spans: &Spans, plan: &plan::Plan, changes: &[Change]) -> Option<BTreeMap<String, Bytes>> {
+/// The new bytes of the tensors in external data that change, by name, if they fit into a message.
+fn inside(spans: &Spans, plan: &plan::Plan, changes: &[Change]) -> Option<BTreeMap<String, Bytes>> {
     const MOST: usize = 1 << 30;
     let mut inside = BTreeMap::new();
     for change in changes {
         let Storage::External(index) = spans.get(&change.name)?.storage else { continue };
         let new = plan.groups.iter().find_map(|group| group.changed.get(&index));
-        if let Some(new) = new {
-            inside.insert(change.name.clone(), Bytes::copy_from_slice(new));
+        inside.extend(new.map(|new| (change.name.clone(), Bytes::copy_from_slice(new))));
+    }
+    (inside.values().map(Bytes::len).sum::<usize>() < MOST).then_some(inside)
+}
+
+/// Puts tensors into the model at `path` in the place of external ones, if all are initializers or `Constant` nodes of the
+/// main graph; whether they are.
+fn put(path: &Path, inside: &BTreeMap<String, Bytes>) -> Result<bool> {
+    let failed = |e: std::io::Error| Error::Write { path: path.to_path_buf(), problem: e.to_string() };
+    let bytes = Bytes::from(std::fs::read(path).map_err(failed)?);
+    let mut model = ModelProto::decode(bytes).map_err(|e| Error::Internal(e.to_string()))?;
+    let Some(graph) = &mut model.graph else { return Ok(false) };
+    let initializers = graph.initializer.iter_mut().map(|tensor| (tensor.name().to_string(), tensor));
+    let constants = graph.node.iter_mut().filter(|node| node.op_type() == "Constant").filter_map(|node| {
+        let tensor = node.attribute.iter_mut().find_map(|attribute| attribute.t.as_deref_mut())?;
+        Some((node.output.first()?.clone(), tensor))
+    });
+    let mut found = 0;
+    for (name, tensor) in initializers.chain(constants) {
+        if let Some(bytes) = inside.get(&name) {
+            (tensor.raw_data, tensor.data_location, found) = (Some(bytes.clone()), None, found + 1);
+            tensor.external_data.clear();
         }
     }
-    // What changes beside them, such as an optimizer's state, is nothing that a runtime reads.
-    let initializers = file.proto().graph.iter().flat_map(|graph| &graph.initializer);
-    let found = initializers.filter(|tensor| inside.contains_key(tensor.name())).count();
-    let bytes = inside.values().map(Bytes::len).sum::<usize>() + file.bytes().len();
-    (found == inside.len() && bytes < MOST).then_some(inside)
+    std::fs::write(path, model.encode_to_vec()).map_err(failed)?;
+    Ok(found == inside.len())
 }

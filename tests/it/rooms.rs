@@ -110,8 +110,11 @@ fn files_stay_short() {
 #[test]
 fn the_tape_has_one_owner() {
     let calls = |t: &str| code(t).contains(".add_backward_op(");
-    let others: Vec<_> =
-        all().into_iter().filter(|(f, t)| calls(t) && !f.starts_with("crates/kernels/src/engine/")).map(|(f, _)| f).collect();
+    let others: Vec<_> = all()
+        .into_iter()
+        .filter(|(f, t)| calls(t) && !f.starts_with("crates/kernels/src/engine/"))
+        .map(|(f, _)| f)
+        .collect();
     assert!(others.is_empty(), "{others:?}");
 }
 

@@ -4,7 +4,7 @@
 pub mod engine;
 pub mod kernels;
 
-pub use onnx_forget_base::{Error, Result};
 #[cfg(any(feature = "cuda", test))]
 use onnx_forget_base::python;
+pub use onnx_forget_base::{Error, Result};
 use onnx_forget_base::{error, limits, tensor};

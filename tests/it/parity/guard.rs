@@ -7,7 +7,7 @@ use onnx_forget::{
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-/// A guard that asks a shell script, whose fifth argument is the optimization.
+/// A guard that asks a shell script, whose sixth argument is the optimization.
 fn guard(folder: &Path, script: &str) -> Guard {
     let path = folder.join("try-out");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -19,7 +19,7 @@ fn guard(folder: &Path, script: &str) -> Guard {
 fn a_crash_with_optimizations_is_told_and_gone_around() {
     let folder = tempfile::tempdir().unwrap();
     let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
-    opened.settings.guard = guard(folder.path(), "[ $5 = full ] && kill -SEGV $$\nprintf 'came back'");
+    opened.settings.guard = guard(folder.path(), "[ $6 = full ] && kill -SEGV $$\nprintf 'came back'");
     let found = opened.verify();
     require_passed(&found, 2);
     let verdict = found.forward.unwrap().verdict;
