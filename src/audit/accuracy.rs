@@ -8,20 +8,20 @@ use crate::{
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a model made of a set of rows.
+/// A model's losses and logits on a set of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     /// Loss of each row.
     pub losses: &'a [f32],
-    /// What each row counts for in the mean loss; empty if that is 1 for all.
+    /// Weight of each row in the mean loss; empty if all weights are 1.
     pub weights: &'a [f32],
     /// `rows × width` logits, row-major.
     pub logits: &'a [f32],
-    /// Logits a row.
+    /// Logits per row.
     pub width: usize,
-    /// What the rows should come out as.
+    /// The labels.
     pub targets: &'a Targets,
-    /// What the labels are.
+    /// The kind of the labels.
     pub kind: TargetKind,
 }
 
@@ -30,17 +30,17 @@ pub struct Outcome<'a> {
 pub struct SplitScore {
     /// Weighted mean of the rows' losses.
     pub loss: f64,
-    /// Share of right answers: of rows, or of labels where a row has several; none for regression.
+    /// Share of right answers: of rows, or of labels if a row has several; none for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    /// Share of rows all of whose labels are right, where a row has several.
+    /// Share of rows with all labels right, if a row has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_match: Option<f64>,
-    /// The same share as a mean over the classes, or over yes and no of each label, with enough rows of each: what is rare counts as
-    /// much as what is common. None where there are not two such classes, nor a label.
+    /// Balanced accuracy: the mean of the accuracies of each class, or of yes and no of each label, that has enough
+    /// rows. Rare classes count as much as common ones. None without two such classes or one such label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balanced_accuracy: Option<f64>,
-    /// Coefficient of determination, for regression: the mean where a row has several values.
+    /// Coefficient of determination (R²), for regression; the mean if a row has several values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
     /// Number of rows.
@@ -48,13 +48,13 @@ pub struct SplitScore {
 }
 
 impl SplitScore {
-    /// How good the answers are, at most 1: accuracy, or R² of numbers.
+    /// Quality of the answers, at most 1: accuracy, or R² for numbers.
     pub fn quality(&self) -> Option<f64> {
         self.accuracy.or(self.r2)
     }
 }
 
-/// Right answers among rows.
+/// Counts right answers among rows.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     right: usize,
@@ -71,7 +71,7 @@ impl Tally {
         (self.rows > 0).then(|| self.right as f64 / self.rows as f64)
     }
 
-    /// The same, of enough rows.
+    /// The share of right answers, if there are enough rows.
     fn informative(&self) -> Option<f64> {
         self.share().filter(|_| self.rows >= INFORMATIVE_ROWS)
     }
@@ -82,7 +82,7 @@ fn mean(values: &[f64]) -> Option<f64> {
 }
 
 impl Outcome<'_> {
-    /// What row `i` counts for.
+    /// Weight of row `i`.
     pub(super) fn weight(&self, i: usize) -> f64 {
         self.weights.get(i).map_or(1.0, |&w| w.into())
     }
@@ -92,7 +92,7 @@ impl Outcome<'_> {
         self.logits.chunks_exact(self.width.max(1))
     }
 
-    /// The share of right answers of each row; none for regression, and for rows of several classifications.
+    /// Share of right answers of each row; none for regression, and for rows with several classifications.
     pub(super) fn right(&self) -> Option<Vec<f64>> {
         match (self.kind, self.targets) {
             (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => {
@@ -110,7 +110,7 @@ impl Outcome<'_> {
     }
 
     /// # Errors
-    /// [`Error::Internal`] if the parts are of different sets of rows; [`Error::Unlearning`] for losses that are not
+    /// [`Error::Internal`] if the parts belong to different sets of rows; [`Error::Unlearning`] if a loss is not
     /// finite.
     pub(super) fn check(&self, what: &str) -> Result<()> {
         let n = self.losses.len();
@@ -126,7 +126,7 @@ impl Outcome<'_> {
     }
 }
 
-/// Position of the largest logit, the first of equal ones, as NumPy's `argmax` takes it.
+/// Position of the largest logit; the first one of equal logits, as in NumPy's `argmax`.
 pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<usize> {
     let mut best: Option<(usize, T)> = None;
     for (i, &x) in row.iter().enumerate() {
@@ -137,7 +137,7 @@ pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<usize> {
     best.map(|b| b.0)
 }
 
-/// Whether the class is the largest logit, or what the sign of the only one says.
+/// Whether the class is that of the largest logit, or, with one logit, that of its sign.
 fn is_right(row: &[f32], class: i64) -> bool {
     match row {
         [one] => i64::from(*one > 0.0) == class,
@@ -145,10 +145,11 @@ fn is_right(row: &[f32], class: i64) -> bool {
     }
 }
 
-/// Mean loss and accuracy. A class is the largest logit; one logit, or each of several labels, says yes above 0; numbers have an R².
+/// Mean loss and accuracy. The answer is the class of the largest logit; for one logit, or for each of several labels,
+/// it is yes above 0. Numbers have an R² instead.
 ///
 /// # Errors
-/// See [`Outcome`]'s parts: they must be of the same rows, and losses finite.
+/// If [`Outcome`]'s parts do not belong to the same rows, or a loss is not finite.
 pub fn score(outcome: &Outcome, what: &str) -> Result<SplitScore> {
     outcome.check(what)?;
     let rows = outcome.losses.len();
@@ -173,10 +174,10 @@ pub fn score(outcome: &Outcome, what: &str) -> Result<SplitScore> {
     Ok(found)
 }
 
-/// The unseen rows of the classes that are kept, where a class is forgotten whole; none where none is.
+/// Scores the unseen rows of the kept classes, if a class is forgotten whole; none otherwise.
 ///
 /// # Errors
-/// As [`score`].
+/// Those of [`score`].
 pub fn score_of_kept_classes(forget: &Targets, kept: &BTreeSet<i64>, unseen: &Outcome) -> Result<Option<SplitScore>> {
     let (Targets::Classes(forget), Targets::Classes(classes)) = (forget, unseen.targets) else {
         return Ok(None);

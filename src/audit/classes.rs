@@ -1,4 +1,4 @@
-//! The attack on the loss class by class: what holds for all rows together may not hold for the rows of one class.
+//! The attack on the loss, class by class: a result for all rows together need not hold for each class.
 
 use super::{
     membership::INFORMATIVE_ROWS,
@@ -8,7 +8,7 @@ use super::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How well forgotten rows of a class can be told from unseen rows of it.
+/// How well forgotten rows of a class can be told from unseen rows of the same class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassScore {
     /// The class.
@@ -17,20 +17,20 @@ pub struct ClassScore {
     pub forget_rows: usize,
     /// Its unseen rows.
     pub unseen_rows: usize,
-    /// Probability that a forgotten row's loss is below an unseen one's, or above, if that is more.
+    /// Probability that a forgotten row's loss is below an unseen row's, or its complement if that is larger.
     pub auc_two_sided: f64,
-    /// Whether both have one distribution; what is beyond chance is so for all judged classes together.
+    /// Whether both have the same distribution. `beyond_chance` accounts for all judged classes together.
     pub ks: KolmogorovSmirnov,
 }
 
-/// All classes. Those with few rows are not named: a forgotten row's class is nobody's business.
+/// All classes. Classes with few rows are not named, since that would reveal a forgotten row's class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Classes {
     /// Classes with enough rows.
     pub judged: usize,
     /// Classes of forgotten rows with too few.
     pub unjudged: usize,
-    /// Rows of a class that are enough, forgotten and unseen ones each.
+    /// Number of forgotten and of unseen rows that a class needs.
     pub rows_needed: usize,
     /// The class whose distance is largest beyond chance.
     pub worst: Option<ClassScore>,
@@ -38,7 +38,7 @@ pub struct Classes {
     pub scores: Vec<ClassScore>,
 }
 
-/// Scores each class; none where rows have no class.
+/// Scores each class; none if rows have no class.
 pub fn classes(forget: &Signals, unseen: &Signals) -> Option<Classes> {
     let by_class = |s: &Signals| -> Option<BTreeMap<i64, Vec<f64>>> {
         let mut all: BTreeMap<i64, Vec<f64>> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! Each forgotten row by itself: where its loss ranks among unseen rows of its class.
+//! Single forgotten rows: the rank of a row's loss among unseen rows of its class.
 //!
-//! If a row had never been seen, its loss would be as likely at any rank. So (1 + unseen rows of its class with a loss as
-//! low or lower) / (1 + all of them) is a p-value, by conformal prediction without any assumption on the distribution: a
-//! small one says that the row is still known (under-forgotten). The same from above says that the model was driven away
-//! from it (over-forgotten), which gives it away as well.
+//! If the model had never seen a row, every rank of its loss would be equally likely. So (1 + unseen rows of its class
+//! with an equal or lower loss) / (1 + all of them) is a p-value, by conformal prediction, without any assumption on
+//! the distribution. A small p-value means that the row is still known (under-forgotten). The same from above means
+//! that the model was driven away from it (over-forgotten), which reveals it as well.
 
 use super::{
     signals::Signals,
@@ -12,9 +12,9 @@ use super::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// p-values up to this one count as under- or over-forgotten; this share of unseen rows has them.
+/// Rows with a p-value up to this level count as under- or over-forgotten. This share of unseen rows does, too.
 pub const LEVEL: f64 = 0.05;
-/// Unseen rows that a class must have for a p-value to get as low as [`LEVEL`].
+/// Unseen rows that a class must have so that a p-value can reach [`LEVEL`].
 pub const UNSEEN_NEEDED: usize = 19;
 /// Bins of the ranks.
 const BINS: usize = 10;
@@ -29,12 +29,12 @@ pub struct PValues {
     pub under: f64,
     /// Small if nearly all unseen rows of the class have a lower loss.
     pub over: f64,
-    /// Place among the unseen rows, 0 to 1, in the middle of its equals.
+    /// Rank among the unseen rows, 0 to 1; the middle one of equal ranks.
     pub rank: f64,
 }
 
 impl PValues {
-    /// For either deviation.
+    /// The two-sided p-value.
     pub fn two_sided(&self) -> f64 {
         (2.0 * self.under.min(self.over)).min(1.0)
     }
@@ -50,7 +50,7 @@ impl Unseen {
         Self(by_class.into_iter().map(|(class, losses)| (class, sorted(&losses))).collect())
     }
 
-    /// Losses of the unseen rows of a class, ascending; none if they are too few.
+    /// Losses of the unseen rows of a class, ascending; none if there are too few.
     pub(super) fn of_class(&self, class: Option<i64>) -> Option<&[f64]> {
         self.0.get(&class).map(Vec::as_slice).filter(|losses| losses.len() >= UNSEEN_NEEDED)
     }
@@ -67,27 +67,27 @@ impl Unseen {
         })
     }
 
-    /// Share of unseen rows of the class that have a p-value of at most [`LEVEL`], and the number of rows that this is from.
+    /// Share of unseen rows of the class with a p-value of at most [`LEVEL`], and the number of rows behind it.
     fn expected(&self, class: Option<i64>) -> (f64, f64) {
         let all = self.0.get(&class).map_or(0, Vec::len) as f64 + 1.0;
         ((LEVEL * all + 1e-9).floor() / all, all)
     }
 }
 
-/// A share of the judged rows, beside what unseen rows would give.
+/// A share of the judged rows, and the share that unseen rows would have.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Share {
-    /// Of the judged rows.
+    /// Share of the judged rows.
     pub share: f64,
-    /// Of unseen rows in their place.
+    /// Expected share if they were unseen rows.
     pub expected: f64,
-    /// Half the width of the 95 % interval around `expected`, by the beta-binomial distribution's variance.
+    /// Half the width of the 95 % interval around `expected`, from the variance of the beta-binomial distribution.
     pub margin: f64,
     /// How much the share is above that interval.
     pub beyond_chance: f64,
 }
 
-/// The forgotten rows one by one, in numbers.
+/// Figures of the single forgotten rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Records {
     /// Rows that could be judged.
@@ -100,11 +100,12 @@ pub struct Records {
     pub under_forgotten: Option<Share>,
     /// Rows with a higher loss than nearly all unseen rows of their class.
     pub over_forgotten: Option<Share>,
-    /// A tenth of the rows has a two-sided p-value of at most this; 0.1 is ideal, less is worse.
+    /// A tenth of the rows have a two-sided p-value of at most this; 0.1 is ideal, less is worse.
     pub worst_decile: Option<f64>,
     /// The smallest two-sided p-value.
     pub smallest_p: Option<f64>,
-    /// Rows by the tenth of the unseen rows of their class among which their loss ranks, lowest first: even, if forgotten.
+    /// Number of rows by the tenth into which their loss falls among unseen rows of their class, lowest first. Equal
+    /// numbers if forgotten.
     pub ranks: [usize; BINS],
 }
 
@@ -119,8 +120,8 @@ pub fn records(forget: &Signals, unseen: &Unseen) -> Records {
         }
     }
     let judged = found.len();
-    // Of m rows, each below the k-th of n unseen ones with probability p = k / (n + 1), the number is beta-binomial: the
-    // rows share the unseen ones that they are held against.
+    // Of m rows, each below the k-th of n unseen ones with probability p = k / (n + 1), the number is beta-binomial:
+    // the rows share the unseen rows that they are compared with.
     let (mut expected, mut variance) = (0.0, 0.0);
     for (&class, &m) in &classes {
         let ((p, all), m) = (unseen.expected(class), m as f64);

@@ -1,4 +1,4 @@
-//! The figures by which methods are compared, and how they spread over seeds.
+//! The figures for the comparison of methods, and their spread over seeds.
 
 use super::{record::Audit, reference::Comparison};
 use serde::Serialize;
@@ -6,7 +6,8 @@ use serde::Serialize;
 /// A figure's name in files.
 pub type Key = &'static str;
 
-/// The headline figures of an audit in the order in which they are shown; with reference models, also the distance from them.
+/// The main figures of an audit, in the order in which they are shown. With reference models also the distance from
+/// them.
 pub fn figures(audit: &Audit, comparison: Option<&Comparison>) -> Vec<(Key, Option<f64>)> {
     let entropy = audit.mia.entropy.as_ref();
     let transfer = audit.mia.entropy_transfer.as_ref();
@@ -42,14 +43,14 @@ pub fn figures(audit: &Audit, comparison: Option<&Comparison>) -> Vec<(Key, Opti
 pub struct Spread {
     /// Mean.
     pub mean: f64,
-    /// Standard deviation, of a sample; 0 for one seed.
+    /// Sample standard deviation; 0 for one seed.
     pub deviation: f64,
     /// The figure of each seed.
     pub values: Vec<f64>,
 }
 
 impl Spread {
-    /// Of figures that every seed has; none otherwise.
+    /// The spread, if every seed has the figure.
     pub fn of(values: impl IntoIterator<Item = Option<f64>>) -> Option<Self> {
         let values = values.into_iter().collect::<Option<Vec<f64>>>().filter(|v| !v.is_empty())?;
         let n = values.len() as f64;

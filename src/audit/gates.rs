@@ -1,4 +1,4 @@
-//! What must hold: limits, and what was measured beside them.
+//! Gates: limits, and the measured figures compared with them.
 
 use super::{
     membership::Attack,
@@ -10,52 +10,54 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A figure that may be limited; at most the limit passes. Each is 0 for a model that never saw the rows, but for chance.
+/// A figure that can be limited; a figure up to the limit passes. For a model that never saw the rows, each is 0 except
+/// for chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
-    /// By how much test accuracy, or R² of numbers, fell (0.05 is five points).
+    /// Fall of test accuracy, or of R² for numbers (0.05 is five points).
     MaxTestAccuracyDrop,
-    /// By how much accuracy on retained rows, or R², fell.
+    /// Fall of accuracy, or R², on retained rows.
     MaxRetainAccuracyDrop,
-    /// By how much balanced test accuracy fell.
+    /// Fall of balanced test accuracy.
     MaxBalancedAccuracyDrop,
-    /// By what share of itself the mean loss of test rows rose.
+    /// Relative rise of the mean loss of test rows.
     MaxTestLossIncrease,
-    /// How much further from 0.5 each attack's accuracy is than before, unless a coin comes as far.
+    /// How much further from 0.5 each attack's accuracy is than before. Rises that random guessing reaches count as 0.
     MaxMiaIncrease,
-    /// How far from 0.5 it is at the end.
+    /// Distance of each attack's accuracy from 0.5 after the run.
     MaxMiaDistance,
-    /// How much larger the Kolmogorov-Smirnov distance of forgotten and unseen rows' losses, beyond chance, is than before.
+    /// Rise of the Kolmogorov-Smirnov distance, beyond chance, between the losses of forgotten and unseen rows.
     MaxKsIncrease,
-    /// That distance at the end.
+    /// That distance after the run.
     MaxKsDistance,
-    /// That distance at the end in the worst class.
+    /// That distance after the run, in the worst class.
     MaxClassKsDistance,
-    /// Share of forgotten rows found at a false positive rate of 1 %: its lower confidence bound, less what unseen rows explain among
-    /// which the threshold was chosen.
+    /// Share of forgotten rows found at a false positive rate of 1 %: its lower confidence bound, minus what the choice
+    /// of the threshold among the unseen rows explains.
     #[serde(rename = "max_tpr_at_1pct_fpr")]
     MaxTprAt1pctFpr,
     /// The same at 0.1 %.
     #[serde(rename = "max_tpr_at_01pct_fpr")]
     MaxTprAt01pctFpr,
-    /// By how much the shares of forgotten and of unseen rows differ that the transfer attack takes for members.
+    /// Difference between the shares of forgotten and of unseen rows that the transfer attack takes for members.
     MaxTransferGap,
     /// Share of forgotten rows, beyond chance, with a lower loss than nearly all unseen rows of their class.
     MaxUnderForgotten,
     /// Share of forgotten rows, beyond chance, with a higher loss than nearly all unseen rows of their class.
     MaxOverForgotten,
-    /// By what share the loss of rows to forget fell, and by how much accuracy on them rose, beyond chance.
+    /// Relative fall of the loss of rows to forget, and rise of accuracy on them, beyond chance.
     MaxForgetGain,
-    /// By how much accuracy on test rows rose beyond chance, or by what share the error of numbers fell.
+    /// Rise of accuracy on test rows beyond chance, or relative fall of the error for numbers.
     MaxTestGain,
-    /// 1 where no weight changed, else 0.
+    /// 1 if no weight changed, else 0.
     MaxUnchanged,
-    /// By how much the AUC of retained against unseen rows rose.
+    /// Rise of the AUC of retained rows against unseen rows.
     MaxRetainedAucIncrease,
-    /// By what more the loss of forgotten rows falls than that of unseen rows, or less, where each are learnt (`--audit deep`).
+    /// How much more, or less, the loss of forgotten rows falls than that of unseen rows, when each are learned
+    /// (`--audit deep`).
     MaxRelearnAdvantage,
-    /// By what more it falls where only retained rows are learnt.
+    /// How much more it falls when only retained rows are learned.
     MaxRecovery,
     /// Mean difference from the reference models in three accuracies and the attack's (`--reference`).
     MaxAverageGap,
@@ -70,7 +72,7 @@ impl Gate {
         key.as_ref().and_then(|k| k.as_str()).unwrap_or_default().to_owned()
     }
 
-    /// Whether the verdict over all is "insufficient" where there are too few rows for this figure.
+    /// Whether too few rows for this figure make the overall verdict "insufficient".
     pub(super) fn carries_the_verdict(self) -> bool {
         matches!(
             self,
@@ -83,19 +85,18 @@ impl Gate {
     }
 }
 
-/// The limits beyond which nothing is published, and those beyond which the report warns. A limit of infinity switches a
-/// gate off.
+/// The limits that stop publication, and the limits that warn. A limit of infinity switches a gate off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Table")]
 pub struct Gates {
-    /// Beyond these, nothing is published.
+    /// Limits that stop publication.
     #[serde(flatten)]
     pub fail: BTreeMap<Gate, f64>,
-    /// Beyond these, there is a warning.
+    /// Limits that warn.
     pub warn: BTreeMap<Gate, f64>,
 }
 
-/// As the configuration has it: what it does not name stays at its default.
+/// The gates as written in the configuration. A gate that it does not name keeps its default.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Table {
@@ -114,7 +115,7 @@ impl From<Table> for Gates {
 }
 
 impl Default for Gates {
-    /// Fails where the run did harm, warns where forgotten rows still stand out.
+    /// Fails if the run did harm, warns if forgotten rows still stand out.
     fn default() -> Self {
         let fail = [
             (Gate::MaxTestAccuracyDrop, 0.05),
@@ -144,13 +145,13 @@ impl Default for Gates {
     }
 }
 
-/// How a figure, or all of them together, is judged.
+/// The judgment of a figure, or of all figures together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judgement {
     /// Within the limit.
     Pass,
-    /// Too few rows to say.
+    /// Too few rows to decide.
     Insufficient,
     /// Beyond a limit that only warns.
     Warn,
@@ -159,7 +160,7 @@ pub enum Judgement {
 }
 
 impl Judgement {
-    /// In capitals, as verdicts are read.
+    /// In capitals, for people.
     pub fn word(self) -> &'static str {
         match self {
             Self::Pass => "PASS",
@@ -170,12 +171,12 @@ impl Judgement {
     }
 }
 
-/// Rows that a figure needs.
+/// The number of rows that a figure needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Need {
-    /// Rows that there are.
+    /// Rows that exist.
     pub have: usize,
-    /// Rows that would suffice.
+    /// Rows that would be enough.
     pub needed: usize,
     /// Which rows.
     pub of: &'static str,
@@ -184,17 +185,17 @@ pub struct Need {
 /// A limit and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Key in the `[gates]` table, and what it was applied to.
+    /// Key in the `[gates]` table, and the figure that it was applied to.
     pub gate: String,
-    /// The measured figure; at most `limit` passes. None where there are too few rows for any.
+    /// The measured figure; it passes up to `limit`. None if there are too few rows for a figure.
     pub value: Option<f64>,
     /// The limit that decided.
     pub limit: f64,
-    /// What the figure is judged to be.
+    /// The judgment.
     pub outcome: Judgement,
     /// Whether the figure is within the limit, and from enough rows.
     pub passed: bool,
-    /// Rows that there are too few of.
+    /// The rows of which there are too few.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub need: Option<Need>,
     #[serde(skip)]
@@ -202,7 +203,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the model knows the rows as they were read: a warning where it does not, and the user goes on nevertheless.
+    /// Whether the model knows the rows as they were read. It warns if not, and the user continued anyway.
     pub fn rows_known(known: bool) -> Self {
         Self {
             gate: "rows_known".into(),
@@ -221,15 +222,15 @@ impl Verdict {
 pub struct Evidence<'a> {
     /// The model that was given.
     pub before: &'a Audit,
-    /// The model that forgot.
+    /// The new model.
     pub after: &'a Audit,
-    /// What became of the retained rows.
+    /// What changed for the retained rows.
     pub change: &'a Change,
     /// Whether the run changed any weight.
     pub changed: bool,
-    /// What further training showed, if it was asked for.
+    /// The result of further training, if requested.
     pub deep: Option<&'a Deep>,
-    /// The model that forgot beside reference models, if there are any.
+    /// The new model compared with reference models, if there are any.
     pub reference: Option<&'a Comparison>,
 }
 
@@ -239,10 +240,10 @@ pub fn attacks(audit: &Audit) -> Vec<(&'static str, Attack)> {
     std::iter::once(("loss", audit.mia.loss)).chain(entropy).collect()
 }
 
-/// Rounding that does not decide: 95 of 100 rows less than 100 of 100 is a drop of 0.05.
+/// Tolerance for rounding: from 100 of 100 rows to 95 of 100 is a drop of exactly 0.05.
 const ROUNDING: f64 = 1e-9;
 
-/// Holds the figures against the limits, in the order of the gates.
+/// Compares the figures with the limits, in the order of the gates.
 pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
     let keys: std::collections::BTreeSet<Gate> = gates.fail.keys().chain(gates.warn.keys()).copied().collect();
     let limited = |gate: Gate| {
@@ -253,7 +254,7 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
     for (gate, fail, warn) in keys.into_iter().map(limited) {
         let Some(tightest) = warn.or(fail) else { continue };
         for reading in readings(gate, evidence) {
-            // A difference of two shares is not exactly the share that it stands for.
+            // The difference of two shares has a rounding error.
             let beyond = |limit: Option<f64>| reading.value.zip(limit).filter(|(v, limit)| !(*v <= limit + ROUNDING));
             let enough = reading.need.have >= reading.need.needed;
             let (outcome, limit) = match (enough && reading.value.is_some(), beyond(fail), beyond(warn)) {
@@ -276,8 +277,8 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
     verdicts
 }
 
-/// All verdicts together: the worst of them. Too few rows make it "insufficient" only where they are too few for the
-/// figures that every audit rests on: test accuracy, the attacks' accuracy and the rows one by one.
+/// The overall verdict: the worst of all verdicts. Too few rows make it "insufficient" only if there are too few for
+/// the figures that every audit rests on: test accuracy, the attacks' accuracy, and single rows.
 pub fn overall(verdicts: &[Verdict]) -> Judgement {
     let counted = verdicts.iter().filter(|v| v.outcome != Judgement::Insufficient || v.carries);
     let rank = |outcome: &Judgement| match outcome {

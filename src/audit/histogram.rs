@@ -1,23 +1,23 @@
-//! Histograms that can be laid over each other: several sets of numbers in the same bins.
+//! Histograms with common bins, so that several sets of numbers can be compared.
 
 use serde::Serialize;
 
 /// Counts of several sets of numbers in the same bins.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Histogram {
-    /// One more than there are bins, ascending.
+    /// Edges of the bins, ascending; one more than there are bins.
     pub edges: Vec<f64>,
-    /// Each set's name and its count in each bin. The last bin also has what lies beyond the last edge.
+    /// Each set's name and its count in each bin. The last bin includes numbers beyond the last edge.
     pub sets: Vec<(String, Vec<usize>)>,
 }
 
-/// Share of the last edge below which numbers are not told apart.
+/// Numbers below this share of the last edge fall into one bin.
 const SMALLEST: f64 = 1e-4;
 
-/// Counts `sets` in `bins` bins from the smallest number to the 99th percentile of all, so that a few extreme rows do not
-/// squeeze the others into one bin. Where no number is negative, as losses are, each bin is wider than the one before by
-/// the same factor: most of a trained model's losses are tiny. Numbers that are not finite are left out. `None` without
-/// a number.
+/// Counts `sets` in `bins` bins from the smallest number to the 99th percentile of all numbers, so that a few extreme
+/// rows do not squeeze the others into one bin. If no number is negative, as for losses, each bin is wider than the
+/// previous one by the same factor, since most losses of a trained model are tiny. Numbers that are not finite are left
+/// out. `None` without numbers.
 pub fn histogram(sets: &[(&str, &[f64])], bins: usize) -> Option<Histogram> {
     let mut all: Vec<f64> = sets.iter().flat_map(|s| s.1).copied().filter(|x| x.is_finite()).collect();
     all.sort_unstable_by(f64::total_cmp);

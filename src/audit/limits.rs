@@ -1,10 +1,10 @@
-//! Limits as they are set: which make sense, and which check nothing.
+//! Checks limits that a user sets: which make sense, and which check nothing.
 
 use super::gates::{Gate, Gates, Judgement};
 use std::collections::BTreeMap;
 
 /// # Errors
-/// Which limit no figure could be held against, and what to write.
+/// Names a limit that no figure can be compared with, and says what to write.
 pub fn check(gates: &Gates) -> Result<(), String> {
     for (table, limits) in [("[gates]", &gates.fail), ("[gates.warn]", &gates.warn)] {
         for (gate, limit) in limits {
@@ -22,7 +22,7 @@ pub fn check(gates: &Gates) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the figure is a difference of shares, or of what is scaled like them.
+/// Whether the figure is a difference of shares, or of numbers on the same scale.
 fn is_share(gate: Gate) -> bool {
     use Gate::*;
     matches!(
@@ -46,18 +46,18 @@ fn is_share(gate: Gate) -> bool {
     )
 }
 
-/// From which limit on the gate cannot fail.
+/// The limit from which on the gate cannot fail.
 fn ceiling(gate: Gate) -> f64 {
     use Gate::*;
     match gate {
-        // Distances from a coin's 0.5.
+        // Distances from 0.5.
         MaxMiaIncrease | MaxMiaDistance | MaxRmiaDistance => 0.5,
         _ if is_share(gate) => 1.0,
         _ => f64::INFINITY,
     }
 }
 
-/// The gates that are checked unless the configuration says otherwise, and that it leaves unchecked.
+/// The gates that are checked by default, and that the configuration switches off.
 pub fn switched_off(gates: &Gates) -> Vec<Gate> {
     let checks =
         |limits: &BTreeMap<Gate, f64>, gate: Gate| limits.get(&gate).is_some_and(|limit| *limit < ceiling(gate));
@@ -66,7 +66,7 @@ pub fn switched_off(gates: &Gates) -> Vec<Gate> {
     usual.into_iter().filter(|gate| !checks(&gates.fail, *gate) && !checks(&gates.warn, *gate)).collect()
 }
 
-/// The verdict over all, which is no pass where a gate that carries it was not checked.
+/// The overall verdict. It is no pass if a gate that it rests on was not checked.
 pub fn capped(verdict: Judgement, off: &[Gate]) -> Judgement {
     match verdict {
         Judgement::Pass if off.iter().any(|gate| gate.carries_the_verdict()) => Judgement::Warn,

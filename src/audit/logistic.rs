@@ -1,10 +1,10 @@
 //! Logistic regression on one feature.
 //!
-//! Minimises `Σ ln(1 + exp(−yᵢ(w·xᵢ + b))) + w²/2` over `w` and `b`, with labels `y` of −1 and 1: an L2 penalty with
-//! `C = 1` that leaves the intercept alone, as scikit-learn's `LogisticRegression` has it, to a gradient of 1e-7.
-//! (scikit-learn's default tolerance stops far earlier where the feature is small, and then misses a leak; given a small
-//! one, it finds the same line.) Two unknowns: Newton's method needs a handful of steps. L-BFGS, as libraries have it, can
-//! lose itself between values far apart, and then searches along a line for ever.
+//! Minimizes `Σ ln(1 + exp(−yᵢ(w·xᵢ + b))) + w²/2` over `w` and `b`, with labels `y` of −1 and 1, to a gradient of
+//! 1e-7. This is an L2 penalty with `C = 1` and without the intercept, as in scikit-learn's `LogisticRegression`.
+//! (scikit-learn's default tolerance stops far earlier if the feature is small, and then misses a leak. With a small
+//! tolerance it finds the same line.) With two unknowns, Newton's method needs only a few steps. The L-BFGS of
+//! libraries can fail on values far apart, and then never ends its line search.
 
 use super::signals::{sigmoid, softplus};
 
@@ -18,19 +18,19 @@ pub struct Logistic {
 }
 
 impl Logistic {
-    /// Fits `(x, member)` pairs. `None` if only one side is there, a value is not finite, or there is no convergence.
+    /// Fits `(x, member)` pairs. `None` if one side is empty, a value is not finite, or the fit does not converge.
     pub fn fit(rows: &[(f64, bool)]) -> Option<Self> {
         Self::weighted(rows, |_| 1.0)
     }
 
-    /// Fits `(x, member)` pairs of which each side has half of the weight, whatever its number of rows: each term is
-    /// multiplied by n / (2 · rows of its side), as scikit-learn's `class_weight="balanced"` has it. `None` as for
+    /// Fits `(x, member)` pairs. Each side has half of the weight, whatever its number of rows: each term is multiplied
+    /// by n / (2 · rows of its side), as with scikit-learn's `class_weight="balanced"`. `None` as for
     /// [`fit`](Self::fit).
     pub fn fit_balanced(rows: &[(f64, bool)]) -> Option<Self> {
         Self::weighted(rows, |side| rows.len() as f64 / (2 * side) as f64)
     }
 
-    /// By Newton's method with halved steps. `weight` says what a row counts, from the number of rows on its side.
+    /// Newton's method with step halving. `weight` gives the weight of a row from the number of rows on its side.
     fn weighted(rows: &[(f64, bool)], weight: impl Fn(usize) -> f64) -> Option<Self> {
         let members = rows.iter().filter(|r| r.1).count();
         if members == 0 || members == rows.len() || rows.iter().any(|r| !r.0.is_finite()) {
@@ -60,7 +60,8 @@ impl Logistic {
             let determinant = hww * hbb - hwb * hwb;
             let step = ((hbb * gw - hwb * gb) / determinant, (hww * gb - hwb * gw) / determinant);
             let shares = (0..40).map(|halvings| 0.5f64.powi(halvings));
-            // A step whose gain is beyond the digits of the cost is the last; the gradient has digits left for it.
+            // If a step gains less than the precision of the cost, it is the last one; the gradient is precise enough
+            // for it.
             let better = shares.map(|s| (w - s * step.0, b - s * step.1)).find(|&(w, b)| cost(w, b) < current);
             let Some(next) = better else {
                 let last = (w - step.0, b - step.1);
@@ -73,12 +74,12 @@ impl Logistic {
         None
     }
 
-    /// Whether the line takes `x` for a member's.
+    /// Whether the line classifies `x` as a member.
     pub fn predict(&self, x: f64) -> bool {
         self.coefficient * x + self.intercept > 0.0
     }
 
-    /// Share of rows that the line is right about.
+    /// Share of rows that the line classifies correctly.
     pub fn accuracy(&self, rows: &[(f64, bool)]) -> f64 {
         rows.iter().filter(|r| self.predict(r.0) == r.1).count() as f64 / rows.len().max(1) as f64
     }
@@ -103,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Losses as a network has them: most next to nothing, some large.
+    /// Losses like those of a network: most nearly 0, some large.
     #[test]
     fn a_fit_ends_where_values_are_orders_of_magnitude_apart() {
         for spread in [1.0, 4.0, 12.0] {

@@ -1,9 +1,9 @@
-//! Membership inference on one number a row: its loss (MIA_L), or the entropy of the model's answer (MIA_E).
+//! Membership inference on one number per row: the loss (MIA_L), or the entropy of the model's answer (MIA_E).
 //!
-//! Members are the rows to forget, non-members rows that the model never saw. The protocol is that of the method's
-//! paper: both sides cut to one size (the larger one shuffled before), a logistic regression on the number, ten
-//! stratified shuffle splits with a tenth held out, the mean accuracy on what is held out. 0.5 is ideal, and below it is
-//! no better than above.
+//! Members are the rows to forget; non-members are rows that the model never saw. The protocol is that of the method's
+//! paper: both sides are cut to one size (the larger one shuffled before), a logistic regression on the number, ten
+//! stratified shuffle splits with a tenth held out, and the mean accuracy on the held-out rows. 0.5 is ideal; below 0.5
+//! is no better than above.
 
 use super::{
     logistic::Logistic,
@@ -13,50 +13,51 @@ use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-/// Rows a side below which the accuracy of the attack says little: its standard error is then above 0.07.
+/// Fewest rows per side for a meaningful accuracy: with fewer, its standard error is above 0.07.
 pub const INFORMATIVE_ROWS: usize = 50;
 
 /// Splits of the protocol.
 const SPLITS: usize = 10;
 
-/// What an attack on one number a row achieves.
+/// The result of an attack on one number per row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Attack {
-    /// Mean accuracy over the splits; none with fewer than two rows a side, or where a fit does not converge.
+    /// Mean accuracy over the splits; none with fewer than two rows per side, or if a fit does not converge.
     pub accuracy: Option<f64>,
-    /// Half the width of the 95 % interval in which the accuracy of an attacker lies who tosses a coin for as many rows as
-    /// there are on one side.
+    /// Half the width of the 95 % interval of the accuracy of random guessing, with as many rows as there are on one
+    /// side.
     pub coin_margin: Option<f64>,
     /// Probability that a member's number is below a non-member's, ties half.
     pub auc: Option<f64>,
-    /// The same for an attacker who knows the direction: the AUC, or 1 less it if that is more.
+    /// The same for an attacker who knows the direction: the larger one of the AUC and 1 − AUC.
     pub auc_two_sided: Option<f64>,
     /// Share of members below a threshold that at most one in a hundred non-members is below.
     pub tpr_at_1pct_fpr: Option<f64>,
     /// Members found at false positive rates of 1 % and 0.1 %.
     pub low_fpr: [LowFpr; 2],
-    /// Whether both sides' numbers have one distribution.
+    /// Whether the numbers of both sides have the same distribution.
     pub ks: Option<KolmogorovSmirnov>,
-    /// Members and non-members that the accuracy is from, each.
+    /// Number of members, and of non-members, behind the accuracy.
     pub rows_a_side: usize,
-    /// Whether there are enough of them to mean anything.
+    /// Whether this is enough for a meaningful accuracy.
     pub informative: bool,
 }
 
 impl Attack {
-    /// How far its accuracy is from 0.5, either way.
+    /// Distance of the accuracy from 0.5, in either direction.
     pub fn distance(&self) -> Option<f64> {
         Some((self.accuracy? - 0.5).abs())
     }
 
-    /// How much further that is than `before`, as far as a coin does not explain it: within [`Self::coin_margin`] it is no more.
+    /// How much larger that distance is than `before`. It is 0 for distances within [`Self::coin_margin`], which random
+    /// guessing explains.
     pub fn increase(&self, before: &Self) -> Option<f64> {
         let (distance, increase) = (self.distance()?, self.distance()? - before.distance()?);
         Some(if distance > self.coin_margin? { increase } else { increase.min(0.0) })
     }
 }
 
-/// Runs the attack; the same seed chooses the same rows and splits.
+/// Runs the attack. The same seed chooses the same rows and splits.
 pub fn attack(members: &[f64], others: &[f64], seed: u64) -> Attack {
     let rows_a_side = members.len().min(others.len());
     let low_fpr = [100, 1000].map(|one_in| LowFpr::at(members, others, one_in));
@@ -85,7 +86,7 @@ fn accuracy(members: &[f64], others: &[f64], seed: u64) -> Option<f64> {
     let held_out = (2 * n).div_ceil(10);
     let mut sum = 0.0;
     for _ in 0..SPLITS {
-        // Where the rows held out are odd in number, one side chosen at random gives one more.
+        // If the number of held-out rows is odd, one side, chosen at random, gives one more.
         let more = usize::from(held_out % 2 == 1 && rng.random_range(0..2u8) == 1);
         let counts = [held_out / 2 + more, held_out - held_out / 2 - more];
         let mut train = Vec::with_capacity(2 * n);
@@ -149,7 +150,7 @@ mod tests {
         assert!(over.low_fpr[0].above.unwrap().rate > 0.5 && over.low_fpr[0].below.unwrap().rate == 0.0);
     }
 
-    /// Logistic regression takes one threshold, which a mixture of far too low and far too high losses evades.
+    /// Logistic regression has one threshold, which a mixture of far too low and far too high losses evades.
     #[test]
     fn a_two_sided_mixture_shows_in_the_distance_alone() {
         let others: Vec<f64> = (0..400).map(|i| 1.0 + f64::from(i) * 1e-3).collect();

@@ -1,16 +1,16 @@
-//! Did it forget, did it keep: pure functions of each row's loss, logits and class.
+//! Measures what a model forgot and what it kept: pure functions of each row's loss, logits, and class.
 //!
 //! [`measure`] makes an [`Audit`] of one model: accuracy and loss (`accuracy`), attacks on all rows together
-//! (`membership`, `transfer`, `statistics`), the rows one by one (`conformal`), class by class (`classes`). [`change`]
-//! compares two models, and [`judge`] holds the figures against limits.
+//! (`membership`, `transfer`, `statistics`), on single rows (`conformal`), and class by class (`classes`). [`change`]
+//! compares two models, and [`judge`] compares the figures with limits.
 //!
-//! Two further tests cost more: [`relearn`] trains the model on, and [`compare`] holds it against models that were trained
-//! without the rows.
+//! Two further tests cost more: [`relearn`] trains the model further, and [`compare`] compares it with models that were
+//! trained without the rows.
 //!
-//! What these figures are, and are not: they say whether forgotten rows still stand out among unseen ones for attackers
-//! who look at the loss or the entropy of the answer. τ is chosen so that the mean of the losses comes out even, so that
-//! the attacks on all rows together flatter the method; the rows one by one and the distance of the distributions do not.
-//! Every test looks both ways, as a row that the model was driven away from stands out as much as one that it knows.
+//! The figures say whether forgotten rows still stand out from unseen rows for attackers who use the loss or the
+//! entropy of the answer. τ is chosen so that the mean losses become equal, so attacks on all rows together flatter the
+//! method. Single rows and the distance of the distributions do not. Every test looks both ways, since a row whose loss
+//! is too high stands out as much as one whose loss is too low.
 
 mod accuracy;
 mod classes;

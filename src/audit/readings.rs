@@ -9,15 +9,15 @@ use super::{
     statistics::LowFpr,
 };
 
-/// A figure of a gate.
+/// A figure that a gate is applied to.
 pub(super) struct Reading {
-    /// What the gate was applied to, if there are several.
+    /// Name of the figure, if the gate has several.
     pub of: &'static str,
     pub value: Option<f64>,
     pub need: Need,
 }
 
-/// The gate's figures; none where it does not apply.
+/// The gate's figures; none if it does not apply.
 pub(super) fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
     let (before, after) = (e.before, e.after);
     let of = |have: usize, of: &'static str| Need { have, needed: INFORMATIVE_ROWS, of };
@@ -35,7 +35,8 @@ pub(super) fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
     let low_fpr = |at: &LowFpr| {
         let unseen = Need { have: after.unseen_rows(), needed: at.unseen_needed, of: "unseen rows" };
         let need = if sides.have < sides.needed { sides } else { unseen };
-        // Below the k-th of n unseen rows lies an unseen row with probability p = k / (n + 1) on average, and by chance with more.
+        // Below the k-th of n unseen rows lies an unseen row with probability p = k / (n + 1) on average, and by chance
+        // with more.
         let n = after.unseen_rows() as f64;
         let p = ((at.fpr * n).floor() + 1.0) / (n + 1.0);
         let explained = p + 1.96 * (p * (1.0 - p) / (n + 2.0)).sqrt();
@@ -120,7 +121,7 @@ pub(super) fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         }
         Gate::MaxRelearnAdvantage => e.deep.iter().map(|d| further(d, d.advantage.beyond_chance())).collect(),
         Gate::MaxRecovery => {
-            // To be learnt more slowly than unseen rows is no way of coming back.
+            // Rows that are learned more slowly than unseen rows do not come back.
             let value = |d: &Deep| if d.recovery.mean > 0.0 { d.recovery.beyond_chance() } else { 0.0 };
             e.deep.iter().map(|d| further(d, value(d))).collect()
         }

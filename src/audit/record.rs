@@ -18,34 +18,35 @@ use std::collections::BTreeSet;
 /// The attacks on the forgotten rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Mia {
-    /// Unseen rows, of the classes that rows to forget have.
+    /// Unseen rows of the classes of the rows to forget.
     pub unseen_rows: usize,
     /// On the loss (MIA_L).
     pub loss: Attack,
     /// On the entropy of the answer (MIA_E); none for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy: Option<Attack>,
-    /// On the entropy, by an attacker who learned on retained rows.
+    /// On the entropy, by an attacker who learned from retained rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy_transfer: Option<Transfer>,
 }
 
-/// How well retained rows can be told from unseen ones of their classes by their loss: they were trained on, and some of it is normal.
+/// How well retained rows can be told from unseen rows of their classes by their loss. Some difference is normal, since
+/// the model was trained on them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Retained {
-    /// Rows that were looked at.
+    /// Rows that were measured.
     pub rows: usize,
-    /// Probability that a retained row's loss is below an unseen one's.
+    /// Probability that a retained row's loss is below an unseen row's.
     pub auc: Option<f64>,
     /// Retained rows found at a false positive rate of 1 %.
     pub low_fpr: LowFpr,
-    /// Whether both have one distribution.
+    /// Whether both have the same distribution.
     pub ks: Option<KolmogorovSmirnov>,
-    /// Share of retained rows with a lower loss than nearly all unseen rows of their class; 0.05 of unseen rows have it.
+    /// Share of retained rows with a lower loss than nearly all unseen rows of their class; it is 0.05 for unseen rows.
     pub exposed: Option<f64>,
 }
 
-/// What one model makes of the rows.
+/// The audit of one model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Audit {
     /// Rows to forget.
@@ -54,33 +55,33 @@ pub struct Audit {
     pub retain: SplitScore,
     /// Unseen rows.
     pub test: SplitScore,
-    /// Unseen rows of the classes that are kept, where a class is forgotten whole.
+    /// Unseen rows of the kept classes, if a class is forgotten whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_of_kept_classes: Option<SplitScore>,
-    /// Rows to forget against unseen rows of the same classes.
+    /// Attacks on rows to forget, with unseen rows of the same classes.
     pub mia: Mia,
-    /// The rows to forget one by one.
+    /// The single rows to forget.
     pub records: Records,
-    /// The attack class by class; none where rows have no class.
+    /// The attack class by class; none if rows have no class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Classes>,
-    /// The rows that are to be kept.
+    /// The retained rows.
     pub retained: Retained,
 }
 
 impl Audit {
-    /// What the model is still there for: unseen rows of the classes that are kept.
+    /// The score that still matters after the run: unseen rows of the kept classes.
     pub fn useful(&self) -> &SplitScore {
         self.test_of_kept_classes.as_ref().unwrap_or(&self.test)
     }
 
-    /// Unseen rows that forgotten ones were held against.
+    /// Number of unseen rows that forgotten rows were compared with.
     pub fn unseen_rows(&self) -> usize {
         self.mia.unseen_rows
     }
 }
 
-/// The numbers that an audit was made of: what comparisons between models need.
+/// The numbers behind an audit, which comparisons between models need.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
     /// Rows to forget.
@@ -92,24 +93,24 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Unseen rows of the classes that rows to forget have.
+    /// Unseen rows of the classes of the rows to forget.
     pub fn unseen(&self) -> Signals {
         self.test.of_classes_in(&self.forget)
     }
 
-    /// Which retained and which unseen rows attacks learn from; those of one seed are the same for every model.
+    /// The retained and the unseen rows that attacks learn from. With one seed they are the same for every model.
     pub fn halves(&self, seed: u64) -> (Half, Half) {
-        // Seeds of their own, so that both are not cut alike.
+        // Different seeds, so that both are not split alike.
         let draw = |s: &Signals, salt: u64| Half::draw(&s.rows, seed ^ salt);
         (draw(&self.retain, 0x7265_7461_696E), draw(&self.unseen(), 0x756E_7365_656E))
     }
 }
 
-/// Measures one model. The same seed gives the same rows and splits to the attacks before and after. `kept` are the classes of all
-/// retained rows; those of the measured ones if not given.
+/// Measures one model. With the same seed, attacks before and after have the same rows and splits. `kept` are the
+/// classes of all retained rows; the classes of the measured ones if not given.
 ///
 /// # Errors
-/// Losses that are not finite ([`crate::Error::Unlearning`]); parts that are not of the same rows (a defect).
+/// [`crate::Error::Unlearning`] if a loss is not finite; [`crate::Error::Internal`] if parts belong to different rows.
 pub fn measure(
     forget: &Outcome,
     retain: &Outcome,
@@ -170,7 +171,7 @@ fn retained(retain: &Signals, test: &Signals) -> Retained {
     }
 }
 
-/// For each row, whether nearly all unseen rows of its class have a higher loss; none where these are too few.
+/// For each row, whether nearly all unseen rows of its class have a higher loss; none if there are too few of them.
 fn exposed(rows: &Signals, unseen: &Unseen) -> Vec<Option<bool>> {
     let one = |(i, &loss): (usize, &f64)| Some(unseen.judge(rows.class(i), loss)?.under <= LEVEL + 1e-12);
     rows.losses.iter().enumerate().map(one).collect()
@@ -180,29 +181,29 @@ fn share(marks: &[bool]) -> Option<f64> {
     (!marks.is_empty()).then(|| marks.iter().filter(|m| **m).count() as f64 / marks.len() as f64)
 }
 
-/// What unlearning did to the rows that are to be kept: unlearning some rows can expose others.
+/// What unlearning did to retained and unseen rows: to unlearn some rows can expose others.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// AUC of retained against unseen rows, after less before.
+    /// AUC of retained against unseen rows, after minus before.
     pub retained_auc: Option<f64>,
     /// Share of retained rows that stand out by a low loss now, and did not before.
     pub newly_exposed: Option<f64>,
     /// Share of retained rows that stood out by a low loss before, and do not now.
     pub no_longer_exposed: Option<f64>,
-    /// By what share of itself the mean loss of the rows to forget fell, beyond chance: they are known better than before.
+    /// Relative fall of the mean loss of the rows to forget, beyond chance: they are known better than before.
     pub forget_loss_fall: Option<f64>,
-    /// By how much accuracy on the rows to forget rose, beyond chance.
+    /// Rise of accuracy on the rows to forget, beyond chance.
     pub forget_accuracy_rise: Option<f64>,
-    /// By how much accuracy on unseen rows rose, beyond chance: the run has taught the model something.
+    /// Rise of accuracy on unseen rows, beyond chance: the run taught the model something.
     pub test_accuracy_rise: Option<f64>,
-    /// By what share of itself the mean squared error of unseen rows fell, beyond chance; for regression.
+    /// Relative fall of the mean squared error of unseen rows, beyond chance; for regression.
     pub test_error_fall: Option<f64>,
 }
 
 /// Standard errors of a paired mean that chance explains (99 %, both sides).
 const PAIRED_CHANCE: f64 = 2.576;
 
-/// The mean of `a − b`, row by row, less what chance explains; at least 0. None where rows are missing.
+/// The mean of `a − b`, row by row, minus what chance explains; at least 0. None if rows are missing.
 fn rise(a: &[f64], b: &[f64]) -> Option<f64> {
     if a.len() != b.len() || a.is_empty() {
         return None;
@@ -213,7 +214,7 @@ fn rise(a: &[f64], b: &[f64]) -> Option<f64> {
 
 /// Compares two models' retained rows.
 pub fn change(before: &Measured, after: &Measured) -> Change {
-    // Unseen rows of a class that is forgotten whole are no measure of the others.
+    // Unseen rows of a class that is forgotten whole say nothing about the other classes.
     let area = |m: &Measured| auc(&m.retain.losses, &m.test.of_classes_in(&m.retain).losses);
     let marks = |m: &Measured| exposed(&m.retain, &Unseen::new(&m.test));
     let pairs: Vec<(bool, bool)> =

@@ -1,4 +1,4 @@
-//! Beside models that were trained without the forgotten rows: what no audit without one can say.
+//! Comparison with reference models, which were trained without the forgotten rows.
 
 use super::{
     accuracy::SplitScore,
@@ -8,8 +8,8 @@ use super::{
 };
 use serde::Serialize;
 
-/// RMIA's coefficient a, by which the likelihood under models without a row stands for that under all models; the paper's
-/// choice for image models (arXiv 2312.03262, appendix B).
+/// RMIA's coefficient a, which estimates the likelihood under all models from that under models without a row. The
+/// value is the paper's for image models (arXiv 2312.03262, appendix B).
 const RMIA_A: f64 = 0.3;
 
 /// How far a model is from one reference model.
@@ -45,19 +45,19 @@ pub struct LossGap {
 pub struct Rmia {
     /// Probability that a forgotten row has a higher score than an unseen one; 0.5 is ideal.
     pub auc: f64,
-    /// How far that is from 0.5 beyond what chance brings about in 19 of 20 cases.
+    /// Its distance from 0.5 beyond what chance explains in 95 % of cases.
     pub beyond_chance: f64,
     /// Forgotten rows found at false positive rates of 1 % and 0.1 %; `below` is by high scores.
     pub low_fpr: [LowFpr; 2],
     /// Forgotten rows that were scored.
     pub forget_rows: usize,
-    /// Unseen rows that they are held against.
+    /// Unseen rows that they are compared with.
     pub unseen_rows: usize,
-    /// Other unseen rows, which the score of each row is relative to.
+    /// Other unseen rows, to which the score of each row is relative.
     pub population_rows: usize,
 }
 
-/// One model beside the references.
+/// One model compared with the references.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Each reference.
@@ -66,9 +66,9 @@ pub struct Comparison {
     pub tug_of_war: Option<f64>,
     /// Mean over the references.
     pub average_gap: Option<f64>,
-    /// Forgotten rows, one by one.
+    /// Single forgotten rows.
     pub forget_loss_gap: Option<LossGap>,
-    /// Unseen rows, one by one: two models differ by so much where neither has seen a row.
+    /// Single unseen rows: how much two models differ on rows that neither has seen.
     pub unseen_loss_gap: Option<LossGap>,
     /// The attack with reference models; none for regression.
     pub rmia: Option<Rmia>,
@@ -124,7 +124,7 @@ fn loss_gap(own: &[f64], others: &[&[f64]]) -> Option<LossGap> {
 }
 
 fn rmia_of(measured: &Measured, references: &[(Audit, Measured)], seed: u64) -> Option<Rmia> {
-    // Half of the unseen rows are the population that scores are relative to, the others are attacked.
+    // Half of the unseen rows are the population to which scores are relative; the others are attacked.
     let (_, half) = measured.halves(seed);
     let (population, unseen) = half.cut(&measured.unseen());
     let cut: Vec<(Signals, Signals)> = references.iter().map(|(_, m)| half.cut(&m.unseen())).collect();
@@ -137,8 +137,8 @@ fn rmia_of(measured: &Measured, references: &[(Audit, Measured)], seed: u64) -> 
     rmia(&members, &others, population.len())
 }
 
-/// `p(x|θ) / p(x)` of each row, with `p(x) = ((1 + a)·mean of the references' p(x) + 1 − a) / 2`: the references have not
-/// seen the row, and where half of all models had, their likelihoods of it would be higher.
+/// `p(x|θ) / p(x)` of each row, with `p(x) = ((1 + a)·mean of the references' p(x) + 1 − a) / 2`. The references have
+/// not seen the row; if half of all models had, the mean likelihood would be higher.
 pub fn ratios(own: &[f64], references: &[Vec<f64>]) -> Option<Vec<f64>> {
     if references.is_empty() || references.iter().any(|r| r.len() != own.len()) {
         return None;
@@ -161,7 +161,7 @@ fn rmia(members: &[f64], others: &[f64], population_rows: usize) -> Option<Rmia>
     let (low, high) = (negated(members), negated(others));
     let area = auc(&low, &high)?;
     let (n, m) = (members.len() as f64, others.len() as f64);
-    // The variance of the Mann-Whitney statistic where both sides have one distribution.
+    // The variance of the Mann-Whitney statistic if both sides have the same distribution.
     let margin = 1.96 * ((n + m + 1.0) / (12.0 * n * m)).sqrt();
     (population_rows > 0).then(|| Rmia {
         auc: area,
@@ -179,7 +179,7 @@ mod tests {
     use crate::audit::{Outcome, measure};
     use crate::data::{TargetKind, Targets};
 
-    /// Rows of two classes which a model of this margin gets right, but for every `wrong`-th.
+    /// Rows of two classes that a model with this margin answers correctly, except every `wrong`-th.
     fn measured(margins: [f32; 3], wrong: usize) -> (Audit, Measured) {
         let targets = Targets::Classes((0..120).map(|i| i % 2).collect());
         let logits = |margin: f32| -> Vec<f32> {

@@ -1,8 +1,8 @@
-//! What further training shows: rows that were only hidden come back faster than rows that were never seen.
+//! Further training: rows that were only hidden come back faster than rows that were never seen.
 //!
-//! The model is trained on, on a copy of its parameters. Once on the forgotten rows, and from the same start on as many
-//! unseen rows of the same classes: a model that never saw either learns both at the same pace. And once on retained rows
-//! alone: if the forgotten rows come back with them and unseen ones do not, they were not gone (arXiv 2505.22310).
+//! A copy of the model is trained further: on the forgotten rows and, from the same start, on as many unseen rows of
+//! the same classes. A model that never saw either learns both at the same pace. Then it is trained on retained rows
+//! only: if the forgotten rows come back with them and unseen rows do not, they were not gone (arXiv 2505.22310).
 
 use super::{
     accuracy::{Outcome, score},
@@ -22,27 +22,27 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Rows of each side, at most.
+/// Most rows per side.
 const MOST_ROWS: usize = 2000;
-/// Steps of a run: two passes over its rows, but no fewer and no more than these.
+/// Fewest and most steps of a run; within these, two passes over its rows.
 const STEPS: (usize, usize) = (8, 64);
 /// Seeds.
 const SEEDS: u64 = 3;
 
-/// How the model is trained on.
+/// Settings of the further training.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
     /// Rows in a batch.
     pub batch_size: usize,
-    /// AdamW's step size, constant.
+    /// AdamW's learning rate, constant.
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
-    /// How large a step is.
+    /// Scale of the steps.
     pub step_size: StepSize,
     /// Seed of the rows and their order.
     pub seed: u64,
-    /// What the labels are.
+    /// The kind of the labels.
     pub kind: TargetKind,
 }
 
@@ -59,7 +59,7 @@ pub struct Point {
     pub forget_accuracy: Option<f64>,
     /// Accuracy on the unseen rows.
     pub unseen_accuracy: Option<f64>,
-    /// Probability that a forgotten row's loss is below an unseen one's.
+    /// Probability that a forgotten row's loss is below an unseen row's.
     pub auc: f64,
 }
 
@@ -72,7 +72,8 @@ pub struct Seeded {
     pub deviation: f64,
     /// Seeds.
     pub seeds: usize,
-    /// By how much two sets of as many rows may differ by chance in 19 of 20 cases: the seeds all look at the same rows.
+    /// How much two sets of this size may differ by chance in 95 % of cases. All seeds use the same rows, so their
+    /// spread excludes this.
     pub margin: f64,
 }
 
@@ -84,28 +85,28 @@ impl Seeded {
         Self { mean, deviation: (squares / (n - 1.0).max(1.0)).sqrt(), seeds: values.len(), margin }
     }
 
-    /// How far the mean is from 0 beyond two standard errors, of the seeds and of the rows.
+    /// Distance of the mean from 0 beyond two standard errors of the seeds and of the rows.
     pub fn beyond_chance(&self) -> f64 {
         let of_seeds = 2.0 * self.deviation / (self.seeds.max(1) as f64).sqrt();
         (self.mean.abs() - of_seeds.hypot(self.margin)).max(0.0)
     }
 }
 
-/// What further training showed.
+/// The result of further training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Deep {
-    /// Forgotten rows that were looked at, and as many unseen ones.
+    /// Number of forgotten rows used, and of unseen rows.
     pub rows: usize,
-    /// Rows that are enough.
+    /// Number of rows that would be enough.
     pub rows_needed: usize,
-    /// Training on the forgotten rows, and beside it on the unseen ones.
+    /// Training on the forgotten rows, and separately on the unseen rows.
     pub relearning: Vec<Point>,
-    /// By what more the loss of the forgotten rows fell than that of the unseen ones, as a share of the loss at the start,
-    /// on average over the points: above 0, the forgotten rows were learnt again faster.
+    /// How much more the loss of the forgotten rows fell than that of the unseen rows, as a share of the loss at the
+    /// start, averaged over the points. Above 0, the forgotten rows were relearned faster.
     pub advantage: Seeded,
-    /// Training on retained rows alone.
+    /// Training on retained rows only.
     pub recovering: Vec<Point>,
-    /// The same share at the end of it: above 0, the forgotten rows came back.
+    /// The same share at the end of that training. Above 0, the forgotten rows came back.
     pub recovery: Seeded,
     /// Steps of either.
     pub steps: usize,
@@ -116,16 +117,16 @@ pub struct Deep {
 pub struct Sets<'a> {
     /// Training rows.
     pub train: &'a Arc<Dataset>,
-    /// Of these, those that are not to be forgotten.
+    /// The retained rows among them.
     pub retain: &'a Rows,
     /// Unseen rows.
     pub test: &'a Arc<Dataset>,
 }
 
-/// Trains the model on, each time from where it is now, and puts its parameters back. `check` may stop it.
+/// Trains the model further, each time from its current parameters, and restores them. `check` may stop it.
 ///
 /// # Errors
-/// Whatever the data, the device or `check` report. The parameters are then of no use.
+/// Errors of the data, the device, and `check`. The parameters are then unusable.
 pub fn relearn<D: Backend<f32>>(
     model: &mut Model<f32, D>,
     sets: Sets<'_>,
@@ -170,7 +171,7 @@ pub fn relearn<D: Backend<f32>>(
         let seed = training.seed.wrapping_add(n);
         let known = run(model, sets.train, &forget, seed)?;
         let new = run(model, sets.test, &unseen, seed)?;
-        // Of each run, the rows that it was trained on.
+        // From each run, the rows that it was trained on.
         relearned.push(known.into_iter().zip(new).map(|((at, f), (_, u))| (at, (f.0, u.1))).collect::<Vec<_>>());
         recovered.push(run(model, sets.train, sets.retain, seed)?);
     }
@@ -187,7 +188,7 @@ pub fn relearn<D: Backend<f32>>(
     })
 }
 
-/// What the model makes of rows.
+/// The model's signals on rows.
 #[derive(Clone, Debug, Default)]
 struct Probe {
     losses: Vec<f64>,
@@ -229,8 +230,8 @@ fn probed<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Row
     Ok(Probe { losses, accuracy: right.map(|r| r / rows) })
 }
 
-/// By what share of its start the forgotten rows' loss fell more than the unseen rows', a figure a seed: over all points
-/// but the first, or at the last.
+/// How much more the forgotten rows' loss fell than the unseen rows', as a share of its start, one figure per seed:
+/// averaged over all points except the first, or at the last point.
 fn shares(runs: &[Vec<(usize, Pair)>], all: bool) -> Seeded {
     let one = |run: &Vec<(usize, Pair)>| {
         let curve = |of: fn(&Pair) -> &Probe| run.iter().map(|(_, p)| mean(&of(p).losses)).collect::<Vec<_>>();
@@ -241,7 +242,7 @@ fn shares(runs: &[Vec<(usize, Pair)>], all: bool) -> Seeded {
         };
         fallen(&curve(|l| &l.0)) - fallen(&curve(|l| &l.1))
     };
-    // Of each row, what it fell by at the end as a share of the mean at the start.
+    // For each row, its fall at the end as a share of the mean at the start.
     let variance = |run: &Vec<(usize, Pair)>, of: fn(&Pair) -> &Probe| {
         let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return 0.0 };
         let (first, last) = (&of(first).losses, &of(last).losses);
@@ -275,8 +276,8 @@ fn points(runs: &[Vec<(usize, Pair)>]) -> Vec<Point> {
     (0..count).filter_map(point).collect()
 }
 
-/// As many forgotten as unseen rows of each class, as places in their signals; chosen by the seed, and no more than are
-/// needed.
+/// As many forgotten as unseen rows of each class, as positions in their signals. They are chosen by the seed, and no
+/// more than needed.
 pub fn matched(forget: &Signals, unseen: &Signals, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut by_class = |s: &Signals| {
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!((found.mean, found.deviation, found.beyond_chance()), (0.5, 0.0, 0.5));
         let even = shares(&[run(1.0, 2.0), run(1.2, 2.0), run(0.8, 2.0)], true);
         assert!(even.mean.abs() < 1e-12 && even.deviation > 0.0 && even.beyond_chance() == 0.0);
-        // One of two rows is learnt at once, the other not at all: that may be chance.
+        // One of two rows is learned at once, the other not at all: that may be chance.
         let of = |losses: &[f64]| Probe { losses: losses.to_vec(), accuracy: None };
         let torn = vec![(0, (of(&[2.0, 2.0]), of(&[4.0, 4.0]))), (1, (of(&[0.0, 2.0]), of(&[4.0, 4.0])))];
         let found = shares(&[torn.clone(), torn], true);

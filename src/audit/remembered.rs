@@ -15,28 +15,29 @@ pub struct Remembered {
     pub rows: usize,
     /// Unseen rows of their classes.
     pub unseen_rows: usize,
-    /// Probability that the loss of a row to forget is below that of an unseen row of its class, ties half: 0.5 if it is not remembered.
+    /// Probability that the loss of a row to forget is below that of an unseen row of its class, ties half: 0.5 if it
+    /// is not remembered.
     pub auc: f64,
-    /// How many standard errors that is above 0.5.
+    /// Number of standard errors by which this is above 0.5.
     pub auc_z: f64,
-    /// By how much the mean loss of the rows is below that of unseen rows of their classes.
+    /// How far the mean loss of the rows is below that of unseen rows of their classes.
     pub loss_gap: f64,
-    /// How many standard errors that is above 0.
+    /// Number of standard errors by which this is above 0.
     pub loss_gap_z: f64,
-    /// How much further than chance the losses lie below those of unseen rows: the one-sided Kolmogorov-Smirnov distance.
+    /// How far the losses are below those of unseen rows beyond chance: the one-sided Kolmogorov-Smirnov distance.
     pub ks_beyond_chance: f64,
 }
 
-/// Rows, of each side, below which nothing is judged.
+/// Fewest rows per side for a judgment.
 const FEW: usize = 20;
-/// Standard errors above which the rows are remembered.
+/// Number of standard errors beyond which the rows count as remembered.
 const BEYOND_CHANCE: f64 = 2.0;
-/// An AUC up to which the rows count as not remembered, if it is not above with a confidence of 95 %.
+/// Largest AUC, at a confidence of 95 %, of rows that count as not remembered.
 const NOT_REMEMBERED: f64 = 0.6;
 
 impl Remembered {
-    /// None where rows are too few to tell, or where a class is to be forgotten whole: unseen rows of a class may be known as well as
-    /// rows to forget, and the class is to be forgotten nevertheless. `kept` are the classes of retained rows.
+    /// None if there are too few rows, or if a class is forgotten whole: the model may know unseen rows of that class
+    /// as well as the rows to forget, and the class is still to be forgotten. `kept` are the classes of retained rows.
     pub fn of(measured: &Measured, kept: impl Fn(i64) -> bool) -> Option<Self> {
         let forget = &measured.forget;
         if forget.classes.iter().flatten().any(|&class| !kept(class)) {
@@ -59,7 +60,7 @@ impl Remembered {
             *used.entry(class).or_default() += 1;
         }
         let n = forget.len() as f64;
-        // Each class's unseen rows count by the rows to forget that they are compared with.
+        // The unseen rows of a class are weighted by the number of rows to forget that they are compared with.
         let weighed = |of: fn(&[f64]) -> f64| -> f64 {
             let each = |(class, &k): (&Option<i64>, &usize)| {
                 let others = others(*class).1;
@@ -83,8 +84,8 @@ impl Remembered {
         })
     }
 
-    /// Whether it is shown that there is nothing to forget: the rows stand out neither by their ranks nor by their mean nor by the
-    /// distribution of their losses, and they are enough to tell.
+    /// Whether there is evidence that nothing is to be forgotten: there are enough rows, and they stand out neither by
+    /// their ranks, nor by their mean loss, nor by the distribution of their losses.
     pub fn nothing_to_forget(&self) -> bool {
         let stand_out = self.auc_z > BEYOND_CHANCE
             || self.loss_gap_z > BEYOND_CHANCE
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_class_is_compared_with_itself() {
-        // Class 1 has high losses, and is most of the rows to forget: without classes these would look forgotten already.
+        // Class 1 has high losses, and is most of the rows to forget: without classes these would look forgotten
+        // already.
         let forget = signals([spaced(10, -0.4), spaced(50, 4.6)].concat(), Some([vec![0; 10], vec![1; 50]].concat()));
         let test = signals([spaced(100, 0.0), spaced(100, 5.0)].concat(), Some([vec![0; 100], vec![1; 100]].concat()));
         let found = Remembered::of(&measured(forget.clone(), test.clone()), |_| true).unwrap();

@@ -1,15 +1,15 @@
-//! What the attacks read of a set of rows: numbers, one a row, and each row's class.
+//! The input of the attacks: numbers, one per row, and each row's class.
 
 use super::accuracy::Outcome;
 use crate::data::{TargetKind, Targets};
 use std::collections::BTreeSet;
 
-/// The numbers that the attacks read, of the rows that the loss counts.
+/// The numbers that the attacks use, for the rows that the loss counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
     /// Positions in the set that was scored.
     pub rows: Vec<usize>,
-    /// Loss, summed over labels where the model's loss is their mean.
+    /// Loss; summed over labels if the model's loss is their mean.
     pub losses: Vec<f64>,
     /// Entropy of the answer; none for regression.
     pub entropies: Option<Vec<f64>>,
@@ -22,7 +22,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Of what a model made of a set of rows. Rows of weight 0 are left out.
+    /// From a model's losses and logits on a set of rows. Rows of weight 0 are left out.
     pub fn of(outcome: &Outcome) -> Self {
         let rows: Vec<usize> = (0..outcome.losses.len()).filter(|&i| outcome.weight(i) != 0.0).collect();
         let labels = if outcome.kind == TargetKind::MultiLabel { outcome.width.max(1) as f64 } else { 1.0 };
@@ -52,7 +52,7 @@ impl Signals {
         self.rows.is_empty()
     }
 
-    /// The rows for which `keep` holds, given their place here.
+    /// The rows for which `keep` holds, given their position.
     pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Self {
         fn take<T: Copy>(all: &[T], keep: &impl Fn(usize) -> bool) -> Vec<T> {
             all.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, &x)| x).collect()
@@ -67,21 +67,21 @@ impl Signals {
         }
     }
 
-    /// The rows of the classes that `others` has too: where a whole class is forgotten, unseen rows of other classes are
-    /// no measure of it. All rows where there are no classes.
+    /// The rows of the classes that `others` also has: if a whole class is forgotten, unseen rows of other classes say
+    /// nothing about it. All rows if there are no classes.
     pub fn of_classes_in(&self, others: &Self) -> Self {
         let (Some(own), Some(theirs)) = (&self.classes, &others.classes) else { return self.clone() };
         let present: BTreeSet<i64> = theirs.iter().copied().collect();
         self.filter(|i| own.get(i).is_some_and(|class| present.contains(class)))
     }
 
-    /// Class of the row at `i`; the same for all where there are no classes.
+    /// Class of the row at `i`; the same for all rows if there are no classes.
     pub(super) fn class(&self, i: usize) -> Option<i64> {
         self.classes.as_ref().and_then(|c| c.get(i).copied())
     }
 }
 
-/// The number that MIA_E reads: the entropy (in nats) of a row's softmax, or of its sigmoids, summed over labels.
+/// The number that MIA_E uses: the entropy (in nats) of a row's softmax, or of its sigmoids, summed over labels.
 /// `p·ln p` is 0 at `p = 0`. None for regression.
 pub fn entropies(outcome: &Outcome) -> Option<Vec<f64>> {
     let of: fn(&[f32]) -> f64 = match (outcome.kind, outcome.width) {
@@ -93,7 +93,7 @@ pub fn entropies(outcome: &Outcome) -> Option<Vec<f64>> {
     Some(counted.map(|(_, row)| of(row)).collect())
 }
 
-/// The probability of the right answer, by softmax or sigmoid: of all labels together where a row has several.
+/// The probability of the right answer, by softmax or sigmoid; of all labels together if a row has several.
 fn likelihoods(outcome: &Outcome) -> Option<Vec<f64>> {
     let of: Box<dyn Fn(usize, &[f32]) -> Option<f64>> = match (outcome.kind, outcome.width, outcome.targets) {
         (TargetKind::Class, 2.., Targets::Classes(classes)) => Box::new(|i, row| {
@@ -129,7 +129,7 @@ pub(super) fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
-/// `ln Σ eᶻ − Σ p·z`, with z measured from its largest.
+/// `ln Σ eᶻ − Σ p·z`, with z relative to its largest value.
 fn softmax_entropy(row: &[f32]) -> f64 {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let (mut sum, mut weighted) = (0.0, 0.0);

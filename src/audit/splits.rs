@@ -1,4 +1,4 @@
-//! Which rows an attack learns from and which it is tried on: no row serves both.
+//! Which rows an attack learns from and which it is tested on: no row serves both.
 
 use super::signals::Signals;
 use rand::{SeedableRng, seq::SliceRandom};
@@ -14,7 +14,7 @@ pub struct Half {
 }
 
 impl Half {
-    /// Draws half of `rows`, the smaller half of an odd number, for training.
+    /// Draws half of `rows` for training; of an odd number the smaller half.
     pub fn draw(rows: &[usize], seed: u64) -> Self {
         let mut shuffled = rows.to_vec();
         shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -27,12 +27,12 @@ impl Half {
         self.training.iter().copied().collect()
     }
 
-    /// Rows to be tried on, in order.
+    /// Rows to test on, in order.
     pub fn trial(&self) -> Vec<usize> {
         self.rows.iter().copied().filter(|row| !self.training.contains(row)).collect()
     }
 
-    /// The rows to learn from and those to be tried on.
+    /// The rows to learn from and the rows to test on.
     pub fn cut(&self, signals: &Signals) -> (Signals, Signals) {
         let training = |i: usize| signals.rows.get(i).is_some_and(|row| self.training.contains(row));
         (signals.filter(training), signals.filter(|i| !training(i)))
@@ -42,13 +42,13 @@ impl Half {
 /// Rows of one purpose, as they are recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SplitDigest {
-    /// What the rows serve.
+    /// The purpose.
     pub purpose: &'static str,
-    /// The set that they are rows of.
+    /// The set of the rows.
     pub of: &'static str,
-    /// How many.
+    /// Number of rows.
     pub rows: usize,
-    /// Salted SHA-256 of their places in the set.
+    /// Salted SHA-256 of their positions in the set.
     pub sha256: String,
 }
 

@@ -1,4 +1,4 @@
-//! Intervals, ranks and tests: the distributions are statrs's.
+//! Intervals, ranks, and tests. The distributions are those of statrs.
 
 use serde::Serialize;
 use statrs::{
@@ -11,7 +11,7 @@ use statrs::{
 
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;
-/// What is "beyond chance" in a Kolmogorov-Smirnov distance is so rarely chance.
+/// Probability that chance exceeds the part of a Kolmogorov-Smirnov distance that is not `beyond_chance`.
 pub const KS_LEVEL: f64 = 0.01;
 
 /// The mean; 0 of no values.
@@ -25,12 +25,12 @@ pub fn variance(values: &[f64]) -> f64 {
     values.iter().map(|x| (x - middle).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0).max(1.0)
 }
 
-/// By how much one figure of rows is above another of the same rows.
+/// The paired difference of two figures of the same rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
     /// Mean of the differences.
     pub mean: f64,
-    /// Its standard error. Rows that all differ by the same amount still are only so many rows: at least `|mean| / rows`.
+    /// Its standard error; at least `|mean| / rows`, even if all rows differ by the same amount.
     pub error: f64,
 }
 
@@ -42,7 +42,7 @@ impl Paired {
         Self { mean, error: (variance(&each) / n).sqrt().max(mean.abs() / n) }
     }
 
-    /// How many standard errors the mean is away from 0.
+    /// Number of standard errors between the mean and 0.
     pub fn z(self) -> f64 {
         if self.error > 0.0 { self.mean / self.error } else { 0.0 }
     }
@@ -51,7 +51,7 @@ impl Paired {
 /// A share, with its Clopper-Pearson interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {
-    /// Of rows.
+    /// The share.
     pub rate: f64,
     /// Lower end of the interval at [`CONFIDENCE`].
     pub low: f64,
@@ -60,7 +60,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `hits` of `n` rows; none of no rows.
+    /// `hits` of `n` rows; none without rows.
     pub fn of(hits: usize, n: usize) -> Option<Self> {
         if n == 0 || hits > n {
             return None;
@@ -78,14 +78,14 @@ impl Rate {
 pub struct KolmogorovSmirnov {
     /// Largest distance of the two distribution functions, 0 to 1.
     pub statistic: f64,
-    /// Probability of such a distance if both samples are of one distribution (Kolmogorov's limit).
+    /// Probability of at least this distance if both samples have the same distribution (Kolmogorov's limit).
     pub p_value: f64,
-    /// How much of the distance is more than chance brings about in all but one of a hundred cases.
+    /// The part of the distance that exceeds what chance explains in 99 of 100 cases.
     pub beyond_chance: f64,
 }
 
 impl KolmogorovSmirnov {
-    /// None without finite numbers on both sides. `tests` is how many such tests one looks at together.
+    /// None without finite numbers on both sides. `tests` is the number of such tests that are judged together.
     pub fn of(a: &[f64], b: &[f64], tests: usize) -> Option<Self> {
         if a.iter().chain(b).any(|x| !x.is_finite()) {
             return None;
@@ -94,8 +94,8 @@ impl KolmogorovSmirnov {
         let (below, above) = (test(Method::LessAsymptotic)?.0, test(Method::GreaterAsymptotic)?.0);
         let statistic = below.max(above);
         let (n, m) = (a.len() as f64, b.len() as f64);
-        // statrs adds up Kolmogorov's series until its terms are small, which at 0 they never are; below this the sum is 1
-        // in all of its digits.
+        // statrs sums Kolmogorov's series until its terms are small, which never happens at 0. Below this value the sum
+        // is 1 to all digits.
         let scaled = statistic * (n * m / (n + m)).sqrt();
         let p_value = if scaled < 0.2 { 1.0 } else { test(Method::TwoSidedAsymptotic)?.1.clamp(0.0, 1.0) };
         // Massart's form of the Dvoretzky-Kiefer-Wolfowitz inequality, for two samples.
@@ -128,25 +128,25 @@ pub(super) fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// How many of the ascending `values` are below, equal to and above `x`.
+/// Number of the ascending `values` below, equal to, and above `x`.
 pub(super) fn around(values: &[f64], x: f64) -> (usize, usize, usize) {
     let below = values.partition_point(|v| *v < x);
     let up_to = values.partition_point(|v| *v <= x);
     (below, up_to - below, values.len() - up_to)
 }
 
-/// How many members can be told from non-members if so few of these may be taken for members.
+/// The members that can be found at a low false positive rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LowFpr {
-    /// Share of non-members that may be taken for members.
+    /// The false positive rate: share of non-members that may be taken for members.
     pub fpr: f64,
-    /// Members whose number is below that of all but so many non-members: under-forgotten.
+    /// Share of members whose number is below that of all but a share `fpr` of the non-members: under-forgotten.
     pub below: Option<Rate>,
-    /// Members whose number is above that of all but so many non-members: over-forgotten.
+    /// Share of members whose number is above that of all but a share `fpr` of the non-members: over-forgotten.
     pub above: Option<Rate>,
-    /// Non-members that there must be for one of them to be that share.
+    /// Number of non-members needed, so that one of them is this share.
     pub unseen_needed: usize,
-    /// Whether there are as many.
+    /// Whether there are enough.
     pub sufficient: bool,
 }
 
@@ -165,13 +165,13 @@ impl LowFpr {
         }
     }
 
-    /// The larger of both shares' lower confidence bounds.
+    /// The larger one of the lower confidence bounds of both shares.
     pub fn lower_bound(&self) -> Option<f64> {
         Some(self.below?.low.max(self.above?.low))
     }
 }
 
-/// Members below a threshold that at most `fpr` of the others are below.
+/// Members below a threshold that at most a share `fpr` of the others is below.
 fn hits(members: &[f64], others: &[f64], fpr: f64) -> Option<usize> {
     let others = sorted(others);
     let n = others.len();

@@ -1,20 +1,21 @@
-//! MIA_E by the transfer protocol: an attacker learns on rows whose membership is known what members look like, and then
-//! looks at the forgotten ones.
+//! MIA_E by the transfer protocol: an attacker learns from rows of known membership what members look like, and then
+//! judges the forgotten rows.
 //!
-//! A logistic regression with balanced sides learns to tell retained rows from unseen ones by the entropy of the answer;
-//! the score is the share of forgotten rows that it takes for members. It is not ideal at 0.5, but where rows that were
-//! never seen score: so half of the unseen rows, and half of the retained ones, are kept from the training and scored
-//! beside the forgotten ones. (Chundawat et al., arXiv 2205.08096, and Foster et al., arXiv 2308.07707, train on all.)
+//! A logistic regression with balanced sides learns to tell retained rows from unseen rows by the entropy of the
+//! answer. The score is the share of forgotten rows that it takes for members. The ideal is not 0.5, but the score of
+//! other unseen rows. So half of the unseen rows, and half of the retained rows, are kept out of the training and
+//! scored together with the forgotten rows. (Chundawat et al., arXiv 2205.08096, and Foster et al., arXiv 2308.07707,
+//! train on all.)
 
 use super::{logistic::Logistic, signals::Signals, splits::Half};
 use serde::Serialize;
 
-/// What the attack takes for members.
+/// The shares that the attack takes for members.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Transfer {
     /// Share of the forgotten rows.
     pub forget: f64,
-    /// Share of unseen rows that the attack was not trained on: where the forgotten ones should be.
+    /// Share of unseen rows that the attack was not trained on: the ideal for forgotten rows.
     pub unseen: Option<f64>,
     /// Share of retained rows that it was not trained on.
     pub retain: Option<f64>,
@@ -26,8 +27,8 @@ pub struct Transfer {
     pub unseen_rows: usize,
 }
 
-/// Trains on the entropies of `known.0` (retained, unseen) and applies to the forgotten rows and to `held_out`. None
-/// without entropies, or without rows to train on.
+/// Trains on the entropies of `known.0` (retained, unseen), and applies the attack to the forgotten rows and to
+/// `held_out`. None without entropies, or without rows to train on.
 pub fn transfer(forget: &Signals, known: (&Signals, &Signals), held_out: (&Signals, &Signals)) -> Option<Transfer> {
     let entropies = |s: &Signals| s.entropies.clone();
     let (members, others) = (entropies(known.0)?, entropies(known.1)?);
@@ -48,7 +49,7 @@ pub fn transfer(forget: &Signals, known: (&Signals, &Signals), held_out: (&Signa
     })
 }
 
-/// The attack with the halves that the run's splits give it.
+/// The attack with the halves from the run's splits.
 pub(super) fn by_halves(
     forget: &Signals,
     retain: &Signals,

@@ -16,7 +16,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Paths that are not given come from <stem>.forget.toml beside MODEL.\n\
+    after_help = "Paths that are not given come from <stem>.forget.toml next to MODEL.\n\
         Exit codes: 0 written, no gate failed · 1 defect of this program · 2 usage · 3 model · 4 data · \
         5 parity before · 6 unlearning, a gate, or --strict · 7 parity after · 8 nothing to forget · 130 interrupted"
 )]
@@ -190,10 +190,10 @@ pub struct SourceArgs {
     /// Continue although the model does not know the rows as they were read; the verdict is then WARN at best
     #[arg(long, help_heading = "Data")]
     pub accept_unknown_rows: bool,
-    /// Configuration file; <stem>.forget.toml beside MODEL if not given
+    /// Configuration file; <stem>.forget.toml next to MODEL if not given
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub config: Option<PathBuf>,
-    /// onnxruntime training checkpoint that holds the model's parameters; `checkpoint` beside MODEL if not given
+    /// onnxruntime training checkpoint that holds the model's parameters; `checkpoint` next to MODEL if not given
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub checkpoint: Option<PathBuf>,
     /// Loss; inferred from the labels and the output's shape if not given
@@ -243,10 +243,10 @@ pub struct ForgetArgs {
     /// Rows and model.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// The new model; <stem>.forgotten.onnx beside MODEL if not given
+    /// The new model; <stem>.forgotten.onnx next to MODEL if not given
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     pub out: Option<PathBuf>,
-    /// Folder for report.json and report.html; <stem>.report beside OUT if not given
+    /// Folder for report.json and report.html; <stem>.report next to OUT if not given
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub report: Option<PathBuf>,
     /// Overwrite OUT, and files of other programs in the report's folder

@@ -71,7 +71,7 @@ pub struct CompareArgs {
     /// Rows in a batch, for every method (amnesiac: at most 128)
     #[arg(long, value_name = "N", help_heading = "Comparison")]
     pub batch_size: Option<NonZeroUsize>,
-    /// Folder for compare.csv, compare.json, and compare.html; <stem>.compare beside MODEL if not given
+    /// Folder for compare.csv, compare.json, and compare.html; <stem>.compare next to MODEL if not given
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
     /// Rows and model.

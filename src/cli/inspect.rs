@@ -36,10 +36,10 @@ pub struct InspectArgs {
     /// The model
     #[arg(required_unless_present = "operators", value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// onnxruntime training checkpoint that holds the model's parameters; `checkpoint` beside MODEL if not given
+    /// onnxruntime training checkpoint that holds the model's parameters; `checkpoint` next to MODEL if not given
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// Configuration file, for inputs that it fixes; <stem>.forget.toml beside MODEL if not given
+    /// Configuration file, for inputs that it fixes; <stem>.forget.toml next to MODEL if not given
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Extent of an open dimension, by its name or by input and axis (x.2=48). May be given several times

@@ -60,7 +60,7 @@ pub struct TrainArgs {
     /// Recipe.
     #[command(flatten)]
     pub recipe: RecipeArgs,
-    /// The trained model; <stem>.trained.onnx beside MODEL if not given
+    /// The trained model; <stem>.trained.onnx next to MODEL if not given
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     pub out: Option<PathBuf>,
     /// Overwrite OUT

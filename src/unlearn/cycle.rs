@@ -6,9 +6,9 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Begins the next pass where one is used up.
+/// Repeats the passes over a set: when one is used up, the next one begins.
 pub struct Cycle {
-    /// What error messages call the set.
+    /// Name of the set in error messages.
     name: &'static str,
     current: Option<BatchIter>,
     passes: usize,
@@ -20,21 +20,21 @@ impl Cycle {
         Self { name, current: None, passes: 0 }
     }
 
-    /// Begins the next pass, which `pass` gives by its number, wherever the present one is.
+    /// Ends the current pass and begins the next one, which `pass` gives by its number.
     pub fn restart(&mut self, pass: &mut dyn FnMut(usize) -> Result<BatchIter>) -> Result<()> {
-        // First the old pass goes: what it holds of the file is not held twice.
+        // Drop the old pass first, so that its part of the file is not held twice.
         self.current = None;
         self.current = Some(pass(self.passes)?);
         self.passes += 1;
         Ok(())
     }
 
-    /// The next batch, of the next pass if need be.
+    /// The next batch, from the next pass if the current one is used up.
     ///
     /// # Errors
-    /// [`Error::Data`] if a pass has no batch; what `pass` and reading report.
+    /// [`Error::Data`] if a pass has no batch; errors of `pass` and of reading.
     pub fn next(&mut self, pass: &mut dyn FnMut(usize) -> Result<BatchIter>) -> Result<Batch> {
-        // The second turn is for a pass that is used up.
+        // The second iteration is for a pass that is used up.
         for _ in 0..2 {
             if let Some(batch) = self.current.as_mut().and_then(Iterator::next) {
                 return batch;

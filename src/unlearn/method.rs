@@ -1,4 +1,4 @@
-//! What every method of unlearning has in common: its name, its settings, how it is run.
+//! What all unlearning methods have in common: name, settings, how to run them.
 
 use super::{
     nabla_tau::{self, BatchIter, Batches, objective::Version},
@@ -15,7 +15,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The methods, by the names that are given on the command line.
+/// The methods, by their names on the command line.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -58,12 +58,12 @@ pub enum MethodName {
 }
 
 impl MethodName {
-    /// All of them.
+    /// All methods.
     pub fn all() -> &'static [Self] {
         <Self as clap::ValueEnum>::value_variants()
     }
 
-    /// As it is written.
+    /// The name on the command line and in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NablaTau => "nabla-tau",
@@ -81,7 +81,7 @@ impl MethodName {
         }
     }
 
-    /// As papers write it.
+    /// The name in papers.
     pub fn title(self) -> &'static str {
         match self {
             Self::NablaTau => "∇τ",
@@ -99,7 +99,8 @@ impl MethodName {
         }
     }
 
-    /// Why the method cannot be used for rows with these labels, if it cannot: `one_class` says that every row has one class.
+    /// The reason why the method cannot be used for rows with these labels, if there is one. `one_class`: every row has
+    /// one class.
     pub fn obstacle(self, target: TargetKind, one_class: bool) -> Option<String> {
         let problem = match self {
             Self::Amnesiac | Self::SalUn | Self::RandomLabels if !one_class => {
@@ -131,10 +132,10 @@ pub enum Set {
     Train,
 }
 
-/// Some rows of all training rows, and for each of them its number among the rows to forget, if it is one.
+/// Some training rows, and for each its number among the rows to forget, if it is one of them.
 pub type Mixed = (Batch, Vec<Option<usize>>);
 
-/// Where methods take their rows from.
+/// The source of a method's rows.
 pub trait Sets: Batches {
     /// Number of rows.
     fn count(&self, set: Set) -> usize;
@@ -142,47 +143,47 @@ pub trait Sets: Batches {
     fn pass(&mut self, set: Set, pass: usize, size: usize) -> Result<BatchIter>;
     /// One pass over all training rows in batches of `size`, in an order that depends on `pass`.
     fn mixed(&mut self, pass: usize, size: usize) -> Result<Box<dyn Iterator<Item = Result<Mixed>> + '_>>;
-    /// The seed of whatever else a method chooses.
+    /// The seed of a method's other random choices.
     fn seed(&self) -> u64;
 }
 
-/// The settings of a run, as the report tells them.
+/// The settings of a run, as the report shows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Described {
     /// Rows in a batch.
     pub batch_size: usize,
-    /// Passes over what the method counts passes over; 0 if it makes no steps.
+    /// Passes over the rows that the method counts passes over; 0 if it makes no steps.
     pub epochs: usize,
     /// Steps.
     pub steps: usize,
-    /// Step size at the start; none if the method makes no steps.
+    /// Learning rate at the start; none if the method makes no steps.
     pub learning_rate: Option<f64>,
     /// Weight decay.
     pub weight_decay: f64,
     /// ∇τ's weight of the forget term at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha0: Option<f64>,
-    /// How large a step of ∇τ is.
+    /// Scale of ∇τ's steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_size: Option<StepSize>,
-    /// What else the method sets.
+    /// Further settings of the method.
     #[serde(flatten)]
     pub further: Map<String, Value>,
 }
 
-/// A method of unlearning with its settings.
+/// An unlearning method with its settings.
 pub trait Method<E: Float, D: Backend<E>> {
-    /// What it is called.
+    /// Its name.
     fn name(&self) -> MethodName;
 
-    /// Its settings, all resolved.
+    /// Its resolved settings.
     fn described(&self) -> Described;
 
     /// Changes the parameters of `model` in place.
     ///
     /// # Errors
-    /// [`crate::Error::Unlearning`] if a loss, a gradient or a weight is not finite; whatever the rows or `observer` report. The
-    /// parameters are then of no use.
+    /// [`crate::Error::Unlearning`] if a loss, a gradient, or a weight is not finite; errors of the rows and of
+    /// `observer`. The parameters are then unusable.
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory>;
 }
 
@@ -217,7 +218,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NablaTau {
     }
 }
 
-/// What a user set of a method, and the sizes that its rules take.
+/// The user's settings of a method, and the sizes that its rules depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Rows in a batch.
@@ -226,23 +227,24 @@ pub struct Wanted {
     pub forget: usize,
     /// The other training rows.
     pub retain: usize,
-    /// Passes, if asked for.
+    /// Passes, if set.
     pub epochs: Option<usize>,
-    /// Step size at the start, if asked for.
+    /// Learning rate at the start, if set.
     pub learning_rate: Option<f64>,
-    /// Weight decay, if asked for.
+    /// Weight decay, if set.
     pub weight_decay: Option<f64>,
 }
 
 impl Wanted {
-    /// The step size asked for, or the one that SGD was published with. It was found for batches of [`BATCH_SIZE`]; with smaller ones
-    /// steps are smaller in proportion (arXiv 1706.02677), so that a pass moves the weights as far.
+    /// The learning rate that the user set, or the one that SGD was published with. The published one is for batches of
+    /// [`BATCH_SIZE`]. With smaller batches it is proportionally smaller (arXiv 1706.02677), so that a pass moves the
+    /// weights as far.
     pub fn sgd_rate(&self, published: f64) -> f64 {
         let share = self.batch_size as f64 / BATCH_SIZE as f64;
         self.learning_rate.unwrap_or(published * share.min(1.0))
     }
 
-    /// Batches in a pass over so many rows.
+    /// Number of batches in a pass over `rows` rows.
     pub fn batches(&self, rows: usize) -> usize {
         rows.div_ceil(self.batch_size.max(1)).max(1)
     }

@@ -1,8 +1,9 @@
-//! Unlearning: what is minimised, in which steps, with which step size.
+//! Unlearning: the objective, the steps, and the learning rate.
 //!
-//! [`nabla_tau`] is the method (arXiv 2403.14339), [`schedule`] its rules for everything that other methods leave to the
-//! user, [`optim`] its optimizer on dfdx, [`trace`] what is kept of a run. [`method`] is what it has in common with the methods that it
-//! is compared with ([`baselines`]); [`training`] makes models, to be compared with or from scratch.
+//! [`nabla_tau`] is the method (arXiv 2403.14339). [`schedule`] has its rules for everything that other methods leave
+//! to the user, [`optim`] its optimizer on dfdx, [`trace`] the record of a run. [`method`] is what all methods have in
+//! common, [`baselines`] the methods that ∇τ is compared with. [`training`] trains models from the beginning or
+//! further.
 
 pub mod baselines;
 mod cycle;

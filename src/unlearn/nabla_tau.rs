@@ -1,33 +1,35 @@
-//! ∇τ (Trippa et al., arXiv 2403.14339): ascend the loss of the forget set up to the loss of unseen data, descend the
-//! loss of the rest.
+//! ∇τ (Trippa et al., arXiv 2403.14339): raise the loss of the forget set to the loss of unseen rows, lower the loss of
+//! the retain set.
 //!
-//! Each step takes a batch of each and minimises
+//! Each step takes a batch of each set and minimizes
 //!
 //! ```text
 //! L(θ) = α · ReLU(τ − L_f(θ))² + (1 − α) · L_r(θ)
 //! ∇L   = −2α · ReLU(τ − L_f) · ∇L_f + (1 − α) · ∇L_r
 //! ```
 //!
-//! with τ the mean loss on validation rows, a constant. Where the forget loss has reached τ its term and gradient are
-//! zero, and its backward pass is skipped.
+//! where τ is the mean loss on validation rows, a constant. Once the forget loss has reached τ, its term and gradient
+//! are zero, and its backward pass is skipped.
 //!
-//! That is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in seven things:
+//! This is the published loop, [`Version::Published`]. The default, [`Version::Invariant`], differs in seven points
+//! (docs/method.md gives the reasons):
 //!
-//! - Losses are measured in units of the goal, so that nothing depends on the unit of the loss ([`objective`]).
-//! - A step is in proportion to each channel's weights, so that nothing depends on how the exporter scaled them
+//! - Losses are measured in units of the goal, so nothing depends on the unit of the loss ([`objective`]).
+//! - A step is proportional to the norm of each channel's weights, so nothing depends on how the exporter scaled them
 //!   ([`super::optim`]).
-//! - How far the goal is, is the mean over the last [`BATCH_SIZE`](super::schedule::BATCH_SIZE) rows or the batch, whichever are more: the chance
-//!   of a small batch does not push.
-//! - As long as the goal is not reached, the forget term's weight grows, from α to α + λ, and with it the step, by the factor
-//!   1 + λ ([`Growth`]): a goal out of reach shows that steps are too short. Both end the sooner, the smaller the batch
+//! - The distance to the goal is the mean over the last [`BATCH_SIZE`](super::schedule::BATCH_SIZE) rows, or over the
+//!   batch if it is larger, so the noise of a small batch has little effect.
+//! - While the goal is not reached, the weight of the forget term grows from α to α + λ, and the step by the factor 1 +
+//!   λ ([`Growth`]): a goal out of reach shows that steps are too short. The smaller the batch, the sooner both end
 //!   ([`Schedule::calm`]).
-//! - The goal is the loss of unseen rows of the same classes, as far as can be told apart and, with small batches, without what the run
-//!   has done to it ([`Unseen::aimed`]). It is computed anew before each epoch, or as soon as steps have seen as many rows as it takes:
-//!   forgetting moves it. A class of which nothing is retained has a goal of its own ([`Unseen::keeping`]).
-//! - With batches that are not small, α and the learning rate fall from step to step, not from epoch to epoch, which may be few
-//!   ([`Schedule::done`]).
-//! - It passes over the forget set at least [`MIN_EPOCHS`](super::schedule::MIN_EPOCHS) times: retained rows need them to win back what they
-//!   lost.
+//! - The goal is the loss of unseen rows of the same classes, minus what cannot be distinguished from it and, with
+//!   small batches, minus what the run itself added to it ([`Unseen::aimed`]). Forgetting moves the goal, so it is
+//!   computed again before each epoch, or as soon as steps have seen as many rows as it takes. A class without retained
+//!   rows has a goal of its own ([`Unseen::keeping`]).
+//! - Except with small batches, α and the learning rate fall from step to step, not from epoch to epoch, since there
+//!   may be few epochs ([`Schedule::done`]).
+//! - A run passes over the forget set at least [`MIN_EPOCHS`](super::schedule::MIN_EPOCHS) times, so that the retain
+//!   set can recover.
 
 pub mod objective;
 pub mod unseen;
@@ -54,16 +56,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Three times as many steps as AdamW's first moment reaches back, 1/(1 − β₁): sooner it is not to be seen what a change of weight does.
+/// Three times the reach of AdamW's first moment, 1/(1 − β₁) steps: before that, the effect of a changed weight cannot
+/// be seen.
 const RESPONSE: usize = 30;
 
-/// What messages call the loss that is descended.
+/// The name of the descended loss in messages.
 const RETAIN: &str = "the loss of a retain batch";
 
 /// An iterator over decoded batches.
 pub type BatchIter = Box<dyn Iterator<Item = Result<Batch>>>;
 
-/// Where a run takes its batches from.
+/// The source of a run's batches.
 pub trait Batches {
     /// One pass over the forget set, in an order that depends on `epoch`.
     fn forget(&mut self, epoch: usize) -> Result<BatchIter>;
@@ -76,8 +79,8 @@ pub trait Batches {
 /// Runs ∇τ on `model` in place.
 ///
 /// # Errors
-/// [`Error::Unlearning`] if a loss, a gradient or a weight is not finite; whatever the batches or `observer` report.
-/// The model's parameters are then of no use.
+/// [`Error::Unlearning`] if a loss, a gradient, or a weight is not finite; errors of the batches and of `observer`.
+/// The model's parameters are then unusable.
 pub fn run<E: Float, D: Backend<E>>(
     model: &mut Model<E, D>,
     batches: &mut dyn Batches,
@@ -90,7 +93,7 @@ pub fn run<E: Float, D: Backend<E>>(
     let (mut unseen, mut before, mut control) = (None, None, Control::default());
     // The classes of the retained rows so far.
     let mut kept = BTreeSet::new();
-    // Rows in steps since τ was computed.
+    // Rows that steps have seen since τ was computed.
     let mut trained = 0;
     let mut evaluating = Duration::ZERO;
     let start = Instant::now();
@@ -127,10 +130,10 @@ pub fn run<E: Float, D: Backend<E>>(
     Ok(log.trajectory)
 }
 
-/// What is kept of the run, and who is told.
+/// The record of the run, and its observer.
 struct Log<'a, E: Float, D: Backend<E>> {
     trajectory: Trajectory,
-    /// The last step, and the losses of its retain batch: to look at them is to wait for the device.
+    /// The last step, and the losses of its retain batch. Reading them waits for the device.
     open: Option<(StepRecord, Losses<E, D>)>,
     observer: &'a mut dyn Observer,
     /// Of the whole run.
@@ -138,7 +141,7 @@ struct Log<'a, E: Float, D: Backend<E>> {
 }
 
 impl<E: Float, D: Backend<E>> Log<'_, E, D> {
-    /// Asks what came of the last step, and notes it.
+    /// Reads the result of the last step and records it.
     fn close(&mut self, model: &Model<E, D>, optimizer: &AdamW<E, D>) -> Result<()> {
         let Some((record, losses)) = self.open.take() else { return Ok(()) };
         let retain_loss = finite(losses.mean(), RETAIN, record.step)?;
@@ -151,7 +154,7 @@ impl<E: Float, D: Backend<E>> Log<'_, E, D> {
         Ok(())
     }
 
-    /// Sums up the steps from `first` on.
+    /// Summarizes the steps from `first` on.
     fn epoch(&mut self, first: usize, epoch: usize, epochs: usize) -> Result<()> {
         let steps = self.trajectory.steps.get(first..).unwrap_or_default();
         let Some(record) = summarise(steps, epoch, epochs, first + steps.len()) else {
@@ -163,14 +166,14 @@ impl<E: Float, D: Backend<E>> Log<'_, E, D> {
     }
 }
 
-/// What was lost before the first step.
+/// Losses before the first step.
 struct Before {
-    /// The mean of some retained rows.
+    /// Mean loss of a sample of retained rows.
     retained: f64,
     unseen: Unseen,
 }
 
-/// `found`, with the aim of the default loop.
+/// `found`, with the goal of the default loop.
 fn aimed<E: Float, D: Backend<E>>(
     found: Unseen,
     before: &mut Option<Before>,
@@ -191,19 +194,19 @@ fn aimed<E: Float, D: Backend<E>>(
     let retained = last.iter().map(|s| s.retain_loss).sum::<f64>() / last.len().max(1) as f64;
     let damage = if schedule.is_steady() { 0.0 } else { retained - before.retained };
     let found = found.aimed(damage, lowest, schedule.forget_rows);
-    // Which classes are kept is known once a pass over the retained rows is over.
+    // The classes of retained rows are known only after a whole pass over them.
     let known = so_far.epochs.len() >= schedule.retain_restart;
     Ok(if known { found.keeping(kept.clone(), &before.unseen, schedule.forget_rows) } else { found })
 }
 
-/// What the default loop remembers from step to step.
+/// The default loop's state from step to step.
 #[derive(Default)]
 struct Control {
     distance: Distance,
     growth: Growth,
 }
 
-/// Where in the run a step stands.
+/// The position of a step in the run.
 struct Position<'a> {
     step: usize,
     done: f64,
@@ -222,7 +225,8 @@ fn step<E: Float, D: Backend<E>>(
 ) -> Result<()> {
     let (alpha, rate, tau) = (at.schedule.alpha(at.done), at.schedule.rate(at.done), at.unseen.all.mean);
     let forward = model.forward(forget, None)?;
-    // Here alone a step waits for the device: what it does next depends on this loss. What came of the last step is known then, too.
+    // The only place where a step waits for the device: the next move depends on this loss. The last step's result is
+    // known then, too.
     let forget_loss = forward.losses.mean();
     log.close(model, optimizer)?;
     let forget_loss = finite(forget_loss, "the loss of a forget batch", at.step)?;

@@ -16,16 +16,16 @@ pub struct AdamW<E: Float, D: Backend<E>> {
     steps: i32,
 }
 
-/// What is kept of one parameter.
+/// The optimizer's state for one parameter.
 struct State<E: Float, D: Backend<E>> {
     first: Buffer<E, D>,
     second: Buffer<E, D>,
-    /// The share of a step that each output channel takes.
+    /// The factor of the step of each output channel.
     share: Option<Tensor<E, D>>,
 }
 
 impl<E: Float, D: Backend<E>> AdamW<E, D> {
-    /// Moments of zero for every parameter of `model`, and shares of the steps by its weights as they are now.
+    /// Zero moments for every parameter of `model`, and step factors from its current weights.
     pub fn new(model: &Model<E, D>, weight_decay: f64, step_size: StepSize) -> Result<Self> {
         let cx = Context::inference(model.device().clone(), KernelChoice::default());
         let zeros = |n| <D as Storage<E>>::try_alloc_len(model.device(), n).map_err(device_error);
@@ -40,8 +40,9 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
         Ok(Self { states, weight_decay, steps: 0 })
     }
 
-    /// One step of size `rate` against the gradients. The name of a parameter whose gradient is not finite, if one is: then
-    /// the parameters are of no use. A device that works by itself says so only when [`AdamW::broken`] asks.
+    /// One step of size `rate` against the gradients. Returns the name of a parameter whose gradient is not finite, if
+    /// there is one; the parameters are then unusable. An asynchronous device reports this only through
+    /// [`AdamW::broken`].
     pub fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<Option<String>> {
         self.steps += 1;
         let step = AdamStep { number: self.steps, rate, betas: [0.9, 0.999], epsilon: 1e-8, decay: self.weight_decay };
@@ -56,7 +57,8 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
         Ok(None)
     }
 
-    /// The name of a parameter that has not been finite after a step since the last call, if there is one. Waits for the device.
+    /// The name of a parameter that was not finite after a step since the last call, if there is one. Waits for the
+    /// device.
     pub fn broken(&self, model: &Model<E, D>) -> Result<Option<String>> {
         if D::stayed_finite(&Context::inference(model.device().clone(), model.kernels()))? {
             return Ok(None);
@@ -70,12 +72,13 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
     }
 }
 
-/// ‖w_c‖₂ for each channel c of the weight w that `parameter` is, or is the bias of; |γ_c| for the factor γ of a
-/// normalisation and its summand. With the axes of `parameter`.
+/// ‖w_c‖₂ for each channel c of a weight w, which is `parameter` itself or the weight that `parameter` is the bias of.
+/// |γ_c| for the scale γ and the bias of a normalization. The result has the axes of `parameter`.
 ///
-/// A step is then relative: it turns the weights of a channel by an angle that does not depend on how large they are.
-/// Where an exporter has multiplied a channel by a factor, its step is multiplied by the same factor. The published step
-/// is for weights as they are initialised, fan-in many of size 1/√fan-in: for those, of norm 1, the two are the same.
+/// A step is then relative: it turns the weights of a channel by an angle that does not depend on their size. If an
+/// exporter has multiplied a channel by a factor, its step is multiplied by the same factor. The published step suits
+/// weights at initialization, whose norm is about 1 (fan-in values of size 1/√fan-in). For those, both steps are the
+/// same.
 fn share<E: Float, D: Backend<E>>(
     cx: &Context<E, D>,
     parameters: &[Parameter<E, D>],

@@ -1,4 +1,4 @@
-//! Keeps what a method's steps were like, and tells the observer.
+//! Records a method's steps, and informs the observer.
 
 use super::{
     method::Set,
@@ -7,7 +7,7 @@ use super::{
 use crate::error::{Error, Result};
 use std::time::Instant;
 
-/// A run in progress. What a method does not look at in a step is not a number in its record.
+/// A run in progress. A value that a method does not compute in a step is NaN in its record.
 pub struct Recorder<'o> {
     observer: &'o mut dyn Observer,
     trajectory: Trajectory,
@@ -18,7 +18,7 @@ pub struct Recorder<'o> {
 }
 
 impl<'o> Recorder<'o> {
-    /// For a run of so many steps and epochs.
+    /// For a run of this many steps and epochs.
     pub fn new(observer: &'o mut dyn Observer, steps: usize, epochs: usize) -> Self {
         Self { observer, trajectory: Trajectory::default(), steps, epochs, first: 0, start: Instant::now() }
     }
@@ -28,10 +28,10 @@ impl<'o> Recorder<'o> {
         self.trajectory.steps.len()
     }
 
-    /// Notes a step of size `lr`, and the mean losses that it saw.
+    /// Records a step of size `lr` and its mean losses.
     ///
     /// # Errors
-    /// [`Error::Unlearning`] for a loss that is not finite; what the observer reports.
+    /// [`Error::Unlearning`] for a loss that is not finite; errors of the observer.
     pub fn step(&mut self, lr: f64, forget: Option<f64>, retain: Option<f64>) -> Result<()> {
         let step = self.steps();
         if let Some(loss) = [forget, retain].into_iter().flatten().find(|loss| !loss.is_finite()) {
@@ -46,7 +46,8 @@ impl<'o> Recorder<'o> {
         Ok(())
     }
 
-    /// Notes a step of size `lr` that saw a batch with this mean loss, which counts as that of `set` if it says something about one.
+    /// Records a step of size `lr` on a batch with this mean loss. The loss counts as that of `set`, if it belongs to
+    /// one set.
     ///
     /// # Errors
     /// As [`Self::step`].
@@ -58,7 +59,7 @@ impl<'o> Recorder<'o> {
     /// Ends an epoch, unless it had no step.
     ///
     /// # Errors
-    /// What the observer reports.
+    /// Errors of the observer.
     pub fn epoch(&mut self) -> Result<()> {
         let steps = self.trajectory.steps.get(self.first..).unwrap_or_default();
         let Some(last) = steps.last() else { return Ok(()) };

@@ -1,28 +1,28 @@
-//! The rules that take the place of hyperparameters: from the sizes of the sets alone.
+//! The rules that replace hyperparameters. They depend only on the sizes of the sets.
 
 use super::nabla_tau::objective::Version;
 use serde::{Deserialize, Serialize};
 
-/// Epochs are never more than this.
+/// Most epochs of a run.
 pub const MAX_EPOCHS: usize = 80;
-/// The default loop passes over the forget set at least so many times.
+/// Fewest passes of the default loop over the forget set.
 pub const MIN_EPOCHS: usize = 10;
-/// The published loop computes τ anew every so many epochs.
+/// Epochs between two computations of τ in the published loop.
 pub const TAU_EVERY: usize = 5;
-/// Batch size where the data are large enough.
+/// Batch size if there are enough rows.
 pub const BATCH_SIZE: usize = 256;
-/// Batches of so many rows leave no more chance in a step than the default loop can bear to its end.
+/// From this batch size on, a step is so little affected by chance that the default loop keeps λ until the end.
 pub const STEADY_BATCH_SIZE: usize = 32;
-/// Small data are cut into at least so many batches.
+/// Fewest batches that all training rows are divided into.
 pub const MIN_BATCHES: usize = 128;
-/// Batches are never smaller than this, unless asked for.
+/// Smallest batch size, unless the user sets another.
 pub const MIN_BATCH_SIZE: usize = 4;
-/// AdamW's step size at the start.
+/// AdamW's learning rate at the start.
 pub const LEARNING_RATE: f64 = 1e-3;
-/// The learning rate falls linearly to this share of itself.
+/// The learning rate falls linearly to this share of its start.
 pub const FINAL_LEARNING_RATE: f64 = 0.1;
 
-/// How large a step is.
+/// Scale of the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSize {
@@ -33,7 +33,7 @@ pub enum StepSize {
     Published,
 }
 
-/// What a user may set; nothing has to be.
+/// The settings that a user may give. All are optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -47,24 +47,25 @@ pub struct Settings {
     pub epochs: Option<usize>,
     /// Weight of the forget term at the start, in [0, 1].
     pub alpha: Option<f64>,
-    /// AdamW's step size at the start.
+    /// AdamW's learning rate at the start.
     pub learning_rate: Option<f64>,
     /// AdamW's decoupled weight decay.
     pub weight_decay: Option<f64>,
-    /// How large a step is.
+    /// Scale of the steps.
     pub step_size: Option<StepSize>,
     /// Seed of the order of batches, the choice of rows for checks, and dropout.
     pub seed: Option<u64>,
 }
 
-/// The settings of one run, all resolved.
+/// The resolved settings of one run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Schedule {
-    /// Which of the two loops.
+    /// The loop.
     pub version: Version,
     /// Rows in a batch.
     pub batch_size: usize,
-    /// Rows of a batch that run at once, if not all: memory is then that of so many rows, the steps the same to rounding.
+    /// Rows of a batch that run at once, if not all. This needs the memory of these rows only; steps are the same up to
+    /// rounding.
     pub micro_batch: Option<usize>,
     /// Passes over the forget set.
     pub epochs: usize,
@@ -76,15 +77,15 @@ pub struct Schedule {
     pub retain_batches: usize,
     /// α₀: weight of the forget term at the start.
     pub alpha0: f64,
-    /// AdamW's step size at the start.
+    /// AdamW's learning rate at the start.
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
-    /// How large a step is.
+    /// Scale of the steps.
     pub step_size: StepSize,
-    /// Epochs after which the retain set is shuffled and started anew.
+    /// Epochs after which the retain set is shuffled and started again.
     pub retain_restart: usize,
-    /// The epochs that the published rule gives, or the user.
+    /// The epochs by the published rule, or the user's setting.
     #[serde(skip)]
     published_epochs: usize,
 }
@@ -92,8 +93,9 @@ pub struct Schedule {
 impl Schedule {
     /// Resolves the settings for a forget set of `forget` rows and a retain set of `retain` rows, neither empty.
     ///
-    /// Epochs: `⌊n_retain_batches / (2 · n_forget_batches) · 6⌋`, at most [`MAX_EPOCHS`]: about three passes over the retain set; at
-    /// least [`MIN_EPOCHS`], as published 1. α₀: `5/3 · |D_f| / |D|`, at most 0.5 (arXiv 2403.14339, section 4, and its reference code).
+    /// Epochs: `⌊n_retain_batches / (2 · n_forget_batches) · 6⌋`, about three passes over the retain set; at most
+    /// [`MAX_EPOCHS`], at least [`MIN_EPOCHS`] (in the published loop 1). α₀: `5/3 · |D_f| / |D|`, at most 0.5 (arXiv
+    /// 2403.14339, section 4, and its reference code).
     pub fn new(settings: &Settings, forget: usize, retain: usize) -> Self {
         let batch_size = settings.batch_size.unwrap_or_else(|| default_batch_size(forget, retain)).max(1);
         let forget_batches = forget.div_ceil(batch_size).max(1);
@@ -118,10 +120,11 @@ impl Schedule {
         }
     }
 
-    /// The published loop: its objective, its epochs, and AdamW's step the same for all weights.
+    /// The published loop: its objective, its epochs, and the same AdamW step for all weights.
     ///
-    /// All else follows the rules for images, or what the user set, whatever the rows are. For text the authors' code has others: α₀ 0.5,
-    /// step size 3e-4 throughout, batches of 128, a sixth of the epochs, and dropout.
+    /// Everything else follows the published rules for images, or the user's settings, whatever the rows are. For text
+    /// the authors' code has other settings: α₀ 0.5, learning rate 3e-4 throughout, batches of 128, a sixth of the
+    /// epochs, and dropout.
     pub fn published(self) -> Self {
         Self { version: Version::Published, step_size: StepSize::Published, epochs: self.published_epochs, ..self }
     }
@@ -131,18 +134,19 @@ impl Schedule {
         self.epochs * self.forget_batches
     }
 
-    /// How much of the run is behind a step, from 0 to below 1, with step and epoch counted from 0: in whole epochs, which may be few, as
-    /// published and with small batches; by the default loop with others in steps.
+    /// The share of the run before a step, in [0, 1), with step and epoch counted from 0. The published loop, and the
+    /// default loop with small batches, count whole epochs; the default loop with larger batches counts steps.
     pub fn done(&self, epoch: usize, step: usize) -> f64 {
         if self.is_steady() { step as f64 / self.steps() as f64 } else { epoch as f64 / self.epochs as f64 }
     }
 
-    /// α when so much of the run is done: falls linearly from α₀ towards 0.
+    /// α when this share of the run is done. It falls linearly from α₀ to 0.
     pub fn alpha(&self, done: f64) -> f64 {
         self.alpha0 * (1.0 - done)
     }
 
-    /// The learning rate when so much of the run is done: falls linearly to a tenth; to less, the smaller the batch.
+    /// The learning rate when this share of the run is done. It falls linearly to a tenth, and further with smaller
+    /// batches.
     pub fn rate(&self, done: f64) -> f64 {
         let last = FINAL_LEARNING_RATE * (1.0 - self.calm());
         self.learning_rate * (1.0 - (1.0 - last) * done)
@@ -153,8 +157,8 @@ impl Schedule {
         self.version == Version::Invariant && self.batch_size >= STEADY_BATCH_SIZE
     }
 
-    /// How calm the default loop must end, from 0 to nearly 1: the smaller the batch, the more chance there is in a step. At 0,
-    /// where it is steady, λ and its share in the step last until the end.
+    /// How far the default loop must calm down at its end, from 0 to nearly 1. The smaller the batch, the noisier a
+    /// step, and the larger this number. At 0, λ and its effect on the step last until the end.
     pub fn calm(&self) -> f64 {
         match self.version {
             Version::Published => 0.0,
@@ -162,13 +166,13 @@ impl Schedule {
         }
     }
 
-    /// Over how many steps the default loop takes the mean distance from the goal.
+    /// Number of steps over which the default loop averages the distance to the goal.
     pub fn smoothed(&self) -> usize {
         BATCH_SIZE.div_ceil(self.batch_size.max(1))
     }
 
-    /// Whether τ is computed anew before an epoch, given the number of rows in steps since it was, and of rows that it takes:
-    /// by the default loop whenever it costs little beside the steps.
+    /// Whether τ is computed again before an epoch. `trained` is the number of rows in steps since the last time,
+    /// `rows` the number that τ takes. The default loop computes it when that costs no more than the steps did.
     pub fn renews_tau(&self, epoch: usize, trained: usize, rows: usize) -> bool {
         match self.version {
             Version::Published => epoch.is_multiple_of(TAU_EVERY),
@@ -176,14 +180,14 @@ impl Schedule {
         }
     }
 
-    /// Whether the retain set is shuffled and started anew before an epoch.
+    /// Whether the retain set is shuffled and started again before an epoch.
     pub fn restarts_retain(&self, epoch: usize) -> bool {
         epoch.is_multiple_of(self.retain_restart)
     }
 }
 
-/// [`BATCH_SIZE`] where the data are large enough. Of small data that would make an epoch of one or two steps, too few to
-/// get anywhere; so the batch is the largest power of two of which all training rows make [`MIN_BATCHES`].
+/// [`BATCH_SIZE`] if there are enough rows. With few rows, an epoch would then have only a step or two. The batch size
+/// is therefore the largest power of two that divides all training rows into at least [`MIN_BATCHES`] batches.
 fn default_batch_size(forget: usize, retain: usize) -> usize {
     let rows = ((forget + retain) / MIN_BATCHES).max(1);
     (1 << rows.ilog2()).clamp(MIN_BATCH_SIZE, BATCH_SIZE)

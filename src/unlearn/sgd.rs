@@ -9,7 +9,7 @@ use crate::{
     model::{Model, Parameter},
 };
 
-/// SGD with momentum and weight decay, as PyTorch has it: v ← μ·v + g + λ·w, w ← w − rate·v.
+/// SGD with momentum and weight decay, as in PyTorch: v ← μ·v + g + λ·w, w ← w − rate·v.
 pub struct Sgd<E: Float, D: Backend<E>> {
     momentum: f64,
     weight_decay: f64,
@@ -18,19 +18,20 @@ pub struct Sgd<E: Float, D: Backend<E>> {
 }
 
 impl<E: Float, D: Backend<E>> Sgd<E, D> {
-    /// Velocities of zero for every parameter of `model`.
+    /// Zero velocities for every parameter of `model`.
     pub fn new(model: &Model<E, D>, momentum: f64, weight_decay: f64) -> Result<Self> {
         let zeros = |n: usize| model.device().try_zeros_like(&(n,)).map_err(device_error);
         let velocities = model.parameters().iter().map(|p| zeros(p.tensor.len())).collect::<Result<_>>()?;
         Ok(Self { momentum, weight_decay, velocities, masks: None })
     }
 
-    /// With masks of 0 and 1, one a parameter: weights at 0 stay as they are.
+    /// Adds masks of 0 and 1, one per parameter. Weights at 0 do not change.
     pub fn masked(self, masks: Vec<Tensor<E, D>>) -> Self {
         Self { masks: Some(masks), ..self }
     }
 
-    /// One step of size `rate` against the gradients. The name of a parameter that is not finite any more, if one is.
+    /// One step of size `rate` against the gradients. Returns the name of a parameter that is no longer finite, if
+    /// there is one.
     fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<Option<String>> {
         let mut cx = Context::inference(model.device().clone(), model.kernels());
         for (i, (parameter, velocity)) in model.parameters_mut().iter_mut().zip(&mut self.velocities).enumerate() {
@@ -48,7 +49,8 @@ impl<E: Float, D: Backend<E>> Sgd<E, D> {
     }
 }
 
-/// The name of the first parameter that is not finite: then neither is the sum of its elements. The device is asked once, for all.
+/// The name of the first parameter that is not finite. Its sum is then not finite either, so one read from the device
+/// is enough for all.
 fn not_finite<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     parameters: &[Parameter<E, D>],
@@ -77,7 +79,7 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
         Ok(Self::Sgd(Sgd::new(model, momentum, weight_decay)?))
     }
 
-    /// AdamW, or Adam if nothing decays.
+    /// AdamW, or Adam without weight decay.
     pub fn adamw(model: &Model<E, D>, weight_decay: f64) -> Result<Self> {
         Ok(Self::AdamW(AdamW::new(model, weight_decay, StepSize::Published)?))
     }
@@ -85,7 +87,7 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
     /// One step.
     ///
     /// # Errors
-    /// [`Error::Unlearning`] if a parameter is not finite any more.
+    /// [`Error::Unlearning`] if a parameter is no longer finite.
     pub fn step(&mut self, model: &mut Model<E, D>, mut grads: Grads<E, D>, rate: f64, number: usize) -> Result<()> {
         let wrong = match self {
             Self::Sgd(sgd) => sgd.step(model, &mut grads, rate)?,
@@ -102,11 +104,11 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
         }
     }
 
-    /// A step of size `rate` against the gradient of `weight` times the mean loss of `batch`, which is noted as that of `set` if it
-    /// says something about one.
+    /// A step of size `rate` against the gradient of `weight` times the mean loss of `batch`. The loss is recorded as
+    /// that of `set`, if it belongs to one set.
     ///
     /// # Errors
-    /// [`Error::Unlearning`] if the loss or a parameter is not finite; what the observer reports.
+    /// [`Error::Unlearning`] if the loss or a parameter is not finite; errors of the observer.
     pub fn descend(
         &mut self,
         model: &mut Model<E, D>,

@@ -1,16 +1,17 @@
-//! What is kept of a run, and who is told while it goes on.
+//! The record of a run, and its observer.
 
 use crate::error::Result;
 use serde::Serialize;
 
-/// One optimizer step. What a method does not have, or does not look at in a step, is NaN here and null in files.
+/// One optimizer step. A value that a method does not have, or does not compute in a step, is NaN here and null in
+/// files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepRecord {
     /// Counted from 0.
     pub step: usize,
-    /// α: one less what the retain term weighs.
+    /// α. The weight of the retain term is 1 − α.
     pub alpha: f64,
-    /// What the forget term weighs: α, and what has been added to it since the goal was not reached.
+    /// Weight of the forget term: α + λ.
     pub weight: f64,
     /// Learning rate of this step.
     pub lr: f64,
@@ -18,16 +19,16 @@ pub struct StepRecord {
     pub forget_loss: f64,
     /// Mean task loss of the retain batch, before the step.
     pub retain_loss: f64,
-    /// What the forget loss should be: τ, or the mean task loss of the validation rows of the batch's classes.
+    /// Goal for the forget loss: τ, or the mean task loss of validation rows of the batch's classes.
     pub goal: f64,
-    /// Mean task loss on validation rows when it was last computed.
+    /// τ: mean task loss on validation rows, when it was last computed.
     pub tau: f64,
     /// Whether the forget term had a gradient.
     pub active: bool,
 }
 
 impl StepRecord {
-    /// A step of which nothing is known.
+    /// A step without any values.
     pub fn none(step: usize) -> Self {
         let [alpha, weight, lr, forget_loss, retain_loss, goal, tau] = [f64::NAN; 7];
         Self { step, alpha, weight, lr, forget_loss, retain_loss, goal, tau, active: false }
@@ -39,13 +40,13 @@ impl StepRecord {
 pub struct EpochRecord {
     /// Counted from 1.
     pub epoch: usize,
-    /// Of so many.
+    /// Number of epochs in the run.
     pub epochs: usize,
     /// Steps done so far.
     pub step: usize,
     /// α.
     pub alpha: f64,
-    /// What the forget term weighed at the end.
+    /// Weight of the forget term at the end.
     pub weight: f64,
     /// Learning rate at the end.
     pub lr: f64,
@@ -79,13 +80,14 @@ impl Trajectory {
     }
 }
 
-/// Is told how a run goes on, and may end it.
+/// Watches a run, and may end it.
 pub trait Observer {
-    /// After each step, or when its losses are known, which may be in the next one. An error ends the run; interruption is reported this way.
+    /// Called after each step, once its losses are known, which may be during the next step. An error ends the run;
+    /// this is how an interruption is reported.
     fn step(&mut self, _record: &StepRecord, _steps: usize) -> Result<()> {
         Ok(())
     }
-    /// After each epoch.
+    /// Called after each epoch.
     fn epoch(&mut self, _record: &EpochRecord) -> Result<()> {
         Ok(())
     }

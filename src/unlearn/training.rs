@@ -1,4 +1,4 @@
-//! Ordinary training: what made the model in the first place, and what makes one that never saw some rows.
+//! Ordinary training: of a model from the beginning, without some rows, or further.
 
 use super::{
     method::Set,
@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Batches that the statistics of BatchNormalization are measured over, at most.
+/// Most batches over which the statistics of BatchNormalization are measured.
 const STATISTICS_BATCHES: usize = 200;
 
 /// The optimizers of a recipe.
@@ -51,7 +51,7 @@ pub enum RateSchedule {
 }
 
 impl RateSchedule {
-    /// The share of the step size at which step `step` of `steps` is taken, counted from 0.
+    /// The factor of the learning rate at step `step` of `steps`, counted from 0.
     pub fn share(self, step: usize, steps: usize) -> f64 {
         let done = step as f64 / steps.max(1) as f64;
         let cosine =
@@ -71,13 +71,13 @@ impl RateSchedule {
     }
 }
 
-/// What a user may set of a training; nothing has to be.
+/// The settings of a training that a user may give. All are optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecipeSettings {
     /// The optimizer.
     pub optimizer: Option<OptimizerName>,
-    /// Step size at its largest.
+    /// Largest learning rate.
     pub learning_rate: Option<f64>,
     /// Momentum of SGD.
     pub momentum: Option<f64>,
@@ -87,20 +87,20 @@ pub struct RecipeSettings {
     pub batch_size: Option<usize>,
     /// Passes over the rows.
     pub epochs: Option<usize>,
-    /// How the step size changes.
+    /// Schedule of the learning rate.
     pub schedule: Option<RateSchedule>,
-    /// Whether half of the images are mirrored.
+    /// Whether half of the images are mirrored at random.
     pub flip: Option<bool>,
-    /// Black pixels around each image, out of which its size is cut anywhere.
+    /// Black pixels added around each image, before it is cropped at random to its size.
     pub crop: Option<usize>,
 }
 
-/// A training, all resolved.
+/// The resolved settings of a training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recipe {
     /// The optimizer.
     pub optimizer: OptimizerName,
-    /// Step size at its largest.
+    /// Largest learning rate.
     pub learning_rate: f64,
     /// Momentum of SGD.
     pub momentum: f64,
@@ -110,17 +110,17 @@ pub struct Recipe {
     pub batch_size: usize,
     /// Passes over the rows.
     pub epochs: usize,
-    /// How the step size changes.
+    /// Schedule of the learning rate.
     pub schedule: RateSchedule,
-    /// What is done to images.
+    /// Augmentation of images.
     #[serde(flatten)]
     pub augment: Augment,
 }
 
 impl Recipe {
-    /// Resolves the settings: 50 epochs along a cosine, by AdamW from 1e-3 with weight decay 0.01, or by SGD from 0.1 (in
-    /// proportion less in batches below 128) with momentum 0.9 and weight decay 5e-4, in batches of `batch_size` unless another is
-    /// asked for.
+    /// Resolves the settings. The defaults: 50 epochs along a cosine, with AdamW from 1e-3 and weight decay 0.01, or
+    /// SGD from 0.1 (proportionally less with batches below 128), momentum 0.9, and weight decay 5e-4, in batches of
+    /// `batch_size`.
     pub fn new(settings: &RecipeSettings, batch_size: usize, mut augment: Augment) -> Self {
         let optimizer = settings.optimizer.unwrap_or_default();
         let sgd = optimizer == OptimizerName::Sgd;
@@ -139,17 +139,18 @@ impl Recipe {
         }
     }
 
-    /// Steps of a training on so many rows.
+    /// Steps of a training on this many rows.
     pub fn steps(&self, rows: usize) -> usize {
         self.epochs * rows.div_ceil(self.batch_size)
     }
 }
 
-/// Draws every parameter anew, as one starts with its role ([`crate::model::Parameter::initial`]). Weights that are not trained stay
-/// as they are: of a model with frozen weights, what comes out has seen what these have seen.
+/// Draws every parameter anew, by the rule for its role ([`crate::model::Parameter::initial`]). Weights that are not
+/// trained keep their values, and with them whatever they learned from the rows.
 ///
 /// # Errors
-/// [`Error::Untrainable`] naming the parameters of which nothing tells where they start; [`Error::Internal`] if the device fails.
+/// [`Error::Untrainable`] with the names of parameters whose initial values are unknown; [`Error::Internal`] if the
+/// device fails.
 pub fn initialise<E: Float, D: Backend<E>>(model: &mut Model<E, D>, seed: u64) -> Result<()> {
     let unknown: Vec<&str> =
         model.parameters().iter().filter(|p| p.initial == Initial::Unknown).map(|p| p.name.as_str()).collect();
@@ -178,10 +179,11 @@ pub fn initialise<E: Float, D: Backend<E>>(model: &mut Model<E, D>, seed: u64) -
     Ok(())
 }
 
-/// Trains `model` on the rows that `pass` gives, pass after pass, and measures the statistics of its BatchNormalization after it.
+/// Trains `model` on the rows that `pass` gives, pass after pass. Then measures the statistics of its
+/// BatchNormalization.
 ///
 /// # Errors
-/// [`Error::Unlearning`] if a loss or a weight is not finite; whatever the rows or `observer` report.
+/// [`Error::Unlearning`] if a loss or a weight is not finite; errors of the rows and of `observer`.
 pub fn train<E: Float, D: Backend<E>>(
     model: &mut Model<E, D>,
     pass: &mut dyn FnMut(usize, usize) -> Result<BatchIter>,

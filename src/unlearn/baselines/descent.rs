@@ -1,4 +1,4 @@
-//! Plain descent on retained rows, plain ascent on rows to forget, and both together.
+//! Gradient descent on retained rows, gradient ascent on rows to forget, and both together.
 
 use super::{Plan, further};
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-/// Fine-tuning on the retained rows, as arXiv 2403.14339 and its reference code compare with it: ∇τ's loop with α = 0, in
-/// ⌊n_retain/n_forget·6⌋ epochs of as many steps as the forget set has batches, about six passes over the retained rows. AdamW
-/// from 1e-3, linearly to a tenth.
+/// Fine-tuning on the retained rows, as in the comparison of arXiv 2403.14339 and its reference code: ∇τ's loop with α
+/// = 0. It has ⌊n_retain/n_forget·6⌋ epochs of as many steps as the forget set has batches, about six passes over the
+/// retained rows. AdamW from 1e-3, falling linearly to a tenth.
 #[derive(Clone, Debug)]
 pub struct FineTune {
     plan: Plan,
@@ -65,8 +65,8 @@ impl<E: Float, D: Backend<E>> Method<E, D> for FineTune {
     }
 }
 
-/// NegGrad (Golatkar et al., arXiv 1911.04933): gradient ascent on the loss of the rows to forget. Nothing holds it back, so that
-/// papers that compare with it search for a step size that does not ruin the model; here SGD with step 1e-4, momentum 0.9 and
+/// NegGrad (Golatkar et al., arXiv 1911.04933): gradient ascent on the loss of the rows to forget. Nothing stops it, so
+/// papers tune its learning rate until it does not ruin the model. Here: SGD with learning rate 1e-4, momentum 0.9, and
 /// weight decay 5e-4, five passes.
 #[derive(Clone, Debug)]
 pub struct NegGrad {
@@ -111,8 +111,8 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGrad {
     }
 }
 
-/// NegGrad+ (Kurmanji et al., arXiv 2302.09880): L = α·L_r − (1 − α)·L_f with α = 0.9999, a batch of each a step, as the code of
-/// that paper sets it: SGD with step 0.01, five passes over the retained rows.
+/// NegGrad+ (Kurmanji et al., arXiv 2302.09880): L = α·L_r − (1 − α)·L_f with α = 0.9999, one batch of each set per
+/// step. The settings are those of that paper's code: SGD with learning rate 0.01, five passes over the retained rows.
 #[derive(Clone, Debug)]
 pub struct NegGradPlus {
     plan: Plan,

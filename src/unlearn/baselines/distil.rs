@@ -2,9 +2,9 @@
 
 use crate::{data::Targets, engine::Float, model::Answer};
 
-/// The mean over the rows of T²·KL(teacher ‖ student) of answers at temperature T, and its slopes by the student's logits, as
-/// Hinton et al. (arXiv 1503.02531) and SCRUB's code have it. For labels of a row each is a distribution of its own, and their
-/// mean counts; for numbers, taken as means of normal distributions of variance T, it is half the squared difference.
+/// The mean over the rows of T²·KL(teacher ‖ student) at temperature T, and its derivatives by the student's logits, as
+/// in Hinton et al. (arXiv 1503.02531) and SCRUB's code. Several labels of a row are separate distributions, and their
+/// mean is used. Numbers are means of normal distributions of variance T, which gives half the squared difference.
 pub fn distance<E: Float>(
     answer: Answer,
     student: &[E],
@@ -47,7 +47,8 @@ pub fn distance<E: Float>(
     (sum, slopes)
 }
 
-/// How wrong each row's answer is: 0 or 1 for a class, the share of wrong labels, or the loss where answers are numbers.
+/// How wrong each row's answer is: 0 or 1 for a class, the share of wrong labels, or the loss where answers are
+/// numbers.
 pub fn error(answer: Answer, logits: &[f32], losses: &[f32], width: usize, targets: &Targets) -> Vec<f64> {
     let rows = logits.chunks(width.max(1)).zip(losses).enumerate();
     let wrong = |(i, (row, &loss)): (usize, (&[f32], &f32))| match (answer, targets) {

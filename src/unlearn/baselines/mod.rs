@@ -1,6 +1,8 @@
-//! The methods that ∇τ is compared with, each as its paper and the authors' code set it, on the same rows and the same batches.
+//! The methods that ∇τ is compared with, with the settings of their papers or their authors' code, on the same rows and
+//! batches.
 //!
-//! Where rows are few, batches are smaller than published, and the steps of SGD in proportion ([`Wanted::sgd_rate`]).
+//! With few rows, batches are smaller than published, and SGD's steps are proportionally smaller
+//! ([`Wanted::sgd_rate`]).
 
 mod descent;
 mod distil;
@@ -26,7 +28,7 @@ use super::{
 use crate::{engine::Float, kernels::Backend};
 use serde_json::{Map, Value};
 
-/// The method of a name, with its settings.
+/// The method with this name, with its settings.
 pub fn method<E: Float, D: Backend<E>>(
     name: MethodName,
     schedule: &Schedule,
@@ -60,7 +62,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// As the report tells them, with what else the method sets.
+    /// As the report shows them, with the method's further settings.
     fn described(&self, further: Map<String, Value>) -> Described {
         Described {
             batch_size: self.batch_size,
@@ -74,7 +76,7 @@ impl Plan {
     }
 }
 
-/// Settings that the report names beside those that all methods have.
+/// Settings in the report beyond those that all methods have.
 macro_rules! further {
     ($($name:literal: $value:expr),* $(,)?) => {
         [$(($name.to_string(), serde_json::json!($value))),*].into_iter().collect()

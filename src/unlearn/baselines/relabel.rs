@@ -36,8 +36,9 @@ fn first_forget_batch(sets: &mut dyn Sets, size: usize) -> Result<Batch> {
     sets.pass(Set::Forget, 0, size)?.next().unwrap_or_else(|| Err(Error::Data("the forget set is empty".into())))
 }
 
-/// Amnesiac unlearning (Graves et al., arXiv 2010.10981) as the code of arXiv 2403.14339 has it: each row to forget gets one
-/// wrong class, and the model is trained on all rows, mixed, for three epochs; Adam with step 1e-4, batches of 128 at most.
+/// Amnesiac unlearning (Graves et al., arXiv 2010.10981) as in the code of arXiv 2403.14339: each row to forget gets
+/// one wrong class, and the model is trained on all rows, mixed, for three epochs, with Adam at 1e-4 and batches of at
+/// most 128.
 #[derive(Clone, Debug)]
 pub struct Amnesiac {
     plan: Plan,
@@ -85,7 +86,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
                         }
                     }
                 }
-                // Of a mixed batch with wrong classes the loss says nothing about either set.
+                // The loss of a mixed batch with wrong classes says nothing about either set.
                 optimizer.descend(model, &batch, 1.0, learning_rate, None, &mut recorder)?;
             }
             recorder.epoch()?;
@@ -94,10 +95,11 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
     }
 }
 
-/// Random labels, and SalUn (Fan et al., arXiv 2310.12508), which does the same to half of the weights only: those whose gradient
-/// of the loss of the rows to forget is largest, over all parameters together. As that paper's code has it for CIFAR-10: an epoch
-/// is a pass over the rows to forget with wrong classes drawn anew, and a pass over the retained rows; ten epochs of SGD with
-/// step 0.013, momentum 0.9, weight decay 5e-4. A class is drawn among the others, as the paper has it.
+/// Random labels, and SalUn (Fan et al., arXiv 2310.12508), which changes only half of the weights: those with the
+/// largest gradient of the loss of the rows to forget, over all parameters together. The settings are those of that
+/// paper's code for CIFAR-10: an epoch is a pass over the rows to forget with newly drawn wrong classes, and a pass
+/// over the retained rows; ten epochs of SGD with learning rate 0.013, momentum 0.9, weight decay 5e-4. A class is
+/// drawn among the other classes, as in the paper.
 #[derive(Clone, Debug)]
 pub struct RandomLabels {
     salient: bool,
@@ -151,7 +153,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for RandomLabels {
                     if let (Set::Forget, Targets::Classes(labels)) = (set, &mut batch.targets) {
                         labels.iter_mut().for_each(|l| *l = other_class(*l, rng.random_range(0..(classes - 1).max(1))));
                     }
-                    // Of wrong classes the loss says nothing about what is forgotten.
+                    // The loss on wrong classes says nothing about what is forgotten.
                     let seen = Some(set).filter(|&set| set == Set::Retain);
                     optimizer.descend(model, &batch, 1.0, learning_rate, seen, &mut recorder)?;
                 }
@@ -162,7 +164,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for RandomLabels {
     }
 }
 
-/// Which of `values` are among the `count` largest; of equal ones the first.
+/// Which of `values` are among the `count` largest; of equal values the first ones.
 pub fn salient(values: &[f32], count: usize) -> Vec<bool> {
     let mut places: Vec<usize> = (0..values.len()).collect();
     let value = |place: &usize| values.get(*place).copied().unwrap_or(0.0);
@@ -178,7 +180,7 @@ pub fn salient(values: &[f32], count: usize) -> Vec<bool> {
     chosen
 }
 
-/// 1 for the weights whose gradient of the loss of the rows to forget is largest, 0 for the others.
+/// 1 for the weights with the largest gradient of the loss of the rows to forget, 0 for the others.
 fn masks<E: Float, D: Backend<E>>(
     model: &Model<E, D>,
     sets: &mut dyn Sets,

@@ -1,4 +1,4 @@
-//! Training from the beginning on the retained rows: what the other methods try to come near at a fraction of the time.
+//! Training from the beginning on the retained rows: the result that the other methods approximate in less time.
 
 use super::further;
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Parameters drawn anew by their roles, and a training by a recipe. It makes a model without the rows only where no weight is frozen
-/// by choice: a frozen one still has what it learnt of them.
+/// Draws parameters anew by their roles, and trains by a recipe. The result is a model without the rows only if the
+/// user froze no weight: a frozen weight keeps what it learned from them.
 #[derive(Clone, Debug)]
 pub struct Retrain {
     recipe: Recipe,
@@ -22,7 +22,7 @@ pub struct Retrain {
 }
 
 impl Retrain {
-    /// By `recipe`, in which what was asked of the method counts first.
+    /// By `recipe`; the settings of the method override it.
     pub fn new(wanted: &Wanted, recipe: &Recipe) -> Self {
         let mut recipe = recipe.clone();
         recipe.epochs = wanted.epochs.unwrap_or(recipe.epochs);

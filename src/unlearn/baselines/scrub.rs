@@ -1,12 +1,13 @@
-//! SCRUB and SCRUB+R (Kurmanji et al., arXiv 2302.09880): the trained model is a teacher that is not listened to about the rows to
-//! forget.
+//! SCRUB and SCRUB+R (Kurmanji et al., arXiv 2302.09880): the trained model is a teacher. The new model moves away from
+//! it on the rows to forget, and stays close to it on the others.
 //!
-//! An epoch is a pass over the rows to forget that minimises −T²·KL(teacher ‖ model), in the first epochs only, and a pass over
-//! the retained rows that minimises γ·L + α·T²·KL. SCRUB+R goes back to the end of the epoch after which the error on the rows to
-//! forget was nearest to the final model's error on validation rows of the same classes.
+//! An epoch is a pass over the rows to forget that minimizes −T²·KL(teacher ‖ model), in the first epochs only, and a
+//! pass over the retained rows that minimizes γ·L + α·T²·KL. SCRUB+R returns to the end of the epoch after which the
+//! error on the rows to forget was closest to the final model's error on validation rows of the same classes.
 //!
-//! The settings are those of the code of arXiv 2403.14339 for images: γ = 1, α = 0.5, T = 4, six epochs, the first three of them
-//! with both passes; SGD with step 5e-4, momentum 0.9, weight decay 5e-4, the step a tenth after epochs 3 and 5 each.
+//! The settings are those of the code of arXiv 2403.14339 for images: γ = 1, α = 0.5, T = 4, six epochs, the first
+//! three of them with both passes; SGD with learning rate 5e-4, momentum 0.9, weight decay 5e-4; the rate falls to a
+//! tenth after epochs 3 and 5 each.
 
 use super::{distance, error, further};
 use crate::{
@@ -44,10 +45,10 @@ const ALPHA: f64 = 0.5;
 const TEMPERATURE: f64 = 4.0;
 /// Epochs with a pass over the rows to forget.
 const ASCENTS: usize = 3;
-/// Epochs after which the step becomes a tenth.
+/// Epochs after which the learning rate falls to a tenth.
 const DECAYS: [usize; 2] = [3, 5];
 
-/// What a pass minimises.
+/// The objective of a pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Pass {
     Away,
@@ -75,7 +76,7 @@ impl Scrub {
         self.epochs * self.retain_batches + self.epochs.min(ASCENTS) * self.forget_batches
     }
 
-    /// The step size in an epoch, counted from 1.
+    /// The learning rate in an epoch, counted from 1.
     fn rate(&self, epoch: usize) -> f64 {
         let decays = DECAYS.iter().filter(|&&after| epoch > after).count();
         self.learning_rate * 0.1f64.powi(i32::try_from(decays).unwrap_or(0))
@@ -150,7 +151,7 @@ fn exchange<E: Float, D: Backend<E>>(model: &mut Model<E, D>, weights: &mut Weig
     }
 }
 
-/// One step; the mean task loss of the batch before it.
+/// Makes one step. Returns the mean task loss of the batch before it.
 fn step<E: Float, D: Backend<E>>(
     model: &mut Model<E, D>,
     teacher: &mut Weights<E, D>,

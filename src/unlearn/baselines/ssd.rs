@@ -1,9 +1,9 @@
-//! Selective Synaptic Dampening (Foster et al., arXiv 2308.07707): no step is made; weights that matter much more for the rows to
-//! forget than for all training rows are dampened.
+//! Selective Synaptic Dampening (Foster et al., arXiv 2308.07707): no training steps. Weights that matter much more for
+//! the rows to forget than for all training rows are dampened.
 //!
-//! How much a weight matters is the mean over the batches of a set of the square of the gradient of their loss, an estimate of the
-//! diagonal of the Fisher information. Where F_f > α·F_D, the weight is multiplied by min(λ·F_D/F_f, 1). As in the paper and in the
-//! code of arXiv 2403.14339: α = 10, λ = 1, gradients of batches.
+//! The importance of a weight for a set is the mean square of the gradient over the set's batches, an estimate of the
+//! diagonal of the Fisher information. If F_f > α·F_D, the weight is multiplied by min(λ·F_D/F_f, 1). As in the paper
+//! and in the code of arXiv 2403.14339: α = 10, λ = 1, gradients of batches.
 
 use super::further;
 use crate::{
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// How much more a weight has to matter.
+/// α: how much more a weight must matter.
 const ALPHA: f64 = 10.0;
-/// What it is dampened by.
+/// λ: the strength of dampening.
 const LAMBDA: f64 = 1.0;
 
 /// SSD's settings.
@@ -38,7 +38,7 @@ impl Ssd {
     }
 }
 
-/// A weight after dampening, that matters `forget` for the rows to forget and `all` for all rows.
+/// A weight after dampening, with importance `forget` for the rows to forget and `all` for all rows.
 pub fn dampened(weight: f64, forget: f64, all: f64, alpha: f64, lambda: f64) -> f64 {
     if forget > alpha * all { weight * (lambda * all / forget).min(1.0) } else { weight }
 }
@@ -74,7 +74,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Ssd {
     }
 }
 
-/// How much each weight matters for a set.
+/// The importance of each weight for a set.
 fn importance<E: Float, D: Backend<E>>(
     model: &Model<E, D>,
     sets: &mut dyn Sets,

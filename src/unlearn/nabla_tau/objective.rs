@@ -1,20 +1,20 @@
-//! The objective in pieces: what each loss weighs in a step's gradient.
+//! The parts of the objective: the coefficient of each loss in a step's gradient.
 //!
-//! With losses measured in a unit `u`, and τ for the goal,
+//! With losses measured in a unit `u`, and τ the goal:
 //!
 //! ```text
 //! J(θ) = a · ReLU((τ − L_f) / u)² + (1 − α) · L_r / u
 //! ```
 //!
-//! As published, `u` is 1 and `a` is α: then a loss in another unit weighs the two terms differently, since one of them is
-//! squared. With `u = τ`, all of J is without a unit, and so is its gradient: a loss times a constant gives the same steps.
+//! In the published loop, `u` is 1 and `a` is α. A loss in another unit then changes the ratio of the two terms, since
+//! only one is squared. With `u = τ`, J and its gradient have no unit: a loss times a constant gives the same steps.
 
 use serde::{Deserialize, Serialize};
 
 /// The two loops that carry the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
-    /// Losses in units of τ, steps in units of the weights; both grow as long as the goal is not reached.
+    /// Losses in units of τ, steps in units of the weights; weight and step grow while the goal is not reached.
     #[default]
     #[serde(rename = "nabla-tau")]
     Invariant,
@@ -35,22 +35,23 @@ impl Version {
     /// The unit of losses.
     pub fn unit(self, tau: f64) -> f64 {
         match self {
-            // Where unseen rows have no loss at all there is nothing to measure, nor to reach.
+            // If unseen rows have no loss at all, there is nothing to measure and nothing to reach.
             Self::Invariant if tau > 0.0 => tau,
             _ => 1.0,
         }
     }
 }
 
-/// The coefficient of the mean forget loss in the gradient of `weight · ReLU(distance)²`, with `distance = (τ − L_f) / unit`: not above 0.
+/// The coefficient of the mean forget loss in the gradient of `weight · ReLU(distance)²`, with `distance = (τ − L_f) /
+/// unit`. Never above 0.
 pub fn hinge(weight: f64, distance: f64, unit: f64) -> f64 {
     -2.0 * weight * distance.max(0.0) / unit
 }
 
-/// How far the goal is, as the mean over the last steps, each of which counts less the longer ago it was.
+/// The distance to the goal, as an exponentially weighted mean over the last steps.
 ///
-/// A batch of a few rows loses more or less by chance. The hinge takes only what is below the goal: put beside one such
-/// batch, it pushes on when the goal is reached, half of the time.
+/// The loss of a small batch varies by chance, and the hinge sees only losses below the goal. With the loss of one
+/// small batch, it would keep pushing half of the time after the goal is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Distance {
     mean: f64,
@@ -58,7 +59,7 @@ pub struct Distance {
 }
 
 impl Distance {
-    /// The mean over about so many steps, after one with this distance.
+    /// The mean over about `steps` steps, after a step with this distance.
     pub fn after(&mut self, distance: f64, steps: usize) -> f64 {
         self.steps = (self.steps + 1).min(steps.max(1));
         self.mean += (distance - self.mean) / self.steps as f64;
@@ -66,18 +67,18 @@ impl Distance {
     }
 }
 
-/// λ, what the forget term weighs beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set,
+/// λ, the weight of the forget term beyond α: the sum over the steps of `(τ − L_f) / u`, in passes over the forget set,
 /// never below 0.
 ///
-/// A hinge of fixed weight comes to rest where it balances the retain term's pull: short of the goal, and the further the
-/// better the rows were remembered. This one's weight grows as long as the goal is not reached (by 1 in a pass in which
-/// nothing is) and shrinks beyond it, so that the goal is where it comes to rest. While it grows, what the model knows of
-/// retained rows suffers; so the step grows by the factor 1 + λ, and the time is short.
+/// A hinge of fixed weight comes to rest where it balances the retain term: short of the goal, and the better the rows
+/// were memorized, the shorter. This weight grows while the goal is not reached (by 1 in a pass without any progress)
+/// and shrinks beyond it, so the loop comes to rest at the goal. Meanwhile the retain set suffers, so the step also
+/// grows by the factor 1 + λ, to keep this time short.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Growth(f64);
 
 impl Growth {
-    /// The weight after a step, one of `steps` in a pass, with a forget loss that is `gap` units below the goal.
+    /// The weight after one of `steps` steps in a pass, whose forget loss is `gap` units below the goal.
     pub fn after(&mut self, gap: f64, steps: usize) -> f64 {
         self.0 = (self.0 + gap / steps.max(1) as f64).max(0.0);
         self.0

@@ -1,22 +1,22 @@
-//! What unseen rows lose: the goal of forgetting.
+//! The loss of unseen rows: the goal of forgetting.
 
 use super::BatchIter;
 use crate::{data::Targets, engine::Float, error::Result, kernels::Backend, model::Model};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Unseen rows of a class, below which their mean says too little.
+/// The least number of unseen rows of a class whose mean is used.
 const ENOUGH: usize = 20;
 
-/// Losses of rows without a gradient: of unseen ones, mostly.
+/// Losses computed without a gradient, mostly of unseen rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unseen {
-    /// Of all rows: its mean is τ.
+    /// Of all rows. Its mean is τ.
     pub all: Spread,
-    /// What share of these losses is aimed at.
+    /// The goal as a share of these losses.
     aim: f64,
-    /// Of each class of which there are enough rows.
+    /// Of each class with enough rows.
     classes: BTreeMap<i64, Spread>,
-    /// Once it is known which classes are kept.
+    /// Known after a whole pass over the retain set.
     gone: Option<Gone>,
 }
 
@@ -32,8 +32,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The least mean of `forgotten` rows that cannot be told apart from `mean`: where that is `m` and the standard error of the difference
-    /// `e`, it is `m / (1 + e/m)`, which is `m − e` where there are many rows.
+    /// The lowest mean of `forgotten` rows that cannot be distinguished from `mean`: `m / (1 + e/m)`, where `m` is the
+    /// mean and `e` the standard error of the difference. With many rows this is about `m − e`.
     fn least(self, mean: f64, forgotten: usize) -> f64 {
         let share = |rows: usize| 1.0 / rows.max(1) as f64;
         let error = self.deviation * (share(self.rows) + share(forgotten)).sqrt();
@@ -41,18 +41,18 @@ impl Spread {
     }
 }
 
-/// What holds for rows of classes of which nothing is retained.
+/// The goal for rows of classes without retained rows.
 #[derive(Clone, Debug, PartialEq)]
 struct Gone {
     /// The classes of retained rows.
     kept: BTreeSet<i64>,
-    /// What rows of other classes are to lose at least.
+    /// The least goal for rows of other classes.
     least: f64,
-    /// How many rows are forgotten.
+    /// Number of rows to forget.
     forgotten: usize,
 }
 
-/// A weighted mean in the making.
+/// A weighted mean that is being accumulated.
 #[derive(Clone, Copy, Default)]
 struct Mean {
     sum: f64,
@@ -80,10 +80,10 @@ impl Mean {
 }
 
 impl Unseen {
-    /// By the model as it is. Each row weighs what the loss gives it.
+    /// Computes the losses with the current model. Each row has the weight that the loss gives it.
     ///
     /// # Errors
-    /// If a batch cannot be had, or does not fit the model.
+    /// If a batch cannot be read, or does not fit the model.
     pub fn measure<E: Float, D: Backend<E>>(model: &Model<E, D>, batches: BatchIter) -> Result<Self> {
         let (mut all, mut rows) = (Mean::default(), 0);
         let mut classes = BTreeMap::<i64, Mean>::new();
@@ -104,12 +104,13 @@ impl Unseen {
         Ok(Self { all: all.spread(rows), aim: 1.0, classes, gone: None })
     }
 
-    /// Aims below these losses, by what the run has done to them and by what may be chance.
+    /// Sets the goal below these losses, by the damage of the run and by what may be chance.
     ///
-    /// `damage` is what retained rows lose more than before the run, as far as it is to be left out. Unseen rows lose that, too: a goal
-    /// that rises with it makes forgetting push on, which does more damage, which raises the goal. With small batches that runs
-    /// away; with large ones, retained rows win back what they lost before the run ends, and unseen rows do not. The goal stays
-    /// above `lowest`, the least that τ has been. And what cannot be told apart from it is as good.
+    /// `damage` is the rise in retain loss since the start that is subtracted from the goal. The loss of unseen rows
+    /// rises that much, too. A goal that rises with it makes the method push harder, which does more damage, which
+    /// raises the goal. With small batches this runs away. With large batches the retain set recovers before the run
+    /// ends, and unseen rows do not. The goal never falls below `lowest`, the lowest τ so far. Then one standard error
+    /// is subtracted: a loss that cannot be distinguished from the goal is good enough.
     #[must_use]
     pub fn aimed(mut self, damage: f64, lowest: f64, forgotten: usize) -> Self {
         let mean = self.all.mean;
@@ -120,22 +121,22 @@ impl Unseen {
         self
     }
 
-    /// Aims at another loss for rows of classes other than `kept`: two standard deviations above the mean of `before` the run, as
-    /// rows lose that a model takes for something else, or what unseen rows of the class lose now, whichever is more. These lose
-    /// much, whatever is done: without retained rows, nothing holds them.
+    /// Sets another goal for rows of classes other than `kept`: the current loss of unseen rows of the class, but at
+    /// least two standard deviations above the mean `before` the run, which is about the loss of rows that a model
+    /// takes for something else. Without retained rows of the class, nothing bounds these losses.
     #[must_use]
     pub fn keeping(self, kept: BTreeSet<i64>, before: &Self, forgotten: usize) -> Self {
         let least = before.all.mean + 2.0 * before.all.deviation;
         Self { gone: Some(Gone { kept, least, forgotten }), ..self }
     }
 
-    /// The mean loss that is aimed at.
+    /// The goal: a mean loss.
     pub fn goal(&self) -> f64 {
         self.all.mean * self.aim
     }
 
-    /// The same for unseen rows of the classes of these rows of a batch, which weigh so much: rows of a rare class, or
-    /// without one class each, are put beside all unseen rows.
+    /// The goal for these rows of a batch with these weights: the loss of unseen rows of their classes. Rows of a rare
+    /// class, or without a single class, are compared with all unseen rows.
     pub fn goal_beside(&self, targets: &Targets, weights: &[f64]) -> f64 {
         let Some(labels) = classes_of_rows(targets, weights.len()) else { return self.goal() };
         let goal = |class: &i64| match (self.classes.get(class), &self.gone) {
