@@ -16,7 +16,7 @@ use prost::Message;
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::Output,
     time::{Duration, Instant},
 };
 
@@ -110,24 +110,12 @@ fn run(command: &str, model: &ModelProto, flags: &[&str]) -> Output {
 }
 
 fn run_at(command: &str, path: &Path, flags: &[&str]) -> Output {
-    let plain = program();
-    let mut limited = match cfg!(target_os = "linux") {
-        true => {
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("ulimit -v {SPACE} && exec \"$@\"")).arg("sh").arg(plain.get_program());
-            shell
-        }
-        false => Command::new(plain.get_program()),
-    };
-    limited.args(plain.get_args());
-    for (key, value) in plain.get_envs() {
-        match value {
-            Some(value) => limited.env(key, value),
-            None => limited.env_remove(key),
-        };
-    }
+    let mut limited = program();
+    limited.arg(command).arg(path).args(["--threads", "1"]).args(flags);
+    #[cfg(target_os = "linux")]
+    let mut limited = crate::processes::under(&format!("-v {SPACE}"), &limited);
     let start = Instant::now();
-    let output = limited.arg(command).arg(path).args(["--threads", "1"]).args(flags).output().unwrap();
+    let output = limited.output().unwrap();
     assert!(start.elapsed() < MOST, "{:?}: {}", start.elapsed(), text(&output));
     output
 }

@@ -288,7 +288,7 @@ fn an_interrupted_comparison_leaves_what_was_finished() {
         );
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    crate::processes::signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let report = json(&written);
     assert_eq!((&report["finished"], &report["left"]), (&false.into(), &serde_json::json!(["retrain"])));

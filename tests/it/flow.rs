@@ -350,16 +350,8 @@ fn json_is_one_value_a_line() {
 fn an_interrupted_run_leaves_everything_as_it_was() {
     let f = Fixture::new("digits-cnn");
     let before = f.state();
-    let mut child = f
-        .command(&["--epochs", "100000", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // The first epoch's line says that the steps have begun.
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    assert!(lines.any(|line| line.unwrap().contains("\"epoch\"")));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let (mut child, _lines) = crate::processes::begun(f.command(&["--epochs", "100000"]).stderr(Stdio::null()));
+    crate::processes::signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(f.state(), before);
 }

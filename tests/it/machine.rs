@@ -1,5 +1,7 @@
 //! Machines and files that fail under the program: no memory, files that shrink or change, names that would steer a terminal.
 
+#[cfg(unix)]
+use crate::processes::{begun, signal, under};
 use crate::{
     flow::{Fixture, json, program, text},
     onnx_models::node,
@@ -8,7 +10,6 @@ use onnx_forget::onnx::proto::{ModelProto, OperatorSetIdProto, ValueInfoProto};
 use prost::Message;
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -16,24 +17,17 @@ use std::{
 /// A job that has begun to unlearn and is stopped there, until [`go_on`].
 #[cfg(unix)]
 fn stopped(command: &mut Command, temporary: &Path) -> Child {
-    let command = command.args(["--epochs", "300", "--format", "json"]).env("TMPDIR", temporary);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(out.any(|line| line.unwrap().contains("\"epoch\"")), "it ended before it began to unlearn");
-    signal(&child, "-STOP");
+    let command = command.args(["--epochs", "300"]).env("TMPDIR", temporary).stderr(Stdio::piped());
+    let (child, lines) = begun(command);
+    signal(&child, "STOP");
     // Whoever writes to a closed pipe ends.
-    std::thread::spawn(move || out.for_each(drop));
+    std::thread::spawn(move || lines.for_each(drop));
     child
 }
 
 #[cfg(unix)]
-fn signal(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-}
-
-#[cfg(unix)]
 fn go_on(child: Child) -> (Option<i32>, String) {
-    signal(&child, "-CONT");
+    signal(&child, "CONT");
     let output = child.wait_with_output().unwrap();
     (output.status.code(), text(&output))
 }
@@ -88,9 +82,9 @@ fn too_little_memory_ends_with_a_word() {
     let f = Fixture::new("digits-cnn");
     let temporary = tempfile::tempdir().unwrap();
     let limited = |kibi: u64, arguments: &[&str]| {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("ulimit -v {kibi}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_onnx-forget")]);
-        shell.args(arguments).args(["--threads", "1"]).env("TMPDIR", temporary.path()).output().unwrap()
+        let mut plain = program();
+        plain.args(arguments).args(["--threads", "1"]).env("TMPDIR", temporary.path());
+        under(&format!("-v {kibi}"), &plain).output().unwrap()
     };
     // A file that has no room beside the program.
     let path = f.path("large.onnx");

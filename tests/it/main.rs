@@ -24,7 +24,11 @@ mod onnx_models;
 mod operators;
 mod parity;
 mod pipeline;
+#[cfg(unix)]
+mod processes;
 mod readme;
+#[cfg(unix)]
+mod reliability;
 mod rooms;
 mod suite;
 mod writeback;

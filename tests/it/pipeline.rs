@@ -4,7 +4,6 @@ use crate::flow::{Fixture, follows_schema, json, program, text};
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -44,17 +43,13 @@ fn configure(fixture: &Fixture, more: &str) {
 #[cfg(unix)]
 #[test]
 fn signals_that_ask_to_end_leave_everything_as_it_was() {
-    for signal in ["-TERM", "-HUP", "-QUIT"] {
+    for signal in ["TERM", "HUP", "QUIT"] {
         let f = Fixture::new("cancer-mlp");
         let (before, temporary) = (names(&f), tempfile::tempdir().unwrap());
-        let mut command = f.command(&["--epochs", "100000", "--format", "json"]);
-        command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let mut events = out.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        assert!(events.any(|event| event["event"] == "epoch"));
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        let last = events.last().unwrap();
+        let mut command = f.command(&["--epochs", "100000"]);
+        let (mut child, lines) = crate::processes::begun(command.env("TMPDIR", temporary.path()).stderr(Stdio::null()));
+        crate::processes::signal(&child, signal);
+        let last: Value = serde_json::from_str(&lines.last().unwrap().unwrap()).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
         assert_eq!((&last["event"], &last["exit_code"]), (&"error".into(), &130.into()));
         assert_eq!(names(&f), before, "{signal}");
