@@ -192,10 +192,25 @@ fn links(page: &str) -> Vec<String> {
     targets.filter(|target| !target.contains("://")).collect()
 }
 
+/// READMEs and results below a folder.
+fn below(folder: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let name = format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap());
+        if root().join(&name).is_dir() {
+            below(&name, found);
+        } else if name.ends_with(".md") {
+            found.push(name);
+        }
+    }
+}
+
 #[test]
 fn links_lead_somewhere() {
-    let mut wrong = Vec::new();
-    for page in pages() {
+    let (mut wrong, mut all) = (Vec::new(), pages());
+    for folder in ["benches", "experiments", "fixtures", "tests"] {
+        below(folder, &mut all);
+    }
+    for page in all {
         for link in links(&page) {
             let (path, fragment) = link.split_once('#').unwrap_or((&link, ""));
             let here = root().join(&page);
