@@ -75,9 +75,9 @@ pub fn clear_leftovers(out: &Path) -> Vec<PathBuf> {
 /// [`Pending::publish`].
 ///
 /// # Errors
-/// [`Error::Write`] if `out` may not or cannot be written: it exists and `force` is off, it is the input, a link, or its
-/// folder is missing. [`Error::Unlearning`] if a new element is not finite in the tensor's type.
-/// [`Error::Internal`] if a change names no float tensor of the file or has another number of elements.
+/// [`crate::Error::Write`] if `out` may not or cannot be written: it exists and `force` is off, it is the input, a link, or its
+/// folder is missing. [`crate::Error::Unlearning`] if a new element is not finite in the tensor's type.
+/// [`crate::Error::Internal`] if a change names no float tensor of the file or has another number of elements.
 pub fn splice<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force: bool) -> Result<Pending<'a>> {
     publish::prepare(file, changes, out, force)
 }
