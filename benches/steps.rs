@@ -10,13 +10,14 @@
 use dfdx::tensor::Cpu;
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use onnx_forget::{
-    Error, Result, cli,
+    Error, Result,
     data::{self, Data, DataConfig, Dataset, Request, Rows},
     engine::start_pool,
     graph::{build, trainable, training},
     kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
+    run,
     unlearn::{self, Batches, Observer, Schedule, Settings, StepRecord, nabla_tau::BatchIter},
 };
 use rayon::prelude::*;
@@ -89,7 +90,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let graph = build::build(&file)?;
     let plan = training::plan(&graph, None, training::LabelKind::Class)?;
     let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
-    let data = data::open(&config, &request, &cli::signature(&graph, &plan))?;
+    let data = data::open(&config, &request, &run::signature(&graph, &plan))?;
     let decisions = trainable::decide(&graph, &plan, &[], &[])?;
     // One before, and one after: a step is told of when the next one has begun.
     let all = steps + 2;

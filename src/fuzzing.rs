@@ -7,8 +7,9 @@
 use crate::{
     Error, Result, cli,
     data::{self, DataConfig, Files, InputSpec, Lists, MissingIds, Places, Rows, Signature, Source, TargetConfig},
-    graph::build,
+    graph::{Graph, build},
     onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint, proto, span::Spans},
+    run::{Options, inspect},
     tensor::DType,
     writeback::{self, Change},
 };
@@ -59,11 +60,18 @@ fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length as usize)
 }
 
+/// What `inspect` shows of a file without any flags, where the model can be used.
+fn inspected(file: &OnnxFile, graph: &Graph) -> Result<String> {
+    let (inspection, outcome) = inspect::look(file, graph, &Options::new(file.path()))?;
+    let shown = cli::inspected(&inspection)?;
+    outcome.map(|()| shown)
+}
+
 /// A model file: opened, built into a graph, and shown as `inspect` shows it.
 pub fn model(bytes: &[u8]) {
     let path = put(empty("model").join("model.onnx"), bytes);
     let Some(file) = said(OnnxFile::open(&path, &ReadOptions::default())) else { return };
-    said(build::build(&file).and_then(|graph| cli::inspected(&file, &graph)));
+    said(build::build(&file).and_then(|graph| inspected(&file, &graph)));
 }
 
 /// A model file without external data: every other float tensor is changed, and the new file has to be proven.
@@ -145,7 +153,7 @@ pub fn checkpoint(bytes: &[u8]) {
     }
     let Some(file) = said(artifacts::open(&path, None, &ReadOptions::default())) else { return };
     if let Some(graph) = said(build::build(&file)) {
-        said(cli::inspected(&file, &graph));
+        said(inspected(&file, &graph));
     }
     rewrite(&file, "respliced");
 }

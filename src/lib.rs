@@ -12,7 +12,7 @@
 //! An arrow goes one way only: a later stage may use an earlier one, never the reverse.
 
 pub use onnx_forget_base::{each, error, label_facts, limits, tensor};
-use onnx_forget_base::{nearest, owner, python, quiet, shown};
+use onnx_forget_base::{owner, python, quiet, shown};
 
 mod scratch;
 
@@ -40,6 +40,9 @@ pub mod plausibility;
 
 pub mod report;
 
+pub mod run;
+
+#[cfg(feature = "cli")]
 pub mod cli;
 
 #[cfg(fuzzing)]

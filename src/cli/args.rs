@@ -1,14 +1,8 @@
 //! What is typed.
 
-use crate::{
-    engine::KernelChoice,
-    graph::training::LossKind,
-    model::BatchNorm,
-    parity::Runtimes,
-    unlearn::{MethodName, StepSize},
-};
+use crate::run::{BatchNorm, DeviceChoice, KernelChoice, LossKind, MethodName, Precision, Runtimes, StepSize};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 /// Make a trained ONNX model forget training rows, without retraining, and prove what was done.
 #[derive(Debug, Parser)]
@@ -64,48 +58,6 @@ pub enum Command {
     Completions(super::about::CompletionsArgs),
     /// Print the manual page (`onnx-forget man | man -l -`)
     Man,
-}
-
-/// Device to run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The CPU.
-    #[default]
-    Cpu,
-    /// An NVIDIA GPU, by number.
-    Cuda(usize),
-}
-
-/// How exactly matrix products are computed on an NVIDIA GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// Factors rounded to TF32 (10 bits of mantissa): several times faster.
-    Tf32,
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s.split_once(':') {
-            None if s == "cpu" => Ok(Self::Cpu),
-            None if s == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", n)) => n.parse().map(Self::Cuda).map_err(|_| format!("{n} is not a device number")),
-            _ => Err("expected cpu, cuda or cuda:N".into()),
-        }
-    }
-}
-
-impl std::fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(n) => write!(f, "cuda:{n}"),
-        }
-    }
 }
 
 /// How results are printed.
@@ -197,7 +149,7 @@ pub struct SourceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub checkpoint: Option<PathBuf>,
     /// Loss; inferred from the labels and the output's shape if not given
-    #[arg(long, value_enum, value_name = "LOSS", help_heading = "Model")]
+    #[arg(long, value_parser = super::values::losses(), value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<LossKind>,
     /// Extent of an open dimension, by its name or by input and axis (x.2=48). May be given several times
     #[arg(long, value_name = "NAME=N", value_parser = dimension, help_heading = "Model")]
@@ -209,7 +161,7 @@ pub struct SourceArgs {
     #[arg(long, value_name = "GLOB", help_heading = "Model")]
     pub freeze: Vec<String>,
     /// Statistics that BatchNormalization uses during the steps
-    #[arg(long, value_enum, value_name = "HOW", help_heading = "Model")]
+    #[arg(long, value_parser = super::values::batch_norms(), value_name = "HOW", help_heading = "Model")]
     pub bn: Option<BatchNorm>,
     /// Let Dropout drop values during the steps, as the graph says
     #[arg(long, help_heading = "Model")]
@@ -221,7 +173,7 @@ pub struct SourceArgs {
     #[arg(long, default_value_t, value_name = "DEVICE", help_heading = "Run")]
     pub device: DeviceChoice,
     /// Kernels: fast ones, or the definitions that they are tested against
-    #[arg(long, value_enum, default_value_t, value_name = "KERNELS", help_heading = "Run")]
+    #[arg(long, value_parser = super::values::kernels(), default_value = "fast", value_name = "KERNELS", help_heading = "Run")]
     pub kernels: KernelChoice,
     /// Seed of every random choice; the same inputs, seed, and build give the same bytes
     #[arg(long, value_name = "N", help_heading = "Run")]
@@ -259,13 +211,13 @@ pub struct ForgetArgs {
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
     /// Runtime that the model must agree with
-    #[arg(long, value_enum, default_value_t, value_name = "RUNTIME", help_heading = "Checks")]
+    #[arg(long, value_parser = super::values::runtimes(), default_value = "both", value_name = "RUNTIME", help_heading = "Checks")]
     pub parity: Runtimes,
     /// Write nothing unless the verdict is PASS: WARN and INSUFFICIENT end with exit code 6
     #[arg(long, help_heading = "Checks")]
     pub strict: bool,
     /// Precision of matrix products with --device cuda, during the steps
-    #[arg(long, value_enum, default_value_t, value_name = "PRECISION", help_heading = "Run")]
+    #[arg(long, value_parser = super::values::precisions(), default_value = "f32", value_name = "PRECISION", help_heading = "Run")]
     pub precision: Precision,
     /// Run the method even if the model does not remember the rows to forget better than unseen rows
     #[arg(long, help_heading = "Checks")]
@@ -305,7 +257,7 @@ pub struct SettingArgs {
     /// Unlearning method; `compare --help` lists them. All except nabla-tau exist for comparison
     #[arg(
         long,
-        value_enum,
+        value_parser = super::values::methods(),
         value_name = "METHOD",
         hide_possible_values = true,
         help_heading = "Method (nothing has to be set)"
@@ -330,7 +282,7 @@ pub struct SettingArgs {
     #[arg(long, value_name = "WD", help_heading = "Method (nothing has to be set)")]
     pub weight_decay: Option<f64>,
     /// Scale of the steps; fitted if not given
-    #[arg(long, value_enum, value_name = "HOW", help_heading = "Method (nothing has to be set)")]
+    #[arg(long, value_parser = super::values::step_sizes(), value_name = "HOW", help_heading = "Method (nothing has to be set)")]
     pub step_size: Option<StepSize>,
 }
 
@@ -360,6 +312,6 @@ pub struct DemoArgs {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// Runtime that the model must agree with
-    #[arg(long, value_enum, default_value_t, value_name = "RUNTIME")]
+    #[arg(long, value_parser = super::values::runtimes(), default_value = "both", value_name = "RUNTIME")]
     pub parity: Runtimes,
 }

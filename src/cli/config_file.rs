@@ -1,17 +1,13 @@
 //! The configuration file: its tables, and what is said of one that is wrong.
 
-use super::config::sibling;
 use crate::{
-    audit::Gates,
-    data::{Files, InputConfig, TargetConfig},
     error::{Error, Result},
-    graph::training::LossKind,
-    model::BatchNorm,
-    nearest::nearest,
-    parity::Tolerance,
-    unlearn::{RecipeSettings, Settings},
+    run::{
+        BatchNorm, Files, Gates, InputConfig, LossKind, ParitySettings, RecipeSettings, Settings, TargetConfig, sibling,
+    },
 };
-use serde::{Deserialize, Serialize};
+use onnx_forget_base::nearest::nearest;
+use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -59,31 +55,6 @@ pub struct ModelTable {
 #[serde(deny_unknown_fields, default)]
 pub struct ReportTable {
     pub folder: Option<PathBuf>,
-}
-
-/// The `[parity]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ParitySettings {
-    /// Allowed absolute difference.
-    pub atol: f64,
-    /// Allowed difference relative to the runtime's value.
-    pub rtol: f64,
-    /// Training rows to compare on.
-    pub samples: usize,
-}
-
-impl Default for ParitySettings {
-    fn default() -> Self {
-        Self { atol: 1e-4, rtol: 1e-3, samples: 256 }
-    }
-}
-
-impl ParitySettings {
-    /// As the comparison takes it.
-    pub fn tolerance(&self) -> Tolerance {
-        Tolerance { atol: self.atol, rtol: self.rtol }
-    }
 }
 
 /// The configuration: the file that was asked for, or the model's neighbour if there is one.

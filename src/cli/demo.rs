@@ -1,10 +1,10 @@
 //! `onnx-forget demo`: the main job on a model and data that the program carries.
 
-use super::{
-    args::{DemoArgs, ForgetArgs, Precision, SettingArgs, SourceArgs, TestArgs},
-    staged::{REPORT, cannot_write, require_ours},
+use super::args::{DemoArgs, ForgetArgs, SettingArgs, SourceArgs, TestArgs};
+use crate::{
+    error::{Error, Result},
+    run::{Precision, REPORT, cannot_write, require_ours},
 };
-use crate::error::{Error, Result};
 use std::path::Path;
 
 /// The fixture `digits-cnn`: a residual CNN on scikit-learn's digits, and 135 of its 900 rows to forget.

@@ -1,6 +1,6 @@
 //! The command line: what is typed, and what is shown while the program runs.
 //!
-//! One file a subcommand; `forget` shows the whole flow on one page.
+//! One file a subcommand. Each turns what was typed into options of [`crate::run`], and what that tells into words.
 
 mod about;
 mod args;
@@ -9,32 +9,22 @@ mod compare;
 mod config;
 mod config_file;
 mod demo;
-mod device;
 mod forget;
 mod inspect;
-mod job;
-mod known;
-mod measuring;
-mod methods;
 mod out;
-mod plan;
-mod preflight;
 mod progress;
 mod recipe_args;
-mod rows;
 mod signals;
-mod staged;
 #[cfg(test)]
 mod tests;
 mod train;
+mod values;
 mod verify;
 mod version;
 
 pub use args::{Cli, Command};
-pub use config::RunConfig;
 #[cfg(fuzzing)]
 pub(crate) use inspect::inspected;
-pub use job::{label_kind, signature};
 
 use crate::{
     error::Error,
@@ -51,13 +41,8 @@ use std::{
 /// A model's configuration, as a run without flags takes it.
 #[cfg(fuzzing)]
 pub(crate) fn configured(model: &std::path::Path) -> crate::Result<()> {
-    let config = RunConfig::new(model, &args::SourceArgs::default(), &args::TestArgs::default())?;
-    serde_json::to_string(&config).map(drop).map_err(|e| Error::Internal(e.to_string()))
-}
-
-/// Fails with [`Error::Interrupted`] after Ctrl-C, SIGTERM, SIGHUP or SIGQUIT.
-pub fn check_interrupt() -> Result<(), Error> {
-    if signals::seen() { Err(Error::Interrupted) } else { Ok(()) }
+    let options = config::options(model, &args::SourceArgs::default(), &args::TestArgs::default())?;
+    serde_json::to_string(&options).map(drop).map_err(|e| Error::Internal(e.to_string()))
 }
 
 /// Runs the program on the process's arguments and returns its exit code.
@@ -132,7 +117,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).log_internal_errors(false);
     let _ = log.with_writer(|| out::Log).try_init();
     limits::set(Limits { memory: cli.max_memory, nodes: cli.max_nodes });
-    crate::engine::start_pool(cli.threads.map(threads).transpose()?)?;
+    crate::run::start_pool(cli.threads.map(threads).transpose()?)?;
     match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Verify(args)) => verify::run(args),

@@ -1,9 +1,6 @@
 //! How a model is trained, as it is typed.
 
-use crate::unlearn::{
-    RecipeSettings,
-    training::{OptimizerName, RateSchedule},
-};
+use crate::run::{OptimizerName, RateSchedule, RecipeSettings};
 use clap::Args;
 use std::num::NonZeroUsize;
 
@@ -11,7 +8,7 @@ use std::num::NonZeroUsize;
 #[derive(Debug, Default, Args)]
 pub struct RecipeArgs {
     /// Optimizer
-    #[arg(long, value_enum, value_name = "NAME", help_heading = "Training from the beginning")]
+    #[arg(long, value_parser = super::values::optimizers(), value_name = "NAME", help_heading = "Training from the beginning")]
     pub optimizer: Option<OptimizerName>,
     /// Largest learning rate; if not given 0.001 for adamw, 0.1 for sgd (less with batches below 128)
     #[arg(long, value_name = "LR", help_heading = "Training from the beginning")]
@@ -26,7 +23,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "N", help_heading = "Training from the beginning")]
     pub epochs: Option<NonZeroUsize>,
     /// Schedule of the learning rate; cosine if not given
-    #[arg(long, value_enum, value_name = "NAME", help_heading = "Training from the beginning")]
+    #[arg(long, value_parser = super::values::schedules(), value_name = "NAME", help_heading = "Training from the beginning")]
     pub schedule: Option<RateSchedule>,
     /// Mirror half of the images
     #[arg(long, help_heading = "Training from the beginning")]

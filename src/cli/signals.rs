@@ -5,7 +5,10 @@
 //! mapped of it). Then what is temporary is removed, and a word is said.
 
 use super::{error_event, out};
-use crate::{engine, error::Error, scratch};
+use crate::{
+    error::Error,
+    run::{Stop, abandon, refused},
+};
 use std::{
     sync::{
         Arc, LazyLock,
@@ -21,8 +24,13 @@ const GRACE: Duration = Duration::from_secs(25);
 static SEEN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Whether a signal has come.
-pub fn seen() -> bool {
+fn seen() -> bool {
     SEEN.load(Ordering::Relaxed)
+}
+
+/// What ends a run once a signal has come.
+pub fn stop() -> Stop {
+    Arc::clone(&SEEN).into()
 }
 
 /// The signal that ends the process, once there was one.
@@ -71,7 +79,7 @@ fn end_late(json: bool) {
         if json && !out::shown() {
             error_event(&error);
         }
-        scratch::abandon();
+        abandon();
         // Not by `exit`: what libraries have registered for it might wait for the thread that the signal stopped.
         end_now(error.exit_code().into());
     };
@@ -98,7 +106,7 @@ fn fatal(signal: i32) -> Error {
     if signal == signal_hook::consts::SIGBUS {
         return Error::CutShort;
     }
-    match engine::refused() {
+    match refused() {
         Some(bytes) => Error::Memory(format!("{} MiB more were asked for", bytes.div_ceil(1 << 20))),
         None => Error::Internal(format!("aborted (signal {signal})")),
     }

@@ -1,6 +1,6 @@
 //! What `--version` says beyond the number: all that a report of a fault needs.
 
-use crate::parity::{Library, Search};
+use crate::run::{Library, Search};
 
 /// The version, the commit, how it was built, and the onnxruntime that a run would use.
 pub fn long() -> String {

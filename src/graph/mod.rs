@@ -24,9 +24,11 @@ pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod trainable;
+mod trainable_model;
 pub mod training;
 pub mod undecided;
 mod unroll;
 
 pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};
 pub use links::{Links, MOST_ELEMENTS};
+pub use trainable_model::TrainableModel;

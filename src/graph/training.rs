@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::{cell::LazyCell, collections::BTreeSet};
 
 /// A task loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
     /// Cross-entropy of logits and one class per row

@@ -37,7 +37,7 @@ use std::{
 };
 
 /// Whose statistics BatchNormalization uses while unlearning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BatchNorm {
     /// The file's running statistics, as in the paper's reference code.

@@ -32,6 +32,8 @@ pub struct Parity<'a> {
     pub decisions: &'a [Decision],
     /// How to check.
     pub settings: &'a Settings,
+    /// Told how far the gradient check is, so many of so many; an error ends it.
+    pub watch: &'a dyn Fn(usize, usize) -> Result<()>,
 }
 
 /// The runtimes that took the model: onnxruntime first.

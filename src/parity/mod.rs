@@ -48,7 +48,7 @@ pub use slopes::Slopes;
 pub use tract::TractRunner;
 pub use work::Work;
 
-use crate::{error::Result, tensor::HostTensor};
+use crate::tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub trait Runner {
 }
 
 /// Which runtimes to compare with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Runtimes {
     /// onnxruntime, which must be present, and also tract if it supports the model.
@@ -95,8 +95,6 @@ pub struct Settings {
     pub gradient: GradientOptions,
     /// The gradient check takes no more rows than this.
     pub gradient_rows: usize,
-    /// Told how far the gradient check is, so many of so many; an error ends it.
-    pub watch: fn(usize, usize) -> Result<()>,
 }
 
 impl Settings {
@@ -110,7 +108,6 @@ impl Settings {
             tolerance: Tolerance::RUNTIMES,
             gradient: GradientOptions::default(),
             gradient_rows: 64,
-            watch: |_, _| Ok(()),
         }
     }
 }

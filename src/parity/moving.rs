@@ -198,7 +198,7 @@ impl Moving for OnFile<'_> {
     }
 
     fn watch(&mut self, done: usize, of: usize) -> Result<()> {
-        (self.parity.settings.watch)(done, of)
+        (self.parity.watch)(done, of)
     }
 
     fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>> {

@@ -87,6 +87,8 @@ pub struct Candidate<'a> {
     pub options: ModelOptions,
     /// Whether to go through the nodes also where the outputs agree.
     pub locate: bool,
+    /// Told how far the gradient check is, so many of so many; an error ends it.
+    pub watch: &'a dyn Fn(usize, usize) -> Result<()>,
 }
 
 impl Candidate<'_> {
@@ -135,8 +137,8 @@ impl Candidate<'_> {
         batches: &[Batch],
         settings: &Settings,
     ) -> Result<Verification> {
-        let Self { file, graph, plan, decisions, .. } = *self;
-        let parity = Parity { file, graph, plan, decisions, settings };
+        let Self { file, graph, plan, decisions, watch, .. } = *self;
+        let parity = Parity { file, graph, plan, decisions, settings, watch };
         let forward = parity.before(model, batches)?;
         let locate = match batches.first() {
             Some(batch) if self.locate => Some(parity.locate(&self.node_by_node(model)?, batch)?),

@@ -5,6 +5,7 @@ mod advice;
 pub mod compare;
 mod html;
 mod record;
+mod results;
 mod statement;
 mod text;
 mod words;
@@ -14,6 +15,7 @@ pub use record::{
     AuditSection, DataSection, Environment, Integrity, ModelFile, ModelSection, ParitySection, ReferenceSection,
     Report, RunSection, SCHEMA, Status, UnlearnSection,
 };
+pub use results::{AuditedBefore, Further, Judged, KnownRows, Reached, Results, Start, TrainedSection, Written};
 pub use statement::{statement, tags};
 pub use text::{audit_table, status, summary};
 pub use words::apart;

@@ -28,13 +28,14 @@ pub enum Status {
     DryRun,
 }
 
-/// Everything that is known of a run. Sections of stages that were not reached are null.
+/// Everything that is known of a run. Sections of stages that were not reached are null. Made from the stages' results by
+/// [`Report::published`] and [`Report::rejected`] alone.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,
     /// How the run ended.
-    pub status: Status,
+    pub(super) status: Status,
     /// The program's exit code.
     pub exit_code: u8,
     /// What was asked for.
@@ -65,6 +66,13 @@ pub struct Report {
     pub timings: IndexMap<String, f64>,
     /// Where it ran.
     pub environment: Environment,
+}
+
+impl Report {
+    /// How the run ended.
+    pub fn status(&self) -> Status {
+        self.status
+    }
 }
 
 /// What was asked for.
@@ -112,16 +120,6 @@ pub struct ModelSection {
     pub loss: Option<String>,
     /// The proof of the write-back.
     pub proof: Option<Proof>,
-}
-
-impl ModelSection {
-    /// Takes in what the write-back proved of the file that is now at `path`.
-    pub fn published(&mut self, path: PathBuf, proof: Proof) {
-        self.output = Some(ModelFile { path, sha256: proof.sha256.clone() });
-        self.changed_initializers = proof.changed_initializers.clone();
-        self.other_bytes_identical = Some(proof.other_bytes_identical);
-        self.proof = Some(proof);
-    }
 }
 
 /// The rows, in numbers.
@@ -297,28 +295,6 @@ pub struct Integrity {
     pub other_bytes_identical: Option<bool>,
     /// Whether the written file computes what the model in memory computes.
     pub parity_after: Option<bool>,
-}
-
-impl Report {
-    /// Sums up what other sections say.
-    pub fn sum_up(&mut self) {
-        let data = self.data.as_ref();
-        let proof = self.model.proof.as_ref();
-        self.audit.integrity = Integrity {
-            ids_matched: data.map_or(0, |d| d.forget_ids - d.missing_ids),
-            ids_unmatched: data.map_or(0, |d| d.missing_ids),
-            ids_duplicated: data.map_or(0, |d| d.duplicate_ids),
-            parity_before: self.parity.before.as_ref().map(|p| p.passed),
-            gradient: self.parity.gradient.as_ref().map(|g| g.passed),
-            // A weight that is not finite in its type is not written.
-            weights_finite: proof.map(|_| true),
-            tensors_changed: proof.map(|p| p.tensors.len()),
-            tensors_unchanged: proof.map(|p| p.unchanged_tensors),
-            other_bytes_identical: proof.map(|p| p.other_bytes_identical),
-            parity_after: self.parity.after.as_ref().map(|p| p.passed),
-        };
-        self.advice = super::advice::advice(self);
-    }
 }
 
 /// Where it ran.

@@ -23,7 +23,7 @@ pub const LEARNING_RATE: f64 = 1e-3;
 pub const FINAL_LEARNING_RATE: f64 = 0.1;
 
 /// Scale of the steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSize {
     /// Proportional to the norm of each output channel's weights.

@@ -22,9 +22,8 @@ use serde::{Deserialize, Serialize};
 const STATISTICS_BATCHES: usize = 200;
 
 /// The optimizers of a recipe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[value(rename_all = "lowercase")]
 pub enum OptimizerName {
     /// AdamW with betas 0.9 and 0.999
     #[default]
@@ -34,7 +33,7 @@ pub enum OptimizerName {
 }
 
 /// How the learning rate changes over a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateSchedule {
     /// No change

@@ -102,8 +102,8 @@ where
     };
     config.resolve(&folder);
     let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
-    let data = data::open(&config, &request, &onnx_forget::cli::signature(&graph, &plan)).unwrap();
-    let kind = onnx_forget::cli::label_kind(data.target);
+    let data = data::open(&config, &request, &onnx_forget::run::signature(&graph, &plan)).unwrap();
+    let kind = onnx_forget::run::label_kind(data.target);
     let plan = training::plan(&graph, None, kind).unwrap();
     let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
     let mut model = Model::<E, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).unwrap();

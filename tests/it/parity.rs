@@ -61,6 +61,7 @@ impl Opened {
             decisions: &decisions,
             options: ModelOptions::default(),
             locate: false,
+            watch: &|_, _| Ok(()),
         };
         let model = candidate.model(Cpu::default()).unwrap();
         let dims: BTreeMap<String, usize> = dims
@@ -78,12 +79,20 @@ impl Opened {
     /// The checks, and what they check.
     fn split(&mut self) -> (Parity<'_>, &mut Model<f32, Cpu>, &[Batch]) {
         let Self { file, graph, plan, decisions, settings, model, batches } = self;
-        (Parity { file, graph, plan, decisions, settings }, model, batches)
+        (Parity { file, graph, plan, decisions, settings, watch: &|_, _| Ok(()) }, model, batches)
     }
 
     fn verify(&mut self) -> Verification {
         let Self { file, graph, plan, decisions, model, batches, settings } = self;
-        let candidate = Candidate { file, graph, plan, decisions, options: ModelOptions::default(), locate: false };
+        let candidate = Candidate {
+            file,
+            graph,
+            plan,
+            decisions,
+            options: ModelOptions::default(),
+            locate: false,
+            watch: &|_, _| Ok(()),
+        };
         candidate.verify(model, batches, settings).unwrap()
     }
 }

@@ -1,8 +1,11 @@
 //! What `inspect` prints for people.
 
-use super::{Inspection, Port};
 use crate::{
-    ops::{self, Gradient},
+    run::{
+        Gradient,
+        inspect::{Inspection, Port},
+        operators as specs,
+    },
     shown::Lines,
 };
 use std::fmt::Write;
@@ -91,7 +94,7 @@ fn shown(port: &Port) -> String {
 /// The operators of this program, as a Markdown table.
 pub(in crate::cli) fn operators() -> String {
     let mut rows: Vec<[String; 4]> = Vec::new();
-    for spec in ops::specs() {
+    for spec in specs() {
         let domain = if spec.domain.is_empty() { String::new() } else { format!("{}::", spec.domain) };
         let (first, last) = spec.opsets;
         let opsets = if first == last { first.to_string() } else { format!("{first}-{last}") };

@@ -13,7 +13,7 @@ use dfdx::{
 use std::sync::Arc;
 
 /// Which kernels an operation runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KernelChoice {
     /// The device's own kernels, and definitions where there are none.

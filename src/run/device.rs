@@ -1,23 +1,67 @@
 //! The device of `--device`: is it there, and what its errors mean.
 
-use super::args::{DeviceChoice, Precision};
 use crate::{
     error::{Error, Result},
     kernels::Backend,
 };
 use dfdx::tensor::Cpu;
+use std::str::FromStr;
+
+/// Device to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, by number.
+    Cuda(usize),
+}
+
+/// How exactly matrix products are computed on an NVIDIA GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Factors rounded to TF32 (10 bits of mantissa): several times faster.
+    Tf32,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s.split_once(':') {
+            None if s == "cpu" => Ok(Self::Cpu),
+            None if s == "cuda" => Ok(Self::Cuda(0)),
+            Some(("cuda", n)) => n.parse().map(Self::Cuda).map_err(|_| format!("{n} is not a device number")),
+            _ => Err("expected cpu, cuda or cuda:N".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
 
 /// Work for any device.
-pub trait Work {
+pub(super) trait Work {
+    /// What comes of it.
+    type Output;
     /// Does it.
-    fn on<D: Backend<f32>>(self, device: D) -> Result<()>;
+    fn on<D: Backend<f32>>(self, device: D) -> Result<Self::Output>;
 }
 
 /// Does `work` on the device.
 ///
 /// # Errors
 /// Those of the work, and [`Error::Device`] for a GPU that cannot be used.
-pub fn on_device(choice: DeviceChoice, seed: u64, work: impl Work) -> Result<()> {
+pub(super) fn on_device<W: Work>(choice: DeviceChoice, seed: u64, work: W) -> Result<W::Output> {
     match choice {
         DeviceChoice::Cpu => work.on(Cpu::default()),
         #[cfg(feature = "cuda")]
@@ -25,13 +69,13 @@ pub fn on_device(choice: DeviceChoice, seed: u64, work: impl Work) -> Result<()>
         #[cfg(not(feature = "cuda"))]
         DeviceChoice::Cuda(_) => {
             let _ = seed;
-            check(choice)
+            Err(check(choice).err().unwrap_or_else(|| Error::Internal("no such device".into())))
         }
     }
 }
 
 /// How matrix products are computed from here on; of no effect on a CPU.
-pub fn allow_tf32(precision: Precision) {
+pub(super) fn allow_tf32(precision: Precision) {
     #[cfg(feature = "cuda")]
     crate::kernels::cuda::allow_tf32(precision == Precision::Tf32);
     #[cfg(not(feature = "cuda"))]
@@ -59,25 +103,39 @@ fn usable(_: usize) -> Result<(), String> {
 #[cfg(feature = "cuda")]
 use crate::engine::cuda_libraries::check as usable;
 
-/// Runs `f` on GPU `number`. dfdx panics in places where the GPU answers with an error: those panics become errors.
+/// Runs `f` on GPU `number`.
 ///
 /// # Errors
-/// Those of `f`, with the GPU's told apart: too little memory, kernels that it cannot run, and all others.
+/// Those of `f`, as [`guarded`] tells them.
 #[cfg(feature = "cuda")]
 fn on_cuda<T>(number: usize, seed: u64, f: impl FnOnce(dfdx::tensor::Cuda) -> Result<T>) -> Result<T> {
-    check(DeviceChoice::Cuda(number))?;
-    let run = || {
+    let choice = DeviceChoice::Cuda(number);
+    check(choice)?;
+    guarded(choice, || {
         let device =
             dfdx::tensor::Cuda::try_build(number, seed).map_err(|e| Error::Internal(format!("device: {e:?}")))?;
         f(device)
-    };
-    let result = crate::quiet::catch(run).unwrap_or_else(|panic| Err(Error::Internal(panic)));
-    result.map_err(|e| told_apart(e, DeviceChoice::Cuda(number)))
+    })
+}
+
+/// Runs what works with a model on the device. dfdx panics in places where a GPU answers with an error: those panics become
+/// errors.
+///
+/// # Errors
+/// Those of `f`, with the GPU's told apart: too little memory, kernels that it cannot run, and all others.
+pub(super) fn guarded<T>(choice: DeviceChoice, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    if choice == DeviceChoice::Cpu {
+        return f();
+    }
+    let result = crate::quiet::catch(f).unwrap_or_else(|panic| Err(Error::Internal(panic)));
+    result.map_err(|e| told_apart(e, choice))
 }
 
 /// An error in which CUDA's name of an error stands, as what it means for the user.
-#[cfg(any(feature = "cuda", test))]
-fn told_apart(error: Error, device: DeviceChoice) -> Error {
+pub(super) fn told_apart(error: Error, device: DeviceChoice) -> Error {
+    if device == DeviceChoice::Cpu {
+        return error;
+    }
     let Error::Internal(text) = &error else { return error };
     let Some(name) = cuda_name(text) else { return error };
     let problem = match name {
@@ -98,7 +156,6 @@ fn told_apart(error: Error, device: DeviceChoice) -> Error {
 }
 
 /// The first name of an error of CUDA in `text`.
-#[cfg(any(feature = "cuda", test))]
 fn cuda_name(text: &str) -> Option<&str> {
     let starts = ["CUDA_ERROR_", "CUBLAS_STATUS_", "NVRTC_ERROR_"].into_iter().filter_map(|prefix| text.find(prefix));
     let rest = text.get(starts.min()?..)?;

@@ -1,41 +1,37 @@
 //! The audit's rows: which they are, and what a model makes of them.
 
 use super::{
-    check_interrupt,
-    job::{EVALUATION_BATCH, Job, signature},
-    plan::supported_plan,
+    events::Stop,
+    job::{EVALUATION_BATCH, Job},
     rows::sample,
 };
 use crate::{
     audit::{Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
-    graph::{
-        Graph, trainable,
-        training::{self, LossKind},
-    },
+    graph::training::LossKind,
     kernels::Backend,
     model::{Model, Scores},
-    onnx::{OnnxFile, ReadOptions, artifacts},
-    report::ModelFile,
 };
-use dfdx::tensor::Cpu;
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What an audit makes of one model.
+pub(super) type Audited = (Audit, Measured);
 
 /// Retained rows that the audit measures, at most.
 const AUDITED_RETAIN_ROWS: usize = 10_000;
 
 impl Job {
     /// Losses, accuracies and attacks of the model as it is now.
-    pub fn audit<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Audit, Measured)> {
+    pub(super) fn audit<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<Audited> {
         let data = &self.data;
-        let forget = scored(model, &data.train, &data.forget)?;
-        let retain = scored(model, &data.train, &self.audited_retain())?;
-        let test = scored(model, &data.test, &Rows::all(data.test.len()))?;
+        let forget = scored(model, &self.stop, &data.train, &data.forget)?;
+        let retain = scored(model, &self.stop, &data.train, &self.audited_retain())?;
+        let test = scored(model, &self.stop, &data.test, &Rows::all(data.test.len()))?;
         let kept = self.kept_classes(&forget, &retain)?;
         let kind = answered(model, data.target);
         let sets = [&forget, &retain, &test].map(|set| set.outcome(kind));
-        measure(&sets[0], &sets[1], &sets[2], kept.as_ref(), self.config.seed)
+        measure(&sets[0], &sets[1], &sets[2], kept.as_ref(), self.options.seed)
     }
 
     /// The classes of all retained rows, where those of the measured ones do not show that each forgotten class is kept.
@@ -50,12 +46,12 @@ impl Job {
     /// The retained rows that are measured: all, or as many as are enough, chosen by the seed.
     fn audited_retain(&self) -> Rows {
         let data = &self.data;
-        sample(data.train.len(), Some(&data.retain), AUDITED_RETAIN_ROWS, self.config.seed, "audit")
+        sample(data.train.len(), Some(&data.retain), AUDITED_RETAIN_ROWS, self.options.seed, "audit")
     }
 
     /// Which rows serve what, by salted digests: no row gives τ and is attacked, or is attacked by an attack that it trains.
-    pub fn splits(&self, measured: &Measured) -> Vec<SplitDigest> {
-        let (data, seed) = (&self.data, self.config.seed);
+    pub(super) fn splits(&self, measured: &Measured) -> Vec<SplitDigest> {
+        let (data, seed) = (&self.data, self.options.seed);
         let retain = self.audited_retain().to_vec();
         let (retained, unseen) = measured.halves(seed);
         let of_train = |places: Vec<usize>| places.iter().filter_map(|&i| retain.get(i).copied()).collect();
@@ -79,67 +75,12 @@ impl Job {
     }
 }
 
-/// A model that was trained without the rows to forget.
-pub struct Reference {
-    file: OnnxFile,
-    graph: Graph,
-}
-
-impl Reference {
-    /// For the report.
-    pub fn described(&self) -> ModelFile {
-        ModelFile { path: self.file.path().to_path_buf(), sha256: self.file.sha256().to_string() }
-    }
-}
-
 impl Job {
-    /// Opens the reference models, before anything takes long.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for one that is the model itself or takes other inputs; those of reading a model.
-    pub fn open_references(&self) -> Result<Vec<Reference>> {
-        self.config.references.iter().map(|path| self.open_reference(path)).collect()
-    }
-
-    fn open_reference(&self, path: &Path) -> Result<Reference> {
-        let wrong = |problem: String| Error::Usage(format!("--reference {}: {problem}", path.display()));
-        let options = ReadOptions { allow_symlink_inside: self.config.allow_symlink_inside };
-        let file = artifacts::open(path, None, &options)?;
-        if file.sha256() == self.file.sha256() {
-            return Err(wrong("this is the model itself; give one that was trained without the rows to forget".into()));
-        }
-        let graph = crate::graph::build::build_given(&file, &self.config.given())?;
-        let plan = supported_plan(&graph, &self.decided.ask(self.data.target))?;
-        let inputs = |graph, plan| {
-            let all = signature(graph, plan).inputs.into_iter().map(|input| input.name);
-            all.collect::<BTreeSet<String>>()
-        };
-        let (own, theirs) = (inputs(&self.graph, &self.plan), inputs(&graph, &plan));
-        if own != theirs {
-            return Err(wrong(format!("its inputs are {theirs:?}, the model's are {own:?}; export both alike")));
-        }
-        Ok(Reference { file, graph })
-    }
-
-    /// Audits the reference models on the rows that the model is audited on.
-    pub fn audit_references(&self, references: &[Reference]) -> Result<Vec<(Audit, Measured)>> {
-        let one = |reference: &Reference| {
-            let plan = training::plan_for(&reference.graph, &self.decided.ask(self.data.target))?;
-            let decisions = trainable::decide(&reference.graph, &plan, &[], &[])?;
-            let mut model = Model::build(&reference.graph, &plan, &decisions, self.frozen_options(), Cpu::default())?;
-            if let Some(rows) = self.parity_rows()?.first() {
-                model.fit_rows(rows)?;
-            }
-            self.audit(&model)
-        };
-        references.iter().map(one).collect()
-    }
-
     /// Trains the model on, to see what comes back, and puts its parameters back.
-    pub fn train_on<D: Backend<f32>>(&self, model: &mut Model<f32, D>, measured: &Measured) -> Result<Deep> {
+    pub(super) fn train_on<D: Backend<f32>>(&self, model: &mut Model<f32, D>, measured: &Measured) -> Result<Deep> {
         let (data, schedule) = (&self.data, &self.schedule);
         let unseen = measured.unseen();
-        let (forget, others) = matched(&measured.forget, &unseen, self.config.seed);
+        let (forget, others) = matched(&measured.forget, &unseen, self.options.seed);
         let rows = data.forget.to_vec();
         let place = |i: &usize| measured.forget.rows.get(*i).and_then(|&p| rows.get(p).copied());
         let pairs = (
@@ -152,15 +93,15 @@ impl Job {
             learning_rate: schedule.learning_rate,
             weight_decay: schedule.weight_decay,
             step_size: schedule.step_size,
-            seed: self.config.seed,
+            seed: self.options.seed,
             kind: answered(model, data.target),
         };
-        relearn(model, sets, pairs, training, &check_interrupt)
+        relearn(model, sets, pairs, training, &|| self.stop.check())
     }
 }
 
 /// What the model's scores are judged as: where its loss is a squared error they are numbers, whatever the labels are.
-pub fn answered<D: Backend<f32>>(model: &Model<f32, D>, target: TargetKind) -> TargetKind {
+pub(super) fn answered<D: Backend<f32>>(model: &Model<f32, D>, target: TargetKind) -> TargetKind {
     match model.plan().map(|plan| plan.kind) {
         Some(LossKind::Mse) => TargetKind::Value,
         _ => target,
@@ -168,10 +109,15 @@ pub fn answered<D: Backend<f32>>(model: &Model<f32, D>, target: TargetKind) -> T
 }
 
 /// What a model makes of rows of a set.
-pub fn scored<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Rows) -> Result<Scored> {
+pub(super) fn scored<D: Backend<f32>>(
+    model: &Model<f32, D>,
+    stop: &Stop,
+    set: &Arc<Dataset>,
+    rows: &Rows,
+) -> Result<Scored> {
     let mut scored = Scored::default();
     for batch in set.in_order(rows, EVALUATION_BATCH) {
-        check_interrupt()?;
+        stop.check()?;
         let batch = batch?;
         scored.push(model.scores(&batch)?, batch.targets)?;
     }
@@ -180,14 +126,14 @@ pub fn scored<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: 
 
 /// What a model made of a set of rows, batch after batch.
 #[derive(Default)]
-pub struct Scored {
+pub(super) struct Scored {
     scores: Option<Scores>,
     targets: Option<Targets>,
 }
 
 impl Scored {
     /// Takes in the next batch.
-    pub fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
+    pub(super) fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
         match &mut self.scores {
             None => self.scores = Some(scores),
             Some(all) => {
@@ -216,7 +162,7 @@ impl Scored {
     }
 
     /// As the audit takes it.
-    pub fn outcome(&self, kind: TargetKind) -> Outcome<'_> {
+    pub(super) fn outcome(&self, kind: TargetKind) -> Outcome<'_> {
         const NONE: &Targets = &Targets::Classes(Vec::new());
         let targets = self.targets.as_ref().unwrap_or(NONE);
         match &self.scores {

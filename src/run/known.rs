@@ -1,10 +1,9 @@
 //! Whether the model knows the rows as they were read: asked by every command that measures or changes it.
 
 use super::{
-    check_interrupt,
+    events::{Event, Watch},
     job::{EVALUATION_BATCH, Job},
-    measuring::{Scored, answered},
-    progress::Stages,
+    measure::{Scored, answered},
     rows::sample,
 };
 use crate::{
@@ -28,30 +27,32 @@ const LOOKED_AT: usize = 512;
 /// The same where these are too few to show anything.
 const MOST_LOOKED_AT: usize = 4096;
 
+/// Whether the model knows the rows, and how they were read.
+pub(super) struct Known {
+    pub known: Examined,
+    pub reading: Reading,
+}
+
 impl Job {
     /// Looks whether the model knows the rows, and how they were read.
     ///
     /// # Errors
     /// [`Error::UnknownRows`] if it does not, unless the user accepts that.
-    pub fn require_known<D: Backend<f32>>(
-        &self,
-        stages: &mut Stages,
-        model: &Model<f32, D>,
-    ) -> Result<(Examined, Reading)> {
-        let (mut found, reading) = stages.run("checking the rows", || self.examine(model))?;
-        stages.say(&format!("rows known {}", found.line()));
-        for note in self.data.notes.iter().filter(|note| note.inferred && !found.confirmed()) {
-            stages.warn(&format!("inferred, not confirmed: {}: {}", note.what, note.how));
+    pub(super) fn require_known<D: Backend<f32>>(&self, watch: &mut Watch<'_>, model: &Model<f32, D>) -> Result<Known> {
+        let (mut known, reading) = watch.stage("checking the rows", |_| self.examine(model))?;
+        watch.tell(Event::RowsKnown(&known))?;
+        for note in self.data.notes.iter().filter(|note| note.inferred && !known.confirmed()) {
+            watch.warn(&format!("inferred, not confirmed: {}: {}", note.what, note.how))?;
         }
-        if found.known() {
-            return Ok((found, reading));
+        if known.known() {
+            return Ok(Known { known, reading });
         }
-        if !self.config.accept_unknown_rows {
-            return Err(Error::UnknownRows(found.explanation()));
+        if !self.options.accept_unknown_rows {
+            return Err(Error::UnknownRows(known.explanation()));
         }
-        stages.warn(&found.explanation());
-        found.accepted = true;
-        Ok((found, reading))
+        watch.warn(&known.explanation())?;
+        known.accepted = true;
+        Ok(Known { known, reading })
     }
 
     fn examine<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<(Examined, Reading)> {
@@ -68,7 +69,7 @@ impl Job {
     fn affordable<D: Backend<f32>>(&self, model: &Model<f32, D>) -> Result<usize> {
         let few = self.looked_at(&self.data.train, 2, "known")?;
         // A model that takes another number of rows at a time is not counted.
-        let work = Work::count(model, &self.graph, &few.inputs, few.rows());
+        let work = Work::count(model, &self.model.graph, &few.inputs, few.rows());
         Ok(work.map_or(LOOKED_AT / 4, |work| work.rows_to_look_at(LOOKED_AT)))
     }
 
@@ -77,11 +78,11 @@ impl Job {
         let train = self.looked_at(&data.train, most, "known")?;
         let unseen =
             vec![self.looked_at(&data.validation, most, "unseen")?, self.looked_at(&data.test, most, "unseen")?];
-        let sets = Sample { train, unseen, seed: self.config.seed };
+        let sets = Sample { train, unseen, seed: self.options.seed };
         let width = |(name, tensor): (&String, &HostTensor)| {
             (name.clone(), tensor.len().checked_div(sets.train.rows()).unwrap_or(0))
         };
-        let own = input_scale::find(&self.graph, &sets.train.inputs.iter().map(width).collect());
+        let own = input_scale::find(&self.model.graph, &sets.train.inputs.iter().map(width).collect());
         let others = alternatives(data.train.plan(), &sets.train, &data.train.columns(), &own);
         let seen_through = model.plan().is_none_or(|plan| !plan.seen_through.is_empty() || plan.scores_are_log_probs);
         let found = examine(&sets, seen_through, &others, &|batch| self.answers(model, batch))?;
@@ -89,7 +90,7 @@ impl Job {
     }
 
     /// Whether the model remembers the rows to forget better than unseen ones; none where that cannot be told, or does not matter.
-    pub fn remembered(&self, measured: &Measured) -> Result<Option<Remembered>> {
+    pub(super) fn remembered(&self, measured: &Measured) -> Result<Option<Remembered>> {
         let classes = |rows: &Signals| rows.classes.iter().flatten().copied().collect::<BTreeSet<i64>>();
         let mut kept = classes(&measured.retain);
         // The retained rows that were measured may be a sample.
@@ -101,8 +102,8 @@ impl Job {
 
     /// # Errors
     /// [`Error::NothingToForget`] if the model does not remember the rows, unless the method is to run anyway.
-    pub fn require_remembered(&self, found: Option<&Remembered>) -> Result<()> {
-        match found.filter(|found| found.nothing_to_forget() && !self.config.unlearn_anyway) {
+    pub(super) fn require_remembered(&self, found: Option<&Remembered>) -> Result<()> {
+        match found.filter(|found| found.nothing_to_forget() && !self.options.unlearn_anyway) {
             Some(found) => {
                 Err(Error::NothingToForget(format!("the model does not remember these rows: {}", found.line())))
             }
@@ -111,14 +112,14 @@ impl Job {
     }
 
     fn looked_at(&self, set: &Dataset, most: usize, purpose: &str) -> Result<Batch> {
-        set.batch(&sample(set.len(), None, most, self.config.seed, purpose).to_vec())
+        set.batch(&sample(set.len(), None, most, self.options.seed, purpose).to_vec())
     }
 
     fn answers<D: Backend<f32>>(&self, model: &Model<f32, D>, batch: &Batch) -> Result<Option<Answers>> {
         let Some(plan) = model.plan() else { return Ok(None) };
         let mut scored = Scored::default();
         for (part, rows) in batch.parts(EVALUATION_BATCH).unwrap_or_else(|| vec![(batch.clone(), batch.rows())]) {
-            check_interrupt()?;
+            self.stop.check()?;
             debug_assert_eq!(part.rows(), rows);
             scored.push(model.scores(&part)?, part.targets)?;
         }
@@ -127,7 +128,7 @@ impl Job {
 }
 
 /// A digest of all trained weights, to see whether a run has changed any. Not for strangers' eyes: it is not cryptographic.
-pub fn fingerprint<D: Backend<f32>>(model: &Model<f32, D>) -> u64 {
+pub(super) fn fingerprint<D: Backend<f32>>(model: &Model<f32, D>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for parameter in model.parameters() {
         parameter.tensor.to_vec().iter().for_each(|x| x.to_bits().hash(&mut hasher));

@@ -1,17 +1,12 @@
 //! What a comparison has found so far, and the report of it.
 
+use super::super::{job::Job, measure::Audited, methods::folded_warning, reference, sections::environment};
 use crate::{
-    audit::{self, Audit, Measured, Spread},
-    cli::{
-        job::{Job, environment},
-        measuring::Reference,
-    },
+    audit::{self, Spread},
+    graph::TrainableModel,
     report::compare::{AttackRows, COMPARE_SCHEMA, CompareReport, MethodOutcome, MethodRow},
     unlearn::{Described, MethodName, Settings, StepSize},
 };
-
-/// What an audit makes of one model.
-pub type Audited = (Audit, Measured);
 
 /// What one method made of the model with one seed.
 pub struct Made {
@@ -44,7 +39,7 @@ pub struct Found<'a> {
     /// Seeds that each method runs with.
     pub seeds: &'a [u64],
     /// Models that were trained without the rows.
-    pub references: &'a [Reference],
+    pub references: &'a [TrainableModel],
     /// The model before.
     pub original: Audited,
     /// The audits of `references`.
@@ -73,27 +68,27 @@ impl Found<'_> {
             schema: COMPARE_SCHEMA,
             finished: left.is_empty(),
             left: left.to_vec(),
-            model: job.report().model.input,
+            model: job.input(),
             forget_rows: data.forget.len(),
             retain_rows: data.retain.len(),
             validation_rows: data.validation.len(),
             test_rows: data.test.len(),
-            loss: job.plan.why.clone(),
+            loss: job.model.plan.why.clone(),
             seeds: self.seeds.to_vec(),
             attack: AttackRows::of(&self.original.0.mia.loss),
             reference: self.reference(retrained),
-            reference_models: self.references.iter().map(Reference::described).collect(),
+            reference_models: reference::described(self.references),
             methods,
             notes: self.notes(left, retrained.is_some()),
-            device: job.config.device.to_string(),
-            environment: environment(job.config.kernels),
+            device: job.options.device.to_string(),
+            environment: environment(job.options.kernels),
         }
     }
 
     /// A row of models, each beside `others` if there are any.
     fn row(&self, method: &str, title: &str, models: &[&Audited], others: &[Audited]) -> MethodRow {
         let figures = |(audit, measured): &Audited| {
-            let compared = (!others.is_empty()).then(|| audit::compare(audit, measured, others, self.job.config.seed));
+            let compared = (!others.is_empty()).then(|| audit::compare(audit, measured, others, self.job.options.seed));
             audit::figures(audit, compared.as_ref())
         };
         let all: Vec<_> = models.iter().map(|&model| figures(model)).collect();
@@ -137,9 +132,9 @@ impl Found<'_> {
 
     fn notes(&self, left: &[MethodName], retrained: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        notes.extend(self.job.folded_warning().filter(|_| retrained));
+        notes.extend(folded_warning(&self.job.model.graph).filter(|_| retrained));
         let all: Vec<MethodName> = self.runs.iter().map(|runs| runs.name).chain(left.iter().copied()).collect();
-        notes.extend(followed(&self.job.config.unlearn, &all));
+        notes.extend(followed(&self.job.options.unlearn, &all));
         notes
     }
 }

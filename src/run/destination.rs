@@ -1,18 +1,16 @@
 //! What can be known of a run's output before its work.
 
 use super::{
-    config::RunConfig,
     job::Job,
-    staged::{Manner, REPORT, cannot_write, mode_of, require_ours},
+    options::Options,
+    staged::{REPORT, cannot_write, require_ours},
 };
 use crate::{
     error::{Error, Result},
     onnx::OnnxFile,
-    report::RunSection,
     scratch::{self, Scratch},
-    shown, writeback,
+    writeback,
 };
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// What may be written, and where.
@@ -27,9 +25,9 @@ pub struct Destination {
 
 impl Destination {
     /// As the flags and the configuration say.
-    pub fn new(config: &RunConfig, out: Option<&Path>, force: bool) -> Self {
-        let out = config.out(out);
-        Self { folder: config.report_folder(&out), out, force }
+    pub fn new(options: &Options, out: Option<&Path>, force: bool) -> Self {
+        let out = options.out(out);
+        Self { folder: options.report_folder(&out), out, force }
     }
 
     /// Whether all of it may and can be written; a dry run only warns of an OUT that is there. Removes what killed runs left.
@@ -59,8 +57,8 @@ impl Destination {
     /// # Errors
     /// [`Error::Write`] names the file.
     pub fn require_apart(&self, job: &Job) -> Result<()> {
-        let config = &job.config;
-        let given = config.config.iter().chain(&config.forget).chain(&config.references);
+        let options = &job.options;
+        let given = options.config.iter().chain(&options.forget).chain(&options.references);
         let read: Vec<&PathBuf> = given.chain(job.data.files.iter().map(|(path, _)| path)).collect();
         let report = REPORT.iter().map(|(name, _)| self.folder.join(name));
         std::iter::once(self.out.clone()).chain(report).try_for_each(|path| require_other(path, &read))
@@ -75,24 +73,6 @@ impl Destination {
         let mut name = self.out.file_stem().unwrap_or_default().to_os_string();
         name.push(".rejected.report");
         self.out.with_file_name(name)
-    }
-}
-
-impl Job {
-    /// What was asked for, for the report.
-    pub fn run_section(&self) -> RunSection {
-        RunSection {
-            name: self.config.name.clone(),
-            command: std::env::args_os().map(|word| shown::clean(&word.to_string_lossy()).into_owned()).collect(),
-            configuration: json!(self.config),
-            warnings: self.warnings(),
-        }
-    }
-
-    /// How the report is to be written: for those who may read all of the data.
-    pub fn report_manner(&self) -> Manner {
-        let data = self.data.files.iter().map(|(path, _)| path).chain(&self.config.forget);
-        Manner { mode: mode_of(data.map(|path| path.as_path())), force: false }
     }
 }
 
@@ -141,4 +121,18 @@ fn is_same(a: &Path, b: &Path) -> bool {
         }
     }
     first == second
+}
+
+/// The path of a neighbour of `path` with `ending` in place of its extension.
+pub fn sibling(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// The path with `ending` after its whole name, as names of checkpoints have no extension.
+pub(super) fn longer(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(ending);
+    path.with_file_name(name)
 }

@@ -79,7 +79,7 @@ impl StagedReport {
         let json = json(report)?;
         let digest = digest::bytes(json.as_bytes());
         let mut texts = vec![("report.json", json), ("report.html", report::html(report))];
-        if report.status == Status::Published {
+        if report.status() == Status::Published {
             let statement = self::json(&report::statement(report))?;
             texts.extend([
                 ("attestation.intoto.json", statement),

@@ -14,7 +14,7 @@ use rand::{
 use rand_chacha::ChaCha8Rng;
 
 /// At most `count` rows of `among` (of all `total` if not given), chosen by the seed, in memory that depends on `count` alone.
-pub fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpose: &str) -> Rows {
+pub(super) fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpose: &str) -> Rows {
     let all = Rows::all(total);
     let mut rng = ChaCha8Rng::seed_from_u64(epoch_seed(seed, purpose, 0));
     Rows::listed(total, among.unwrap_or(&all).iter().sample(&mut rng, count))
@@ -22,7 +22,7 @@ pub fn sample(total: usize, among: Option<&Rows>, count: usize, seed: u64, purpo
 
 /// At most `count` rows of `set`, chosen by the seed, in batches that a runtime takes: of the graph's number of rows, if
 /// that is fixed, then perhaps with some rows twice; else of at most `micro_batch` rows.
-pub fn runtime_batches(
+pub(super) fn runtime_batches(
     graph: &Graph,
     micro_batch: Option<usize>,
     set: &Dataset,
@@ -41,14 +41,14 @@ pub fn runtime_batches(
 }
 
 /// The job's rows in the order that the method asks for.
-pub struct RunBatches<'a> {
+pub(super) struct RunBatches<'a> {
     job: &'a Job,
     seed: u64,
 }
 
 impl<'a> RunBatches<'a> {
     /// For one run, in the order that `seed` decides.
-    pub fn new(job: &'a Job, seed: u64) -> Self {
+    pub(super) fn new(job: &'a Job, seed: u64) -> Self {
         Self { job, seed }
     }
 

@@ -19,8 +19,8 @@ impl Job {
     ///
     /// # Errors
     /// [`Error::Usage`] if images are to be changed and there are none.
-    pub fn method<D: Backend<f32>>(&self, name: MethodName) -> Result<Box<dyn Method<f32, D>>> {
-        let s = &self.config.unlearn;
+    pub(super) fn method<D: Backend<f32>>(&self, name: MethodName) -> Result<Box<dyn Method<f32, D>>> {
+        let s = &self.options.unlearn;
         let asked =
             Wanted { epochs: s.epochs, learning_rate: s.learning_rate, weight_decay: s.weight_decay, ..self.wanted() };
         Ok(baselines::method(name, &self.schedule, &asked, &self.recipe()?))
@@ -30,7 +30,7 @@ impl Job {
     ///
     /// # Errors
     /// As [`Job::method`].
-    pub fn published_method<D: Backend<f32>>(&self, name: MethodName) -> Result<Box<dyn Method<f32, D>>> {
+    pub(super) fn published_method<D: Backend<f32>>(&self, name: MethodName) -> Result<Box<dyn Method<f32, D>>> {
         Ok(baselines::method(name, &self.schedule, &self.wanted(), &self.recipe()?))
     }
 
@@ -41,7 +41,7 @@ impl Job {
 
     fn recipe(&self) -> Result<Recipe> {
         let augment = Augment { images: self.data.train.image_inputs(), ..Augment::default() };
-        let recipe = Recipe::new(&self.config.train, self.schedule.batch_size, augment);
+        let recipe = Recipe::new(&self.options.train, self.schedule.batch_size, augment);
         require_images(&recipe)?;
         Ok(recipe)
     }
@@ -50,21 +50,21 @@ impl Job {
     ///
     /// # Errors
     /// What reading a row reports.
-    pub fn obstacle(&self, name: MethodName) -> Result<Option<String>> {
+    pub(super) fn obstacle(&self, name: MethodName) -> Result<Option<String>> {
         if name == MethodName::Retrain {
-            let kept = kept_by_choice(&self.graph, &self.plan, &self.decisions)?;
+            let kept = kept_by_choice(&self.model.graph, &self.model.plan, &self.model.decisions)?;
             return Ok(kept
                 .map(|kept| format!("{name} draws {kept}; leave the choice out, or compare with --reference MODEL")));
         }
         let train = &self.data.train;
         let first = train.targets(&Rows::listed(train.len(), vec![0]))?;
-        let one_class = matches!(first, Targets::Classes(_)) && self.plan.kind != LossKind::Mse;
+        let one_class = matches!(first, Targets::Classes(_)) && self.model.plan.kind != LossKind::Mse;
         Ok(name.obstacle(self.data.target, one_class))
     }
 
     /// # Errors
     /// [`Error::Usage`] if the method cannot be used here.
-    pub fn require_applicable(&self, name: MethodName) -> Result<()> {
+    pub(super) fn require_applicable(&self, name: MethodName) -> Result<()> {
         match self.obstacle(name)? {
             None => Ok(()),
             Some(problem) if name == MethodName::Retrain => Err(Error::Usage(format!("--method {problem}"))),
@@ -73,7 +73,7 @@ impl Job {
     }
 
     /// How the model is to run for a method: a training from the beginning needs BatchNormalization on batch statistics.
-    pub fn options_for(&self, name: MethodName, seed: u64) -> ModelOptions {
+    pub(super) fn options_for(&self, name: MethodName, seed: u64) -> ModelOptions {
         let options = ModelOptions { seed, ..self.model_options() };
         match name {
             MethodName::Retrain => ModelOptions { bn: BatchNorm::Batch, micro_batch: None, ..options },
@@ -87,7 +87,7 @@ impl Job {
 ///
 /// # Errors
 /// Those of [`trainable::decisions`].
-pub fn kept_by_choice(graph: &Graph, plan: &LossPlan, decisions: &[Decision]) -> Result<Option<String>> {
+pub(super) fn kept_by_choice(graph: &Graph, plan: &LossPlan, decisions: &[Decision]) -> Result<Option<String>> {
     let free = trainable::decisions(graph, plan, &[], &[])?;
     // Both are in the order of the file.
     let mut kept = free.iter().zip(decisions).filter(|(free, own)| free.trainable && !own.trainable);
@@ -102,9 +102,25 @@ pub fn kept_by_choice(graph: &Graph, plan: &LossPlan, decisions: &[Decision]) ->
     )))
 }
 
+/// Convolutions that nothing normalises, from which on a training from the beginning is warned of.
+const FOLDED: usize = 4;
+
+/// What to say of a graph in which BatchNormalization was folded into convolutions, or seems to have been.
+pub(super) fn folded_warning(graph: &Graph) -> Option<String> {
+    let convolutions =
+        graph.nodes.iter().filter(|node| ["Conv", "FusedConv", "ConvTranspose"].iter().any(|op| node.is(op))).count();
+    let normalised = graph.nodes.iter().any(|node| node.op_type.ends_with("Normalization"));
+    (convolutions >= FOLDED && !normalised).then(|| {
+        format!(
+            "{convolutions} convolutions, and nothing that normalises: if BatchNormalization was folded into them at export, a training \
+             from the beginning goes badly; export the model with it (torch.onnx.export in training mode, without constant folding)"
+        )
+    })
+}
+
 /// # Errors
 /// [`Error::Usage`] if images are to be changed and there are none.
-pub fn require_images(recipe: &Recipe) -> Result<()> {
+pub(super) fn require_images(recipe: &Recipe) -> Result<()> {
     if recipe.augment.images.is_empty() && !recipe.augment.is_none() {
         return Err(Error::Usage(
             "--flip and --crop change images, and no input of the model is fed with images".into(),

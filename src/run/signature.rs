@@ -1,0 +1,51 @@
+//! What a model asks of the rows.
+
+use crate::{
+    data::{InputSpec, Signature, TargetKind},
+    graph::{
+        Dim, Graph, ValueId, tables,
+        training::{LabelKind, LossKind, LossPlan},
+    },
+    tensor::DType,
+};
+
+/// The kind of label that decides the loss.
+pub fn label_kind(target: TargetKind) -> LabelKind {
+    match target {
+        TargetKind::Class => LabelKind::Class,
+        TargetKind::Binary => LabelKind::Binary,
+        TargetKind::MultiLabel => LabelKind::MultiLabel,
+        TargetKind::Value => LabelKind::Value,
+    }
+}
+
+/// What the model asks of the rows.
+pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
+    let links = graph.links();
+    let spec = |id: ValueId| -> Option<InputSpec> {
+        let info = graph.values.get(id.0)?;
+        let ty = info.ty.as_ref();
+        let dims = ty
+            .and_then(|t| t.dims.as_ref())
+            .map(|dims| dims.iter().map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect());
+        let dtype = ty.and_then(|t| t.dtype).unwrap_or(DType::F32);
+        Some(InputSpec { name: info.name.clone(), dtype, dims, table: tables::rows(graph, &links, id) })
+    };
+    let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input);
+    Signature {
+        inputs: fed.filter_map(|id| spec(*id)).collect(),
+        scores: spec(plan.scores).map(|spec| with_width(spec, plan)),
+        label: plan.label_input.and_then(spec),
+        independent: plan.kind == LossKind::Bce,
+        values: plan.kind == LossKind::Mse,
+        classes: plan.head.classes.clone(),
+    }
+}
+
+/// Scores whose shape the file does not declare, as they often lie behind a Softmax, with the width that the graph tells.
+fn with_width(spec: InputSpec, plan: &LossPlan) -> InputSpec {
+    match plan.head.width.filter(|_| spec.row_len().is_none()) {
+        Some(width) => InputSpec { dims: Some(vec![None, Some(width)]), ..spec },
+        None => spec,
+    }
+}
