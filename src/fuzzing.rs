@@ -101,6 +101,8 @@ fn tensors(file: &OnnxFile, graph: &proto::GraphProto) {
 
 /// Changes every other float tensor of `file`. What is written has to be proven, has to open, and differs in these only.
 fn rewrite(file: &OnnxFile, folder: &str) {
+    // Where a tensor cannot be decoded, files can be written, but not compared.
+    let comparable = said(writeback::diff(file, file)).is_some();
     let Some(spans) = said(Spans::scan(file)) else { return };
     let read = writeback::stored(file);
     let floats = spans.iter().filter(|(name, span)| span.dtype.is_some_and(DType::is_float) && read.contains(*name));
@@ -115,6 +117,9 @@ fn rewrite(file: &OnnxFile, folder: &str) {
     let written = pending.publish().unwrap_or_else(|e| panic!("what was proven cannot be published: {e}"));
     let written = file.rewritten(&written.path, &ReadOptions::default());
     let written = written.unwrap_or_else(|e| panic!("what was published cannot be opened: {e}"));
+    if !comparable {
+        return;
+    }
     let diff = writeback::diff(file, &written).unwrap_or_else(|e| panic!("what was published cannot be read: {e}"));
     assert!(diff.changed.iter().all(|tensor| asked(&tensor.name)), "another tensor differs");
 }

@@ -214,7 +214,9 @@ impl Value {
                 Value::Binary(other) => *bytes = other,
                 _ => random.bytes(bytes),
             },
-            Value::List(.., all) => list(all, other, random),
+            // An element of another type would be read as one of this.
+            Value::List(_, ty, all) if !all.is_empty() || *ty == other.ty() => list(all, other, random),
+            Value::List(..) => {}
             Value::Struct(all) => {
                 let id = random.below(16) as i16;
                 let mut values: Vec<Value> = all.iter().map(|(_, value)| value.clone()).collect();

@@ -2,7 +2,9 @@
 //! encrypted.
 //!
 //! The footer is a struct in Thrift's compact form (`parquet.thrift`): field 2 is the schema, a list of structs whose field 5
-//! is the number of fields within; field 8 names the way of encryption.
+//! is the number of fields within; field 8 names the way of encryption. The footer's reader takes each field that it knows for
+//! the kind that it expects, whatever kind the footer names. So the schema is followed only if both are the same: otherwise
+//! its numbers would not be those that the reader finds.
 
 use std::{
     fs::File,
@@ -43,12 +45,15 @@ fn footer(mut file: &File) -> Option<Vec<u8>> {
 fn followed(mut bytes: &[u8]) -> Option<bool> {
     let (mut last, mut encrypted) = (0, false);
     while let Some((id, kind)) = field(&mut bytes, last)? {
-        last = id;
         encrypted |= id == 8;
         match (id, kind) {
-            (2, 9) => schema(&mut bytes)?,
+            // In front of the schema is the version.
+            (1, 5) => skip(&mut bytes, kind, DEPTH)?,
+            (2, 9) if last <= 1 => schema(&mut bytes)?,
+            (..=2, _) => return None,
             _ => skip(&mut bytes, kind, DEPTH)?,
         }
+        last = id;
     }
     Some(encrypted)
 }
@@ -63,7 +68,10 @@ fn schema(bytes: &mut &[u8]) -> Option<()> {
         while let Some((id, kind)) = field(bytes, last)? {
             last = id;
             match (id, kind) {
-                (5, 4..=6) => within = signed(varint(bytes)?),
+                (5, 5) => within = signed(varint(bytes)?),
+                (1..=3 | 6..=9, 5) | (4, 8) => skip(bytes, kind, DEPTH)?,
+                (10, 12) => logical_type(bytes)?,
+                (1..=10, _) => return None,
                 _ => skip(bytes, kind, DEPTH)?,
             }
         }
@@ -73,8 +81,51 @@ fn schema(bytes: &mut &[u8]) -> Option<()> {
         while open.last().is_some_and(|&left| left <= 0) {
             open.pop();
         }
-        if within > most || open.len() > NESTED {
+        // The reader would keep the lower half of the bits, which may be a large number.
+        if within < 0 || within > most || open.len() > NESTED {
             return None;
+        }
+    }
+    Some(())
+}
+
+/// Goes through a logical type: a struct of one struct.
+fn logical_type(bytes: &mut &[u8]) -> Option<()> {
+    let mut last = 0;
+    while let Some((of, kind)) = field(bytes, last)? {
+        if kind != 12 {
+            return None;
+        }
+        (last, _) = (of, parameters(bytes, of)?);
+    }
+    Some(())
+}
+
+/// Goes through what the logical type of a number says of itself.
+fn parameters(bytes: &mut &[u8], of: i64) -> Option<()> {
+    let mut last = 0;
+    while let Some((id, kind)) = field(bytes, last)? {
+        last = id;
+        match (of, id, kind) {
+            // Scale and precision; whether it is in UTC; bits and whether signed; a version, a name, a way to interpolate.
+            (5, 1 | 2, 5)
+            | (7 | 8, 1, 1 | 2)
+            | (10, 1, 3)
+            | (10, 2, 1 | 2)
+            | (16, 1, 3)
+            | (17 | 18, 1, 8)
+            | (18, 2, 5) => {
+                skip(bytes, kind, DEPTH)?;
+            }
+            // The unit: a struct of an empty struct.
+            (7 | 8, 2, 12) => {
+                let mut last = 0;
+                while let Some((unit, kind)) = field(bytes, last)? {
+                    (last, _) = (unit, (kind == 12 && take(bytes)? == 0).then_some(())?);
+                }
+            }
+            (5 | 7 | 8 | 10 | 18, 1 | 2, _) | (16 | 17, 1, _) => return None,
+            _ => skip(bytes, kind, DEPTH)?,
         }
     }
     Some(())
@@ -97,7 +148,8 @@ fn field(bytes: &mut &[u8], last: i64) -> Option<Option<(i64, u8)>> {
         return Some(None);
     }
     let id = match i64::from(byte >> 4) {
-        0 => signed(varint(bytes)?),
+        // The reader would cut it to 16 bits.
+        0 => i16::try_from(signed(varint(bytes)?)).ok()?.into(),
         delta => last.checked_add(delta)?,
     };
     Some(Some((id, byte & 15)))
@@ -183,6 +235,22 @@ mod tests {
         assert!((0..whole.len()).all(|end| followed(&whole[..end]).is_none()));
         // A list of 2^28 row groups, of which there is none.
         assert_eq!(followed(&[0x49, 0xFC, 0x80, 0x80, 0x80, 0x80, 0x01, 0]), None);
+    }
+
+    #[test]
+    fn a_schema_that_its_reader_would_take_for_another_is_refused() {
+        let schema = |element: &[u8]| [&[0x15, 0x02, 0x19, 0x1C, 0x48, 1, b'a'][..], element, &[0, 0]].concat();
+        assert_eq!(followed(&schema(&[0x15, 0])), Some(false));
+        // Less than zero, which cut to 32 bits is 862,804,273.
+        assert_eq!(followed(&schema(&[0x15, 0x9D, 0x9B, 0x95, 0xC9, 0xB9, 0x01])), None);
+        // Field 5 as a byte, and with a number that is 5 only when it is cut to 16 bits.
+        assert_eq!(followed(&schema(&[0x13, 0])), None);
+        assert_eq!(followed(&schema(&[0x05, 0x8A, 0x80, 0x08, 0])), None);
+        // A name of another kind; a decimal, and one whose scale is a text; the schema behind something else.
+        assert_eq!(followed(&[0x15, 0x02, 0x19, 0x1C, 0x45, 1, 0, 0]), None);
+        assert_eq!(followed(&schema(&[0x6C, 0x5C, 0x15, 4, 0x15, 18, 0, 0])), Some(false));
+        assert_eq!(followed(&schema(&[0x6C, 0x5C, 0x18, 1, b'a', 0x15, 18, 0, 0])), None);
+        assert_eq!(followed(&[&[0x36, 0x02, 0x09, 0x04][..], &schema(&[])[3..]].concat()), None);
     }
 
     #[test]
