@@ -30,8 +30,8 @@ use std::cell::RefCell;
 pub struct Stopped {
     /// Why.
     pub error: Error,
-    /// How far it came; none where it did not begin.
-    pub report: Option<Box<Report>>,
+    /// How far it came.
+    pub report: Box<Report>,
     manner: Manner,
 }
 
@@ -39,7 +39,7 @@ impl Stopped {
     fn new(job: &Job, error: Error, reached: Reached, timings: &IndexMap<String, f64>) -> Self {
         let error = device::told_apart(error, job.options.device);
         let report = Report::rejected(job.start(timings), reached, &error);
-        Self { error, report: Some(Box::new(report)), manner: job.report_manner() }
+        Self { error, report: Box::new(report), manner: job.report_manner() }
     }
 
     /// Leaves the report beside where the model would have been: a failed check is a result, and its figures are worth
@@ -50,7 +50,9 @@ impl Stopped {
             error,
             Error::ParityBefore(_) | Error::Unlearning(_) | Error::ParityAfter(_) | Error::NothingToForget(_)
         );
-        let Some(report) = report.filter(|_| checked) else { return error };
+        if !checked {
+            return error;
+        }
         // The run has failed already: what the observer says changes nothing.
         let mut tell = |event: Event<'_>| drop(observer.event(event));
         tell(Event::Report(&report));
