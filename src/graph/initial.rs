@@ -6,7 +6,10 @@
 //! up N(0, 1), scales of normalisations 1 and their biases 0, slopes of PRelu 1/4. What is added to or put into data as a whole, as
 //! learned positions are, is N(0, 0.02²), as transformers have it.
 
-use super::{Attr, Graph, Links, Node, ValueId};
+use super::{
+    Attr, Graph, Links, Node, ValueId,
+    facts::{self, Layout, Passes, Slot},
+};
 use std::collections::BTreeSet;
 
 /// Operators between a tensor and the node that takes it, at most.
@@ -50,19 +53,13 @@ pub fn initial(graph: &Graph, links: &Links, value: ValueId) -> Initial {
             if let Some(found) = role(graph, links, node, slot, &dims) {
                 return found;
             }
-            if slot == 0 && passes_on(node) {
+            if slot == 0 && facts::passes(node) != Passes::Nothing {
                 let outputs = node.outputs.iter().flatten().filter(|output| seen.insert(**output));
                 waiting.extend(outputs.map(|output| (*output, passed(node, &dims))));
             }
         }
     }
     Initial::Unknown
-}
-
-fn passes_on(node: &Node) -> bool {
-    node.domain.is_empty()
-        && ["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice"]
-            .contains(&node.op_type.as_str())
 }
 
 /// The extents behind a node that passes on.
@@ -78,6 +75,10 @@ fn passed(node: &Node, dims: &[usize]) -> Vec<usize> {
     }
 }
 
+fn passes(node: &&Node) -> bool {
+    facts::passes(node) != Passes::Nothing
+}
+
 fn flag(node: &Node, name: &str) -> bool {
     matches!(node.attrs.get(name), Some(Attr::Int(set)) if *set != 0)
 }
@@ -89,29 +90,20 @@ fn uniform(fan_in: usize) -> Initial {
 
 fn role(graph: &Graph, links: &Links, node: &Node, slot: usize, dims: &[usize]) -> Option<Initial> {
     use Initial::{Constant, Normal};
-    if let Some(weight) = weight_slot(node, slot) {
-        return Some(uniform(fan_in(node, weight, dims)));
-    }
-    if bias_slot(node) == Some(slot) {
-        return Some(linear_bound(graph, links, node).unwrap_or(Constant(0.0)));
-    }
-    let domains = node.domain.is_empty() || node.domain == "com.microsoft";
-    match (node.op_type.as_str(), slot) {
-        _ if !domains => None,
-        ("LSTM" | "GRU" | "RNN", 1 | 2 | 3 | 7) => {
+    match facts::slot(node, slot) {
+        Slot::Weight(layout) => return Some(uniform(fan_in(node, layout, dims))),
+        Slot::Bias => return Some(linear_bound(graph, links, node).unwrap_or(Constant(0.0))),
+        Slot::Recurrent(_) => {
             let Some(Attr::Int(hidden)) = node.attrs.get("hidden_size") else { return None };
-            Some(uniform(usize::try_from(*hidden).unwrap_or(1)))
+            return Some(uniform(usize::try_from(*hidden).unwrap_or(1)));
         }
-        ("PRelu", 1) => Some(Constant(0.25)),
-        ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 2) => Some(Constant(1.0)),
-        ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 3 | 4) => Some(Constant(0.0)),
-        ("EmbedLayerNormalization", 2..=4) => Some(Normal(1.0)),
-        ("EmbedLayerNormalization", 5) => Some(Constant(1.0)),
-        ("EmbedLayerNormalization", 6) | ("MultiHeadAttention", 3) => Some(Constant(0.0)),
-        (op, 1) if op.starts_with("Bias") || op == "FastGelu" => Some(Constant(0.0)),
-        (op, 1) if op.ends_with("Normalization") || op == "GroupNorm" => Some(Constant(1.0)),
-        (op, 2) if op.ends_with("Normalization") || op == "GroupNorm" => Some(Constant(0.0)),
-        ("Gather" | "GatherElements" | "GatherND", 0) => Some(Normal(1.0)),
+        Slot::Scale => return Some(Constant(1.0)),
+        Slot::Slope => return Some(Constant(0.25)),
+        Slot::Table => return Some(Normal(1.0)),
+        Slot::Data | Slot::Control | Slot::Bound | Slot::Open | Slot::Mean | Slot::Variance => {}
+    }
+    match (node.op_type.as_str(), slot) {
+        _ if !node.domain.is_empty() => None,
         ("Mul", _) | ("Div", 1) => Some(Constant(1.0)),
         ("Add" | "Sub" | "Sum", _) => {
             let others = node.inputs.iter().enumerate().filter(|(other, _)| *other != slot);
@@ -128,7 +120,7 @@ fn role(graph: &Graph, links: &Links, node: &Node, slot: usize, dims: &[usize]) 
 /// What `value` is a copy or another shape of, [`MOST_STEPS`] back at most.
 fn source(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
     for _ in 0..MOST_STEPS {
-        let made_by = links.producer(value).and_then(|(n, _)| graph.nodes.get(n)).filter(|node| passes_on(node));
+        let made_by = links.producer(value).and_then(|(n, _)| graph.nodes.get(n)).filter(passes);
         match made_by.and_then(|node| node.input(0)) {
             Some(from) => value = from,
             None => break,
@@ -137,58 +129,32 @@ fn source(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
     value
 }
 
-/// The input that the weights of a linear layer or convolution are given to.
-#[derive(Clone, Copy)]
-enum Weight {
-    Convolution,
-    Left,
-    Right,
-    Factor,
-}
-
-fn weight_slot(node: &Node, slot: usize) -> Option<Weight> {
-    match (node.op_type.as_str(), slot) {
-        ("Conv" | "ConvTranspose" | "FusedConv" | "DeformConv", 1) => Some(Weight::Convolution),
-        ("Gemm" | "FusedGemm" | "MatMul" | "FusedMatMul" | "TransposeMatMul", 0) => Some(Weight::Left),
-        ("Gemm" | "FusedGemm" | "MatMul" | "FusedMatMul" | "TransposeMatMul" | "Attention", 1) => Some(Weight::Right),
-        ("Einsum", _) => Some(Weight::Factor),
-        _ => None,
-    }
-}
-
-fn bias_slot(node: &Node) -> Option<usize> {
-    match node.op_type.as_str() {
-        "Conv" | "ConvTranspose" | "FusedConv" | "Gemm" | "FusedGemm" | "Attention" => Some(2),
-        "DeformConv" => Some(3),
-        _ => None,
-    }
-}
-
 /// How many inputs each output of the layer sums over, for a weight of these extents.
-fn fan_in(node: &Node, weight: Weight, dims: &[usize]) -> usize {
+fn fan_in(node: &Node, layout: Layout, dims: &[usize]) -> usize {
     let from_end = |n: usize| dims.len().checked_sub(n).and_then(|axis| dims.get(axis)).copied();
     let (first, second) = (from_end(2).or(from_end(1)), from_end(1));
-    match weight {
-        Weight::Convolution => dims.iter().skip(1).product(),
-        Weight::Left => if flag(node, "transA") { first } else { second }.unwrap_or(1),
-        Weight::Right => if flag(node, "transB") { second } else { first }.unwrap_or(1),
-        Weight::Factor => dims.iter().rev().skip(1).product(),
+    match layout {
+        Layout::Convolution | Layout::Transposed => dims.iter().skip(1).product(),
+        Layout::Left => if flag(node, "transA") { first } else { second }.unwrap_or(1),
+        Layout::Right => if flag(node, "transB") { second } else { first }.unwrap_or(1),
+        Layout::Factor => dims.iter().rev().skip(1).product(),
     }
 }
 
 /// The bound of the weights of a linear layer or convolution, which its bias shares.
 fn linear_bound(graph: &Graph, links: &Links, node: &Node) -> Option<Initial> {
     (0..node.inputs.len()).rev().find_map(|slot| {
-        let (weight, value) = (weight_slot(node, slot)?, node.input(slot)?);
+        let Slot::Weight(layout) = facts::slot(node, slot) else { return None };
+        let value = node.input(slot)?;
         let stored = graph.initializers.get(&source(graph, links, value))?;
         // In order from the tensor to the node.
         let (mut on_the_way, mut at) = (Vec::new(), value);
-        while let Some(passing) = links.producer(at).and_then(|(n, _)| graph.nodes.get(n)).filter(|n| passes_on(n)) {
+        while let Some(passing) = links.producer(at).and_then(|(n, _)| graph.nodes.get(n)).filter(passes) {
             on_the_way.push(passing);
             at = passing.input(0)?;
         }
         let dims = on_the_way.into_iter().rev().fold(stored.tensor.dims().to_vec(), |dims, node| passed(node, &dims));
-        Some(uniform(fan_in(node, weight, &dims)))
+        Some(uniform(fan_in(node, layout, &dims)))
     })
 }
 

@@ -6,6 +6,7 @@
 mod attr;
 pub mod build;
 mod expected;
+pub mod facts;
 pub mod fold;
 pub mod forms;
 pub mod fuse;

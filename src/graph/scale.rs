@@ -4,7 +4,10 @@
 //! channel of the weight larger or smaller by γ/σ. What a step of a given size does to such a weight depends on that
 //! factor; a step in proportion to the channel's norm does not.
 
-use super::{Graph, Links, Node, ValueId};
+use super::{
+    Graph, Links, Node, ValueId,
+    facts::{self, Facts, Layout, Passes, Slot},
+};
 use std::collections::BTreeMap;
 
 /// Where the scale of a tensor's channels is read.
@@ -43,24 +46,25 @@ struct Search<'a> {
 impl Search<'_> {
     /// What `node` takes stored tensors for.
     fn roles(&self, node: &Node) -> Vec<(ValueId, Option<Scale>)> {
-        if node.is("Gather") {
-            // Rows of a table: as weights of a product, too, they have two roles.
-            return self.stored(node, 0, 0).map(|(table, _)| (table, None)).into_iter().collect();
-        }
-        let (weight, of_axis) = if is_normalisation(node) {
-            let Some(found) = self.stored(node, 1, 0).filter(|(factor, _)| self.dims(*factor).len() == 1) else {
-                return vec![];
-            };
-            found
-        } else {
-            let Some(found) = channel_axis(node).and_then(|axis| self.stored(node, 1, axis)) else { return vec![] };
-            found
+        let Some(facts) = facts::facts(node) else { return vec![] };
+        // Rows of a table: as weights of a product, too, they have two roles.
+        let tables = (0..node.inputs.len()).filter(|&slot| facts.slot(slot) == Slot::Table);
+        let tables = tables.filter_map(|slot| Some((self.stored(node, slot, 0)?.0, None)));
+        tables.chain(self.channels(node, facts)).collect()
+    }
+
+    /// The tensor that channels are multiplied by, and what is added to them.
+    fn channels(&self, node: &Node, facts: &Facts) -> Vec<(ValueId, Option<Scale>)> {
+        let factor = match facts.first(|slot| slot == Slot::Scale) {
+            Some(slot) => self.stored(node, slot, 0).filter(|(factor, _)| self.dims(*factor).len() == 1),
+            None => channel_axis(node).and_then(|axis| self.stored(node, 1, axis)),
         };
+        let Some((weight, of_axis)) = factor else { return vec![] };
         let Some(&channels) = self.dims(weight).get(of_axis) else { return vec![] };
-        if node.op_type.ends_with("MatMul") && self.dims(weight).len() != 2 {
+        if facts.slot(1) == Slot::Weight(Layout::Right) && self.dims(weight).len() != 2 {
             return vec![];
         }
-        let added = self.added(node).into_iter().filter_map(|bias| {
+        let added = self.added(node, facts).into_iter().filter_map(|bias| {
             let axis = self.dims(bias).iter().position(|&extent| extent == channels)?;
             let alone = self.dims(bias).iter().product::<usize>() == channels;
             alone.then_some((bias, Some(Scale { axis, of: weight, of_axis })))
@@ -69,10 +73,12 @@ impl Search<'_> {
     }
 
     /// The stored tensors that are added to the result of `node`: by itself, or by the next node.
-    fn added(&self, node: &Node) -> Vec<ValueId> {
-        let own = self.stored(node, 2, 0).map(|(bias, _)| bias);
+    fn added(&self, node: &Node, facts: &Facts) -> Vec<ValueId> {
+        let own =
+            facts.first(|slot| slot == Slot::Bias).and_then(|slot| self.stored(node, slot, 0)).map(|(bias, _)| bias);
+        let normalizes = facts.first(|slot| slot == Slot::Scale).is_some();
         let next = node.output(0).into_iter().flat_map(|output| self.added_to(output));
-        own.into_iter().chain(next.filter(|_| !is_normalisation(node))).collect()
+        own.into_iter().chain(next.filter(|_| !normalizes)).collect()
     }
 
     fn added_to(&self, value: ValueId) -> Vec<ValueId> {
@@ -119,32 +125,28 @@ impl Search<'_> {
     }
 }
 
-/// The axis of output channels of the second input.
+/// The axis of output channels of the second input, if that holds weights.
 fn channel_axis(node: &Node) -> Option<usize> {
-    let transposed = || node.flag("transB", false).unwrap_or(false);
-    match node.op_type.as_str() {
-        "Conv" | "FusedConv" => Some(0),
-        "ConvTranspose" => Some(1),
-        "Gemm" | "FusedGemm" | "MatMul" | "FusedMatMul" => Some(usize::from(!transposed())),
+    match facts::slot(node, 1) {
+        Slot::Weight(Layout::Convolution) => Some(0),
+        Slot::Weight(Layout::Transposed) => Some(1),
+        Slot::Weight(Layout::Right) => Some(usize::from(!node.flag("transB", false).unwrap_or(false))),
         _ => None,
     }
 }
 
-fn is_normalisation(node: &Node) -> bool {
-    ["BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization"]
-        .iter()
-        .any(|op| node.is(op))
-}
-
 fn passes_on(node: &Node) -> bool {
-    node.is("Identity") || node.is("Cast")
+    facts::passes(node) == Passes::Same
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        graph::{build, testing::Model},
+        graph::{
+            build,
+            testing::{Model, int, opset},
+        },
         onnx::{OnnxFile, ReadOptions},
     };
     use std::path::Path;
@@ -172,6 +174,33 @@ mod tests {
         let graph = model.node("Add", &format!("v{LONG} b"), "y", &[]).build().unwrap();
         let found = scales(&graph);
         assert_eq!(found.get(&graph.id("b")).map(|scale| scale.of), Some(graph.id("w")));
+    }
+
+    #[test]
+    fn every_normalization_and_packed_attention_have_channels() {
+        let net = Model::new(23, &["x:f32[n,4,8]"], &["y:f32[n,4,8]"]).weight("g", &[8]).node(
+            "RMSNormalization",
+            "x g",
+            "y",
+            &[],
+        );
+        let graph = net.build().unwrap();
+        let own = |graph: &Graph, name| scales(graph).get(&graph.id(name)).map(|s| (s.axis, s.of, s.of_axis));
+        assert_eq!(own(&graph, "g"), Some((0, graph.id("g"), 0)));
+        let mut net = Model::new(17, &["x:f32[n,4,8]", "z:f32[n,4,8]"], &["y:f32[n,4,8]"])
+            .weight("g", &[8])
+            .weight("b", &[8])
+            .weight("skip", &[8])
+            .weight("w", &[8, 24])
+            .weight("wb", &[24])
+            .node("SkipLayerNormalization", "x z g b skip", "h", &[])
+            .node("Attention", "h w wb", "y", &[int("num_heads", 2)]);
+        net.graph().node.iter_mut().for_each(|node| node.domain = Some("com.microsoft".into()));
+        net.proto.opset_import.push(opset("com.microsoft", 1));
+        let graph = net.build().unwrap();
+        let (g, w) = (graph.id("g"), graph.id("w"));
+        assert_eq!((own(&graph, "g"), own(&graph, "b"), own(&graph, "skip")), (Some((0, g, 0)), Some((0, g, 0)), None));
+        assert_eq!((own(&graph, "w"), own(&graph, "wb")), (Some((1, w, 1)), Some((0, w, 1))));
     }
 
     #[test]

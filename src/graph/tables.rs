@@ -1,6 +1,9 @@
 //! How many rows the tables have that an input's numbers look up.
 
-use super::{Attr, Graph, Links, Node, ValueId};
+use super::{
+    Attr, Graph, Links, Node, ValueId,
+    facts::{self, Passes},
+};
 use std::collections::BTreeSet;
 
 /// Operators between a table and the node that looks it up, at most.
@@ -30,7 +33,7 @@ pub fn rows(graph: &Graph, links: &Links, input: ValueId) -> Option<usize> {
 
 /// Whether a node's first output has all elements of its first input, unchanged.
 fn keeps(node: &Node) -> bool {
-    ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"].iter().any(|op| node.is(op))
+    matches!(facts::passes(node), Passes::Same | Passes::Order | Passes::Shape)
 }
 
 /// Extent of the axis of a stored tensor that a `Gather` picks from.
@@ -43,7 +46,7 @@ fn table(graph: &Graph, links: &Links, node: &Node) -> Option<usize> {
             return None;
         }
         let from = graph.nodes.get(links.producer(data)?.0)?;
-        if !["Cast", "Identity", "DequantizeLinear"].iter().any(|op| from.is(op)) {
+        if facts::passes(from) != Passes::Same && !from.is("DequantizeLinear") {
             return None;
         }
         data = from.input(0)?;

@@ -172,7 +172,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let mut missing = Vec::new();
         for step in program.steps.iter().filter_map(|(index, _)| self.steps.get(*index)) {
             let reached: Vec<usize> = reached(&step.node, &tracked);
-            missing.extend(reached.iter().find(|&&i| !step.spec.gradient.reaches(i)).map(|&i| (step, i)));
+            missing.extend(reached.iter().find(|&&i| !step.spec.reaches(i)).map(|&i| (step, i)));
             if !reached.is_empty() && passes(&step.spec, &step.node) {
                 tracked.extend(step.node.outputs.iter().flatten());
             }

@@ -177,7 +177,7 @@ pub fn run<E: Float, D: Backend<E>>(
     for (i, value) in inputs.iter().enumerate() {
         if let Some(Value::Float(t)) = value
             && t.tracked()
-            && !spec.gradient.reaches(i)
+            && !spec.reaches(i)
         {
             return Err(spec.without_gradient(node, i));
         }

@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::{Graph, Links, Node, ValueId, fold, gradient},
+    graph::{
+        Graph, Links, Node, ValueId,
+        facts::{self, Slot},
+        fold, gradient,
+    },
     tensor::Held,
 };
 use std::{cell::Cell, collections::BTreeSet, rc::Rc};
@@ -141,7 +145,11 @@ impl<'a> Roles<'a> {
         if self.is_exporter_constant(at.value) {
             return Role::Neutral(format!("a constant that the exporter put into {op} ({})", node.name));
         }
-        if let Some(part) = weight_slot(node, slot) {
+        let kind = facts::slot(node, slot);
+        if kind == Slot::Table && at.facts.is_sinusoid() {
+            return Role::Never(format!("a table of sines and cosines that {op} ({}) looks up", node.name));
+        }
+        if let Some(part) = kind.part() {
             return match self.unit_of_group_norm(at) {
                 true => Role::Neutral(format!(
                     "the unit {part} of a group normalization that is written out ({})",
@@ -150,15 +158,9 @@ impl<'a> Roles<'a> {
                 false => Role::Weight(format!("{part} of {op} ({}){}", node.name, through(at.via))),
             };
         }
-        if node.is("BatchNormalization") && slot > 2 {
-            let part = if slot == 3 { "mean" } else { "variance" };
+        if let Slot::Mean | Slot::Variance = kind {
+            let part = if kind == Slot::Mean { "mean" } else { "variance" };
             return Role::Never(format!("running {part} of BatchNormalization ({}), a statistic", node.name));
-        }
-        if matches!(op, "Gather" | "GatherElements" | "GatherND") && slot == 0 {
-            return match at.facts.is_sinusoid() {
-                true => Role::Never(format!("a table of sines and cosines that {op} ({}) looks up", node.name)),
-                false => Role::Weight(format!("embedding table of {op} ({}){}", node.name, through(at.via))),
-            };
         }
         if !gradient::carries(node, slot) {
             return not_data(node, slot);
@@ -191,40 +193,4 @@ fn not_data(node: &Node, slot: usize) -> Role {
 /// The operators between tensor and node, in words.
 fn through(via: &[&str]) -> String {
     if via.is_empty() { String::new() } else { format!(" through {}", via.join(", ")) }
-}
-
-/// What an input that only parameters are given to is called.
-fn weight_slot(node: &Node, slot: usize) -> Option<&'static str> {
-    let op = node.op_type.as_str();
-    match (node.domain.as_str(), op, slot) {
-        ("" | "com.microsoft", "Conv" | "ConvTranspose" | "FusedConv" | "DeformConv", 1) => Some("weight"),
-        ("" | "com.microsoft", "Conv" | "ConvTranspose" | "FusedConv", 2) => Some("bias"),
-        ("", "DeformConv", 3) => Some("bias"),
-        ("" | "com.microsoft", "Gemm" | "FusedGemm", 0 | 1) => Some("weight"),
-        ("" | "com.microsoft", "Gemm" | "FusedGemm", 2) => Some("bias"),
-        ("" | "com.microsoft", "MatMul" | "FusedMatMul" | "TransposeMatMul", 0 | 1) => Some("weight"),
-        ("", "Einsum", _) => Some("factor"),
-        ("", "BatchNormalization" | "InstanceNormalization", 1) => Some("scale"),
-        ("" | "com.microsoft", "GroupNormalization" | "GroupNorm" | "LayerNormalization", 1) => Some("scale"),
-        ("" | "com.microsoft", "RMSNormalization" | "SimplifiedLayerNormalization", 1) => Some("scale"),
-        ("", "BatchNormalization" | "InstanceNormalization", 2) => Some("bias"),
-        ("" | "com.microsoft", "GroupNormalization" | "GroupNorm" | "LayerNormalization", 2) => Some("bias"),
-        ("", "PRelu", 1) => Some("slope"),
-        ("", "LSTM" | "GRU" | "RNN", 1) => Some("input weights"),
-        ("", "LSTM" | "GRU" | "RNN", 2) => Some("recurrent weights"),
-        ("", "LSTM" | "GRU" | "RNN", 3) => Some("bias"),
-        ("", "LSTM", 7) => Some("peephole weights"),
-        ("com.microsoft", "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 2) => Some("scale"),
-        ("com.microsoft", "SkipLayerNormalization", 3 | 4) => Some("bias"),
-        ("com.microsoft", "SkipSimplifiedLayerNormalization", 3) => Some("bias"),
-        ("com.microsoft", "EmbedLayerNormalization", 2..=4) => Some("embedding table"),
-        ("com.microsoft", "EmbedLayerNormalization", 5) => Some("scale"),
-        ("com.microsoft", "EmbedLayerNormalization", 6) => Some("bias"),
-        ("com.microsoft", "BiasGelu" | "FastGelu" | "BiasAdd" | "BiasDropout" | "BiasSoftmax" | "BiasSplitGelu", 1) => {
-            Some("bias")
-        }
-        ("com.microsoft", "Attention", 1) => Some("weight"),
-        ("com.microsoft", "Attention", 2) | ("com.microsoft", "MultiHeadAttention", 3) => Some("bias"),
-        _ => None,
-    }
 }

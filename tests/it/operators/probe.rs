@@ -62,7 +62,7 @@ impl Probe {
         let mut graph = graph_of(case, folder).unwrap();
         let node = graph.nodes[0].clone();
         let bn = if has_training_mode(&graph) { BatchNorm::Batch } else { BatchNorm::Frozen };
-        let reached = node.inputs.iter().enumerate().filter(|&(i, _)| spec.gradient.reaches(i));
+        let reached = node.inputs.iter().enumerate().filter(|&(i, _)| spec.reaches(i));
         let wanted: BTreeSet<ValueId> = reached.filter_map(|(_, id)| *id).collect();
         for (name, tensor) in case.inputs.iter().filter(|(_, t)| t.dtype().is_float()) {
             let id = graph.by_name[name];

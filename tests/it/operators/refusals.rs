@@ -63,7 +63,7 @@ fn what_has_no_gradient_is_refused_on_the_path_and_accepted_beside_it() {
     };
     for spec in ops::specs() {
         let without: Vec<usize> = match spec.gradient {
-            Gradient::None | Gradient::Only(_) => (0..spec.inputs.1).filter(|&i| !spec.gradient.reaches(i)).collect(),
+            Gradient::None | Gradient::Only(_) => (0..spec.inputs.1).filter(|&i| !spec.reaches(i)).collect(),
             Gradient::All | Gradient::Flat => continue,
         };
         for i in without.into_iter().filter(|i| !others(spec.name).contains(i)) {
