@@ -121,6 +121,7 @@ impl<'a> Builder<'a> {
             graph.nodes.push(node);
             return Ok(());
         };
+        let before = graph.nodes.len();
         let mut made = Made { builder: self, graph, of: &node };
         let x = made.input()?;
         let weight = made.stored(scope, label, "coefficients", linear.coefficients, linear.rows)?;
@@ -142,7 +143,9 @@ impl<'a> Builder<'a> {
         if let (Some(value), Some(names)) = (labels, linear.labels) {
             made.labels(z, value, names);
         }
-        Ok(())
+        // The node itself has been counted.
+        let made = graph.nodes.len().saturating_sub(before + 1);
+        self.budget.make(made, super::PASS, label)
     }
 }
 
