@@ -172,7 +172,7 @@ pub(super) const OPERATORS: &[Facts] = &[
     floats("GatherElements", &[Table, I]),
     floats("GatherND", &[Table, I]),
     steps("NonZero"),
-    floats("OneHot", &[I, I, BOUND]),
+    floats("OneHot", &[I, BOUND]),
     floats("Pad", &[X, BOUND]),
     floats("Reshape", &[X, I]).passing(Shape),
     floats("ReverseSequence", &[X, I]),
