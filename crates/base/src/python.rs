@@ -22,12 +22,15 @@ pub fn interpreters(virtual_env: Option<OsString>, conda: Option<OsString>) -> V
 
 /// The interpreter, about to be started: Python looks for modules in the current folder first, which may be anybody's,
 /// unless it is asked not to (by `PYTHONSAFEPATH` since 3.11) or is started elsewhere. Without `HOME`, Python asks the
-/// system's directory of users for the home folder, which may be a server on the network: there is none then.
+/// system's directory of users, which may be a server on the network, and so does a script that starts Python without
+/// `SHELL`: both are set then.
 pub fn command(python: &Path) -> Command {
     let mut command = Command::new(python);
     command.env("PYTHONSAFEPATH", "1").current_dir("/").stdin(Stdio::null());
-    if std::env::var_os("HOME").is_none() {
-        command.env("HOME", "/nonexistent");
+    for (name, none) in [("HOME", "/nonexistent"), ("SHELL", "/bin/sh")] {
+        if std::env::var_os(name).is_none() {
+            command.env(name, none);
+        }
     }
     command
 }
