@@ -215,6 +215,9 @@ fn read(bytes: &[u8]) -> Result<Parts, String> {
     if ranges.iter().zip(ranges.iter().skip(1)).any(|(a, b)| a.end > b.start) {
         return Err("two of its tensors share bytes".into());
     }
+    if reader.reads_any(&ranges) {
+        return Err("one of its tensors shares bytes with what describes the tensors".into());
+    }
     Ok((parameters, momentums))
 }
 

@@ -3,13 +3,20 @@
 //! Offsets of a FlatBuffer may point anywhere, so a few bytes could be read as many tables, or one table a million
 //! times. Each part that is read is therefore paid for with its bytes, and all parts together may cost no more than the
 //! file has: of a well-formed file, in which every part has bytes of its own, nothing is read twice.
+//!
+//! What was read to find the tensors is noted, so that no tensor's elements lie there: they change when it is written back.
 
-use std::{cell::Cell, ops::Range};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+};
 
 /// Reads one file.
 pub struct Reader<'a> {
     bytes: &'a [u8],
     left: Cell<usize>,
+    /// What was read, beside elements of tensors.
+    read: RefCell<Vec<Range<usize>>>,
 }
 
 /// A table: where it starts, and where its fields are listed.
@@ -25,7 +32,7 @@ type Answer<T> = Result<T, String>;
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, left: Cell::new(bytes.len()) }
+        Self { bytes, left: Cell::new(bytes.len()), read: RefCell::default() }
     }
 
     fn spend(&self, bytes: usize) -> Answer<()> {
@@ -36,6 +43,7 @@ impl<'a> Reader<'a> {
 
     fn le<const N: usize>(&self, at: usize) -> Answer<[u8; N]> {
         let found = self.bytes.get(at..).and_then(|rest| rest.first_chunk());
+        self.read.borrow_mut().push(at..at.saturating_add(N));
         found.copied().ok_or_else(|| format!("byte {at}: there is none; the file is damaged, or was cut off"))
     }
 
@@ -46,6 +54,8 @@ impl<'a> Reader<'a> {
 
     /// The table that the file is.
     pub fn root(&self) -> Answer<Table> {
+        // The file's mark, which was looked at before.
+        self.read.borrow_mut().push(4..8);
         self.table(self.follow(0)?)
     }
 
@@ -106,9 +116,18 @@ impl<'a> Reader<'a> {
         range.step_by(8).map(|at| Ok(i64::from_le_bytes(self.le(at)?))).collect()
     }
 
+    /// Whether anything that was read lies in one of `ranges`, which are in order and apart.
+    pub fn reads_any(&self, ranges: &[&Range<usize>]) -> bool {
+        self.read.borrow().iter().filter(|read| !read.is_empty()).any(|read| {
+            let after = ranges.partition_point(|range| range.end <= read.start);
+            ranges.get(after).is_some_and(|range| range.start < read.end)
+        })
+    }
+
     /// A string; `None` by default.
     pub fn string(&self, table: &Table, id: usize) -> Answer<Option<String>> {
         let Some(range) = self.vector(table, id, 1)? else { return Ok(None) };
+        self.read.borrow_mut().push(range.clone());
         let text = std::str::from_utf8(self.bytes.get(range).unwrap_or_default());
         text.map(|text| Some(text.to_string())).map_err(|_| "a name is not UTF-8".into())
     }

@@ -70,6 +70,20 @@ fn refused(flat: &Flat) -> String {
 }
 
 #[test]
+fn elements_do_not_lie_where_the_tensors_are_described() {
+    let (mut flat, _, module) = Flat::with_module();
+    let fields = flat.same(module[0], 1, 5);
+    flat.tensor(&fields, "w");
+    assert!(read(&flat.0).is_ok());
+    let elements = flat.vector(fields[4], 8, b"abcdefgh");
+    assert!(read(&flat.0).is_ok());
+    // The name is the elements' bytes: another value of an element would be another name.
+    flat.point(fields[0], elements - 4);
+    let error = refused(&flat);
+    assert!(error.contains("describes the tensors"), "{error}");
+}
+
+#[test]
 fn tensors_are_found_where_they_lie() {
     let (mut flat, _, module) = Flat::with_module();
     let trained = flat.same(module[0], 1, 5);
