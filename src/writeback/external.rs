@@ -104,10 +104,15 @@ impl Group {
         merged
     }
 
+    /// Bytes of the new file: to the end of the last tensor, which may have none and lie behind the others.
+    pub fn extent(&self, spans: &Spans) -> usize {
+        self.sorted(spans).iter().map(|(_, used)| used.range.end).max().unwrap_or_default()
+    }
+
     /// Writes the new file: what the model refers to, with the changes, at the old offsets; zeros elsewhere.
     pub fn write(&self, spans: &Spans, out: &mut File) -> std::io::Result<()> {
         let referenced = self.referenced(spans);
-        out.set_len(referenced.last().map_or(0, |last| last.end) as u64)?;
+        out.set_len(self.extent(spans) as u64)?;
         for range in referenced {
             out.seek(SeekFrom::Start(range.start as u64))?;
             out.write_all(self.file.bytes().get(range).unwrap_or_default())?;

@@ -199,8 +199,8 @@ fn external_bytes(
         }
         at = range.end;
     }
-    if at == new.len() {
-        Ok(at as u64)
+    if new.len() == group.extent(&pending.spans) && new.get(at..).is_some_and(all_zero) {
+        Ok(new.len() as u64)
     } else {
         Err(format!("external data file `{path}` has bytes at its end that belong to no tensor"))
     }

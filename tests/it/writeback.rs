@@ -327,6 +327,30 @@ fn checksums_are_computed_again() {
 }
 
 #[test]
+fn an_empty_tensor_behind_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut model, mut data) = mlp(DType::F32, Form::External, "w.bin");
+    let graph = model.graph.as_mut().unwrap();
+    let mut none = graph.initializer[0].clone();
+    (none.name, none.dims) = (Some("none".into()), vec![0]);
+    data.extend([7; 8]);
+    let offset = data.len() - 3;
+    for entry in &mut none.external_data {
+        match entry.key() {
+            "offset" => entry.value = Some(offset.to_string()),
+            "length" => entry.value = Some("0".into()),
+            _ => {}
+        }
+    }
+    graph.initializer.push(none);
+    let file = write(dir.path(), "in.onnx", &model, "w.bin", &data);
+    let out = dir.path().join("out.onnx");
+    splice(&file, &changes(), &out, false).unwrap().publish().unwrap();
+    assert_eq!((stored(&open(&out), "none"), stored(&open(&out), "w")), (vec![], changes()[0].values.clone()));
+    assert_eq!(fs::read(dir.path().join("out.onnx.data")).unwrap().len(), offset);
+}
+
+#[test]
 fn tensors_that_share_external_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let (mut model, data) = mlp(DType::F32, Form::External, "w.bin");
