@@ -83,7 +83,8 @@ fn decoded(found: Found, file: &OnnxFile, tensor: &TensorProto) -> Result<HostTe
     tensor_of.map_err(|problem| file.malformed(place(tensor), problem))
 }
 
-/// A tensor of `dims`, or entries along its first axis, from its bytes, whose number was checked when they were found.
+/// A tensor of `dims`, or entries along its first axis, from its bytes. Their number was checked when they were found; if it
+/// were wrong, the tensor would be empty, which no node takes in its place.
 fn read(dtype: DType, dims: &[usize], bytes: &[u8], rows: Rows) -> HostTensor {
     let read = match (rows, dims.split_first()) {
         (Rows::Of(rows), Some((_, rest))) => {

@@ -58,7 +58,7 @@ impl Parity<'_> {
     /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime that decides cannot
     /// load or run the model.
     pub fn before(&self, subject: &dyn Subject, batches: &[Batch]) -> Result<ParityReport> {
-        self.outputs(self.file, subject, batches, Error::ParityBefore)
+        self.settled(self.outputs(self.file, subject, batches, Error::ParityBefore), |report| report.passed)
     }
 
     /// Compares the outputs of `subject`, whose parameters have changed, with the runtimes' for the `written` file.
@@ -67,7 +67,15 @@ impl Parity<'_> {
     /// As [`before`](Parity::before), but [`Error::ParityAfter`], and those of opening `written`.
     pub fn after(&self, written: &Path, subject: &dyn Subject, batches: &[Batch]) -> Result<ParityReport> {
         let file = self.file.rewritten(written, self.file.options())?;
-        self.outputs(&file, subject, batches, Error::ParityAfter)
+        self.settled(self.outputs(&file, subject, batches, Error::ParityAfter), |report| report.passed)
+    }
+
+    /// The outcome of a check, unless it failed on files that have changed: runtimes open them once more.
+    pub(super) fn settled<T>(&self, outcome: Result<T>, passed: impl Fn(&T) -> bool) -> Result<T> {
+        if !outcome.as_ref().is_ok_and(passed) {
+            self.file.require_unchanged()?;
+        }
+        outcome
     }
 
     fn outputs(

@@ -6,7 +6,7 @@ use super::{
     gradient,
     gradient::{Moved, MovedExactly, Moving},
     guard::private_folder,
-    loss, ours,
+    loss, ort, ours,
     prepare::Prepared,
     work::Work,
 };
@@ -86,7 +86,7 @@ impl Parity<'_> {
         let options = GradientOptions { half, ..self.settings.gradient };
         let outcome = gradient::check(&parameters, &mut moving, options);
         let restored = moving.set(&Moved::new());
-        let mut report = outcome?;
+        let mut report = self.settled(outcome, |report| report.passed)?;
         restored?;
         report.runtime = if self.runtimes() == Runtimes::Tract { "tract" } else { "onnxruntime" }.into();
         report.rows = batches.iter().map(|b| b.rows()).sum();
@@ -167,10 +167,8 @@ impl Moving for OnFile<'_> {
             Some(Change { name: self.parameters.get(*at)?.name.clone(), values: values.clone() })
         };
         let changes: Vec<Change> = moved.iter().filter_map(change).collect();
-        let data = match self.parity.runtimes() {
-            Runtimes::Tract => ExternalData::Beside,
-            _ => ExternalData::InPlace,
-        };
+        let in_place = self.parity.runtimes() != Runtimes::Tract && ort::named(self.file.folder()).is_some();
+        let data = if in_place { ExternalData::InPlace } else { ExternalData::Beside };
         let spliced = writeback::splice_to_temp(self.file, &changes, self.folder, data)?;
         let source = (spliced.path.as_path(), spliced.data.as_deref());
         let missing = || Error::Internal("a gradient check without rows".into());

@@ -76,8 +76,7 @@ impl Library {
             // Waiting threads would take the time of ours.
             let mut builder = builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(text)?;
             let Some(data) = data else { return builder.commit_from_file(path).map_err(|e| e.to_string()) };
-            let data = std::path::absolute(data).map_err(|e| e.to_string())?;
-            let data = data.to_str().ok_or("the path of the model's folder is not UTF-8")?;
+            let data = named(data).ok_or("the path of the model's folder is not UTF-8")?;
             let mut builder = builder
                 .with_config_entry("session.model_external_initializers_file_folder_path", data)
                 .map_err(text)?;
@@ -88,6 +87,11 @@ impl Library {
         let session = handing_back(|| quiet::catch(open)).and_then(|r| r)?;
         Ok(OrtRunner { version: self.version.clone(), session: Mutex::new(session) })
     }
+}
+
+/// The folder as onnxruntime takes it for external data; `None` if its path is not UTF-8, so that data there cannot be named.
+pub(super) fn named(folder: &Path) -> Option<String> {
+    std::path::absolute(folder).ok()?.into_os_string().into_string().ok()
 }
 
 /// Loads the library at `path` into this process.

@@ -2,7 +2,7 @@
 //! batch normalization are set to inference (a runtime would draw masks and use batch statistics) and the scores are
 //! an output. A model whose parameters are in a checkpoint is given with these inside. Write-back never sees the copy.
 
-use super::{guard::private_folder, linear};
+use super::{guard::private_folder, linear, ort};
 use crate::{
     error::{Error, Result},
     graph::{Graph, ValueId},
@@ -38,7 +38,8 @@ pub struct Prepared {
     copy: Option<Copied>,
 }
 
-/// A temporary copy of a model, removed when this is dropped. External data stay where they are.
+/// A temporary copy of a model, removed when this is dropped. External data stay where they are, if onnxruntime can be told
+/// where that is.
 #[derive(Debug)]
 pub struct Copied {
     /// The model file.
@@ -130,8 +131,16 @@ impl Prepared {
     /// # Errors
     /// If they cannot be written.
     pub fn with_data_beside(&self, file: &OnnxFile) -> Result<&Path> {
-        for location in self.copy.iter().flat_map(|copy| &copy.locations) {
-            let path = self.copy.iter().map(|copy| copy.folder.path().join(location)).next().unwrap_or_default();
+        self.copy.iter().try_for_each(|copy| copy.put_data_beside(file))?;
+        Ok(&self.path)
+    }
+}
+
+impl Copied {
+    /// Writes the external data beside the copy, unless they are there.
+    fn put_data_beside(&self, file: &OnnxFile) -> Result<()> {
+        for location in &self.locations {
+            let path = self.folder.path().join(location);
             // Opened by the rules for untrusted files: the location stays below both folders.
             let bytes = file.external(location).map_err(|why| file.malformed("external data", why))?;
             if !path.exists() {
@@ -139,7 +148,7 @@ impl Prepared {
                 std::fs::write(&path, bytes.bytes()).map_err(|e| no_room(&path, &e))?;
             }
         }
-        Ok(&self.path)
+        Ok(())
     }
 }
 
@@ -329,8 +338,13 @@ fn write(file: &OnnxFile, proto: &ModelProto) -> Result<Copied> {
     }
     let path = folder.path().join(free_name(locations.iter().map(String::as_str)));
     std::fs::write(&path, proto.encode_to_vec()).map_err(|e| no_room(&path, &e))?;
-    let data = (!locations.is_empty()).then(|| file.folder().to_path_buf());
-    Ok(Copied { path, data, locations, folder })
+    let mut copy = Copied { path, data: None, locations, folder };
+    match ort::named(file.folder()) {
+        _ if copy.locations.is_empty() => {}
+        Some(_) => copy.data = Some(file.folder().to_path_buf()),
+        None => copy.put_data_beside(file)?,
+    }
+    Ok(copy)
 }
 
 /// Every external file that the model refers to.

@@ -187,6 +187,35 @@ fn external_data_serve_copies_from_where_they_are() {
 }
 
 #[test]
+fn a_file_that_changes_is_no_disagreement() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = training_net(folder.path());
+    with_external_data(&path);
+    let data = path.with_file_name("weights.bin");
+    let bytes = std::fs::read(&data).unwrap();
+    let mut opened = Opened::new(&path);
+    for changed in [bytes[..8].to_vec(), bytes.iter().map(|byte| byte ^ 0x40).collect()] {
+        std::fs::write(&data, changed).unwrap();
+        let (parity, model, batches) = opened.split();
+        let error = parity.before(model, batches).unwrap_err();
+        assert!(error.exit_code() == 3 && error.to_string().contains("was changed"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_named_to_onnxruntime_is_none_the_worse() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join(std::ffi::OsStr::from_bytes(b"model\xff"));
+    std::fs::create_dir(&inside).unwrap();
+    let path = training_net(&inside);
+    with_external_data(&path);
+    let found = Opened::new(&path).verify();
+    require_passed(&found, found.forward.as_ref().unwrap().runtimes.len());
+}
+
+#[test]
 fn a_loss_in_the_graph_is_fed_its_labels() {
     let folder = tempfile::tempdir().unwrap();
     let mut opened = Opened::new(&models::loss_in_graph(folder.path()));
