@@ -10,6 +10,26 @@
 //! ```
 //!
 //! An arrow goes one way only: a later stage may use an earlier one, never the reverse.
+//!
+//! [`Forget`] is the main job in a few calls:
+//!
+//! ```no_run
+//! use onnx_forget::Forget;
+//!
+//! let job = Forget::new("model.onnx")
+//!     .train("train.parquet")
+//!     .validation("validation.parquet")
+//!     .test("test.parquet")
+//!     .ids("ids.parquet")
+//!     .prepare(&mut ())?;
+//! println!("{} rows are to be forgotten", job.counts().forget_rows);
+//! let report = job.run(&mut ())?.publish("model.forgotten.onnx", &mut ())?;
+//! println!("{:?}", report.status());
+//! # Ok::<(), onnx_forget::Error>(())
+//! ```
+//!
+//! [`run`] has the other things that can be done with a model: inspect, verify, audit, compare, train. The folder `examples`
+//! of the sources has a program for each of the first ones.
 
 pub use onnx_forget_base::{each, error, label_facts, limits, tensor};
 use onnx_forget_base::{owner, python, quiet, shown};
@@ -42,6 +62,8 @@ pub mod report;
 
 pub mod run;
 
+mod forget;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 
@@ -49,3 +71,4 @@ pub mod cli;
 pub mod fuzzing;
 
 pub use error::{Error, Result};
+pub use forget::{Forget, Forgotten, Prepared};

@@ -72,10 +72,17 @@ impl Stopped {
 /// # Errors
 /// Those of the flow. A failed check leaves a report.
 pub fn forget(job: Job, to: &Destination, observer: &mut dyn Observer) -> Result<Report> {
-    let (device, seed) = (job.options.device, job.options.seed);
-    let outcome = on_device(device, seed, Forgetting { job, observer })?;
-    let published = outcome.and_then(|outcome| outcome.publish(to, observer));
+    let published = unlearned(job, observer)?.and_then(|outcome| outcome.publish(to, observer));
     published.map_err(|stopped| stopped.leave(to, observer))
+}
+
+/// The job up to the gates: nothing is written.
+///
+/// # Errors
+/// Those of the device. The run that was stopped is the other half of the result.
+pub fn unlearned(job: Job, observer: &mut dyn Observer) -> Result<Result<Outcome, Stopped>> {
+    let (device, seed) = (job.options.device, job.options.seed);
+    on_device(device, seed, Forgetting { job, observer })
 }
 
 /// The main job, once everything is read.
@@ -192,8 +199,9 @@ fn unlearn<D: Backend<f32>>(device: D, job: &Job, watch: &mut Watch<'_>, reached
 }
 
 /// A model that has forgotten, and whose gates held: what is left is to write it.
-struct Outcome {
-    job: Job,
+pub struct Outcome {
+    /// What was done.
+    pub job: Job,
     results: Results,
     unlearned: Unlearned,
     timings: IndexMap<String, f64>,
@@ -201,7 +209,10 @@ struct Outcome {
 
 impl Outcome {
     /// Write-back, parity, publication.
-    fn publish(self, to: &Destination, observer: &mut dyn Observer) -> Result<Report, Stopped> {
+    ///
+    /// # Errors
+    /// The run, stopped.
+    pub fn publish(self, to: &Destination, observer: &mut dyn Observer) -> Result<Report, Stopped> {
         let mut watch = Watch::resumed(observer, &self.job.stop, self.timings.clone());
         let mut parity_after = None;
         let device = self.job.options.device;

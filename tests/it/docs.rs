@@ -9,11 +9,12 @@ use std::{
 };
 
 /// Commands that are shown and not run here, by how they begin, each with the reason.
-const NOT_RUN: [(&str, &str); 18] = [
+const NOT_RUN: [(&str, &str); 19] = [
     ("cargo install", "builds the program anew"),
     ("cargo build --release --features cuda", "needs the CUDA toolkit"),
     ("eval \"$(scripts/cuda-toolkit)\"", "downloads the CUDA toolkit"),
     ("cargo build --release --locked", "builds the program anew"),
+    ("cargo run --release --example", "is a step of .ci/run"),
     ("cargo fmt", "is a step of .ci/run"),
     ("cargo clippy", "is a step of .ci/run"),
     ("cargo test", "runs this test"),
