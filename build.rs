@@ -1,20 +1,9 @@
-//! Generates the types of `onnx/onnx.proto`. `protox` compiles it in Rust, so no `protoc` is needed.
+//! Tells the program what it is built for, and of which commit.
 
 use std::{error::Error, process::Command};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=onnx/onnx.proto");
     println!("cargo::rerun-if-changed=build.rs");
-    let files = protox::compile(["onnx/onnx.proto"], ["onnx"])?;
-    prost_build::Config::new()
-        // Raw tensor data is a slice of the mapped file, not a copy.
-        .bytes([".onnx.TensorProto.raw_data"])
-        // Keeps the size of an attribute small: files hold many, of which few have a tensor or a graph.
-        .boxed(".onnx.AttributeProto.t")
-        .boxed(".onnx.AttributeProto.g")
-        .boxed(".onnx.AttributeProto.sparse_tensor")
-        .boxed(".onnx.AttributeProto.tp")
-        .compile_fds(files)?;
     println!("cargo::rustc-env=ONNX_FORGET_TARGET={}", std::env::var("TARGET")?);
     commit();
     Ok(())

@@ -32,27 +32,22 @@
 //! of the sources has a program for each of the first ones.
 
 pub use onnx_forget_base::{each, error, label_facts, limits, tensor};
-use onnx_forget_base::{owner, python, quiet, shown};
+use onnx_forget_base::{owner, quiet, shown};
 
-mod scratch;
-
-pub mod onnx;
-
-pub mod graph;
+use onnx_forget_graph::scratch;
+pub use onnx_forget_graph::{graph, onnx};
 
 pub use onnx_forget_kernels::{engine, kernels};
 
-pub mod ops;
-
-pub mod model;
+pub use onnx_forget_model::{model, ops};
 
 pub use onnx_forget_data as data;
 
-pub mod unlearn;
+pub use onnx_forget_unlearn as unlearn;
 
-pub mod writeback;
+pub use onnx_forget_graph::writeback;
 
-pub mod parity;
+pub use onnx_forget_parity as parity;
 
 pub mod audit;
 

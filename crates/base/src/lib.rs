@@ -1,5 +1,6 @@
-//! What every part of onnx-forget stands on: its errors and limits, tensors on the host, and text that is safe to print.
+//! What every part of onnx-forget stands on: its errors and limits, tensors and batches on the host, and text that is safe to print.
 
+pub mod batch;
 pub mod error;
 pub mod label_facts;
 pub mod limits;

@@ -1,6 +1,6 @@
 //! What a configuration file may say of the data: its `[data]`, `[inputs.NAME]` and `[target]` tables.
 
-use super::Places;
+use super::{Layout, Places, TargetKind};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
@@ -55,16 +55,6 @@ pub enum InputKind {
     Tokens,
     /// Numbers, or lists of as many numbers in every row.
     Numeric,
-}
-
-/// Order of an image's axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Row, channel, height, width.
-    Nchw,
-    /// Row, height, width, channel.
-    Nhwc,
 }
 
 /// Order of a color image's channels.
@@ -212,20 +202,6 @@ pub struct InputConfig {
     /// Tokens a row; else the model's, else the longest of the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<usize>,
-}
-
-/// What the rows should come out as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetKind {
-    /// One class a row, counted from 0.
-    Class,
-    /// 0 or 1, for one logit.
-    Binary,
-    /// Any number of labels a row: a list of 0 and 1, or of label numbers.
-    MultiLabel,
-    /// Numbers (regression).
-    Value,
 }
 
 /// The `[target]` table.

@@ -1,8 +1,8 @@
 //! Rows that can be batched: kept decoded where they fit in memory, read by row groups where they do not.
 
 use super::{
-    Batch, Rows, Targets,
-    decode::{Decoded, Plan},
+    Batch, ImageInput, Rows, Targets,
+    decode::{Decoded, Feed, Plan},
     rows::Within,
     source::Source,
     stream::{self, Batches},
@@ -36,6 +36,19 @@ pub(super) enum Storage {
 }
 
 impl Dataset {
+    /// The model inputs that images feed.
+    pub fn image_inputs(&self) -> Vec<ImageInput> {
+        let of = |(name, feed): &(String, Feed)| match feed {
+            Feed::Image(f) => Some(ImageInput {
+                name: name.clone(),
+                layout: f.layout,
+                black: if f.dtype.is_float() { f.affine.iter().map(|a| a.1).collect() } else { vec![0.0] },
+            }),
+            _ => None,
+        };
+        self.plan.feeds.iter().filter_map(of).collect()
+    }
+
     /// Makes a dataset of the chosen rows of a table; they are kept decoded if they take at most `memory` bytes.
     pub(super) fn open(source: Arc<Source>, plan: Arc<Plan>, rows: Rows, memory: u64) -> Result<Self> {
         let share = rows.len() as f64 / source.rows().max(1) as f64;

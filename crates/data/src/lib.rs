@@ -7,8 +7,6 @@
 //!
 //! Nothing here ever shows an id, a label or a feature value: messages say columns and counts.
 
-mod augment;
-mod batch;
 mod bind;
 mod column;
 mod config;
@@ -31,12 +29,10 @@ mod source;
 mod split;
 mod stream;
 
-pub use augment::{Augment, ImageInput};
-pub use batch::{Batch, Targets};
 pub use bind::{Note, label_facts};
 pub use config::{
-    ChannelOrder, Channels, DataConfig, Extent, Files, Fixed, InputConfig, InputKind, Interpolation, Layout,
-    PerChannel, TargetConfig, TargetKind,
+    ChannelOrder, Channels, DataConfig, Extent, Files, Fixed, InputConfig, InputKind, Interpolation, PerChannel,
+    TargetConfig,
 };
 pub use dataset::Dataset;
 pub use decode::{Derived, Feed, Numbers, Pictures, Plan, Rule, TargetFeed, Tokens};
@@ -50,7 +46,10 @@ pub use places::Places;
 pub use rows::Rows;
 pub use signature::{InputSpec, Signature};
 pub use source::{Piece, Source};
-pub use stream::{Batches, epoch_seed, stream};
+pub use stream::{Batches, stream};
 
-pub use onnx_forget_base::{Error, Result};
-use onnx_forget_base::{each, label_facts, nearest, quiet, tensor};
+pub use onnx_forget_base::{
+    Error, Result,
+    batch::{Augment, Batch, ImageInput, Layout, TargetKind, Targets, epoch_seed},
+};
+use onnx_forget_base::{label_facts, nearest, quiet, tensor};

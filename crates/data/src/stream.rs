@@ -8,7 +8,6 @@ use super::{
 use crate::{Error, Result};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 use std::{
     sync::{
         Arc,
@@ -19,17 +18,6 @@ use std::{
 
 /// Batches that are made ahead of the consumer when a pass does not say otherwise.
 const AHEAD: usize = 2;
-
-/// The seed of one pass over a subset: the same for the same run, subset and epoch, and unlike any other's.
-pub fn epoch_seed(seed: u64, subset: &str, epoch: usize) -> u64 {
-    let mut sha = Sha256::new();
-    sha.update(b"onnx-forget/epoch/v1");
-    sha.update(seed.to_le_bytes());
-    sha.update((epoch as u64).to_le_bytes());
-    sha.update(subset.as_bytes());
-    let digest: [u8; 32] = sha.finalize().into();
-    digest.iter().take(8).fold(0, |n, &b| n << 8 | u64::from(b))
-}
 
 /// `rows` in the uniformly random order that `seed` decides.
 pub(super) fn permuted(rows: &Rows, seed: u64) -> Vec<usize> {

@@ -1,0 +1,132 @@
+//! What a model is fed: rows, stacked, and what they should come out as.
+
+mod augment;
+
+pub use augment::{Augment, ImageInput, Layout};
+
+use crate::{
+    each,
+    tensor::{Element, HostTensor},
+};
+use ndarray::{ArrayD, Axis};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the rows should come out as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// One class a row, counted from 0.
+    Class,
+    /// 0 or 1, for one logit.
+    Binary,
+    /// Any number of labels a row: a list of 0 and 1, or of label numbers.
+    MultiLabel,
+    /// Numbers (regression).
+    Value,
+}
+
+/// What the rows of a batch should come out as.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// One class index a row. Cross-entropy, or a binary loss on one logit (then 0 or 1).
+    Classes(Vec<i64>),
+    /// `rows × width` values, row-major: 0 and 1 for multi-label, any value for regression.
+    Values {
+        /// Values a row.
+        width: usize,
+        /// `rows · width` values.
+        values: Vec<f32>,
+    },
+}
+
+impl Targets {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Classes(c) => c.len(),
+            Self::Values { width, values } => values.len().checked_div(*width).unwrap_or(0),
+        }
+    }
+
+    /// The classes that occur; none where rows have no class.
+    pub fn classes(&self) -> BTreeSet<i64> {
+        match self {
+            Self::Classes(all) => all.iter().copied().collect(),
+            Self::Values { .. } => BTreeSet::new(),
+        }
+    }
+
+    /// The targets of these rows; those that there are not are left out.
+    fn select(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Classes(all) => Self::Classes(rows.iter().filter_map(|&row| all.get(row).copied()).collect()),
+            Self::Values { width, values } => {
+                let row = |&row: &usize| values.get(row * width..(row + 1) * width);
+                Self::Values { width: *width, values: rows.iter().filter_map(row).flatten().copied().collect() }
+            }
+        }
+    }
+}
+
+/// The seed of one pass over a subset: the same for the same run, subset and epoch, and unlike any other's.
+pub fn epoch_seed(seed: u64, subset: &str, epoch: usize) -> u64 {
+    let mut sha = Sha256::new();
+    sha.update(b"onnx-forget/epoch/v1");
+    sha.update(seed.to_le_bytes());
+    sha.update((epoch as u64).to_le_bytes());
+    sha.update(subset.as_bytes());
+    let digest: [u8; 32] = sha.finalize().into();
+    digest.iter().take(8).fold(0, |n, &b| n << 8 | u64::from(b))
+}
+
+/// Rows, decoded and stacked: each input's first axis is the row.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Tensor of each model input, by name.
+    pub inputs: BTreeMap<String, HostTensor>,
+    /// What the rows should come out as.
+    pub targets: Targets,
+}
+
+impl Batch {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.targets.rows()
+    }
+
+    /// These rows, in this order; a row may come several times. `None` if one does not exist, or if an input's first axis
+    /// is not the row.
+    pub fn select(&self, rows: &[usize]) -> Option<Self> {
+        fn selected<T: Element>(array: &ArrayD<T>, rows: &[usize]) -> HostTensor {
+            T::wrap(array.select(Axis(0), rows))
+        }
+        if rows.iter().any(|&row| row >= self.rows()) {
+            return None;
+        }
+        let select = |tensor: &HostTensor| {
+            (tensor.dims().first() == Some(&self.rows())).then(|| each!(tensor, a => selected(a, rows)))
+        };
+        let inputs = self.inputs.iter().map(|(name, t)| Some((name.clone(), select(t)?))).collect::<Option<_>>()?;
+        Some(Self { inputs, targets: self.targets.select(rows) })
+    }
+
+    /// All rows in batches of `size`, the last one filled up by repeating its last row, and how many rows of each count.
+    /// `None` as for [`Batch::select`].
+    pub fn pieces(&self, size: usize) -> Option<Vec<(Self, usize)>> {
+        let last = self.rows().saturating_sub(1);
+        self.cut(size, |start| (start..start + size).map(|row| row.min(last)).collect())
+    }
+
+    /// All rows in batches of `size`, the last one possibly smaller, and how many rows each has. `None` as for
+    /// [`Batch::select`].
+    pub fn parts(&self, size: usize) -> Option<Vec<(Self, usize)>> {
+        self.cut(size, |start| (start..self.rows().min(start + size)).collect())
+    }
+
+    fn cut(&self, size: usize, chosen: impl Fn(usize) -> Vec<usize>) -> Option<Vec<(Self, usize)>> {
+        let part = |start: usize| Some((self.select(&chosen(start))?, size.min(self.rows() - start)));
+        (0..self.rows()).step_by(size.max(1)).map(part).collect()
+    }
+}

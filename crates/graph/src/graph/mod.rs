@@ -1,0 +1,35 @@
+//! The model as a graph of named values: what an ONNX file means, free of protobuf and of dfdx.
+//!
+//! [`build`](build::build) makes it from a file: functions inlined, nodes in order of execution, every node with the
+//! version of its operator set. [`training`] finds the forward part and the loss, [`trainable`] the initializers to train.
+
+mod attr;
+pub mod build;
+mod expected;
+pub mod facts;
+pub mod fold;
+pub mod forms;
+pub mod fuse;
+pub mod given;
+mod gradient;
+pub mod halves;
+pub mod initial;
+pub mod input_scale;
+mod ir;
+mod links;
+mod order;
+pub mod row_axis;
+pub mod scale;
+mod shapes;
+pub mod tables;
+#[doc(hidden)]
+pub mod testing;
+pub mod trainable;
+mod trainable_model;
+pub mod training;
+pub mod undecided;
+mod unroll;
+
+pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};
+pub use links::{Links, MOST_ELEMENTS};
+pub use trainable_model::TrainableModel;

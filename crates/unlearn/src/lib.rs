@@ -1,0 +1,28 @@
+//! Unlearning: the objective, the steps, and the learning rate.
+//!
+//! [`nabla_tau`] is the method (arXiv 2403.14339). [`schedule`] has its rules for everything that other methods leave
+//! to the user, [`optim`] its optimizer on dfdx, [`trace`] the record of a run. [`method`] is what all methods have in
+//! common, [`baselines`] the methods that ∇τ is compared with. [`training`] trains models from the beginning or
+//! further.
+
+pub mod baselines;
+mod cycle;
+pub mod method;
+pub mod nabla_tau;
+pub mod optim;
+mod recorder;
+pub mod schedule;
+pub mod sgd;
+pub mod trace;
+pub mod training;
+
+pub use method::{Described, Method, MethodName, Set, Sets, Wanted};
+pub use nabla_tau::{Batches, run};
+pub use schedule::{Schedule, Settings, StepSize};
+pub use trace::{EpochRecord, Observer, StepRecord, Trajectory};
+pub use training::{Recipe, RecipeSettings};
+
+pub use onnx_forget_base::{Error, Result};
+use onnx_forget_base::{batch, error};
+use onnx_forget_kernels::{engine, kernels};
+use onnx_forget_model::model;
