@@ -149,6 +149,20 @@ fn what_follows_a_sigmoid_is_seen_through() {
 }
 
 #[test]
+fn a_slice_at_the_end_of_the_integers_takes_no_column() {
+    let sliced = classifier(1, "y:f32[batch,1]", |m| {
+        m.longs("largest", &[i64::MAX])
+            .longs("smallest", &[i64::MIN])
+            .node("Sigmoid", "h", "p", &[])
+            .node("Sub", "one p", "q", &[])
+            .node("Concat", "q p", "both", &[int("axis", 1)])
+            .node("Slice", "both largest smallest i1", "y", &[])
+    });
+    let error = plan(&sliced, None, Binary).unwrap_err();
+    assert!(error.to_string().contains("made of probabilities"), "{error}");
+}
+
+#[test]
 fn probabilities_that_cannot_be_seen_through_are_refused_as_logits() {
     let mean = classifier(3, "y:f32[batch,3]", |m| {
         m.node("Relu", "h", "g", &[])

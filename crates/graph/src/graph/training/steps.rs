@@ -231,8 +231,9 @@ impl Tracer<'_> {
                 let end = only(self.integers(node, 2, "ends")?)?;
                 let axis = only(self.integers(node, 3, "axes").unwrap_or_default()).unwrap_or(0);
                 let last = self.extent(data, axis, depth).and_then(|n| i64::try_from(n).ok());
-                let ends =
-                    end == start + 1 || last.is_some_and(|n| start == n - 1 && end >= n) || start == -1 && end > 0;
+                let ends = start.checked_add(1) == Some(end)
+                    || last.is_some_and(|n| start == n - 1 && end >= n)
+                    || start == -1 && end > 0;
                 (axis, Some(start).filter(|_| ends)?)
             }
             _ => {

@@ -35,7 +35,7 @@ pub fn reduce(kind: Kind, x: &HostTensor, axes: &[usize], keep: bool) -> Result<
                 if n == T::zero() {
                     return Err(problem("the mean of no integer"));
                 }
-                fold(x, axes, T::zero(), add).into_iter().map(|sum| sum / n).collect()
+                fold(x, axes, T::zero(), add).into_iter().map(|sum| sum.checked_div(&n).unwrap_or(sum)).collect()
             }
             _ => return Err(problem("the reduction has no meaning for integers")),
         };
