@@ -50,7 +50,7 @@ fn flags(command: &Command) -> BTreeSet<String> {
 fn every_flag_of_the_documents_exists() {
     let known = flags(&Cli::command());
     // Of cargo, clap, and scripts.
-    let others = ["release", "features", "help", "version", "locked", "path", "test", "lib", "gib"];
+    let others = ["release", "features", "help", "version", "locked", "path", "test", "lib", "example", "gib"];
     let mut unknown = Vec::new();
     for path in pages() {
         let text = fs::read_to_string(&path).unwrap();

@@ -1,42 +1,29 @@
 //! Arrow IPC: files (Feather) and streams, as pandas, polars and Hugging Face's `datasets` write them.
 //!
 //! A file's own index tells where its batches lie. A stream has none: a first pass over its messages' headers finds them,
-//! and a batch is read together with the schema and the dictionaries before it.
+//! and a batch is read together with the schema and the dictionaries before it. Both are checked before the library that
+//! decodes them allocates what they claim.
+
+mod messages;
 
 use super::{Batches, Table};
 use crate::quiet;
-use arrow_ipc::{
-    MessageHeader,
-    reader::{FileReader, StreamReader},
-    root_as_message,
-};
+use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
+use messages::Messages;
 use std::{
     fs::File,
-    io::{Cursor, Read, Seek, SeekFrom},
+    io::{Cursor, Read, Seek},
 };
-
-/// Bytes of a message's header, at most.
-const HEADER: u32 = 256 << 20;
 
 /// An Arrow IPC file or stream.
 #[derive(Debug)]
 pub struct Ipc {
     schema: SchemaRef,
-    /// Rows of each batch.
-    rows: Vec<usize>,
-    /// Where a stream's messages lie; nothing for a file.
-    messages: Option<Messages>,
+    messages: Messages,
+    /// Whether it has an index of its own, by which its batches are read.
+    indexed: bool,
     bytes: u64,
-}
-
-/// The messages of a stream, by their first byte and length.
-#[derive(Debug, Default)]
-struct Messages {
-    /// The schema and the dictionaries.
-    common: Vec<(u64, u64)>,
-    /// Batches, and how many of `common` lie before each.
-    batches: Vec<((u64, u64), usize)>,
 }
 
 impl Ipc {
@@ -49,58 +36,18 @@ impl Ipc {
         let mut magic = [0; 6];
         file.rewind().and_then(|()| file.read_exact(&mut magic)).map_err(|e| damaged(&e))?;
         let bytes = file.metadata().map_err(|e| damaged(&e))?.len();
-        if &magic == b"ARROW1" {
-            let read = || -> Result<_, ArrowError> {
-                let schema = FileReader::try_new_buffered(&*file, None)?.schema();
-                let rows = FileReader::try_new_buffered(&*file, Some(Vec::new()))?.map(|b| Ok(b?.num_rows()));
-                Ok((schema, rows.collect::<Result<_, ArrowError>>()?))
-            };
-            let (schema, rows) = quiet::catch(read).map_err(|e| damaged(&e))?.map_err(|e| damaged(&e))?;
-            return Ok(Self { schema, rows, messages: None, bytes });
-        }
-        let mut rows = Vec::new();
-        let messages = Messages::of(file, bytes, &mut rows).map_err(|e| damaged(&e))?;
-        let first = messages.stream(file, 1, None)?;
-        let reader = quiet::catch(|| StreamReader::try_new(Cursor::new(first), None));
-        let schema = reader.map_err(|e| damaged(&e))?.map_err(|e| damaged(&e))?.schema();
-        Ok(Self { schema, rows, messages: Some(messages), bytes })
-    }
-}
-
-impl Messages {
-    /// Reads the headers of a stream of that many bytes, and the rows of each batch.
-    fn of(file: &mut File, bytes: u64, rows: &mut Vec<usize>) -> Result<Self, String> {
-        let mut all = Self::default();
-        let mut at = 0;
-        while let Some((header, prefix)) = header(file, at).map_err(|e| e.to_string())? {
-            let message = root_as_message(&header).map_err(|_| "a message that is none")?;
-            let body = u64::try_from(message.bodyLength()).map_err(|e| e.to_string())?;
-            let length = prefix + header.len() as u64;
-            let end = at.checked_add(length).and_then(|n| n.checked_add(body)).filter(|end| *end <= bytes);
-            let end = end.ok_or("it ends within a batch")?;
-            match message.header_type() {
-                MessageHeader::RecordBatch => {
-                    let n = message.header_as_record_batch().map_or(0, |b| b.length());
-                    rows.push(usize::try_from(n).map_err(|e| e.to_string())?);
-                    all.batches.push(((at, end - at), all.common.len()));
-                }
-                MessageHeader::Schema | MessageHeader::DictionaryBatch => all.common.push((at, end - at)),
-                _ => return Err("it holds something else than tables".into()),
-            }
-            at = end;
-        }
-        Ok(all)
-    }
-
-    /// The bytes of a stream of `before` common messages and one batch.
-    fn stream(&self, file: &mut File, before: usize, batch: Option<(u64, u64)>) -> Result<Vec<u8>, String> {
-        let mut out = Vec::new();
-        let parts = self.common.iter().take(before).copied().chain(batch);
-        for (at, bytes) in parts {
-            file.seek(SeekFrom::Start(at)).map_err(|e| format!("cannot be read ({e})"))?;
-            Read::by_ref(file).take(bytes).read_to_end(&mut out).map_err(|e| format!("cannot be read ({e})"))?;
-        }
-        Ok(out)
+        let indexed = &magic == b"ARROW1";
+        let messages = if indexed { Messages::of_file(file, bytes) } else { Messages::of_stream(file, bytes) };
+        let messages = messages.map_err(|e| damaged(&e))?;
+        let first = if indexed { Vec::new() } else { messages.stream(file, 1, None)? };
+        let read = || -> Result<_, ArrowError> {
+            Ok(match indexed {
+                true => FileReader::try_new_buffered(&*file, None)?.schema(),
+                false => StreamReader::try_new(Cursor::new(first), None)?.schema(),
+            })
+        };
+        let schema = quiet::catch(read).map_err(|e| damaged(&e))?.map_err(|e| damaged(&e))?;
+        Ok(Self { schema, messages, indexed, bytes })
     }
 }
 
@@ -110,7 +57,7 @@ impl Table for Ipc {
     }
 
     fn groups(&self) -> Vec<usize> {
-        self.rows.clone()
+        self.messages.rows()
     }
 
     fn stored_values(&self, column: &str) -> u64 {
@@ -129,12 +76,9 @@ impl Table for Ipc {
         let fields = self.schema.fields().iter().enumerate();
         let wanted = fields.filter(|(_, f)| columns.contains(&f.name().as_str())).map(|(i, _)| i).collect();
         let damaged = |e: &dyn std::fmt::Display| format!("damaged ({e})");
-        let bytes = match &self.messages {
-            None => None,
-            Some(messages) => {
-                let &(batch, before) = messages.batches.get(group).ok_or("no such batch")?;
-                Some(messages.stream(&mut file, before, Some(batch))?)
-            }
+        let bytes = match self.indexed {
+            true => None,
+            false => Some(self.messages.up_to(&mut file, group)?),
         };
         let read = || match bytes {
             Some(bytes) => StreamReader::try_new(Cursor::new(bytes), Some(wanted))?.next().transpose(),
@@ -149,28 +93,85 @@ impl Table for Ipc {
     }
 }
 
-/// The header of the message at `at`, and the bytes before it; nothing where the messages end.
-fn header(file: &mut File, at: u64) -> std::io::Result<Option<(Vec<u8>, u64)>> {
-    file.seek(SeekFrom::Start(at))?;
-    let mut word = || -> std::io::Result<Option<u32>> {
-        let mut bytes = Vec::new();
-        Read::by_ref(file).take(4).read_to_end(&mut bytes)?;
-        Ok(<[u8; 4]>::try_from(bytes).ok().map(u32::from_le_bytes))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{Int64Array, RecordBatch};
+    use arrow_ipc::{
+        CompressionType,
+        writer::{FileWriter, IpcWriteOptions, StreamWriter},
     };
-    // Streams of old versions have no mark before the length.
-    let (length, prefix) = match word()? {
-        Some(u32::MAX) => (word()?, 8),
-        other => (other, 4),
-    };
-    let length = match length {
-        None | Some(0) => return Ok(None),
-        Some(n) if n > HEADER => return Err(std::io::Error::other("a header of more than 256 MiB")),
-        Some(n) => n,
-    };
-    let mut bytes = Vec::new();
-    Read::by_ref(file).take(length.into()).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 == u64::from(length) {
-        true => Ok(Some((bytes, prefix))),
-        false => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)),
+    use std::{io::Write, sync::Arc};
+
+    fn numbers() -> RecordBatch {
+        let column = Arc::new(Int64Array::from_iter_values((0..1000).map(|i| i / 7)));
+        RecordBatch::try_from_iter([("x", column as _)]).unwrap()
+    }
+
+    /// A file or stream of two compressed batches.
+    fn written(indexed: bool) -> Vec<u8> {
+        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+        let (batch, mut out) = (numbers(), Vec::new());
+        if indexed {
+            let mut writer = FileWriter::try_new_with_options(&mut out, &batch.schema(), options).unwrap();
+            (0..2).for_each(|_| writer.write(&batch).unwrap());
+            writer.finish().unwrap();
+        } else {
+            let mut writer = StreamWriter::try_new_with_options(&mut out, &batch.schema(), options).unwrap();
+            (0..2).for_each(|_| writer.write(&batch).unwrap());
+            writer.finish().unwrap();
+        }
+        out
+    }
+
+    fn opened(bytes: &[u8]) -> Result<(Ipc, File), String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Ok((Ipc::open(&mut file)?, file))
+    }
+
+    /// `bytes` with these eight, where they are found behind `from`, replaced.
+    fn replaced(bytes: &[u8], from: usize, old: i64, new: i64) -> Vec<u8> {
+        let at = from + bytes[from..].windows(8).position(|window| window == old.to_le_bytes()).unwrap();
+        let mut changed = bytes.to_vec();
+        changed[at..at + 8].copy_from_slice(&new.to_le_bytes());
+        changed
+    }
+
+    #[test]
+    fn batches_are_read_by_themselves() {
+        for indexed in [false, true] {
+            let (table, file) = opened(&written(indexed)).unwrap();
+            assert_eq!(table.groups(), [1000, 1000]);
+            let read: Vec<_> = table.read(file, 1, &["x"], None, 4096).unwrap().collect::<Result<_, _>>().unwrap();
+            assert_eq!(read, [numbers()]);
+        }
+    }
+
+    #[test]
+    fn what_a_file_claims_is_held_against_its_bytes() {
+        let whole = written(true);
+        let footer = whole.len() - 10 - u32::from_le_bytes(*whole[whole.len() - 10..].first_chunk().unwrap()) as usize;
+        let listed = arrow_ipc::root_as_footer(&whole[footer..whole.len() - 10]).unwrap();
+        let block = *listed.recordBatches().unwrap().get(1);
+        let cases = [
+            (replaced(&whole, footer, block.bodyLength(), 1 << 40), "reaches beyond the file"),
+            (replaced(&whole, footer, block.bodyLength(), -1), "damaged or cut off"),
+            (replaced(&whole, footer, block.offset(), 1 << 40), "reaches beyond the file"),
+            (whole[..whole.len() - 3].to_vec(), "does not contain correct footer"),
+        ];
+        for (bytes, why) in cases {
+            let error = opened(&bytes).err().unwrap();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_buffers_claim_to_decompress_to_is_bounded() {
+        for indexed in [false, true] {
+            let error = opened(&replaced(&written(indexed), 0, 8000, 1 << 40)).err().unwrap();
+            assert!(error.contains("when decompressed"), "{error}");
+            assert!(opened(&replaced(&written(indexed), 0, 8000, -2)).is_err());
+        }
     }
 }
