@@ -6,13 +6,11 @@
 //! the kind that it expects, whatever kind the footer names. So the schema is followed only if both are the same: otherwise
 //! its numbers would not be those that the reader finds.
 
+use super::thrift::{DEPTH, field, list, signed, skip, take, varint};
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
 };
-
-/// Structs and lists within each other, at most.
-const DEPTH: usize = 32;
 
 /// Fields of a schema within each other, at most.
 const NESTED: usize = 64;
@@ -129,89 +127,6 @@ fn parameters(bytes: &mut &[u8], of: i64) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// Kind and number of a list's elements.
-fn list(bytes: &mut &[u8]) -> Option<(u8, u64)> {
-    let head = take(bytes)?;
-    Some((head & 15, if head >> 4 == 15 { varint(bytes)? } else { u64::from(head >> 4) }))
-}
-
-fn signed(zigzag: u64) -> i64 {
-    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)
-}
-
-/// Number and kind of the next field; nothing at a struct's end.
-fn field(bytes: &mut &[u8], last: i64) -> Option<Option<(i64, u8)>> {
-    let byte = take(bytes)?;
-    if byte == 0 {
-        return Some(None);
-    }
-    let id = match i64::from(byte >> 4) {
-        // The reader would cut it to 16 bits.
-        0 => i16::try_from(signed(varint(bytes)?)).ok()?.into(),
-        delta => last.checked_add(delta)?,
-    };
-    Some(Some((id, byte & 15)))
-}
-
-fn skip(bytes: &mut &[u8], kind: u8, depth: usize) -> Option<()> {
-    let depth = depth.checked_sub(1)?;
-    match kind {
-        // Booleans of a struct are in the field's header.
-        1 | 2 => {}
-        3 => advance(bytes, 1)?,
-        4..=6 => {
-            varint(bytes)?;
-        }
-        7 => advance(bytes, 8)?,
-        8 => {
-            let length = varint(bytes)?;
-            advance(bytes, length)?;
-        }
-        9 | 10 => {
-            let (kind, length) = list(bytes)?;
-            for _ in 0..length {
-                match kind {
-                    1 | 2 => advance(bytes, 1)?,
-                    kind => skip(bytes, kind, depth)?,
-                }
-            }
-        }
-        12 => {
-            let mut last = 0;
-            while let Some((id, kind)) = field(bytes, last)? {
-                last = id;
-                skip(bytes, kind, depth)?;
-            }
-        }
-        // The footer has no map.
-        _ => return None,
-    }
-    Some(())
-}
-
-fn take(bytes: &mut &[u8]) -> Option<u8> {
-    let (&first, rest) = bytes.split_first()?;
-    *bytes = rest;
-    Some(first)
-}
-
-fn advance(bytes: &mut &[u8], n: u64) -> Option<()> {
-    *bytes = bytes.get(usize::try_from(n).ok()?..)?;
-    Some(())
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = take(bytes)?;
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -16,10 +16,12 @@ mod keys;
 mod lines;
 mod list;
 mod location;
+mod pages;
 mod parquet;
 mod part;
 mod shape;
 mod table;
+mod thrift;
 mod unify;
 mod values;
 
@@ -41,6 +43,13 @@ use std::{
 };
 use table::{Batches, Stamp, Table, open_file, open_table};
 use unify::Column;
+
+/// What compressed bytes may come to, at most: an error is better than room for more.
+fn inflated(bytes: u64) -> u64 {
+    const FREE: u64 = 64 << 20;
+    const EACH: u64 = 1024;
+    bytes.saturating_mul(EACH).saturating_add(FREE)
+}
 
 /// One table in one or more files.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Parquet files: opened, held against their own counts, and read by row groups.
 
-use super::{Batches, Table, footer};
+use super::{Batches, Table, footer, pages};
 use crate::quiet;
 use arrow_schema::SchemaRef;
 use parquet::{
@@ -75,6 +75,11 @@ impl Table for Parquet {
             }
             false => format!("damaged ({e})"),
         };
+        let leaves = self.metadata.metadata().row_groups().get(group).into_iter().flat_map(|group| group.columns());
+        for leaf in leaves.filter(|c| c.column_path().parts().first().is_some_and(|root| columns.contains(&&**root))) {
+            let (start, length) = quiet::catch(|| leaf.byte_range()).map_err(|e| damaged(&e))?;
+            pages::check(&file, start..start.saturating_add(length)).map_err(|e| damaged(&e))?;
+        }
         let build = || {
             let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
                 .with_projection(ProjectionMask::roots(schema, roots))

@@ -1,5 +1,6 @@
 //! Where the messages of an Arrow IPC file or stream lie. What they claim is held against the bytes that there are.
 
+use crate::source::inflated;
 use arrow_ipc::{Message, MessageHeader, reader::read_footer_length, root_as_footer, root_as_message};
 use std::{
     fs::File,
@@ -8,9 +9,6 @@ use std::{
 
 /// Bytes of a message's header, at most.
 const HEADER: u32 = 256 << 20;
-/// Bytes that compressed buffers may come to: these, and so many for each byte of the file.
-const FREE: u64 = 64 << 20;
-const EXPANSION: u64 = 1024;
 /// The length at the start of a buffer that is stored as it is, though its batch is compressed.
 const NOT_COMPRESSED: i64 = -1;
 
@@ -83,7 +81,7 @@ impl Messages {
     ) -> Result<(), String> {
         let room = (place.0 + place.1).saturating_sub(body);
         let decoded = decoded(file, message, body, room)?;
-        if decoded > bytes.saturating_mul(EXPANSION).saturating_add(FREE) {
+        if decoded > inflated(bytes) {
             return Err(format!("a batch of a file of {bytes} bytes claims to have {decoded} bytes when decompressed"));
         }
         match message.header_type() {
