@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     graph::{
         Attr, Dim, Graph, MOST_ELEMENTS, Node, TypeInfo, ValueId,
+        facts::{self, Passes},
         training::{LossKind, LossPlan},
     },
     tensor::{DType, HostTensor},
@@ -160,23 +161,6 @@ pub fn labels(plan: &LossPlan, dims: &[usize], seed: u64, batch: u64) -> Result<
     })
 }
 
-/// Operators whose outputs hold elements of their first input (or of all, for Concat) and nothing else.
-const KEEP_VALUES: &[&str] = &[
-    "Cast",
-    "Concat",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Identity",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-];
-
 /// The smallest extent of a table that elements of `input` index.
 fn table_extent(graph: &Graph, input: ValueId) -> Option<usize> {
     let mut carries = BTreeSet::from([input]);
@@ -185,8 +169,7 @@ fn table_extent(graph: &Graph, input: ValueId) -> Option<usize> {
         let at = |n: usize| node.inputs.get(n).copied().flatten();
         let is = |n: usize| at(n).is_some_and(|v| carries.contains(&v));
         let extent = match node.op_type.as_str() {
-            "Gather" if is(1) => at(0).and_then(|table| extent(graph, table, axis(node, 0))),
-            "GatherElements" if is(1) => at(0).and_then(|table| extent(graph, table, axis(node, 0))),
+            "Gather" | "GatherElements" if is(1) => at(0).and_then(|table| extent(graph, table, axis(node, 0))),
             "OneHot" if is(0) => at(1).and_then(|depth| scalar(graph, depth)),
             "Equal" if is(0) => at(1).and_then(|list| numbered(graph, list)),
             "Equal" if is(1) => at(0).and_then(|list| numbered(graph, list)),
@@ -196,8 +179,11 @@ fn table_extent(graph: &Graph, input: ValueId) -> Option<usize> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let passes = is(0) || (node.op_type == "Concat" && (0..node.inputs.len()).any(is));
-        if passes && KEEP_VALUES.contains(&node.op_type.as_str()) {
+        let carried = match facts::passes(node) {
+            Passes::Join => (0..node.inputs.len()).any(is),
+            passes => passes.keeps_values() && is(0),
+        };
+        if carried {
             carries.extend(node.outputs.iter().flatten());
         }
     }

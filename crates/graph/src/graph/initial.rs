@@ -53,7 +53,7 @@ pub fn initial(graph: &Graph, links: &Links, value: ValueId) -> Initial {
             if let Some(found) = role(graph, links, node, slot, &dims) {
                 return found;
             }
-            if slot == 0 && facts::passes(node) != Passes::Nothing {
+            if slot == 0 && facts::passes(node).shows() {
                 let outputs = node.outputs.iter().flatten().filter(|output| seen.insert(**output));
                 waiting.extend(outputs.map(|output| (*output, passed(node, &dims))));
             }
@@ -64,7 +64,7 @@ pub fn initial(graph: &Graph, links: &Links, value: ValueId) -> Initial {
 
 /// The extents behind a node that passes on.
 fn passed(node: &Node, dims: &[usize]) -> Vec<usize> {
-    if !node.is("Transpose") {
+    if facts::passes(node) != Passes::Order {
         return dims.to_vec();
     }
     match node.attrs.get("perm") {
@@ -76,7 +76,7 @@ fn passed(node: &Node, dims: &[usize]) -> Vec<usize> {
 }
 
 fn passes(node: &&Node) -> bool {
-    facts::passes(node) != Passes::Nothing
+    facts::passes(node).shows()
 }
 
 fn flag(node: &Node, name: &str) -> bool {
@@ -100,7 +100,7 @@ fn role(graph: &Graph, links: &Links, node: &Node, slot: usize, dims: &[usize]) 
         Slot::Scale => return Some(Constant(1.0)),
         Slot::Slope => return Some(Constant(0.25)),
         Slot::Table => return Some(Normal(1.0)),
-        Slot::Data | Slot::Control | Slot::Bound | Slot::Open | Slot::Mean | Slot::Variance => {}
+        Slot::Data | Slot::Control | Slot::Bound | Slot::Open | Slot::Scores | Slot::Mean | Slot::Variance => {}
     }
     match (node.op_type.as_str(), slot) {
         _ if !node.domain.is_empty() => None,

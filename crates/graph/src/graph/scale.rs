@@ -108,7 +108,7 @@ impl Search<'_> {
             }
             let maker = self.graph.nodes.get(maker)?;
             value = maker.input(0)?;
-            if maker.is("Transpose") {
+            if facts::passes(maker) == Passes::Order {
                 axis = match maker.opt_ints("perm").ok()? {
                     Some(order) => usize::try_from(*order.get(axis)?).ok()?,
                     None => self.dims(value).len().checked_sub(axis + 1)?,

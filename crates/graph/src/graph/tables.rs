@@ -33,7 +33,7 @@ pub fn rows(graph: &Graph, links: &Links, input: ValueId) -> Option<usize> {
 
 /// Whether a node's first output has all elements of its first input, unchanged.
 fn keeps(node: &Node) -> bool {
-    matches!(facts::passes(node), Passes::Same | Passes::Order | Passes::Shape)
+    facts::passes(node).keeps_all()
 }
 
 /// Extent of the axis of a stored tensor that a `Gather` picks from.

@@ -8,6 +8,7 @@
 use super::{
     OnnxFile, ReadOptions,
     checkpoint::{Checkpoint, Parameter},
+    operators,
     proto::{
         GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto,
     },
@@ -22,16 +23,6 @@ const BUFFER: &str = "_grad.accumulation.buffer";
 const ACCUMULATED: &str = "_grad.accumulation.out";
 /// The input that says whether to start anew.
 const RESET: &str = "lazy_reset_grad";
-
-/// Inputs that only parameters are given to.
-const SLOTS: [(&str, usize); 6] = [
-    ("Gemm", 1),
-    ("MatMul", 1),
-    ("Conv", 1),
-    ("ConvTranspose", 1),
-    ("BatchNormalization", 1),
-    ("BatchNormInternal", 1),
-];
 
 /// Operators that onnxruntime puts in the place of standard ones in order to train: the standard one, how many inputs
 /// may be given for the two to be the same, and the outputs that the standard one has.
@@ -74,9 +65,9 @@ fn parameter_inputs(graph: &GraphProto) -> BTreeSet<&str> {
             && !stored.contains(input.name())
     });
     let fixed: BTreeSet<&str> = fixed.map(ValueInfoProto::name).collect();
-    let slot = |node: &NodeProto| SLOTS.iter().find(|(op, _)| *op == node.op_type()).map(|(_, slot)| *slot);
     let data = |node: &&NodeProto| node.input.first().is_some_and(|name| !stored.contains(name.as_str()));
-    let taken = graph.node.iter().filter(data).filter_map(|node| node.input.get(slot(node)?));
+    let part = |node: &NodeProto| operators::named(node.domain(), node.op_type())?.slot(1).part();
+    let taken = graph.node.iter().filter(data).filter_map(|node| part(node).and(node.input.get(1)));
     taken.filter_map(|name| fixed.get(name.as_str()).copied()).collect()
 }
 

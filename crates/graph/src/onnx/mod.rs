@@ -3,6 +3,7 @@
 //! - [`OnnxFile::open`] maps a file, proves its layout and decodes the messages ([`proto`]).
 //! - [`OnnxFile::tensor`] decodes a tensor in any storage form.
 //! - [`span::Spans::scan`] finds the bytes that hold the elements, which is what write-back changes.
+//! - [`operators`] says what the inputs of each operator are for.
 //! - [`artifacts::open`] does the same where the weights lie in a [`checkpoint`] beside the model.
 //!
 //! Files are not trusted. Every length is held against what is there before anything is allocated, nesting is bounded,
@@ -16,6 +17,7 @@ pub mod external_data;
 mod layout;
 mod load;
 mod open_beneath;
+pub mod operators;
 pub mod proto;
 mod prune;
 mod recognise;

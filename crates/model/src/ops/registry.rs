@@ -330,21 +330,4 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::specs;
-    use crate::graph::facts;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_operator_that_is_computed_has_its_line() {
-        let computed: BTreeSet<_> = specs().iter().map(|spec| (spec.domain, spec.name)).collect();
-        let lines: Vec<_> = facts::operators().collect();
-        let named: BTreeSet<_> = lines.iter().copied().collect();
-        assert_eq!(lines.len(), named.len(), "an operator has two lines");
-        let without: Vec<_> = computed.difference(&named).collect();
-        assert!(without.is_empty(), "no line for {without:?}");
-        let others = lines.iter().filter(|line| !computed.contains(line)).count();
-        let first = lines.iter().position(|(_, name)| *name == "Bernoulli").unwrap();
-        assert_eq!(others, lines.len() - first, "lines of operators that are not computed come last");
-    }
-}
+mod tests;

@@ -5,7 +5,11 @@ use super::{
     roles::{Role, Roles, Use},
     values,
 };
-use crate::graph::{Attr, Dim, Node, ValueId, gradient};
+use crate::graph::{
+    Dim, Node, ValueId,
+    facts::{self, Layout, Slot},
+    gradient,
+};
 
 /// How far to look around a node.
 const DEPTH: usize = 12;
@@ -100,11 +104,7 @@ fn offset(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Role {
 
 /// Whether an attention operator adds the input to its scores before the softmax.
 pub(super) fn is_added_to_scores(node: &Node, slot: usize) -> bool {
-    match (node.domain.as_str(), node.op_type.as_str()) {
-        ("", "Attention") => slot == 3,
-        ("com.microsoft", "Attention" | "MultiHeadAttention") => slot == 5,
-        _ => false,
-    }
+    facts::slot(node, slot) == Slot::Scores
 }
 
 /// What is added to attention scores: a mask, which has two values or blocks, or a learnt bias.
@@ -142,8 +142,6 @@ enum Origin {
 }
 
 fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
-    const KEEP: [&str; 9] =
-        ["Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Slice"];
     let Some(node) = roles.node(value).filter(|_| depth > 0) else { return Origin::Other };
     let next = |slot: usize| node.input(slot).map_or(Origin::Other, |value| origin(roles, value, depth - 1));
     let label = format!("{} ({})", node.op_type, node.name);
@@ -155,13 +153,15 @@ fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
         moving.next().filter(|_| moving.next().is_none()).map(|(slot, _)| next(slot))
     };
     match node.op_type.as_str() {
-        "MatMul" | "FusedMatMul" | "Einsum" | "Gemm" | "FusedGemm" | "Conv" | "ConvTranspose" | "FusedConv" => {
-            match node.inputs.iter().flatten().all(|value| roles.moving.contains(value)) {
-                true => Origin::Product,
-                false => Origin::Linear(label, outputs(roles, node)),
-            }
+        _ if weights(node).is_some() => match node.inputs.iter().flatten().all(|value| roles.moving.contains(value)) {
+            true => Origin::Product,
+            false => Origin::Linear(label, outputs(roles, node)),
+        },
+        _ if facts::slot(node, 0) == Slot::Table
+            && node.input(0).is_some_and(|table| !roles.moving.contains(&table)) =>
+        {
+            Origin::Embedding(label)
         }
-        "Gather" if node.input(0).is_some_and(|table| !roles.moving.contains(&table)) => Origin::Embedding(label),
         op if op.ends_with("Normalization") => Origin::Normalization(label),
         "Mul" | "Div" | "Where" if matches!(moving_only(), Some(Origin::Product)) => Origin::Product,
         "Div" | "Sqrt" | "Reciprocal" => Origin::Normalization(label),
@@ -174,25 +174,35 @@ fn origin(roles: &Roles<'_>, value: ValueId, depth: usize) -> Origin {
             true => Origin::Normalization(label),
             false => Origin::Other,
         },
-        op if KEEP.contains(&op) => next(0),
+        "Dropout" | "Slice" => next(0),
+        _ if facts::passes(node).keeps_all() => next(0),
         "Add" => moving_only().unwrap_or(Origin::Other),
         _ => Origin::Other,
     }
 }
 
+/// The layout of a layer's weights, if its second input is that.
+fn weights(node: &Node) -> Option<Layout> {
+    match facts::slot(node, 1) {
+        Slot::Weight(layout) => Some(layout),
+        _ => None,
+    }
+}
+
 /// Outputs of a layer (columns, or channels), from the declared shape of its output or from its weights.
 fn outputs(roles: &Roles<'_>, node: &Node) -> Option<usize> {
-    let channels = node.op_type.contains("Conv");
+    let layout = weights(node)?;
+    let channels = matches!(layout, Layout::Convolution | Layout::Transposed);
     let declared = node.output(0).and_then(|output| roles.graph.declared_dims(output));
     let dim = declared.and_then(|dims| if channels { dims.get(1) } else { dims.last() });
     if let Some(Dim::Fixed(extent)) = dim {
         return Some(*extent);
     }
-    let (mut weights, mut transposed) = (node.input(1)?, node.op_type == "Conv");
-    if node.op_type == "ConvTranspose" {
+    if layout == Layout::Transposed {
         return None;
     }
-    transposed |= matches!(node.attrs.get("transB"), Some(Attr::Int(flag)) if *flag != 0);
+    let (mut weights, mut transposed) = (node.input(1)?, layout == Layout::Convolution);
+    transposed |= node.flag("transB", false).unwrap_or(false);
     if let Some(before) = roles.node(weights).filter(|before| before.is("Transpose")) {
         (weights, transposed) = (before.input(0)?, !transposed);
     }
@@ -202,8 +212,8 @@ fn outputs(roles: &Roles<'_>, node: &Node) -> Option<usize> {
 
 /// Whether a tensor goes through `sqrt(tensor + epsilon)` before it meets data.
 fn is_variance(via: &[&str]) -> bool {
-    const KEEP: [&str; 6] = ["Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose"];
-    let mut steps = via.iter().copied().filter(|op| !KEEP.contains(op));
+    let moves = |op: &str| facts::named("", op).is_some_and(|facts| facts.passes.keeps_all());
+    let mut steps = via.iter().copied().filter(|op| !moves(op));
     match steps.next() {
         Some("Sqrt") => true,
         Some("Add") => steps.next() == Some("Sqrt"),

@@ -1,36 +1,18 @@
 //! What lies before and behind values, told of all values at once.
 
 use super::elementwise::is_added_to_scores;
-use crate::graph::{Graph, Links, Node, ValueId, gradient};
+use crate::graph::{Graph, Links, Node, ValueId, facts, gradient};
 use std::collections::BTreeSet;
 
-/// Operators without weights that keep what an input stands for.
-const PREPARE: [&str; 24] = [
-    "Add",
-    "Cast",
-    "Clip",
-    "Concat",
-    "Div",
-    "Exp",
-    "Gather",
-    "Identity",
-    "Log",
-    "Mul",
-    "Neg",
-    "Pad",
-    "Pow",
-    "Reshape",
-    "Resize",
-    "Slice",
-    "Split",
-    "Sqrt",
-    "Squeeze",
-    "Sub",
-    "Transpose",
-    "Unsqueeze",
+/// Operators without weights that keep what an input stands for, beside those that hand it on.
+const PREPARE: [&str; 15] = [
+    "Add", "Clip", "Concat", "Div", "Exp", "Gather", "Log", "Mul", "Neg", "Pad", "Pow", "Resize", "Sqrt", "Sub",
     "Upsample",
-    "Flatten",
 ];
+
+fn prepares(node: &Node) -> bool {
+    facts::passes(node).shows() || PREPARE.iter().any(|op| node.is(op))
+}
 
 /// Facts about the values of one graph.
 pub(super) struct Nearby {
@@ -47,8 +29,7 @@ impl Nearby {
         for node in &graph.nodes {
             let data = node.inputs.iter().enumerate().filter(|(slot, _)| gradient::carries(node, *slot));
             let mut data = data.filter_map(|(_, value)| *value).filter(|value| moving.contains(value)).peekable();
-            let prepares = PREPARE.iter().any(|op| node.is(op)) && data.peek().is_some();
-            if prepares && data.all(|value| inputs.contains(&value)) {
+            if prepares(node) && data.peek().is_some() && data.all(|value| inputs.contains(&value)) {
                 inputs.extend(node.outputs.iter().flatten());
             }
             if node.is("Sqrt") || node.inputs.iter().flatten().any(|value| roots.contains(value)) {
@@ -76,14 +57,14 @@ impl Nearby {
 
 /// The values that go into a Softmax, at most reshaped or offset on the way, and are no outputs.
 fn before_softmax(graph: &Graph, links: &Links) -> BTreeSet<ValueId> {
-    const PASS: [&str; 7] = ["Add", "Reshape", "Identity", "Cast", "Squeeze", "Unsqueeze", "Where"];
     let outputs: BTreeSet<ValueId> = graph.outputs.iter().copied().collect();
     let mut found: BTreeSet<ValueId> = BTreeSet::new();
     for node in graph.nodes.iter().rev() {
         for &output in node.outputs.iter().flatten().filter(|output| !outputs.contains(output)) {
             let mut users = links.users(output).iter().filter_map(|(n, slot)| Some((graph.nodes.get(*n)?, *slot)));
             let passes = |user: &Node| {
-                PASS.iter().any(|op| user.is(op)) && user.outputs.iter().flatten().any(|value| found.contains(value))
+                (facts::passes(user).keeps_order() || user.is("Add") || user.is("Where"))
+                    && user.outputs.iter().flatten().any(|value| found.contains(value))
             };
             if users.any(|(user, slot)| user.is("Softmax") || is_added_to_scores(user, slot) || passes(user)) {
                 found.insert(output);

@@ -1,6 +1,12 @@
 //! A loss that the graph itself holds.
 
-use super::{super::fold, LossKind, LossPlan, written_out};
+use super::{
+    super::{
+        facts::{self, Passes},
+        fold,
+    },
+    LossKind, LossPlan, written_out,
+};
 use crate::{
     error::{Error, Result},
     graph::{Attr, Dim, Graph, Links, Node, ValueId},
@@ -34,9 +40,8 @@ pub(super) struct Sources(BTreeMap<ValueId, ValueId>);
 
 impl Sources {
     pub(super) fn of(graph: &Graph) -> Self {
-        const KEEP: [&str; 6] = ["Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"];
         let mut sources = BTreeMap::new();
-        for node in graph.nodes.iter().filter(|node| KEEP.iter().any(|op| node.is(op))) {
+        for node in graph.nodes.iter().filter(|node| facts::passes(node).keeps_order()) {
             if let Some(input) = node.input(0) {
                 let source = sources.get(&input).copied().unwrap_or(input);
                 sources.extend(node.outputs.iter().flatten().map(|&output| (output, source)));
@@ -132,7 +137,7 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
 fn kept(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
     while let Some(node) = links.producer(value).and_then(|(n, _)| graph.nodes.get(n)) {
         match node.input(0) {
-            Some(input) if node.is("Identity") || node.is("Cast") => value = input,
+            Some(input) if facts::passes(node) == Passes::Same => value = input,
             _ => break,
         }
     }

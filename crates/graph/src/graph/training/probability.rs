@@ -4,7 +4,7 @@ use super::{
     heads::Ending,
     tracer::{Tracer, label},
 };
-use crate::graph::{Node, ValueId};
+use crate::graph::{Node, ValueId, facts};
 
 /// Nodes that are looked at, at most, to find out whether a value is bounded.
 const MOST_LOOKED_AT: usize = 64;
@@ -214,15 +214,17 @@ fn within(tracer: &Tracer<'_>, value: ValueId, depth: usize, left: &mut usize) -
         return nodes.first().filter(|_| !log).map(|node| format!("{made} written out ({node})"));
     }
     let mut inside = |slot: usize| within(tracer, node.input(slot)?, depth - 1, left);
+    if facts::passes(node).keeps_values() {
+        return inside(0);
+    }
     let number = |slot: usize| tracer.number(node.input(slot)?);
     match node.op_type.as_str() {
         "Softmax" | "Sigmoid" | "HardSigmoid" => Some(label(node)),
         "Clip" if number(1).is_some_and(|low| low >= 0.0) && number(2).is_some_and(|high| high <= 1.0) => {
             Some(label(node))
         }
-        "Identity" | "Cast" | "Flatten" | "Squeeze" | "Unsqueeze" | "Reshape" | "Transpose" | "Slice" | "Gather"
-        | "Split" | "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "AveragePool" | "GlobalAveragePool"
-        | "MaxPool" | "Clip" | "Relu" | "Sqrt" | "Dropout" | "Expand" | "GatherElements" | "TopK" => inside(0),
+        "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" | "AveragePool" | "GlobalAveragePool" | "MaxPool"
+        | "Clip" | "Relu" | "Sqrt" | "Dropout" => inside(0),
         "Exp" => tracer.node(node.input(0)?).filter(|inner| inner.is("LogSoftmax")).map(label),
         "Concat" | "Mean" | "Max" | "Min" => all(node, &mut inside),
         "Mul" => match (number(0), number(1)) {

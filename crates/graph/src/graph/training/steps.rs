@@ -3,6 +3,7 @@
 use super::tracer::{Column, DEPTH, Step, Tracer, label};
 use crate::graph::{
     Attr, Dim, Node, ValueId,
+    facts::{self, Passes},
     fuse::MADE_OF,
     shapes::{Entry, Extent},
 };
@@ -28,11 +29,13 @@ impl Tracer<'_> {
         if !node.domain.is_empty() {
             return None;
         }
+        match facts::passes(node) {
+            Passes::Same => return Some(Step::Same(first, false)),
+            Passes::Shape => return self.keeps_rows(node, first).then_some(Step::Same(first, false)),
+            _ => {}
+        }
         match node.op_type.as_str() {
-            "Identity" | "Cast" | "CastLike" | "Dropout" => Some(Step::Same(first, false)),
-            "Flatten" | "Squeeze" | "Unsqueeze" | "Reshape" => {
-                self.keeps_rows(node, first).then_some(Step::Same(first, false))
-            }
+            "CastLike" | "Dropout" => Some(Step::Same(first, false)),
             "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceSum" | "ReduceProd" | "GlobalAveragePool"
             | "GlobalMaxPool" | "Transpose" => self.is_form(node, first)?.then_some(Step::Same(first, false)),
             "Exp" | "Log" | "Sqrt" | "Relu" | "Clip" => Some(Step::Same(first, true)),
@@ -264,11 +267,9 @@ impl Tracer<'_> {
     pub(super) fn behind_forms(&self, mut value: ValueId) -> ValueId {
         for _ in 0..MOST_FORMS {
             let Some(node) = self.node(value).filter(|node| node.domain.is_empty()) else { break };
-            let form = match node.op_type.as_str() {
-                "Identity" | "Cast" => true,
-                "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
-                    node.input(0).is_some_and(|first| self.keeps_rows(node, first))
-                }
+            let form = match facts::passes(node) {
+                Passes::Same => true,
+                Passes::Shape => node.input(0).is_some_and(|first| self.keeps_rows(node, first)),
                 _ => false,
             };
             let Some(next) = node.input(0).filter(|_| form) else { break };

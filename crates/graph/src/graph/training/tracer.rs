@@ -10,7 +10,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     graph::{
-        Attr, Dim, Graph, Links, Node, ValueId, fold,
+        Attr, Dim, Graph, Links, Node, ValueId,
+        facts::{self, Passes},
+        fold,
         shapes::{Extent, Shapes},
     },
 };
@@ -76,7 +78,7 @@ impl<'a> Tracer<'a> {
         let mut constants = fold::constants(graph);
         let shapes = Shapes::of(graph, &mut constants);
         let mut kept = BTreeMap::new();
-        for node in graph.nodes.iter().filter(|node| ["Identity", "Cast", "Expand"].iter().any(|op| node.is(op))) {
+        for node in graph.nodes.iter().filter(|node| facts::passes(node) == Passes::Same || node.is("Expand")) {
             if let (Some(input), Some(output)) = (node.input(0), node.output(0)) {
                 kept.insert(output, kept.get(&input).copied().unwrap_or(input));
             }

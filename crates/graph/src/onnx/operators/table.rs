@@ -3,9 +3,10 @@
 use super::{
     Facts, LEARNERS,
     Layout::{Convolution, Factor, Left, Right, Transposed},
-    Passes::{self, Order, Part, Same, Shape},
+    Passes::{self, Join, Order, Part, Pick, Repeat, Same, Shape},
     Slot::{
-        self, Bias, Bound as BOUND, Control as I, Data as X, Mean, Open as OPEN, Scale, Slope, Table, Variance, Weight,
+        self, Bias, Bound as BOUND, Control as I, Data as X, Mean, Open as OPEN, Scale, Scores, Slope, Table, Variance,
+        Weight,
     },
 };
 
@@ -25,11 +26,11 @@ const fn steps(name: &'static str) -> Facts {
     Facts { name, domain: "", slots: &[I], steps: true, passes: Passes::Nothing }
 }
 
-/// Every operator that is computed, and those of the format that models are looked at with.
+/// Every operator that is computed.
 #[rustfmt::skip]
 pub(super) const OPERATORS: &[Facts] = &[
     // attention
-    floats("Attention", &[X, X, X, X, X, X, I]),
+    floats("Attention", &[X, X, X, Scores, X, X, I]),
     floats("RotaryEmbedding", &[X, I]),
     // elementwise
     floats("Abs", &[X]),
@@ -159,18 +160,18 @@ pub(super) const OPERATORS: &[Facts] = &[
     floats("ReduceSum", &[X, I]),
     floats("ReduceSumSquare", &[X, I]),
     // shape
-    floats("Compress", &[X, I]),
+    floats("Compress", &[X, I]).passing(Pick),
     floats("CenterCropPad", &[X, I]),
-    floats("Concat", &[X]),
+    floats("Concat", &[X]).passing(Join),
     floats("Constant", &[X]),
     steps("ConstantOfShape"),
     floats("DepthToSpace", &[X]),
-    floats("Expand", &[X, I]),
+    floats("Expand", &[X, I]).passing(Repeat),
     steps("EyeLike"),
     floats("Flatten", &[X]).passing(Shape),
-    floats("Gather", &[Table, I]),
-    floats("GatherElements", &[Table, I]),
-    floats("GatherND", &[Table, I]),
+    floats("Gather", &[Table, I]).passing(Pick),
+    floats("GatherElements", &[Table, I]).passing(Pick),
+    floats("GatherND", &[Table, I]).passing(Pick),
     steps("NonZero"),
     floats("OneHot", &[I, BOUND]),
     floats("Pad", &[X, BOUND]),
@@ -185,8 +186,8 @@ pub(super) const OPERATORS: &[Facts] = &[
     floats("SpaceToDepth", &[X]),
     floats("Split", &[X, I]).passing(Part),
     floats("Squeeze", &[X, I]).passing(Shape),
-    floats("Tile", &[X, I]),
-    floats("TopK", &[X, I]),
+    floats("Tile", &[X, I]).passing(Repeat),
+    floats("TopK", &[X, I]).passing(Pick),
     floats("Transpose", &[X]).passing(Order),
     floats("Trilu", &[X, I]),
     floats("Unsqueeze", &[X, I]).passing(Shape),
@@ -200,7 +201,7 @@ pub(super) const OPERATORS: &[Facts] = &[
     steps("OneHotEncoder").of(LEARNERS),
     floats("Scaler", &[X]).of(LEARNERS),
     // onnxruntime's own
-    floats("Attention", &[X, Weight(Right), Bias, X]).of(MICROSOFT),
+    floats("Attention", &[X, Weight(Right), Bias, X, X, Scores, X]).of(MICROSOFT),
     floats("BiasGelu", &[X, Bias]).of(MICROSOFT),
     floats("EmbedLayerNormalization", &[X, X, Table, Table, Table, Scale, Bias, X]).of(MICROSOFT),
     floats("FastGelu", &[X, Bias]).of(MICROSOFT),
@@ -208,12 +209,17 @@ pub(super) const OPERATORS: &[Facts] = &[
     floats("FusedGemm", &[Weight(Left), Weight(Right), Bias]).of(MICROSOFT),
     floats("FusedMatMul", &[Weight(Left), Weight(Right)]).of(MICROSOFT),
     floats("Gelu", &[X]).of(MICROSOFT),
-    floats("MultiHeadAttention", &[X, X, X, Bias, X]).of(MICROSOFT),
+    floats("MultiHeadAttention", &[X, X, X, Bias, X, Scores, X]).of(MICROSOFT),
     floats("QuickGelu", &[X]).of(MICROSOFT),
     floats("RotaryEmbedding", &[X, I]).of(MICROSOFT),
     floats("SkipLayerNormalization", &[X, X, Scale, Bias, Bias]).of(MICROSOFT),
     floats("SkipSimplifiedLayerNormalization", &[X, X, Scale, Bias]).of(MICROSOFT),
-    // not computed
+];
+
+/// Operators that are not computed, but told of the models that hold them.
+#[rustfmt::skip]
+pub(super) const OTHERS: &[Facts] = &[
+    floats("BatchNormInternal", &[X, Scale, Bias, Mean, Variance]).of(MICROSOFT),
     steps("Bernoulli"),
     steps("BitShift"),
     steps("ConcatFromSequence"),
