@@ -1,5 +1,6 @@
 //! Every operator against onnxruntime, over its versions and attributes: `fixtures/operators` says how the cases are made.
 
+mod dispatch;
 mod gradients;
 mod probe;
 mod pytorch;

@@ -32,6 +32,8 @@ pub struct Context<E: Float, D: Device<E>> {
     pub dev: D,
     /// Which kernels to run on.
     pub kernels: KernelChoice,
+    /// How many of the device's own kernels have run.
+    pub fast_kernels: usize,
     tape: Option<OwnedTape<E, D>>,
 }
 
@@ -48,12 +50,12 @@ pub(super) fn device_error(e: impl std::fmt::Debug) -> Error {
 impl<E: Float, D: Device<E>> Context<E, D> {
     /// A context that records nothing.
     pub fn inference(dev: D, kernels: KernelChoice) -> Self {
-        Self { dev, kernels, tape: None }
+        Self { dev, kernels, fast_kernels: 0, tape: None }
     }
 
     /// A context that records on a new tape.
     pub fn recording(dev: D, kernels: KernelChoice) -> Self {
-        Self { dev, kernels, tape: Some(OwnedTape::default()) }
+        Self { dev, kernels, fast_kernels: 0, tape: Some(OwnedTape::default()) }
     }
 
     /// Makes the backward pass add to `grads`.

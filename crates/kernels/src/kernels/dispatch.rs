@@ -16,10 +16,11 @@ use ndarray::ArrayD;
 
 impl Backend<f64> for Cpu {}
 
-/// Calls the fast kernel, or the definition where those are asked for or there is no fast kernel for the case.
+/// Calls and counts the fast kernel, or calls the definition where those are asked for or there is no fast kernel for the case.
 macro_rules! choose {
     ($device:ident, $cx:ident, $name:ident($($argument:expr),*) $(if $condition:expr)?) => {
         if $cx.kernels == KernelChoice::Fast $(&& $condition)? {
+            $cx.fast_kernels += 1;
             $device::$name($cx, $($argument),*)
         } else {
             compose::$name($cx, $($argument),*)

@@ -21,7 +21,7 @@ const MICROSOFT: &str = "com.microsoft";
 const LEARNERS: &str = "ai.onnx.ml";
 /// Newest version of ai.onnx.ml that this program knows.
 const NEWEST_LEARNERS: i64 = 5;
-/// A fast kernel for the CPU exists.
+/// Runs a fast kernel of the CPU, by which a test finds it: the dispatch counts them.
 const FAST: bool = true;
 const SLOW: bool = false;
 
@@ -40,7 +40,7 @@ pub struct Spec {
     pub outputs: usize,
     /// Where gradients flow.
     pub gradient: Gradient,
-    /// Whether its main computation has a fast kernel for the CPU.
+    /// Whether it runs a fast kernel of the CPU.
     pub fast: bool,
 }
 
@@ -153,8 +153,8 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Asinh", 9, (1, 1), 1, FAST, unary::build),
         op("Atan", 7, (1, 1), 1, FAST, unary::build),
         op("Atanh", 9, (1, 1), 1, FAST, unary::build),
-        op("Cast", 6, (1, 1), 1, SLOW, cast::build),
-        op("CastLike", 15, (2, 2), 1, SLOW, cast::like),
+        op("Cast", 6, (1, 1), 1, FAST, cast::build),
+        op("CastLike", 15, (2, 2), 1, FAST, cast::like),
         op("Ceil", 6, (1, 1), 1, FAST, unary::build),
         op("Celu", 12, (1, 1), 1, FAST, activation::celu),
         op("Clip", 6, (1, 3), 1, FAST, clip::build),
@@ -168,7 +168,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Gelu", 20, (1, 1), 1, FAST, gelu::build),
         op("HardSigmoid", 6, (1, 1), 1, FAST, activation::hard_sigmoid),
         op("HardSwish", 14, (1, 1), 1, FAST, unary::build),
-        op("Identity", 6, (1, 1), 1, FAST, identity::build),
+        op("Identity", 6, (1, 1), 1, SLOW, identity::build),
         op("LeakyRelu", 6, (1, 1), 1, FAST, activation::leaky_relu),
         op("Log", 6, (1, 1), 1, FAST, unary::build),
         op("Max", 6, (1, MANY), 1, FAST, variadic::extreme),
@@ -184,7 +184,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Relu", 6, (1, 1), 1, FAST, unary::build),
         op("Round", 11, (1, 1), 1, FAST, unary::build),
         op("Selu", 6, (1, 1), 1, FAST, activation::selu),
-        op("Shrink", 9, (1, 1), 1, SLOW, activation::shrink),
+        op("Shrink", 9, (1, 1), 1, FAST, activation::shrink),
         op("Sigmoid", 6, (1, 1), 1, FAST, unary::build),
         op("Sign", 9, (1, 1), 1, FAST, unary::build),
         op("Sin", 7, (1, 1), 1, FAST, unary::build),
@@ -198,7 +198,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Swish", 24, (1, 1), 1, FAST, activation::swish),
         op("Tan", 7, (1, 1), 1, FAST, unary::build),
         op("Tanh", 6, (1, 1), 1, FAST, unary::build),
-        op("ThresholdedRelu", 10, (1, 1), 1, SLOW, activation::thresholded_relu),
+        op("ThresholdedRelu", 10, (1, 1), 1, FAST, activation::thresholded_relu),
         op("Where", 9, (3, 3), 1, FAST, select::build),
         // logic
         op("And", 6, (2, 2), 1, SLOW, |n| aligned(n, boolean::pair)),
@@ -217,7 +217,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("Or", 6, (2, 2), 1, SLOW, |n| aligned(n, boolean::pair)),
         op("Xor", 6, (2, 2), 1, SLOW, |n| aligned(n, boolean::pair)),
         // loss
-        op("NegativeLogLikelihoodLoss", 12, (2, 3), 1, SLOW, cross_entropy::build),
+        op("NegativeLogLikelihoodLoss", 12, (2, 3), 1, FAST, cross_entropy::build),
         op("SoftmaxCrossEntropyLoss", 12, (2, 3), 2, FAST, cross_entropy::build),
         // math
         op("CumProd", 26, (2, 2), 1, FAST, cumsum::build),
@@ -268,7 +268,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("ReduceMax", 6, (1, 2), 1, FAST, reduce::reduction::build),
         op("ReduceMean", 6, (1, 2), 1, FAST, reduce::reduction::build),
         op("ReduceMin", 6, (1, 2), 1, FAST, reduce::reduction::build),
-        op("ReduceProd", 6, (1, 2), 1, FAST, reduce::reduction::build),
+        op("ReduceProd", 6, (1, 2), 1, SLOW, reduce::reduction::build),
         op("ReduceSum", 6, (1, 2), 1, FAST, reduce::reduction::build),
         op("ReduceSumSquare", 6, (1, 2), 1, FAST, reduce::reduction::build),
         // shape
@@ -280,29 +280,29 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("DepthToSpace", 7, (1, 1), 1, FAST, space_depth::depth_to_space),
         op("Expand", 8, (2, 2), 1, FAST, expand::expand),
         op("EyeLike", 9, (1, 1), 1, SLOW, constant::eye_like),
-        op("Flatten", 6, (1, 1), 1, FAST, reshape::flatten),
+        op("Flatten", 6, (1, 1), 1, SLOW, reshape::flatten),
         op("Gather", 6, (2, 2), 1, FAST, gather::build),
         op("GatherElements", 11, (2, 2), 1, FAST, gather_elements::elements),
         op("GatherND", 11, (2, 2), 1, FAST, gather_elements::tuples),
         op("NonZero", 9, (1, 1), 1, SLOW, non_zero::build),
         op("OneHot", 9, (3, 3), 1, SLOW, one_hot::build),
         op("Pad", 6, (1, 4), 1, FAST, pad::build),
-        op("Reshape", 6, (2, 2), 1, FAST, reshape::reshape),
+        op("Reshape", 6, (2, 2), 1, SLOW, reshape::reshape),
         op("ReverseSequence", 10, (2, 2), 1, FAST, reverse_sequence::build),
-        op("Scatter", 9, (3, 3), 1, SLOW, scatter::elements).until(10),
-        op("ScatterElements", 11, (3, 3), 1, SLOW, scatter::elements),
-        op("ScatterND", 11, (3, 3), 1, SLOW, scatter::tuples),
+        op("Scatter", 9, (3, 3), 1, FAST, scatter::elements).until(10),
+        op("ScatterElements", 11, (3, 3), 1, FAST, scatter::elements),
+        op("ScatterND", 11, (3, 3), 1, FAST, scatter::tuples),
         op("Shape", 6, (1, 1), 1, SLOW, shape_of::shape),
         op("Size", 6, (1, 1), 1, SLOW, shape_of::size),
         op("Slice", 6, (1, 5), 1, FAST, slice::build),
         op("SpaceToDepth", 7, (1, 1), 1, FAST, space_depth::space_to_depth),
         op("Split", 6, (1, 2), MANY, FAST, split::build),
-        op("Squeeze", 6, (1, 2), 1, FAST, squeeze::squeeze),
+        op("Squeeze", 6, (1, 2), 1, SLOW, squeeze::squeeze),
         op("Tile", 6, (2, 2), 1, FAST, expand::tile),
         op("TopK", 7, (1, 2), 2, FAST, top_k::build),
         op("Transpose", 6, (1, 1), 1, FAST, transpose::build),
         op("Trilu", 14, (1, 2), 1, FAST, trilu::build),
-        op("Unsqueeze", 6, (1, 2), 1, FAST, squeeze::unsqueeze),
+        op("Unsqueeze", 6, (1, 2), 1, SLOW, squeeze::unsqueeze),
         // what scikit-learn's exporter puts around a network
         op("ArrayFeatureExtractor", 1, (2, 2), 1, FAST, gather::features).domain(LEARNERS),
         op("Binarizer", 1, (1, 1), 1, SLOW, binarizer::build).domain(LEARNERS),
