@@ -18,7 +18,7 @@ use onnx_forget::{
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
     run,
-    unlearn::{self, Batches, Observer, Schedule, Settings, StepRecord, nabla_tau::BatchIter},
+    unlearn::{self, BatchIter, Batches, Observer, Schedule, Settings, StepRecord},
 };
 use rayon::prelude::*;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use crate::{
     data::{Batch, Dataset, Rows, epoch_seed},
     error::Result,
     graph::Graph,
-    unlearn::{Batches, Set, Sets, method::Mixed, nabla_tau::BatchIter},
+    unlearn::{BatchIter, Batches, Set, Sets, method::Mixed},
 };
 use rand::{
     SeedableRng,

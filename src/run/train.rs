@@ -19,8 +19,7 @@ use crate::{
     kernels::Backend,
     model::{BatchNorm, ModelOptions},
     unlearn::{
-        Recipe, Schedule,
-        nabla_tau::BatchIter,
+        BatchIter, Recipe, Schedule,
         training::{self, initialise},
     },
     writeback,

@@ -11,7 +11,7 @@ use onnx_forget::{
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
     tensor::DType,
-    unlearn::{self, Batches, Observer, Schedule, Settings, StepRecord, nabla_tau::BatchIter},
+    unlearn::{self, BatchIter, Batches, Observer, Schedule, Settings, StepRecord},
 };
 use serde_json::Value;
 use std::{fs, path::Path};

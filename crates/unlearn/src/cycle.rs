@@ -1,6 +1,6 @@
 //! A set's batches, pass after pass.
 
-use super::nabla_tau::BatchIter;
+use super::BatchIter;
 use crate::{
     batch::Batch,
     error::{Error, Result},

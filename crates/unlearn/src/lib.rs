@@ -6,6 +6,7 @@
 //! further.
 
 pub mod baselines;
+mod batches;
 mod cycle;
 pub mod method;
 pub mod nabla_tau;
@@ -15,12 +16,15 @@ pub mod schedule;
 pub mod sgd;
 pub mod trace;
 pub mod training;
+mod version;
 
+pub use batches::{BatchIter, Batches};
 pub use method::{Described, Method, MethodName, Set, Sets, Wanted};
-pub use nabla_tau::{Batches, run};
+pub use nabla_tau::run;
 pub use schedule::{Schedule, Settings, StepSize};
 pub use trace::{EpochRecord, Observer, StepRecord, Trajectory};
 pub use training::{Recipe, RecipeSettings};
+pub use version::Version;
 
 pub use onnx_forget_base::{Error, Result};
 use onnx_forget_base::{batch, error};

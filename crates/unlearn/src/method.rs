@@ -1,7 +1,7 @@
 //! What all unlearning methods have in common: name, settings, how to run them.
 
 use super::{
-    nabla_tau::{self, BatchIter, Batches, objective::Version},
+    BatchIter, Batches, Version, nabla_tau,
     schedule::{BATCH_SIZE, Schedule, StepSize},
     trace::{Observer, Trajectory},
 };

@@ -1,6 +1,6 @@
 //! The rules that replace hyperparameters. They depend only on the sizes of the sets.
 
-use super::nabla_tau::objective::Version;
+use super::version::Version;
 use serde::{Deserialize, Serialize};
 
 /// Most epochs of a run.
@@ -134,50 +134,9 @@ impl Schedule {
         self.epochs * self.forget_batches
     }
 
-    /// The share of the run before a step, in [0, 1), with step and epoch counted from 0. The published loop, and the
-    /// default loop with small batches, count whole epochs; the default loop with larger batches counts steps.
-    pub fn done(&self, epoch: usize, step: usize) -> f64 {
-        if self.is_steady() { step as f64 / self.steps() as f64 } else { epoch as f64 / self.epochs as f64 }
-    }
-
     /// α when this share of the run is done. It falls linearly from α₀ to 0.
     pub fn alpha(&self, done: f64) -> f64 {
         self.alpha0 * (1.0 - done)
-    }
-
-    /// The learning rate when this share of the run is done. It falls linearly to a tenth, and further with smaller
-    /// batches.
-    pub fn rate(&self, done: f64) -> f64 {
-        let last = FINAL_LEARNING_RATE * (1.0 - self.calm());
-        self.learning_rate * (1.0 - (1.0 - last) * done)
-    }
-
-    /// Whether this is the default loop with batches of [`STEADY_BATCH_SIZE`] rows or more.
-    pub fn is_steady(&self) -> bool {
-        self.version == Version::Invariant && self.batch_size >= STEADY_BATCH_SIZE
-    }
-
-    /// How far the default loop must calm down at its end, from 0 to nearly 1. The smaller the batch, the noisier a
-    /// step, and the larger this number. At 0, λ and its effect on the step last until the end.
-    pub fn calm(&self) -> f64 {
-        match self.version {
-            Version::Published => 0.0,
-            Version::Invariant => (1.0 - (self.batch_size as f64 / STEADY_BATCH_SIZE as f64).powi(2)).max(0.0),
-        }
-    }
-
-    /// Number of steps over which the default loop averages the distance to the goal.
-    pub fn smoothed(&self) -> usize {
-        BATCH_SIZE.div_ceil(self.batch_size.max(1))
-    }
-
-    /// Whether τ is computed again before an epoch. `trained` is the number of rows in steps since the last time,
-    /// `rows` the number that τ takes. The default loop computes it when that costs no more than the steps did.
-    pub fn renews_tau(&self, epoch: usize, trained: usize, rows: usize) -> bool {
-        match self.version {
-            Version::Published => epoch.is_multiple_of(TAU_EVERY),
-            Version::Invariant => trained >= rows,
-        }
     }
 
     /// Whether the retain set is shuffled and started again before an epoch.
@@ -204,16 +163,8 @@ mod tests {
         assert_eq!((s.batch_size, s.forget_batches, s.retain_batches), (256, 30, 167));
         assert_eq!((s.epochs, s.steps(), s.retain_restart), (16, 480, 5));
         assert!((s.alpha0 - 0.25).abs() < 1e-12);
-        let published = s.clone().published();
-        assert_eq!([s.done(0, 0), s.done(8, 240), s.done(8, 255)], [0.0, 0.5, 255.0 / 480.0]);
-        assert_eq!([published.done(8, 240), published.done(8, 255), published.done(15, 479)], [0.5, 0.5, 15.0 / 16.0]);
-        assert_eq!((s.alpha(0.0), s.rate(0.0)), (s.alpha0, 1e-3));
+        assert_eq!(s.alpha(0.0), s.alpha0);
         assert!((s.alpha(15.0 / 16.0) - 0.25 / 16.0).abs() < 1e-12);
-        assert!((s.rate(0.5) - 5.5e-4).abs() < 1e-12);
-        let small = Schedule { batch_size: 16, ..s.clone() };
-        assert_eq!((s.calm(), small.calm(), small.clone().published().calm()), (0.0, 0.75, 0.0));
-        assert_eq!((s.is_steady(), small.is_steady(), small.done(8, 255)), (true, false, 0.5));
-        assert!((small.rate(0.5) - 5.125e-4).abs() < 1e-12);
     }
 
     #[test]
@@ -223,16 +174,6 @@ mod tests {
         let published = s.clone().published();
         assert_eq!((published.version, published.step_size), (Version::Published, StepSize::Published));
         assert_eq!((published.steps(), published.alpha0), (s.steps(), s.alpha0));
-    }
-
-    #[test]
-    fn tau_is_renewed_when_steps_have_seen_as_many_rows() {
-        let s = Schedule::new(&Settings::default(), 10, 100);
-        let renewed = |s: &Schedule| {
-            [(0, 0, 0), (1, 80, 100), (2, 160, 100), (5, 80, 100)].map(|(e, t, r)| s.renews_tau(e, t, r))
-        };
-        assert_eq!(renewed(&s), [true, false, true, false]);
-        assert_eq!(renewed(&s.published()), [true, false, false, true]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Ordinary training: of a model from the beginning, without some rows, or further.
 
 use super::{
+    BatchIter,
     method::Set,
-    nabla_tau::BatchIter,
     recorder::Recorder,
     sgd::Optimizer,
     trace::{Observer, Trajectory},

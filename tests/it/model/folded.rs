@@ -8,7 +8,7 @@ use onnx_forget::{
     graph::{Attr, Graph, training::LossKind},
     model::{Model, ModelOptions},
     tensor::DType,
-    unlearn::{self, Schedule, Settings, nabla_tau::BatchIter},
+    unlearn::{self, BatchIter, Schedule, Settings},
 };
 
 const CHANNELS: usize = 4;

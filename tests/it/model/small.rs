@@ -12,7 +12,7 @@ use onnx_forget::{
     model::{Model, ModelOptions},
     ops,
     tensor::{DType, HostTensor},
-    unlearn::{Batches, StepSize, nabla_tau::BatchIter, optim::AdamW},
+    unlearn::{BatchIter, Batches, StepSize, optim::AdamW},
 };
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use onnx_forget::{
     graph::training::LossKind,
     model::{Model, ModelOptions},
     tensor::DType,
-    unlearn::{self, Schedule, Settings, nabla_tau::BatchIter},
+    unlearn::{self, BatchIter, Schedule, Settings},
 };
 
 /// Two classes on both sides of a line: the rows to forget have labels that a model which saw them would know.

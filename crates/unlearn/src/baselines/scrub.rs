@@ -11,13 +11,13 @@
 
 use super::{distance, error, further};
 use crate::{
+    BatchIter,
     batch::{Batch, Targets},
     engine::{Float, Tensor},
     error::{Error, Result},
     kernels::Backend,
     method::{Described, Method, MethodName, Set, Sets, Wanted},
     model::Model,
-    nabla_tau::BatchIter,
     recorder::Recorder,
     sgd::Optimizer,
     trace::{Observer, Trajectory},

@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::{
-    Batches, Observer, Set, Sets, StepRecord,
+    BatchIter, Batches, Observer, Set, Sets, StepRecord,
     batch::{Batch, Targets},
     engine::KernelChoice,
     error::{Error, Result},
     model::{Answer, Model, ModelOptions},
-    nabla_tau::BatchIter,
     training::RecipeSettings,
 };
 use dfdx::tensor::Cpu;

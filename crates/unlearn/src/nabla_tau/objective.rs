@@ -9,37 +9,10 @@
 //! In the published loop, `u` is 1 and `a` is α. A loss in another unit then changes the ratio of the two terms, since
 //! only one is squared. With `u = τ`, J and its gradient have no unit: a loss times a constant gives the same steps.
 
-use serde::{Deserialize, Serialize};
-
-/// The two loops that carry the name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Version {
-    /// Losses in units of τ, steps in units of the weights; weight and step grow while the goal is not reached.
-    #[default]
-    #[serde(rename = "nabla-tau")]
-    Invariant,
-    /// The published loop, exactly.
-    #[serde(rename = "nabla-tau-paper")]
-    Published,
-}
-
-impl Version {
-    /// The method's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Invariant => "nabla-tau",
-            Self::Published => "nabla-tau-paper",
-        }
-    }
-
-    /// The unit of losses.
-    pub fn unit(self, tau: f64) -> f64 {
-        match self {
-            // If unseen rows have no loss at all, there is nothing to measure and nothing to reach.
-            Self::Invariant if tau > 0.0 => tau,
-            _ => 1.0,
-        }
-    }
+/// The unit of losses, by the goal.
+pub fn unit(goal: f64) -> f64 {
+    // If unseen rows have no loss at all, there is nothing to measure and nothing to reach.
+    if goal > 0.0 { goal } else { 1.0 }
 }
 
 /// The coefficient of the mean forget loss in the gradient of `weight · ReLU(distance)²`, with `distance = (τ − L_f) /
@@ -108,18 +81,19 @@ mod tests {
     #[test]
     fn only_the_published_terms_depend_on_the_unit_of_the_loss() {
         let (tau, loss, alpha) = (0.8, 0.3, 0.25);
-        let ratio = |version: Version, c: f64| {
-            let unit = version.unit(c * tau);
+        let published = |_: f64| 1.0;
+        let ratio = |unit: fn(f64) -> f64, c: f64| {
+            let unit = unit(c * tau);
             hinge(alpha, c * (tau - loss) / unit, unit) * unit / (1.0 - alpha)
         };
-        let whole = |version: Version, c: f64| {
-            let unit = version.unit(c * tau);
+        let whole = |unit: fn(f64) -> f64, c: f64| {
+            let unit = unit(c * tau);
             c * hinge(alpha, c * (tau - loss) / unit, unit)
         };
         for c in [0.04, 28.0] {
-            assert!((ratio(Version::Invariant, c) - ratio(Version::Invariant, 1.0)).abs() < 1e-12);
-            assert!((whole(Version::Invariant, c) - whole(Version::Invariant, 1.0)).abs() < 1e-12);
-            assert!((ratio(Version::Published, c) / ratio(Version::Published, 1.0) - c).abs() < 1e-9);
+            assert!((ratio(unit, c) - ratio(unit, 1.0)).abs() < 1e-12);
+            assert!((whole(unit, c) - whole(unit, 1.0)).abs() < 1e-12);
+            assert!((ratio(published, c) / ratio(published, 1.0) - c).abs() < 1e-9);
         }
     }
 
@@ -140,9 +114,6 @@ mod tests {
 
     #[test]
     fn no_unseen_loss_is_no_unit() {
-        assert_eq!(
-            (Version::Invariant.unit(0.0), Version::Invariant.unit(0.3), Version::Published.unit(0.3)),
-            (1.0, 0.3, 1.0)
-        );
+        assert_eq!((unit(0.0), unit(0.3)), (1.0, 0.3));
     }
 }

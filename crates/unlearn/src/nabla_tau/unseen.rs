@@ -1,7 +1,6 @@
 //! The loss of unseen rows: the goal of forgetting.
 
-use super::BatchIter;
-use crate::{batch::Targets, engine::Float, error::Result, kernels::Backend, model::Model};
+use crate::{BatchIter, batch::Targets, engine::Float, error::Result, kernels::Backend, model::Model};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The least number of unseen rows of a class whose mean is used.
@@ -166,6 +165,13 @@ mod tests {
 
     fn spread(mean: f64) -> Spread {
         Spread { mean, deviation: 0.0, rows: 90 }
+    }
+
+    impl Unseen {
+        /// Of so many rows, with a mean of 1.
+        pub(in crate::nabla_tau) fn of_rows(rows: usize) -> Self {
+            Self { all: Spread { rows, ..spread(1.0) }, ..unseen() }
+        }
     }
 
     fn unseen() -> Unseen {
