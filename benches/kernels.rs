@@ -16,7 +16,7 @@ use onnx_forget::{
         trainable::Decision,
         training::{LossKind, LossPlan},
     },
-    kernels::{Backend, Binary, ConvSpec, PoolSpec, Reduce, Unary},
+    kernels::{Backend, BatchNormArgs, Binary, ConvArgs, ConvSpec, LayerNormArgs, PoolSpec, Reduce, Unary},
     model::{Model, ModelOptions},
     ops::{self, Inputs, Mode, NodeContext},
     tensor::{DType, HostTensor},
@@ -95,7 +95,7 @@ fn kernel(name: &str, d: &[usize], cx: &mut Cx, x: &[F32]) -> Result<F32> {
         "conv" => {
             let spec =
                 ConvSpec { strides: vec![d[6]; 2], dilations: vec![1; 2], pads: vec![[d[7]; 2]; 2], groups: d[8] };
-            Cpu::conv(cx, &x[0], &x[1], None, &spec)
+            Cpu::conv(cx, ConvArgs::plain(&x[0], &x[1], None, &spec))
         }
         "matmul" => Cpu::matmul(cx, &x[0], &x[1], false, false),
         "relu" => Cpu::unary(cx, Unary::Relu, &x[0]),
@@ -114,9 +114,12 @@ fn kernel(name: &str, d: &[usize], cx: &mut Cx, x: &[F32]) -> Result<F32> {
         "add" | "bias" => Cpu::binary(cx, Binary::Add, &x[0], &x[1]),
         "batch_norm" => {
             let constant = cx.upload(vec![d[1]], vec![1.0; d[1]])?;
-            Cpu::batch_norm(cx, &x[0], &x[1], &x[2], &constant, &constant, 1e-5)
+            let statistics = Some([&constant, &constant]);
+            Cpu::batch_norm(cx, BatchNormArgs { x: &x[0], scale: &x[1], bias: &x[2], statistics, epsilon: 1e-5 })
         }
-        "layer_norm" => Cpu::layer_norm(cx, &x[0], &x[1], Some(&x[2]), 1, 1e-5),
+        "layer_norm" => {
+            Cpu::layer_norm(cx, LayerNormArgs { x: &x[0], scale: &x[1], bias: Some(&x[2]), axis: 1, epsilon: 1e-5 })
+        }
         "softmax" => Cpu::softmax(cx, &x[0], 1),
         "cross_entropy" => {
             let classes: Vec<usize> = (0..d[0]).map(|i| i * 7919 % d[1]).collect();

@@ -4,7 +4,7 @@ use super::schedule::StepSize;
 use crate::{
     engine::{Buffer, Context, Float, Grads, KernelChoice, Tensor},
     error::{Error, Result},
-    kernels::{AdamStep, Backend},
+    kernels::{AdamArgs, AdamStep, Backend},
     model::{Model, Parameter},
 };
 use dfdx::tensor::Storage;
@@ -50,8 +50,10 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
         for (parameter, state) in model.parameters_mut().iter_mut().zip(&mut self.states) {
             let gradient = grads.buffer(&parameter.tensor)?;
             let moments = [&mut state.first, &mut state.second];
-            if !D::adamw(&mut cx, &step, &mut parameter.tensor, moments, gradient, state.share.as_ref())? {
-                return Ok(Some(parameter.name.clone()));
+            let (parameter, name) = (&mut parameter.tensor, &parameter.name);
+            let args = AdamArgs { step: &step, parameter, moments, gradient, share: state.share.as_ref() };
+            if !D::adamw(&mut cx, args)? {
+                return Ok(Some(name.clone()));
             }
         }
         Ok(None)
@@ -65,7 +67,7 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
         }
         for parameter in model.parameters() {
             if !parameter.tensor.is_finite()? {
-                return Ok(Some(parameter.name.clone()));
+                return Ok(Some(name.clone()));
             }
         }
         Ok(None)

@@ -2,11 +2,14 @@
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{AdamStep, Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary, compose, cpu, sizes};
+use super::{
+    AdamArgs, Backend, BatchNormArgs, Binary, ConvArgs, LayerNormArgs, LinearArgs, LstmArgs, PadMode, PoolSpec, Reduce,
+    Unary, compose, cpu, sizes,
+};
 #[cfg(feature = "cuda")]
 use crate::tensor::HostTensor;
 use crate::{
-    engine::{Buffer, Context, KernelChoice, Tensor},
+    engine::{Context, KernelChoice, Tensor},
     error::Result,
 };
 use dfdx::prelude::Cpu;
@@ -49,27 +52,14 @@ impl Backend<f32> for Cpu {
         choose!(cpu, cx, matmul(a, b, ta, tb))
     }
 
-    fn linear(cx: &mut Cx, x: &F32, w: &F32, t: bool, bias: Option<&F32>, activation: Option<Unary>) -> Result<F32> {
-        sizes::linear(x.dims(), w.dims(), t)?;
-        choose!(cpu, cx, linear(x, w, t, bias, activation) if activation.is_none_or(cpu::fuses))
+    fn linear(cx: &mut Cx, args: LinearArgs<'_, f32, Cpu>) -> Result<F32> {
+        sizes::linear(args.x.dims(), args.w.dims(), args.transposed)?;
+        choose!(cpu, cx, linear(args) if args.activation.is_none_or(cpu::fuses))
     }
 
-    fn conv(cx: &mut Cx, x: &F32, w: &F32, bias: Option<&F32>, spec: &ConvSpec) -> Result<F32> {
-        Self::conv_fused(cx, x, w, bias, None, None, spec)
-    }
-
-    fn conv_fused(
-        cx: &mut Cx,
-        x: &F32,
-        w: &F32,
-        bias: Option<&F32>,
-        residual: Option<&F32>,
-        activation: Option<Unary>,
-        spec: &ConvSpec,
-    ) -> Result<F32> {
-        sizes::conv(x.dims(), w.dims(), spec)?;
-        choose!(cpu, cx, conv_fused(x, w, bias, residual, activation, spec)
-            if cpu::convolves(x) && activation.is_none_or(cpu::fuses))
+    fn conv(cx: &mut Cx, args: ConvArgs<'_, f32, Cpu>) -> Result<F32> {
+        sizes::conv(args.x.dims(), args.w.dims(), args.spec)?;
+        choose!(cpu, cx, conv(args) if cpu::convolves(args.x) && args.activation.is_none_or(cpu::fuses))
     }
 
     fn max_pool(cx: &mut Cx, x: &F32, spec: &PoolSpec) -> Result<F32> {
@@ -92,16 +82,12 @@ impl Backend<f32> for Cpu {
         choose!(cpu, cx, log_softmax(x, axis))
     }
 
-    fn batch_norm(cx: &mut Cx, x: &F32, s: &F32, b: &F32, mean: &F32, var: &F32, epsilon: f64) -> Result<F32> {
-        choose!(cpu, cx, batch_norm(x, s, b, mean, var, epsilon))
+    fn batch_norm(cx: &mut Cx, args: BatchNormArgs<'_, f32, Cpu>) -> Result<F32> {
+        choose!(cpu, cx, batch_norm(args))
     }
 
-    fn batch_norm_train(cx: &mut Cx, x: &F32, scale: &F32, bias: &F32, epsilon: f64) -> Result<F32> {
-        choose!(cpu, cx, batch_norm_train(x, scale, bias, epsilon))
-    }
-
-    fn layer_norm(cx: &mut Cx, x: &F32, s: &F32, b: Option<&F32>, axis: usize, epsilon: f64) -> Result<F32> {
-        choose!(cpu, cx, layer_norm(x, s, b, axis, epsilon))
+    fn layer_norm(cx: &mut Cx, args: LayerNormArgs<'_, f32, Cpu>) -> Result<F32> {
+        choose!(cpu, cx, layer_norm(args))
     }
 
     fn permute(cx: &mut Cx, x: &F32, perm: &[usize]) -> Result<F32> {
@@ -139,8 +125,8 @@ impl Backend<f32> for Cpu {
         choose!(cpu, cx, cumsum(x, axis, exclusive, reverse))
     }
 
-    fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F32, c: &F32) -> Result<F32> {
-        choose!(cpu, cx, lstm(gates, recurrent, h, c))
+    fn lstm(cx: &mut Cx, args: LstmArgs<'_, f32, Cpu>) -> Result<F32> {
+        choose!(cpu, cx, lstm(args))
     }
 
     fn cross_entropy(cx: &mut Cx, logits: &F32, classes: &[usize]) -> Result<F32> {
@@ -151,15 +137,8 @@ impl Backend<f32> for Cpu {
         choose!(cpu, cx, bce_with_logits(logits, targets))
     }
 
-    fn adamw(
-        cx: &mut Cx,
-        step: &AdamStep,
-        parameter: &mut F32,
-        moments: [&mut Buffer<f32, Cpu>; 2],
-        gradient: &Buffer<f32, Cpu>,
-        share: Option<&F32>,
-    ) -> Result<bool> {
-        choose!(cpu, cx, adamw(step, parameter, moments, gradient, share))
+    fn adamw(cx: &mut Cx, args: AdamArgs<'_, f32, Cpu>) -> Result<bool> {
+        choose!(cpu, cx, adamw(args))
     }
 }
 
@@ -190,38 +169,19 @@ impl Backend<f32> for Cuda {
         choose!(cuda, cx, matmul(a, b, ta, tb) if cuda::takes(&[a, b]))
     }
 
-    fn linear(
-        cx: &mut GpuCx,
-        x: &GpuF32,
-        w: &GpuF32,
-        t: bool,
-        bias: Option<&GpuF32>,
-        activation: Option<Unary>,
-    ) -> Result<GpuF32> {
-        sizes::linear(x.dims(), w.dims(), t)?;
-        choose!(cuda, cx, linear(x, w, t, bias, activation) if cuda::takes(&[x, w]))
+    fn linear(cx: &mut GpuCx, args: LinearArgs<'_, f32, Cuda>) -> Result<GpuF32> {
+        sizes::linear(args.x.dims(), args.w.dims(), args.transposed)?;
+        choose!(cuda, cx, linear(args) if cuda::takes(&[args.x, args.w]))
     }
 
-    fn conv(cx: &mut GpuCx, x: &GpuF32, w: &GpuF32, bias: Option<&GpuF32>, spec: &ConvSpec) -> Result<GpuF32> {
-        Self::conv_fused(cx, x, w, bias, None, None, spec)
-    }
-
-    fn conv_fused(
-        cx: &mut GpuCx,
-        x: &GpuF32,
-        w: &GpuF32,
-        bias: Option<&GpuF32>,
-        residual: Option<&GpuF32>,
-        activation: Option<Unary>,
-        spec: &ConvSpec,
-    ) -> Result<GpuF32> {
-        sizes::conv(x.dims(), w.dims(), spec)?;
-        match activation {
+    fn conv(cx: &mut GpuCx, args: ConvArgs<'_, f32, Cuda>) -> Result<GpuF32> {
+        sizes::conv(args.x.dims(), args.w.dims(), args.spec)?;
+        match args.activation {
             Some(op) if !cuda::fuses(op) => {
-                let y = Self::conv_fused(cx, x, w, bias, residual, None, spec)?;
+                let y = Self::conv(cx, ConvArgs { activation: None, ..args })?;
                 Self::unary(cx, op, &y)
             }
-            _ => choose!(cuda, cx, conv_fused(x, w, bias, residual, activation, spec) if cuda::convolves(x, w)),
+            _ => choose!(cuda, cx, conv(args) if cuda::convolves(args.x, args.w)),
         }
     }
 
@@ -245,31 +205,12 @@ impl Backend<f32> for Cuda {
         choose!(cuda, cx, log_softmax(x, axis) if cuda::takes(&[x]))
     }
 
-    fn batch_norm(
-        cx: &mut GpuCx,
-        x: &GpuF32,
-        s: &GpuF32,
-        b: &GpuF32,
-        mean: &GpuF32,
-        var: &GpuF32,
-        epsilon: f64,
-    ) -> Result<GpuF32> {
-        choose!(cuda, cx, batch_norm(x, s, b, mean, var, epsilon) if cuda::takes(&[x]))
+    fn batch_norm(cx: &mut GpuCx, args: BatchNormArgs<'_, f32, Cuda>) -> Result<GpuF32> {
+        choose!(cuda, cx, batch_norm(args) if cuda::takes(&[args.x]))
     }
 
-    fn batch_norm_train(cx: &mut GpuCx, x: &GpuF32, scale: &GpuF32, bias: &GpuF32, epsilon: f64) -> Result<GpuF32> {
-        choose!(cuda, cx, batch_norm_train(x, scale, bias, epsilon) if cuda::takes(&[x]))
-    }
-
-    fn layer_norm(
-        cx: &mut GpuCx,
-        x: &GpuF32,
-        s: &GpuF32,
-        b: Option<&GpuF32>,
-        axis: usize,
-        epsilon: f64,
-    ) -> Result<GpuF32> {
-        choose!(cuda, cx, layer_norm(x, s, b, axis, epsilon) if cuda::takes(&[x]))
+    fn layer_norm(cx: &mut GpuCx, args: LayerNormArgs<'_, f32, Cuda>) -> Result<GpuF32> {
+        choose!(cuda, cx, layer_norm(args) if cuda::takes(&[args.x]))
     }
 
     fn permute(cx: &mut GpuCx, x: &GpuF32, perm: &[usize]) -> Result<GpuF32> {
@@ -303,8 +244,8 @@ impl Backend<f32> for Cuda {
         choose!(cuda, cx, gather_flat(x, indices, dims) if cuda::takes(&[x]) && !indices.is_empty())
     }
 
-    fn lstm(cx: &mut GpuCx, gates: &GpuF32, recurrent: &GpuF32, h: &GpuF32, c: &GpuF32) -> Result<GpuF32> {
-        choose!(cuda, cx, lstm(gates, recurrent, h, c))
+    fn lstm(cx: &mut GpuCx, args: LstmArgs<'_, f32, Cuda>) -> Result<GpuF32> {
+        choose!(cuda, cx, lstm(args))
     }
 
     fn cross_entropy(cx: &mut GpuCx, logits: &GpuF32, classes: &[usize]) -> Result<GpuF32> {
@@ -315,15 +256,8 @@ impl Backend<f32> for Cuda {
         choose!(cuda, cx, bce_with_logits(logits, targets) if cuda::takes(&[logits]))
     }
 
-    fn adamw(
-        cx: &mut GpuCx,
-        step: &AdamStep,
-        parameter: &mut GpuF32,
-        moments: [&mut Buffer<f32, Cuda>; 2],
-        gradient: &Buffer<f32, Cuda>,
-        share: Option<&GpuF32>,
-    ) -> Result<bool> {
-        choose!(cuda, cx, adamw(step, parameter, moments, gradient, share))
+    fn adamw(cx: &mut GpuCx, args: AdamArgs<'_, f32, Cuda>) -> Result<bool> {
+        choose!(cuda, cx, adamw(args))
     }
 
     fn feed(cx: &GpuCx, tensor: &HostTensor) -> Result<GpuF32> {

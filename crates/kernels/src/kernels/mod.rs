@@ -7,6 +7,7 @@
 //! Every kernel proves its shapes before it computes and answers [`crate::Error::Internal`] if they do not fit:
 //! operators have checked them before, so a misfit here is a defect of this program.
 
+mod arguments;
 pub mod compose;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -19,10 +20,11 @@ mod dispatch;
 pub mod shape;
 mod sizes;
 
+pub use arguments::{AdamArgs, BatchNormArgs, ConvArgs, LayerNormArgs, LinearArgs, LstmArgs};
 pub use spec::{AdamStep, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary};
 
 use crate::{
-    engine::{Buffer, Context, Float, Tensor},
+    engine::{Context, Float, Tensor},
     error::Result,
     tensor::HostTensor,
 };
@@ -70,41 +72,14 @@ pub trait Backend<E: Float>: Device<E> {
         compose::matmul(cx, a, b, ta, tb)
     }
 
-    /// `activation` of x·w + bias: `x` (…, k) with at least one k, `w` (k, n) or, if `transposed`, (n, k), `bias` (n).
-    fn linear(
-        cx: &mut Context<E, Self>,
-        x: &Tensor<E, Self>,
-        w: &Tensor<E, Self>,
-        transposed: bool,
-        bias: Option<&Tensor<E, Self>>,
-        activation: Option<Unary>,
-    ) -> Result<Tensor<E, Self>> {
-        compose::linear(cx, x, w, transposed, bias, activation)
+    /// `activation` of x·w + bias.
+    fn linear(cx: &mut Context<E, Self>, args: LinearArgs<'_, E, Self>) -> Result<Tensor<E, Self>> {
+        compose::linear(cx, args)
     }
 
-    /// Convolution of `x` (N, C, spatial…) by `w` (M, C/groups, window…), plus `bias` (M), over any number of
-    /// spatial axes.
-    fn conv(
-        cx: &mut Context<E, Self>,
-        x: &Tensor<E, Self>,
-        w: &Tensor<E, Self>,
-        bias: Option<&Tensor<E, Self>>,
-        spec: &ConvSpec,
-    ) -> Result<Tensor<E, Self>> {
-        compose::conv(cx, x, w, bias, spec)
-    }
-
-    /// `activation` of [`Backend::conv`] plus a `residual` of its shape.
-    fn conv_fused(
-        cx: &mut Context<E, Self>,
-        x: &Tensor<E, Self>,
-        w: &Tensor<E, Self>,
-        bias: Option<&Tensor<E, Self>>,
-        residual: Option<&Tensor<E, Self>>,
-        activation: Option<Unary>,
-        spec: &ConvSpec,
-    ) -> Result<Tensor<E, Self>> {
-        compose::conv_fused(cx, x, w, bias, residual, activation, spec)
+    /// `activation` of the convolution of `x` by `w` over any number of spatial axes, plus `bias`, plus `residual`.
+    fn conv(cx: &mut Context<E, Self>, args: ConvArgs<'_, E, Self>) -> Result<Tensor<E, Self>> {
+        compose::conv(cx, args)
     }
 
     /// Largest element of each window of `x` (N, C, spatial…); the gradient goes to the first of equal ones.
@@ -138,40 +113,15 @@ pub trait Backend<E: Float>: Device<E> {
         compose::log_softmax(cx, x, axis)
     }
 
-    /// (x − mean)/√(var + ε)·scale + bias with given statistics a channel (axis 1), which get no gradient.
-    fn batch_norm(
-        cx: &mut Context<E, Self>,
-        x: &Tensor<E, Self>,
-        scale: &Tensor<E, Self>,
-        bias: &Tensor<E, Self>,
-        mean: &Tensor<E, Self>,
-        var: &Tensor<E, Self>,
-        epsilon: f64,
-    ) -> Result<Tensor<E, Self>> {
-        compose::batch_norm(cx, x, scale, bias, mean, var, epsilon)
+    /// (x − mean)/√(var + ε)·scale + bias, channel (axis 1) by channel. Given statistics get no gradient; through the
+    /// batch's own mean and population variance, gradients flow.
+    fn batch_norm(cx: &mut Context<E, Self>, args: BatchNormArgs<'_, E, Self>) -> Result<Tensor<E, Self>> {
+        compose::batch_norm(cx, args)
     }
 
-    /// The same with the batch's own mean and population variance, through which gradients flow.
-    fn batch_norm_train(
-        cx: &mut Context<E, Self>,
-        x: &Tensor<E, Self>,
-        scale: &Tensor<E, Self>,
-        bias: &Tensor<E, Self>,
-        epsilon: f64,
-    ) -> Result<Tensor<E, Self>> {
-        compose::batch_norm_train(cx, x, scale, bias, epsilon)
-    }
-
-    /// Normalises over the axes from `axis` on; `scale` and `bias` broadcast to those axes.
-    fn layer_norm(
-        cx: &mut Context<E, Self>,
-        x: &Tensor<E, Self>,
-        scale: &Tensor<E, Self>,
-        bias: Option<&Tensor<E, Self>>,
-        axis: usize,
-        epsilon: f64,
-    ) -> Result<Tensor<E, Self>> {
-        compose::layer_norm(cx, x, scale, bias, axis, epsilon)
+    /// Normalizes over the axes from `axis` on.
+    fn layer_norm(cx: &mut Context<E, Self>, args: LayerNormArgs<'_, E, Self>) -> Result<Tensor<E, Self>> {
+        compose::layer_norm(cx, args)
     }
 
     /// Axis `i` of the result is axis `perm[i]` of `x`.
@@ -243,17 +193,9 @@ pub trait Backend<E: Float>: Device<E> {
         compose::cumsum(cx, x, axis, exclusive, reverse)
     }
 
-    /// The steps of an LSTM from the states `h` and `c` (batch, hidden): `gates` (steps, batch, 4·hidden) is the inputs'
-    /// part of the gates i, o, f and c of every step, biases included; `recurrent` (4·hidden, hidden) are the weights of
-    /// h. The result (steps + 1, batch, hidden) is h after each step, then c after the last.
-    fn lstm(
-        cx: &mut Context<E, Self>,
-        gates: &Tensor<E, Self>,
-        recurrent: &Tensor<E, Self>,
-        h: &Tensor<E, Self>,
-        c: &Tensor<E, Self>,
-    ) -> Result<Tensor<E, Self>> {
-        compose::lstm(cx, gates, recurrent, h, c)
+    /// The steps of an LSTM. The result (steps + 1, batch, hidden) is h after each step, then c after the last.
+    fn lstm(cx: &mut Context<E, Self>, args: LstmArgs<'_, E, Self>) -> Result<Tensor<E, Self>> {
+        compose::lstm(cx, args)
     }
 
     /// −ln softmax(logits)\[class\] of each row of `logits` (n, c): dimensions (n).
@@ -280,19 +222,10 @@ pub trait Backend<E: Float>: Device<E> {
         cx.upload_host(tensor)
     }
 
-    /// A step against `gradient`, in place: `parameter` and its `moments` change. `share`, which broadcasts to the
-    /// parameter along one axis, is how much of the step is taken; the decay, in
-    /// proportion to the parameter by itself, is taken whole. Records nothing. Whether the parameter stays
-    /// finite, as it does unless the gradient is not.
-    fn adamw(
-        cx: &mut Context<E, Self>,
-        step: &AdamStep,
-        parameter: &mut Tensor<E, Self>,
-        moments: [&mut Buffer<E, Self>; 2],
-        gradient: &Buffer<E, Self>,
-        share: Option<&Tensor<E, Self>>,
-    ) -> Result<bool> {
-        compose::adamw(cx, step, parameter, moments, gradient, share)
+    /// A step against the gradient, in place. Records nothing. Whether the parameter stays finite, as it does unless the
+    /// gradient is not.
+    fn adamw(cx: &mut Context<E, Self>, args: AdamArgs<'_, E, Self>) -> Result<bool> {
+        compose::adamw(cx, args)
     }
 
     /// Whether every parameter that [`Backend::adamw`] has stepped since the last call is finite, where it did not wait

@@ -1,9 +1,9 @@
 //! AdamW's step.
 
 use crate::{
-    engine::{Buffer, Context, Float, Tensor},
+    engine::{Context, Float},
     error::{Error, Result},
-    kernels::{Binary, spec::AdamStep},
+    kernels::{AdamArgs, Binary},
 };
 use dfdx::{
     prelude::Device,
@@ -13,11 +13,7 @@ use dfdx::{
 /// See [`crate::kernels::Backend::adamw`]. By dfdx's optimizer; a share of the step is what it has moved times the share.
 pub fn adamw<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
-    step: &AdamStep,
-    parameter: &mut Tensor<E, D>,
-    [first, second]: [&mut Buffer<E, D>; 2],
-    gradient: &Buffer<E, D>,
-    share: Option<&Tensor<E, D>>,
+    AdamArgs { step, parameter, moments: [first, second], gradient, share }: AdamArgs<'_, E, D>,
 ) -> Result<bool> {
     let adam = AdamConfig {
         lr: step.rate,

@@ -8,7 +8,7 @@ use crate::{
     engine::{Context, Float, Tensor},
     error::{Error, Result},
     kernels::{
-        Binary, ConvSpec, Unary,
+        Binary, ConvArgs, ConvSpec,
         shape::{Windows, require},
     },
 };
@@ -17,13 +17,25 @@ use dfdx::{
     tensor::OwnedTape,
 };
 
-/// See [`crate::kernels::Backend::conv`]. As a matrix product: the windows become columns,
+/// See [`crate::kernels::Backend::conv`].
+pub fn conv<E: Float, D: Device<E>>(
+    cx: &mut Context<E, D>,
+    ConvArgs { x, w, bias, residual, activation, spec }: ConvArgs<'_, E, D>,
+) -> Result<Tensor<E, D>> {
+    let mut y = convolved(cx, x, w, bias, spec)?;
+    if let Some(residual) = residual {
+        y = super::binary(cx, Binary::Add, &y, residual)?;
+    }
+    activation.map_or(Ok(y.clone()), |op| super::unary(cx, op, &y))
+}
+
+/// The convolution alone, with its bias. As a matrix product: the windows become columns,
 ///
 /// y[n, g·M' + m, o] = Σ over c, k of w[g·M' + m, c, k] · x[n, g·C' + c, o·stride + k·dilation − pad],
 ///
 /// so y(g) = w(g) (M', C'·K) · columns(g) (C'·K, O·N). The columns are rows of xᵀ (C·S, N), gathered by indices that are the
 /// same for all n; a row of zeros stands for the padding.
-pub fn conv<E: Float, D: Device<E>>(
+fn convolved<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     w: &Tensor<E, D>,
@@ -73,21 +85,4 @@ pub fn conv<E: Float, D: Device<E>>(
         }
         None => Ok(y),
     }
-}
-
-/// The activation of a convolution plus a residual of its shape.
-pub fn conv_fused<E: Float, D: Device<E>>(
-    cx: &mut Context<E, D>,
-    x: &Tensor<E, D>,
-    w: &Tensor<E, D>,
-    bias: Option<&Tensor<E, D>>,
-    residual: Option<&Tensor<E, D>>,
-    activation: Option<Unary>,
-    spec: &ConvSpec,
-) -> Result<Tensor<E, D>> {
-    let mut y = conv(cx, x, w, bias, spec)?;
-    if let Some(residual) = residual {
-        y = super::binary(cx, Binary::Add, &y, residual)?;
-    }
-    activation.map_or(Ok(y.clone()), |op| super::unary(cx, op, &y))
 }

@@ -5,7 +5,7 @@ use crate::{
     engine::{Context, Float, Tensor},
     error::Result,
     kernels::{
-        Binary, Unary,
+        Binary, LstmArgs, Unary,
         shape::{LstmDims, lstm_dims},
     },
 };
@@ -16,10 +16,7 @@ use dfdx::prelude::Device;
 /// c' = σ(G_f)·c + σ(Gᵢ)·tanh G_g and h' = σ(Gₒ)·tanh c'.
 pub fn lstm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
-    gates: &Tensor<E, D>,
-    recurrent: &Tensor<E, D>,
-    h: &Tensor<E, D>,
-    c: &Tensor<E, D>,
+    LstmArgs { gates, recurrent, h, c }: LstmArgs<'_, E, D>,
 ) -> Result<Tensor<E, D>> {
     let LstmDims { steps, batch, hidden } = lstm_dims(gates.dims(), recurrent.dims(), h.dims(), c.dims())?;
     let rows = gates.reshaped(vec![steps * batch, 4 * hidden])?;

@@ -8,7 +8,7 @@ use crate::{
     engine::{Context, Float, Tensor},
     error::{Error, Result},
     kernels::{
-        Binary, Unary,
+        Binary, LinearArgs,
         shape::{broadcast, linear_dims, require},
     },
 };
@@ -55,11 +55,7 @@ pub fn matmul<E: Float, D: Device<E>>(
 /// See [`crate::kernels::Backend::linear`].
 pub fn linear<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
-    x: &Tensor<E, D>,
-    w: &Tensor<E, D>,
-    transposed: bool,
-    bias: Option<&Tensor<E, D>>,
-    activation: Option<Unary>,
+    LinearArgs { x, w, transposed, bias, activation }: LinearArgs<'_, E, D>,
 ) -> Result<Tensor<E, D>> {
     let (rows, k, n) = linear_dims(x.dims(), w.dims(), transposed, bias.map(Tensor::dims))?;
     let dims = [x.dims().split_last().map_or(&[][..], |(_, lead)| lead), &[n]].concat();

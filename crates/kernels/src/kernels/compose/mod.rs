@@ -25,7 +25,7 @@ mod trigonometry;
 mod view;
 
 pub use adamw::adamw;
-pub use conv::{conv, conv_fused};
+pub use conv::conv;
 pub use elementwise::{binary, unary};
 #[cfg(feature = "cuda")]
 pub(super) use layout::padded;
@@ -33,7 +33,7 @@ pub use layout::{concat, expand, gather, gather_flat, pad, permute, slice};
 pub use loss::{bce_with_logits, cross_entropy};
 pub use lstm::lstm;
 pub use matmul::{linear, matmul};
-pub use normalise::{batch_norm, batch_norm_train, layer_norm};
+pub use normalise::{batch_norm, layer_norm};
 pub use pool::{avg_pool, max_pool};
 pub use reduce::reduce;
 pub use scan::cumsum;

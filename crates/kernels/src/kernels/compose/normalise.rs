@@ -7,51 +7,37 @@ use super::{
 use crate::{
     engine::{Context, Float, Tensor},
     error::Result,
-    kernels::{Binary, Reduce, Unary, shape::require},
+    kernels::{BatchNormArgs, Binary, LayerNormArgs, Reduce, Unary, shape::require},
 };
 use dfdx::prelude::Device;
 
 /// See [`crate::kernels::Backend::batch_norm`].
 pub fn batch_norm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
-    x: &Tensor<E, D>,
-    scale: &Tensor<E, D>,
-    bias: &Tensor<E, D>,
-    mean: &Tensor<E, D>,
-    var: &Tensor<E, D>,
-    epsilon: f64,
-) -> Result<Tensor<E, D>> {
-    let [scale, bias, mean, var] = [channels(x, scale)?, channels(x, bias)?, channels(x, mean)?, channels(x, var)?];
-    let inverse = inverse_deviation(cx, &var.detached(), epsilon)?;
-    let factor = binary(cx, Binary::Mul, &inverse, &scale)?;
-    let centred = binary(cx, Binary::Sub, x, &mean.detached())?;
-    let scaled = binary(cx, Binary::Mul, &centred, &factor)?;
-    binary(cx, Binary::Add, &scaled, &bias)
-}
-
-/// See [`crate::kernels::Backend::batch_norm_train`].
-pub fn batch_norm_train<E: Float, D: Device<E>>(
-    cx: &mut Context<E, D>,
-    x: &Tensor<E, D>,
-    scale: &Tensor<E, D>,
-    bias: &Tensor<E, D>,
-    epsilon: f64,
+    BatchNormArgs { x, scale, bias, statistics, epsilon }: BatchNormArgs<'_, E, D>,
 ) -> Result<Tensor<E, D>> {
     let (scale, bias) = (channels(x, scale)?, channels(x, bias)?);
-    let axes: Vec<usize> = (0..x.rank()).filter(|&a| a != 1).collect();
-    let standard = standardise(cx, x, &axes, epsilon)?;
-    let scaled = binary(cx, Binary::Mul, &standard, &scale)?;
+    let scaled = match statistics {
+        Some([mean, var]) => {
+            let [mean, var] = [channels(x, mean)?, channels(x, var)?];
+            let inverse = inverse_deviation(cx, &var.detached(), epsilon)?;
+            let factor = binary(cx, Binary::Mul, &inverse, &scale)?;
+            let centered = binary(cx, Binary::Sub, x, &mean.detached())?;
+            binary(cx, Binary::Mul, &centered, &factor)?
+        }
+        None => {
+            let axes: Vec<usize> = (0..x.rank()).filter(|&a| a != 1).collect();
+            let standard = standardise(cx, x, &axes, epsilon)?;
+            binary(cx, Binary::Mul, &standard, &scale)?
+        }
+    };
     binary(cx, Binary::Add, &scaled, &bias)
 }
 
 /// See [`crate::kernels::Backend::layer_norm`].
 pub fn layer_norm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
-    x: &Tensor<E, D>,
-    scale: &Tensor<E, D>,
-    bias: Option<&Tensor<E, D>>,
-    axis: usize,
-    epsilon: f64,
+    LayerNormArgs { x, scale, bias, axis, epsilon }: LayerNormArgs<'_, E, D>,
 ) -> Result<Tensor<E, D>> {
     require(axis < x.rank(), || format!("layer normalisation of {:?} from axis {axis}", x.dims()))?;
     let axes: Vec<usize> = (axis..x.rank()).collect();

@@ -2,9 +2,9 @@
 
 use super::{F32, par::CHUNK, simd::simd};
 use crate::{
-    engine::{Buffer, Context},
+    engine::Context,
     error::Result,
-    kernels::{shape::require, spec::AdamStep},
+    kernels::{AdamArgs, shape::require},
 };
 use dfdx::prelude::Cpu;
 use rayon::prelude::*;
@@ -43,11 +43,7 @@ simd! {
 /// See [`crate::kernels::Backend::adamw`].
 pub(in crate::kernels) fn adamw(
     _: &mut Context<f32, Cpu>,
-    step: &AdamStep,
-    parameter: &mut F32,
-    [first, second]: [&mut Buffer<f32, Cpu>; 2],
-    gradient: &Buffer<f32, Cpu>,
-    share: Option<&F32>,
+    AdamArgs { step, parameter, moments: [first, second], gradient, share }: AdamArgs<'_, f32, Cpu>,
 ) -> Result<bool> {
     let (n, dims) = (parameter.len(), parameter.dims().to_vec());
     require([first.len(), second.len(), gradient.len()] == [n; 3], || format!("an optimizer's state for {dims:?}"))?;

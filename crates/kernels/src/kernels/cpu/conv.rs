@@ -13,10 +13,7 @@ use super::{
 use crate::{
     engine::Context,
     error::Result,
-    kernels::{
-        shape::require,
-        spec::{ConvSpec, Unary},
-    },
+    kernels::{ConvArgs, shape::require, spec::Unary},
 };
 use dfdx::prelude::Cpu;
 
@@ -64,12 +61,7 @@ simd! {
 /// then the activation.
 pub(in crate::kernels) fn conv(
     cx: &mut Context<f32, Cpu>,
-    x: &F32,
-    w: &F32,
-    bias: Option<&F32>,
-    residual: Option<&F32>,
-    activation: Option<Unary>,
-    spec: &ConvSpec,
+    ConvArgs { x, w, bias, residual, activation, spec }: ConvArgs<'_, f32, Cpu>,
 ) -> Result<F32> {
     let geometry = Geometry::of(x.dims(), w.dims(), spec)?;
     let [n, m, oh, ow] = geometry.output();
@@ -318,6 +310,7 @@ fn flipped(g: &Geometry, w: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::ConvSpec;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

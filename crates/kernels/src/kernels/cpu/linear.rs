@@ -9,7 +9,7 @@ use super::{
 use crate::{
     engine::Context,
     error::Result,
-    kernels::{shape::linear_dims, spec::Unary},
+    kernels::{LinearArgs, shape::linear_dims},
 };
 use dfdx::prelude::Cpu;
 
@@ -22,11 +22,7 @@ simd! {
 /// See [`crate::kernels::Backend::linear`].
 pub(in crate::kernels) fn linear(
     cx: &mut Context<f32, Cpu>,
-    x: &F32,
-    w: &F32,
-    transposed: bool,
-    bias: Option<&F32>,
-    activation: Option<Unary>,
+    LinearArgs { x, w, transposed, bias, activation }: LinearArgs<'_, f32, Cpu>,
 ) -> Result<F32> {
     let (rows, k, n) = linear_dims(x.dims(), w.dims(), transposed, bias.map(F32::dims))?;
     let mut dims = x.dims().to_vec();

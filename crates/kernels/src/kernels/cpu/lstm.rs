@@ -10,7 +10,10 @@ use super::{
 use crate::{
     engine::Context,
     error::Result,
-    kernels::shape::{LstmDims, lstm_dims},
+    kernels::{
+        LstmArgs,
+        shape::{LstmDims, lstm_dims},
+    },
 };
 use dfdx::prelude::Cpu;
 use std::ops::Range;
@@ -153,10 +156,7 @@ fn backward(dims: &LstmDims, kept: &Kept, recurrent: &[f32], first_c: &[f32], dy
 /// See [`crate::kernels::Backend::lstm`].
 pub(in crate::kernels) fn lstm(
     cx: &mut Context<f32, Cpu>,
-    gates: &F32,
-    recurrent: &F32,
-    h: &F32,
-    c: &F32,
+    LstmArgs { gates, recurrent, h, c }: LstmArgs<'_, f32, Cpu>,
 ) -> Result<F32> {
     let dims = lstm_dims(gates.dims(), recurrent.dims(), h.dims(), c.dims())?;
     let inputs = [gates, recurrent, h, c];

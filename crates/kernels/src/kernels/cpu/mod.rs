@@ -35,14 +35,14 @@ mod winograd;
 
 pub(super) use adamw::adamw;
 pub(super) use broadcast::{binary, select};
-pub(super) use conv::{conv as conv_fused, supports as convolves};
+pub(super) use conv::{conv, supports as convolves};
 pub(super) use elementwise::{fuses, unary};
 pub(super) use gather::{cumsum, gather, gather_flat};
 pub(super) use gemm::matmul;
 pub(super) use layout::{concat, expand, pad, permute, slice};
 pub(super) use linear::linear;
 pub(super) use lstm::lstm;
-pub(super) use normalise::{batch_norm, batch_norm_train, layer_norm};
+pub(super) use normalise::{batch_norm, layer_norm};
 pub(super) use pool::{avg_pool, max_pool, supports as pools};
 pub(super) use reduce::{reduce, supports as reduces};
 pub(super) use softmax::{bce_with_logits, cross_entropy, log_softmax, softmax};

@@ -4,7 +4,7 @@ use super::{F32, broadcast, par, reduce, simd::simd};
 use crate::{
     engine::Context,
     error::Result,
-    kernels::{shape::require, spec::Binary},
+    kernels::{BatchNormArgs, LayerNormArgs, shape::require, spec::Binary},
 };
 use dfdx::prelude::Cpu;
 
@@ -129,15 +129,20 @@ fn gradient_sums(x: &[f32], dy: &[f32], mean: &[f32], shape: (usize, usize, usiz
     column(dy).into_iter().zip(column(&products)).map(|(a, b)| [a, b]).collect()
 }
 
-/// (x − mean)/√(var + ε)·scale + bias with given statistics, which get no gradient.
-pub(in crate::kernels) fn batch_norm(
+/// See [`crate::kernels::Backend::batch_norm`].
+pub(in crate::kernels) fn batch_norm(cx: &mut Context<f32, Cpu>, args: BatchNormArgs<'_, f32, Cpu>) -> Result<F32> {
+    match args.statistics {
+        Some([mean, var]) => by_given(cx, args, mean, var),
+        None => by_own(cx, args),
+    }
+}
+
+/// With given statistics, which get no gradient.
+fn by_given(
     cx: &mut Context<f32, Cpu>,
-    x: &F32,
-    scale: &F32,
-    bias: &F32,
+    BatchNormArgs { x, scale, bias, epsilon, .. }: BatchNormArgs<'_, f32, Cpu>,
     mean: &F32,
     var: &F32,
-    epsilon: f64,
 ) -> Result<F32> {
     let shape = channels(x.dims())?;
     let c = shape.1;
@@ -175,13 +180,10 @@ fn scale_channels(dy: &mut [f32], (_, c, p): (usize, usize, usize), a: &[f32]) {
     par::rows(dy, p, |first, dy| (first..).zip(dy.chunks_mut(p)).for_each(|(plane, dy)| scale(a[plane % c], dy)));
 }
 
-/// The same with the batch's own mean and population variance, through which gradients flow.
-pub(in crate::kernels) fn batch_norm_train(
+/// With the batch's own mean and population variance, through which gradients flow.
+fn by_own(
     cx: &mut Context<f32, Cpu>,
-    x: &F32,
-    scale: &F32,
-    bias: &F32,
-    epsilon: f64,
+    BatchNormArgs { x, scale, bias, epsilon, .. }: BatchNormArgs<'_, f32, Cpu>,
 ) -> Result<F32> {
     let shape = channels(x.dims())?;
     let (n, c, p) = shape;
@@ -223,11 +225,7 @@ pub(in crate::kernels) fn batch_norm_train(
 /// Normalises over the axes from `axis` on; `scale` and `bias` broadcast to those axes.
 pub(in crate::kernels) fn layer_norm(
     cx: &mut Context<f32, Cpu>,
-    x: &F32,
-    scale: &F32,
-    bias: Option<&F32>,
-    axis: usize,
-    epsilon: f64,
+    LayerNormArgs { x, scale, bias, axis, epsilon }: LayerNormArgs<'_, f32, Cpu>,
 ) -> Result<F32> {
     require(axis <= x.rank(), || format!("layer normalisation of {:?} from axis {axis}", x.dims()))?;
     let d: usize = x.dims()[axis..].iter().product();

@@ -5,11 +5,11 @@ use super::{
     gpu::{Grid, View, device_error, gpu, zeros},
 };
 use crate::{
-    engine::{Address, Buffer},
+    engine::Address,
     error::{Error, Result},
     kernels::{
+        AdamArgs,
         shape::{broadcast_strides, require},
-        spec::AdamStep,
     },
 };
 use cudarc::driver::{DevicePtr, DeviceSlice};
@@ -18,11 +18,7 @@ use dfdx::prelude::Cuda;
 /// See [`crate::kernels::Backend::adamw`]. Nothing is waited for: [`stayed_finite`] tells what came of it.
 pub(in crate::kernels) fn adamw(
     cx: &mut Cx,
-    step: &AdamStep,
-    parameter: &mut F32,
-    [first, second]: [&mut Buffer<f32, Cuda>; 2],
-    gradient: &Buffer<f32, Cuda>,
-    share: Option<&F32>,
+    AdamArgs { step, parameter, moments: [first, second], gradient, share }: AdamArgs<'_, f32, Cuda>,
 ) -> Result<bool> {
     let (n, dims) = (parameter.len(), parameter.dims().to_vec());
     if n == 0 {

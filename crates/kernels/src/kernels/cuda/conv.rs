@@ -2,7 +2,7 @@
 
 use super::{
     Cx, F32,
-    elementwise::{Code, activation},
+    codes::{Code, activation},
     gemm::{Batch, Factor},
     gpu::{Gpu, Grid, Scratch, Windows, device_error, gpu, shifted, zeros},
     sum::{Sum, add_to},
@@ -11,7 +11,7 @@ use crate::{
     engine::Address,
     error::{Error, Result},
     kernels::{
-        ConvSpec, Unary,
+        ConvArgs, ConvSpec, Unary,
         shape::{Windows as Shape, require},
     },
 };
@@ -69,14 +69,9 @@ impl Shapes {
     }
 }
 
-pub(in crate::kernels) fn conv_fused(
+pub(in crate::kernels) fn conv(
     cx: &mut Cx,
-    x: &F32,
-    w: &F32,
-    bias: Option<&F32>,
-    residual: Option<&F32>,
-    op: Option<Unary>,
-    spec: &ConvSpec,
+    ConvArgs { x, w, bias, residual, activation: op, spec }: ConvArgs<'_, f32, Cuda>,
 ) -> Result<F32> {
     let (&[images, channels, ref input @ ..], &[outs, per_group, ref kernel @ ..]) = (x.dims(), w.dims()) else {
         return Err(Error::Internal(format!("convolution of {:?} by {:?}", x.dims(), w.dims())));
@@ -96,8 +91,9 @@ pub(in crate::kernels) fn conv_fused(
     let gpu = gpu(cx)?;
     let y = zeros(cx, &dims)?;
     let place = |t: Option<&F32>| t.map_or(Ok(Address::NONE), F32::address);
-    let ends = Ends { bias: place(bias)?, residual: place(residual)?, code };
-    forward(gpu, &cx.dev, &shapes, x.address()?, w.address()?, y.address()?, ends).map_err(device_error)?;
+    let epilogue = Epilogue { bias: place(bias)?, residual: place(residual)?, code };
+    let to = Forward { x: x.address()?, w: w.address()?, y: y.address()?, epilogue };
+    forward(gpu, &cx.dev, &shapes, to).map_err(device_error)?;
 
     let inputs: Vec<&F32> = [Some(x), Some(w), bias, residual].into_iter().flatten().collect();
     let slots = [Some(x), Some(w), bias, residual].map(|t| t.and_then(F32::device_slot));
@@ -122,33 +118,53 @@ pub(in crate::kernels) fn conv_fused(
         if let (Some(dr), Ok(sum)) = (dr, Sum::to(&channels, &channels)) {
             add_to(gpu, &dev, &sum, dz, dr, 1.0)?;
         }
-        backward(gpu, &dev, &shapes, (of(&kept_x), of(&kept_w), dz), (dx, dw))
+        backward(gpu, &dev, &shapes, Backward { x: of(&kept_x), w: of(&kept_w), dz, dx, dw })
     })
 }
 
 /// What a convolution's last pass adds and applies.
 #[derive(Clone, Copy)]
-struct Ends {
+struct Epilogue {
     bias: Address,
     residual: Address,
     code: Option<Code>,
 }
 
-impl Ends {
+impl Epilogue {
     fn code(&self) -> Code {
-        self.code.unwrap_or(Code { op: -1, a: 0., b: 0. })
+        self.code.unwrap_or(Code::NONE)
     }
 }
 
-fn forward(gpu: &Gpu, dev: &Cuda, s: &Shapes, x: Address, w: Address, y: Address, ends: Ends) -> Result<(), CudaError> {
-    let (size, windows, Code { op, a, b }) = (s.windows.positions(), s.windows, ends.code());
+/// Where the factors and the result lie.
+#[derive(Clone, Copy)]
+struct Forward {
+    x: Address,
+    w: Address,
+    y: Address,
+    epilogue: Epilogue,
+}
+
+/// Where the factors and the gradient of their product lie, and the gradients that are wanted.
+#[derive(Clone, Copy)]
+struct Backward {
+    x: Address,
+    w: Address,
+    dz: Address,
+    dx: Option<Address>,
+    dw: Option<Address>,
+}
+
+fn forward(gpu: &Gpu, dev: &Cuda, s: &Shapes, to: Forward) -> Result<(), CudaError> {
+    let Forward { x, w, y, epilogue } = to;
+    let (size, windows, Code { op, a, b }) = (s.windows.positions(), s.windows, epilogue.code());
     if s.depthwise() {
         let n = s.images * s.outs * size;
         let arguments = [
             x.into(),
             w.into(),
-            ends.bias.into(),
-            ends.residual.into(),
+            epilogue.bias.into(),
+            epilogue.residual.into(),
             y.into(),
             n.into(),
             s.channels.into(),
@@ -174,8 +190,8 @@ fn forward(gpu: &Gpu, dev: &Cuda, s: &Shapes, x: Address, w: Address, y: Address
         let (n, at) = (s.outs * width, from * s.outs * size);
         let arguments = [
             product.address().into(),
-            ends.bias.into(),
-            shifted(ends.residual, at).into(),
+            epilogue.bias.into(),
+            shifted(epilogue.residual, at).into(),
             shifted(y, at).into(),
             n.into(),
             s.outs.into(),
@@ -197,13 +213,8 @@ fn unfold(gpu: &Gpu, s: &Shapes, x: Address, columns: Address, images: usize) ->
     gpu.launch("unfold", Grid::over(n), elements, arguments)
 }
 
-fn backward(
-    gpu: &Gpu,
-    dev: &Cuda,
-    s: &Shapes,
-    (x, w, dz): (Address, Address, Address),
-    (dx, dw): (Option<Address>, Option<Address>),
-) -> Result<(), CudaError> {
+fn backward(gpu: &Gpu, dev: &Cuda, s: &Shapes, to: Backward) -> Result<(), CudaError> {
+    let Backward { x, w, dz, dx, dw } = to;
     let (size, windows) = (s.windows.positions(), s.windows);
     if s.depthwise() {
         let (multiple, n) = (s.outs / s.channels, s.images * s.channels * windows.size());

@@ -1,4 +1,4 @@
-// Elementwise functions. The codes are those of elementwise.rs.
+// Elementwise functions. The codes, UNARY_… and BINARY_…, are defined from the enums of codes.rs.
 
 #define SQRT_2_OVER_PI 0.7978845608028654f
 #define SQRT_HALF 0.7071067811865476f
@@ -20,45 +20,45 @@ __device__ __forceinline__ float gelu_tanh(float x) { return tanhf(SQRT_2_OVER_P
 
 __device__ float unary_value(int op, float x, float a, float b) {
     switch (op) {
-    case 0: return -x;
-    case 1: return fabsf(x);
-    case 2: return 1.0f / x;
-    case 3: return sqrtf(x);
-    case 4: return expf(x);
-    case 5: return logf(x);
-    case 6: return erff(x);
-    case 7: return tanhf(x);
-    case 8: return x != x ? x : sigmoid(x);
-    case 9: return x > 0.0f || x != x ? x : 0.0f;
-    case 10: return x < 0.0f ? a * x : x;
-    case 11: return x > 0.0f ? x : a * expm1f(x);
-    case 12: return x * normal(x);
-    case 13: return 0.5f * x * (1.0f + gelu_tanh(x));
-    case 14: return x * unit(x / 6.0f + 0.5f);
-    case 15: return unit(a * x + b);
-    case 16: x = x < a ? a : x; return x > b ? b : x;
-    case 17: return x != x ? x : fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
-    case 18: return x / (1.0f + fabsf(x));
-    case 19: return sinf(x);
-    case 20: return cosf(x);
-    case 21: return tanf(x);
-    case 22: return acosf(x);
-    case 23: return asinf(x);
-    case 24: return atanf(x);
-    case 25: return coshf(x);
-    case 26: return sinhf(x);
-    case 27: return acoshf(x);
-    case 28: return asinhf(x);
-    case 29: return atanhf(x);
-    case 30: return x + a;
-    case 31: return x * a;
-    case 32: return powf(x, a);
-    case 33: return floorf(x);
-    case 34: return ceilf(x);
-    case 35: return rintf(x);
-    case 36: return sign(x);
-    case 37: return x * x;
-    case 38: return x * x * x;
+    case UNARY_NEG: return -x;
+    case UNARY_ABS: return fabsf(x);
+    case UNARY_RECIPROCAL: return 1.0f / x;
+    case UNARY_SQRT: return sqrtf(x);
+    case UNARY_EXP: return expf(x);
+    case UNARY_LOG: return logf(x);
+    case UNARY_ERF: return erff(x);
+    case UNARY_TANH: return tanhf(x);
+    case UNARY_SIGMOID: return x != x ? x : sigmoid(x);
+    case UNARY_RELU: return x > 0.0f || x != x ? x : 0.0f;
+    case UNARY_LEAKYRELU: return x < 0.0f ? a * x : x;
+    case UNARY_ELU: return x > 0.0f ? x : a * expm1f(x);
+    case UNARY_GELU: return x * normal(x);
+    case UNARY_GELUTANH: return 0.5f * x * (1.0f + gelu_tanh(x));
+    case UNARY_HARDSWISH: return x * unit(x / 6.0f + 0.5f);
+    case UNARY_HARDSIGMOID: return unit(a * x + b);
+    case UNARY_CLIP: x = x < a ? a : x; return x > b ? b : x;
+    case UNARY_SOFTPLUS: return x != x ? x : fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
+    case UNARY_SOFTSIGN: return x / (1.0f + fabsf(x));
+    case UNARY_SIN: return sinf(x);
+    case UNARY_COS: return cosf(x);
+    case UNARY_TAN: return tanf(x);
+    case UNARY_ACOS: return acosf(x);
+    case UNARY_ASIN: return asinf(x);
+    case UNARY_ATAN: return atanf(x);
+    case UNARY_COSH: return coshf(x);
+    case UNARY_SINH: return sinhf(x);
+    case UNARY_ACOSH: return acoshf(x);
+    case UNARY_ASINH: return asinhf(x);
+    case UNARY_ATANH: return atanhf(x);
+    case UNARY_ADDSCALAR: return x + a;
+    case UNARY_MULSCALAR: return x * a;
+    case UNARY_POWSCALAR: return powf(x, a);
+    case UNARY_FLOOR: return floorf(x);
+    case UNARY_CEIL: return ceilf(x);
+    case UNARY_ROUND: return rintf(x);
+    case UNARY_SIGN: return sign(x);
+    case UNARY_SQUARE: return x * x;
+    case UNARY_CUBE: return x * x * x;
     }
     return nanf("");
 }
@@ -66,50 +66,50 @@ __device__ float unary_value(int op, float x, float a, float b) {
 // The derivative, from x or from the value, whichever is kept.
 __device__ float unary_slope(int op, float k, float a, float b) {
     switch (op) {
-    case 0: return -1.0f;
-    case 1: return sign(k);
-    case 2: return -k * k;
-    case 3: return 0.5f / k;
-    case 4: return k;
-    case 5: return 1.0f / k;
-    case 6: return TWO_OVER_SQRT_PI * expf(-k * k);
-    case 7: return 1.0f - k * k;
-    case 8: return k * (1.0f - k);
-    case 9: return k > 0.0f ? 1.0f : 0.0f;
-    case 10: return k > 0.0f ? 1.0f : a;
-    case 11: return k > 0.0f ? 1.0f : a * expf(k);
-    case 12: return normal(k) + k * DENSITY * expf(-0.5f * k * k);
-    case 13: {
+    case UNARY_NEG: return -1.0f;
+    case UNARY_ABS: return sign(k);
+    case UNARY_RECIPROCAL: return -k * k;
+    case UNARY_SQRT: return 0.5f / k;
+    case UNARY_EXP: return k;
+    case UNARY_LOG: return 1.0f / k;
+    case UNARY_ERF: return TWO_OVER_SQRT_PI * expf(-k * k);
+    case UNARY_TANH: return 1.0f - k * k;
+    case UNARY_SIGMOID: return k * (1.0f - k);
+    case UNARY_RELU: return k > 0.0f ? 1.0f : 0.0f;
+    case UNARY_LEAKYRELU: return k > 0.0f ? 1.0f : a;
+    case UNARY_ELU: return k > 0.0f ? 1.0f : a * expf(k);
+    case UNARY_GELU: return normal(k) + k * DENSITY * expf(-0.5f * k * k);
+    case UNARY_GELUTANH: {
         float t = gelu_tanh(k);
         return 0.5f * (1.0f + t) + 0.5f * k * (1.0f - t * t) * SQRT_2_OVER_PI * (1.0f + 3.0f * CUBIC * k * k);
     }
-    case 14: return k <= -3.0f ? 0.0f : k >= 3.0f ? 1.0f : k / 3.0f + 0.5f;
-    case 15: return k > 0.0f && k < 1.0f ? a : 0.0f;
-    case 16: return k > a && k < b ? 1.0f : 0.0f;
-    case 17: return sigmoid(k);
-    case 18: {
+    case UNARY_HARDSWISH: return k <= -3.0f ? 0.0f : k >= 3.0f ? 1.0f : k / 3.0f + 0.5f;
+    case UNARY_HARDSIGMOID: return k > 0.0f && k < 1.0f ? a : 0.0f;
+    case UNARY_CLIP: return k > a && k < b ? 1.0f : 0.0f;
+    case UNARY_SOFTPLUS: return sigmoid(k);
+    case UNARY_SOFTSIGN: {
         float d = 1.0f / (1.0f + fabsf(k));
         return d * d;
     }
-    case 19: return cosf(k);
-    case 20: return -sinf(k);
-    case 21: {
+    case UNARY_SIN: return cosf(k);
+    case UNARY_COS: return -sinf(k);
+    case UNARY_TAN: {
         float y = tanf(k);
         return 1.0f + y * y;
     }
-    case 22: return -1.0f / sqrtf((1.0f - k) * (1.0f + k));
-    case 23: return 1.0f / sqrtf((1.0f - k) * (1.0f + k));
-    case 24: return 1.0f / (1.0f + k * k);
-    case 25: return sinhf(k);
-    case 26: return coshf(k);
-    case 27: return 1.0f / (sqrtf(k - 1.0f) * sqrtf(k + 1.0f));
-    case 28: return 1.0f / hypotf(k, 1.0f);
-    case 29: return 1.0f / ((1.0f - k) * (1.0f + k));
-    case 30: return 1.0f;
-    case 31: return a;
-    case 32: return a == 0.0f ? 0.0f : a * powf(k, a - 1.0f);
-    case 37: return 2.0f * k;
-    case 38: return 3.0f * k * k;
+    case UNARY_ACOS: return -1.0f / sqrtf((1.0f - k) * (1.0f + k));
+    case UNARY_ASIN: return 1.0f / sqrtf((1.0f - k) * (1.0f + k));
+    case UNARY_ATAN: return 1.0f / (1.0f + k * k);
+    case UNARY_COSH: return sinhf(k);
+    case UNARY_SINH: return coshf(k);
+    case UNARY_ACOSH: return 1.0f / (sqrtf(k - 1.0f) * sqrtf(k + 1.0f));
+    case UNARY_ASINH: return 1.0f / hypotf(k, 1.0f);
+    case UNARY_ATANH: return 1.0f / ((1.0f - k) * (1.0f + k));
+    case UNARY_ADDSCALAR: return 1.0f;
+    case UNARY_MULSCALAR: return a;
+    case UNARY_POWSCALAR: return a == 0.0f ? 0.0f : a * powf(k, a - 1.0f);
+    case UNARY_SQUARE: return 2.0f * k;
+    case UNARY_CUBE: return 3.0f * k * k;
     }
     return 0.0f;
 }
@@ -127,7 +127,7 @@ extern "C" __global__ void activation_backward(int op, float a, float b, const f
     FOR_EACH(i, n) dz[i] = dy[i] * unary_slope(op, y[i], a, b);
 }
 
-// y = f(x + bias) over rows of `columns`; f by its code, -1 for none.
+// y = f(x + bias) over rows of `columns`; f by its code, below 0 for none.
 extern "C" __global__ void bias_forward(
     int op, float a, float b, const float *x, const float *bias, float *y, INDEX n, INDEX columns) {
     FOR_EACH(i, n) {
@@ -152,44 +152,44 @@ extern "C" __global__ void fill(float *y, float value, INDEX n) {
 
 __device__ __forceinline__ float binary_value(int op, float a, float b, bool m) {
     switch (op) {
-    case 0: return a + b;
-    case 1: return a - b;
-    case 2: return a * b;
-    case 3: return a / b;
-    case 4: return powf(a, b);
-    case 5: return a > b || a != a ? a : b;
-    case 6: return a < b || a != a ? a : b;
-    case 7: return a < 0.0f ? b * a : a;
-    case 8: return m ? a : b;
+    case BINARY_ADD: return a + b;
+    case BINARY_SUB: return a - b;
+    case BINARY_MUL: return a * b;
+    case BINARY_DIV: return a / b;
+    case BINARY_POW: return powf(a, b);
+    case BINARY_MAX: return a > b || a != a ? a : b;
+    case BINARY_MIN: return a < b || a != a ? a : b;
+    case BINARY_PRELU: return a < 0.0f ? b * a : a;
+    case BINARY_SELECT: return m ? a : b;
     }
     return nanf("");
 }
 
 __device__ __forceinline__ float slope_a(int op, float a, float b, bool m) {
     switch (op) {
-    case 0: case 1: return 1.0f;
-    case 2: return b;
-    case 3: return 1.0f / b;
-    case 4: return b == 0.0f ? 0.0f : b * powf(a, b - 1.0f);
-    case 5: return a > b ? 1.0f : a == b ? 0.5f : 0.0f;
-    case 6: return a < b ? 1.0f : a == b ? 0.5f : 0.0f;
-    case 7: return a > 0.0f ? 1.0f : b;
-    case 8: return m ? 1.0f : 0.0f;
+    case BINARY_ADD: case BINARY_SUB: return 1.0f;
+    case BINARY_MUL: return b;
+    case BINARY_DIV: return 1.0f / b;
+    case BINARY_POW: return b == 0.0f ? 0.0f : b * powf(a, b - 1.0f);
+    case BINARY_MAX: return a > b ? 1.0f : a == b ? 0.5f : 0.0f;
+    case BINARY_MIN: return a < b ? 1.0f : a == b ? 0.5f : 0.0f;
+    case BINARY_PRELU: return a > 0.0f ? 1.0f : b;
+    case BINARY_SELECT: return m ? 1.0f : 0.0f;
     }
     return 0.0f;
 }
 
 __device__ __forceinline__ float slope_b(int op, float a, float b, bool m) {
     switch (op) {
-    case 0: return 1.0f;
-    case 1: return -1.0f;
-    case 2: return a;
-    case 3: return -a / (b * b);
-    case 4: return a == 0.0f ? 0.0f : powf(a, b) * logf(a);
-    case 5: return b > a ? 1.0f : a == b ? 0.5f : 0.0f;
-    case 6: return b < a ? 1.0f : a == b ? 0.5f : 0.0f;
-    case 7: return a < 0.0f ? a : 0.0f;
-    case 8: return m ? 0.0f : 1.0f;
+    case BINARY_ADD: return 1.0f;
+    case BINARY_SUB: return -1.0f;
+    case BINARY_MUL: return a;
+    case BINARY_DIV: return -a / (b * b);
+    case BINARY_POW: return a == 0.0f ? 0.0f : powf(a, b) * logf(a);
+    case BINARY_MAX: return b > a ? 1.0f : a == b ? 0.5f : 0.0f;
+    case BINARY_MIN: return b < a ? 1.0f : a == b ? 0.5f : 0.0f;
+    case BINARY_PRELU: return a < 0.0f ? a : 0.0f;
+    case BINARY_SELECT: return m ? 0.0f : 1.0f;
     }
     return 0.0f;
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Cx, F32,
+    codes::{BinaryCode, Code, SavedForBackward, code},
     gpu::{AXES, Grid, Pair, Scratch, device_error, gpu, zeros},
     sum::{Sum, add_to},
 };
@@ -15,87 +16,13 @@ use crate::{
 };
 use ndarray::ArrayD;
 
-/// What the backward pass keeps.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeps {
-    Argument,
-    Value,
-}
-
-/// A function's code in elementwise.cu, with its constants.
-#[derive(Clone, Copy)]
-pub(super) struct Code {
-    pub op: i32,
-    pub a: f32,
-    pub b: f32,
-}
-
-pub(super) fn code(op: Unary) -> (Code, Keeps) {
-    use Keeps::{Argument, Value};
-    let plain = |op, keeps| (Code { op, a: 0., b: 0. }, keeps);
-    let with = |op, a: f64, b: f64, keeps| (Code { op, a: a as f32, b: b as f32 }, keeps);
-    match op {
-        Unary::Neg => plain(0, Argument),
-        Unary::Abs => plain(1, Argument),
-        Unary::Reciprocal => plain(2, Value),
-        Unary::Sqrt => plain(3, Value),
-        Unary::Exp => plain(4, Value),
-        Unary::Log => plain(5, Argument),
-        Unary::Erf => plain(6, Argument),
-        Unary::Tanh => plain(7, Value),
-        Unary::Sigmoid => plain(8, Value),
-        Unary::Relu => plain(9, Value),
-        Unary::LeakyRelu { alpha } => with(10, alpha, 0., Argument),
-        Unary::Elu { alpha } => with(11, alpha, 0., Argument),
-        Unary::Gelu { tanh: false } => plain(12, Argument),
-        Unary::Gelu { tanh: true } => plain(13, Argument),
-        Unary::HardSwish => plain(14, Argument),
-        Unary::HardSigmoid { alpha, beta } => with(15, alpha, beta, Value),
-        Unary::Clip { min, max } => with(16, min, max, Argument),
-        Unary::Softplus => plain(17, Argument),
-        Unary::Softsign => plain(18, Argument),
-        Unary::Sin => plain(19, Argument),
-        Unary::Cos => plain(20, Argument),
-        Unary::Tan => plain(21, Argument),
-        Unary::Acos => plain(22, Argument),
-        Unary::Asin => plain(23, Argument),
-        Unary::Atan => plain(24, Argument),
-        Unary::Cosh => plain(25, Argument),
-        Unary::Sinh => plain(26, Argument),
-        Unary::Acosh => plain(27, Argument),
-        Unary::Asinh => plain(28, Argument),
-        Unary::Atanh => plain(29, Argument),
-        Unary::AddScalar(c) => with(30, c, 0., Argument),
-        Unary::MulScalar(c) => with(31, c, 0., Argument),
-        Unary::PowScalar(2.0) => plain(37, Argument),
-        Unary::PowScalar(3.0) => plain(38, Argument),
-        Unary::PowScalar(0.5) => plain(3, Value),
-        Unary::PowScalar(-1.0) => plain(2, Value),
-        Unary::PowScalar(c) => with(32, c, 0., Argument),
-        Unary::Floor => plain(33, Argument),
-        Unary::Ceil => plain(34, Argument),
-        Unary::Round => plain(35, Argument),
-        Unary::Sign => plain(36, Argument),
-    }
-}
-
-/// The code of a function whose derivative can be told from its value, as a convolution's last pass may apply it.
-pub(super) fn activation(op: Unary) -> Option<Code> {
-    match op {
-        Unary::Relu | Unary::Clip { .. } => Some(code(op).0),
-        // Where the slope is positive the value has the argument's sign.
-        Unary::LeakyRelu { alpha } if alpha > 0.0 => Some(code(op).0),
-        _ => None,
-    }
-}
-
 pub(in crate::kernels) fn unary(cx: &mut Cx, op: Unary, x: &F32) -> Result<F32> {
-    let (gpu, n, (code, keeps)) = (gpu(cx)?, x.len(), code(op));
+    let (gpu, n, (code, saved)) = (gpu(cx)?, x.len(), code(op));
     let y = zeros(cx, x.dims())?;
     let Code { op, a, b } = code;
     let arguments = [op.into(), a.into(), b.into(), x.address()?.into(), y.address()?.into(), n.into()];
     gpu.launch("unary_forward", Grid::over(n), n, arguments).map_err(device_error)?;
-    let kept = if keeps == Keeps::Value { y.detached() } else { x.detached() };
+    let kept = if saved == SavedForBackward::Value { y.detached() } else { x.detached() };
     let slot = x.device_slot();
     cx.record_on_device(&[x], y, move |dy, grads| {
         let Some(slot) = slot else { return Ok(()) };
@@ -106,23 +33,10 @@ pub(in crate::kernels) fn unary(cx: &mut Cx, op: Unary, x: &F32) -> Result<F32> 
     })
 }
 
-/// The code of a choice by a mask, which follows those of [`Binary`].
-const SELECT: i32 = 8;
-
 pub(in crate::kernels) fn binary(cx: &mut Cx, op: Binary, a: &F32, b: &F32) -> Result<F32> {
-    let code = match op {
-        Binary::Add => 0,
-        Binary::Sub => 1,
-        Binary::Mul => 2,
-        Binary::Div => 3,
-        Binary::Pow => 4,
-        Binary::Max => 5,
-        Binary::Min => 6,
-        Binary::PRelu => 7,
-    };
     let dims = broadcast(&[a.dims(), b.dims()])?;
     match Pair::of(a.dims(), b.dims(), &dims) {
-        Some(pair) => two(cx, code, None, (a, b), (&dims, pair)),
+        Some(pair) => two(cx, Two { op: op.into(), mask: None, a, b, dims: &dims, pair }),
         None => compose::binary(cx, op, a, b),
     }
 }
@@ -133,24 +47,36 @@ pub(in crate::kernels) fn select(cx: &mut Cx, mask: &ArrayD<bool>, a: &F32, b: &
         return compose::select(cx, mask, a, b);
     };
     let flags = wide.iter().map(|&m| u8::from(m)).collect();
-    two(cx, SELECT, Some(flags), (a, b), (&dims, pair))
+    two(cx, Two { op: BinaryCode::Select, mask: Some(flags), a, b, dims: &dims, pair })
 }
 
-fn two(
-    cx: &mut Cx,
-    op: i32,
+/// A function of two tensors that broadcast to `dims`.
+struct Two<'a> {
+    op: BinaryCode,
+    /// A byte for each element of the result, if the function chooses.
     mask: Option<Vec<u8>>,
-    (a, b): (&F32, &F32),
-    (dims, pair): (&[usize], Pair),
-) -> Result<F32> {
+    a: &'a F32,
+    b: &'a F32,
+    dims: &'a [usize],
+    /// How both lie in the result.
+    pair: Pair,
+}
+
+fn two(cx: &mut Cx, Two { op, mask, a, b, dims, pair }: Two<'_>) -> Result<F32> {
     let (gpu, n) = (gpu(cx)?, dims.iter().product::<usize>());
     let y = zeros(cx, dims)?;
     let mask = mask.map(|m| gpu.upload(m)).transpose().map_err(device_error)?;
     let flags = move || mask.as_ref().map_or(Address::NONE, |m| m.address());
-    let from = [op.into(), a.address()?.into(), b.address()?.into(), flags().into()];
-    let [x0, x1, x2, x3] = from;
-    gpu.launch("binary_forward", Grid::over(n), n, [x0, x1, x2, x3, y.address()?.into(), n.into(), pair.into()])
-        .map_err(device_error)?;
+    let arguments = [
+        (op as i32).into(),
+        a.address()?.into(),
+        b.address()?.into(),
+        flags().into(),
+        y.address()?.into(),
+        n.into(),
+        pair.into(),
+    ];
+    gpu.launch("binary_forward", Grid::over(n), n, arguments).map_err(device_error)?;
     if !cx.records(&[a, b]) {
         return Ok(y);
     }
@@ -158,7 +84,8 @@ fn two(
     let side = |t: &F32| Ok((t.device_slot(), if t.len() == n { None } else { Some(Sum::to(t.dims(), dims)?) }));
     let ((slot_a, sum_a), (slot_b, sum_b)): ((_, Option<Sum>), (_, Option<Sum>)) = (side(a)?, side(b)?);
     // The values are not needed where the derivatives are constant.
-    let linear = matches!(op, 0 | 1 | SELECT);
+    let linear = matches!(op, BinaryCode::Add | BinaryCode::Sub | BinaryCode::Select);
+    let op = op as i32;
     let keep = |t: &F32| if linear { None } else { Some(t.detached()) };
     let (x, z, dev) = (keep(a), keep(b), cx.dev.clone());
     let lies = |t: &Option<F32>| t.as_ref().and_then(|t| t.address().ok()).unwrap_or(Address::NONE);

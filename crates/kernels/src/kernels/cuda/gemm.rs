@@ -15,6 +15,15 @@ pub(super) struct Factor {
     pub transposed: bool,
 }
 
+/// The factors and the result of a product.
+struct Factors {
+    a: Factor,
+    b: Factor,
+    c: Address,
+    /// Columns of the stored a, and rows of the stored b.
+    all: usize,
+}
+
 /// How many products, and how far apart their factors and results lie.
 #[derive(Clone, Copy)]
 pub(super) struct Batch {
@@ -53,14 +62,14 @@ impl Gpu {
         let [m, n, k] = mnk;
         let parts = if batch.count == 1 { parts(mnk) } else { 1 };
         if parts == 1 {
-            return self.products((a, b, c), mnk, k, old, batch);
+            return self.products(Factors { a, b, c, all: k }, mnk, old, batch);
         }
         // Four terms have 16 bytes, from which cuBLAS's faster kernels want to start.
         let (each, size) = (k / parts / 4 * 4, m * n);
         let (step_a, step_b) = (if a.transposed { m } else { 1 }, if b.transposed { 1 } else { n });
         let sums = Scratch::on(&self.device, parts * size)?;
         let cut = Batch { count: parts, a: each * step_a, b: each * step_b, c: size };
-        self.products((a, b, sums.address()), [m, n, each], k, 0.0, cut)?;
+        self.products(Factors { a, b, c: sums.address(), all: k }, [m, n, each], 0.0, cut)?;
         sum_parts(self, sums.address(), c, size, parts, 1.0, old != 0.0)?;
         let done = parts * each;
         let left = k - done;
@@ -68,15 +77,14 @@ impl Gpu {
             return Ok(());
         }
         let rest = |f: Factor, step| Factor { address: shifted(f.address, done * step), ..f };
-        self.products((rest(a, step_a), rest(b, step_b), c), [m, n, left], k, 1.0, batch)
+        self.products(Factors { a: rest(a, step_a), b: rest(b, step_b), c, all: k }, [m, n, left], 1.0, batch)
     }
 
-    /// The same, of k of the `all` columns of the stored a and rows of the stored b.
+    /// The same, of k of the columns of the stored a and rows of the stored b.
     fn products(
         &self,
-        (a, b, c): (Factor, Factor, Address),
+        Factors { a, b, c, all }: Factors,
         [m, n, k]: [usize; 3],
-        all: usize,
         old: f32,
         batch: Batch,
     ) -> Result<(), CudaError> {

@@ -3,7 +3,7 @@
 //! Everything but uploads runs on the device's one default stream, as dfdx's own kernels do: in order, so that nothing
 //! has to be waited for, and memory that is freed is not given out again before its last kernel is through.
 
-use super::{Cx, upload::Uploads};
+use super::{Cx, codes, upload::Uploads};
 use crate::{
     engine::{Address, Tensor},
     error::{Error, Result},
@@ -26,7 +26,7 @@ use std::{
     },
 };
 
-/// The kernels' source.
+/// The kernels' source, behind the codes of elementwise functions.
 const SOURCE: &str = concat!(
     include_str!("common.cu"),
     include_str!("elementwise.cu"),
@@ -224,12 +224,14 @@ impl Gpu {
         // Leaked, at most twice: the options want a name that lives for ever.
         let arch: &'static str = format!("compute_{major}{minor}").leak();
         let options = CompileOptions { arch: Some(arch), ..CompileOptions::default() };
-        let ptx =
-            compile_ptx_with_opts(format!("#define INDEX unsigned {word}\n#define SIGNED {word}\n{SOURCE}"), options)
-                .map_err(|e| {
-                tracing::error!("NVRTC: {e:?}");
-                compile_failure()
-            })?;
+        let ptx = compile_ptx_with_opts(
+            format!("#define INDEX unsigned {word}\n#define SIGNED {word}\n{}{SOURCE}", codes::defines()),
+            options,
+        )
+        .map_err(|e| {
+            tracing::error!("NVRTC: {e:?}");
+            compile_failure()
+        })?;
         let image = CString::new(ptx.to_src()).unwrap_or_default();
         self.device.bind_to_thread()?;
         // SAFETY: the image is PTX, ended by 0.

@@ -2,7 +2,7 @@
 
 use super::{
     Cx, F32,
-    elementwise::{Code, Keeps, code},
+    codes::{Code, SavedForBackward, code},
     gpu::{Grid, device_error, gpu, zeros},
     matmul::matmul,
     sum::{Sum, add_to},
@@ -10,17 +10,14 @@ use super::{
 use crate::{
     engine::Address,
     error::Result,
-    kernels::{Unary, shape::require},
+    kernels::{LinearArgs, Unary, shape::require},
 };
+use dfdx::prelude::Cuda;
 
 /// See [`crate::kernels::Backend::linear`].
 pub(in crate::kernels) fn linear(
     cx: &mut Cx,
-    x: &F32,
-    w: &F32,
-    transposed: bool,
-    bias: Option<&F32>,
-    activation: Option<Unary>,
+    LinearArgs { x, w, transposed, bias, activation }: LinearArgs<'_, f32, Cuda>,
 ) -> Result<F32> {
     let product = matmul(cx, x, w, false, transposed)?;
     match bias {
@@ -34,16 +31,22 @@ fn finish(cx: &mut Cx, x: &F32, bias: &F32, activation: Option<Unary>) -> Result
     let columns = bias.len();
     let fits = bias.rank() == 1 && x.dims().last() == Some(&columns);
     require(fits, || format!("a bias {:?} for {:?}", bias.dims(), x.dims()))?;
-    let (Code { op, a, b }, keeps) = activation.map_or((Code { op: -1, a: 0., b: 0. }, Keeps::Value), code);
+    let (Code { op, a, b }, saved) = activation.map_or((Code::NONE, SavedForBackward::Value), code);
     let (gpu, n) = (gpu(cx)?, x.len());
     let y = zeros(cx, x.dims())?;
-    let ends = [op.into(), a.into(), b.into()];
-    let [e0, e1, e2] = ends;
-    let arguments =
-        [e0, e1, e2, x.address()?.into(), bias.address()?.into(), y.address()?.into(), n.into(), columns.into()];
+    let arguments = [
+        op.into(),
+        a.into(),
+        b.into(),
+        x.address()?.into(),
+        bias.address()?.into(),
+        y.address()?.into(),
+        n.into(),
+        columns.into(),
+    ];
     gpu.launch("bias_forward", Grid::over(n), n, arguments).map_err(device_error)?;
     let slots = [x, bias].map(F32::device_slot);
-    let by_value = keeps == Keeps::Value;
+    let by_value = saved == SavedForBackward::Value;
     let kept = if by_value { y.detached() } else { x.detached() };
     let (kept_bias, dev) = (bias.detached(), cx.dev.clone());
     // Tracked with either of its inputs, so that the bias finds its gradient there.

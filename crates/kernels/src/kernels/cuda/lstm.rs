@@ -8,9 +8,12 @@ use super::{
 use crate::{
     engine::Address,
     error::Result,
-    kernels::shape::{LstmDims, lstm_dims},
+    kernels::{
+        LstmArgs,
+        shape::{LstmDims, lstm_dims},
+    },
 };
-use dfdx::tensor::CudaError;
+use dfdx::{prelude::Cuda, tensor::CudaError};
 
 /// Elements of a state and of a step's gates.
 trait Sizes {
@@ -29,15 +32,19 @@ impl Sizes for LstmDims {
 }
 
 /// See [`crate::kernels::Backend::lstm`].
-pub(in crate::kernels) fn lstm(cx: &mut Cx, gates: &F32, recurrent: &F32, h: &F32, c: &F32) -> Result<F32> {
+pub(in crate::kernels) fn lstm(
+    cx: &mut Cx,
+    LstmArgs { gates, recurrent, h, c }: LstmArgs<'_, f32, Cuda>,
+) -> Result<F32> {
     let e = lstm_dims(gates.dims(), recurrent.dims(), h.dims(), c.dims())?;
     let gpu = gpu(cx)?;
     let y = zeros(cx, &[e.steps + 1, e.batch, e.hidden])?;
     let [states, after] = [(e.steps + 1) * e.state(), e.steps * e.gates()].map(|n| Scratch::new(&cx.dev, n));
     let (states, after) = (states.map_err(device_error)?, after.map_err(device_error)?);
     let (h0, c0, r) = (h.address()?, c.address()?, recurrent.address()?);
-    forward(gpu, e, (gates.address()?, r, h0, c0), (y.address()?, states.address(), after.address()))
-        .map_err(device_error)?;
+    let (gates_at, y_at) = (gates.address()?, y.address()?);
+    let to = Forward { gates: gates_at, r, h0, c0, y: y_at, states: states.address(), after: after.address() };
+    forward(gpu, e, to).map_err(device_error)?;
     let slots = [gates, recurrent, h, c].map(F32::device_slot);
     let (kept_y, kept_h, kept_r, dev) = (y.detached(), h.detached(), recurrent.detached(), cx.dev.clone());
     cx.record_on_device(&[gates, recurrent, h, c], y, move |dy, grads| {
@@ -89,12 +96,21 @@ fn stored(address: Address) -> Factor {
     Factor { address, transposed: false }
 }
 
-fn forward(
-    gpu: &Gpu,
-    e: LstmDims,
-    (gates, r, h0, c0): (Address, Address, Address, Address),
-    (y, states, after): (Address, Address, Address),
-) -> Result<(), CudaError> {
+/// Where the inputs of all steps lie, and what is computed from them.
+struct Forward {
+    gates: Address,
+    r: Address,
+    h0: Address,
+    c0: Address,
+    y: Address,
+    /// c before the first step and after each.
+    states: Address,
+    /// The open gates of each step.
+    after: Address,
+}
+
+fn forward(gpu: &Gpu, e: LstmDims, to: Forward) -> Result<(), CudaError> {
+    let Forward { gates, r, h0, c0, y, states, after } = to;
     let s = e.state();
     copy(gpu, gates, after, e.steps * e.gates(), false)?;
     copy(gpu, c0, states, s, false)?;

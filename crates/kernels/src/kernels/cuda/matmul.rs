@@ -31,7 +31,8 @@ pub(in crate::kernels) fn matmul(cx: &mut Cx, a: &F32, b: &F32, ta: bool, tb: bo
     }
     // One product where b is one matrix and the rows of a follow each other.
     if one(lb) && !ta && i32::try_from(batch * m).is_ok() {
-        return product(cx, a, b, [batch * m, n, k], (false, tb), (1, true, true), dims);
+        let one = Product { mnk: [batch * m, n, k], ta: false, tb, batch: 1, each_a: true, each_b: true };
+        return product(cx, a, b, one, dims);
     }
     let wide = |t: &F32| [&*lead, t.dims().get(t.rank() - 2..).unwrap_or_default()].concat();
     let spread = |cx: &mut Cx, t: &F32, own: &[usize]| {
@@ -39,19 +40,23 @@ pub(in crate::kernels) fn matmul(cx: &mut Cx, a: &F32, b: &F32, ta: bool, tb: bo
     };
     let (each_a, each_b) = (!one(la) || batch == 1, !one(lb) || batch == 1);
     let (a, b) = (&spread(cx, a, la)?, &spread(cx, b, lb)?);
-    product(cx, a, b, [m, n, k], (ta, tb), (batch, each_a, each_b), dims)
+    product(cx, a, b, Product { mnk: [m, n, k], ta, tb, batch, each_a, each_b }, dims)
 }
 
-/// `batch` products; each has a factor of its own on the sides that say so, the others share one.
-fn product(
-    cx: &mut Cx,
-    a: &F32,
-    b: &F32,
-    [m, n, k]: [usize; 3],
-    (ta, tb): (bool, bool),
-    (batch, each_a, each_b): (usize, bool, bool),
-    dims: Vec<usize>,
-) -> Result<F32> {
+/// `batch` products of (m, k) and (k, n), or their transposes as they are stored.
+struct Product {
+    mnk: [usize; 3],
+    ta: bool,
+    tb: bool,
+    batch: usize,
+    /// Whether each has a factor a of its own, or all share one.
+    each_a: bool,
+    /// Likewise.
+    each_b: bool,
+}
+
+fn product(cx: &mut Cx, a: &F32, b: &F32, of: Product, dims: Vec<usize>) -> Result<F32> {
+    let Product { mnk: [m, n, k], ta, tb, batch, each_a, each_b } = of;
     let gpu = gpu(cx)?;
     let c = zeros(cx, &dims)?;
     let at = |address, transposed| Factor { address, transposed };

@@ -5,6 +5,7 @@
 //! the definitions.
 
 mod adamw;
+mod codes;
 mod conv;
 mod elementwise;
 mod gemm;
@@ -22,7 +23,7 @@ mod upload;
 mod window;
 
 pub(super) use adamw::{adamw, stayed_finite};
-pub(super) use conv::{conv_fused, convolves, fuses};
+pub(super) use conv::{conv, convolves, fuses};
 pub(super) use elementwise::{binary, select, unary};
 #[cfg(test)]
 pub(super) use gpu::ALWAYS_WIDE;
@@ -32,7 +33,7 @@ pub(super) use linear::linear;
 pub(super) use loss::{bce_with_logits, cross_entropy};
 pub(super) use lstm::lstm;
 pub(super) use matmul::matmul;
-pub(super) use normalise::{batch_norm, batch_norm_train, layer_norm};
+pub(super) use normalise::{batch_norm, layer_norm};
 pub(super) use pool::{avg_pool, max_pool, pools};
 pub(super) use softmax::{log_softmax, softmax};
 pub(super) use sum::{reduce, reduces};

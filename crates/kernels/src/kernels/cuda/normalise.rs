@@ -9,20 +9,17 @@ use super::{
 use crate::{
     engine::Address,
     error::{Error, Result},
-    kernels::{compose, shape::require},
+    kernels::{BatchNormArgs, LayerNormArgs, compose, shape::require},
 };
+use dfdx::prelude::Cuda;
 
 pub(in crate::kernels) fn layer_norm(
     cx: &mut Cx,
-    x: &F32,
-    scale: &F32,
-    bias: Option<&F32>,
-    axis: usize,
-    epsilon: f64,
+    LayerNormArgs { x, scale, bias, axis, epsilon }: LayerNormArgs<'_, f32, Cuda>,
 ) -> Result<F32> {
     let tail = x.dims().get(axis..).unwrap_or_default();
     if tail.is_empty() {
-        return compose::layer_norm(cx, x, scale, bias, axis, epsilon);
+        return compose::layer_norm(cx, LayerNormArgs { x, scale, bias, axis, epsilon });
     }
     let (scale, bias) = (&expand(cx, scale, tail)?, bias.map(|b| expand(cx, b, tail)).transpose()?);
     let bias = bias.as_ref();
@@ -74,14 +71,19 @@ pub(in crate::kernels) fn layer_norm(
     })
 }
 
-pub(in crate::kernels) fn batch_norm(
+pub(in crate::kernels) fn batch_norm(cx: &mut Cx, args: BatchNormArgs<'_, f32, Cuda>) -> Result<F32> {
+    match args.statistics {
+        Some([mean, var]) => by_given(cx, args, mean, var),
+        None => by_own(cx, args),
+    }
+}
+
+/// With given statistics, which get no gradient.
+fn by_given(
     cx: &mut Cx,
-    x: &F32,
-    scale: &F32,
-    bias: &F32,
+    BatchNormArgs { x, scale, bias, epsilon, .. }: BatchNormArgs<'_, f32, Cuda>,
     mean: &F32,
     var: &F32,
-    epsilon: f64,
 ) -> Result<F32> {
     let channels = of_channels(x, &[scale, bias, mean, var])?;
     let (gpu, stats) = (gpu(cx)?, Scratch::new(&cx.dev, 2 * channels).map_err(device_error)?);
@@ -91,7 +93,8 @@ pub(in crate::kernels) fn batch_norm(
     normalised(cx, x, scale, bias, stats, false)
 }
 
-pub(in crate::kernels) fn batch_norm_train(cx: &mut Cx, x: &F32, scale: &F32, bias: &F32, epsilon: f64) -> Result<F32> {
+/// With the batch's own mean and population variance, through which gradients flow.
+fn by_own(cx: &mut Cx, BatchNormArgs { x, scale, bias, epsilon, .. }: BatchNormArgs<'_, f32, Cuda>) -> Result<F32> {
     let channels = of_channels(x, &[scale, bias])?;
     let (gpu, stats) = (gpu(cx)?, Scratch::new(&cx.dev, 2 * channels).map_err(device_error)?);
     let (images, size) = sizes(x, channels);

@@ -4,7 +4,10 @@ use super::Tolerance;
 use crate::{
     engine::{Context, Float, Tensor},
     error::Result,
-    kernels::{Backend, Binary, ConvSpec, PadMode, PoolSpec, Reduce, Unary},
+    kernels::{
+        Backend, BatchNormArgs, Binary, ConvArgs, ConvSpec, LayerNormArgs, LinearArgs, LstmArgs, PadMode, PoolSpec,
+        Reduce, Unary,
+    },
 };
 use ndarray::ArrayD;
 
@@ -60,6 +63,14 @@ pub(super) enum Domain {
     AboveOne,
 }
 
+fn batch_norm_args<'a, E: Float, D: Backend<E>>(
+    x: &'a [Tensor<E, D>],
+    statistics: Option<[&'a Tensor<E, D>; 2]>,
+    epsilon: f64,
+) -> BatchNormArgs<'a, E, D> {
+    BatchNormArgs { x: &x[0], scale: &x[1], bias: &x[2], statistics, epsilon }
+}
+
 impl Call {
     /// Runs the kernel.
     pub fn run<E: Float, D: Backend<E>>(&self, cx: &mut Context<E, D>, x: &[Tensor<E, D>]) -> Result<Tensor<E, D>> {
@@ -68,17 +79,26 @@ impl Call {
             Self::Binary(op) => D::binary(cx, *op, &x[0], &x[1]),
             Self::Select(mask) => D::select(cx, mask, &x[0], &x[1]),
             Self::Matmul { ta, tb } => D::matmul(cx, &x[0], &x[1], *ta, *tb),
-            Self::Linear { transposed, activation } => D::linear(cx, &x[0], &x[1], *transposed, x.get(2), *activation),
-            Self::Conv(spec) => D::conv(cx, &x[0], &x[1], x.get(2), spec),
-            Self::ConvFused(op, spec) => D::conv_fused(cx, &x[0], &x[1], Some(&x[2]), x.get(3), Some(*op), spec),
+            Self::Linear { transposed, activation } => {
+                let (transposed, activation) = (*transposed, *activation);
+                D::linear(cx, LinearArgs { x: &x[0], w: &x[1], transposed, bias: x.get(2), activation })
+            }
+            Self::Conv(spec) => D::conv(cx, ConvArgs::plain(&x[0], &x[1], x.get(2), spec)),
+            Self::ConvFused(op, spec) => {
+                let plain = ConvArgs::plain(&x[0], &x[1], Some(&x[2]), spec);
+                D::conv(cx, ConvArgs { residual: x.get(3), activation: Some(*op), ..plain })
+            }
             Self::MaxPool(spec) => D::max_pool(cx, &x[0], spec),
             Self::AvgPool(spec) => D::avg_pool(cx, &x[0], spec),
             Self::Reduce(op, axes, keep) => D::reduce(cx, *op, &x[0], axes, *keep),
             Self::Softmax(axis) => D::softmax(cx, &x[0], *axis),
             Self::LogSoftmax(axis) => D::log_softmax(cx, &x[0], *axis),
-            Self::BatchNorm(e) => D::batch_norm(cx, &x[0], &x[1], &x[2], &x[3], &x[4], *e),
-            Self::BatchNormTrain(e) => D::batch_norm_train(cx, &x[0], &x[1], &x[2], *e),
-            Self::LayerNorm { axis, epsilon } => D::layer_norm(cx, &x[0], &x[1], x.get(2), *axis, *epsilon),
+            Self::BatchNorm(e) => D::batch_norm(cx, batch_norm_args(x, Some([&x[3], &x[4]]), *e)),
+            Self::BatchNormTrain(e) => D::batch_norm(cx, batch_norm_args(x, None, *e)),
+            Self::LayerNorm { axis, epsilon } => {
+                let (axis, epsilon) = (*axis, *epsilon);
+                D::layer_norm(cx, LayerNormArgs { x: &x[0], scale: &x[1], bias: x.get(2), axis, epsilon })
+            }
             Self::Permute(perm) => D::permute(cx, &x[0], perm),
             Self::Expand(dims) => D::expand(cx, &x[0], dims),
             Self::Concat(axis) => D::concat(cx, &x.iter().collect::<Vec<_>>(), *axis),
@@ -87,7 +107,7 @@ impl Call {
             Self::Gather { axis, indices, dims } => D::gather(cx, &x[0], *axis, indices, dims),
             Self::GatherFlat { indices, dims } => D::gather_flat(cx, &x[0], indices, dims),
             Self::Cumsum { axis, exclusive, reverse } => D::cumsum(cx, &x[0], *axis, *exclusive, *reverse),
-            Self::Lstm => D::lstm(cx, &x[0], &x[1], &x[2], &x[3]),
+            Self::Lstm => D::lstm(cx, LstmArgs { gates: &x[0], recurrent: &x[1], h: &x[2], c: &x[3] }),
             Self::CrossEntropy(classes) => D::cross_entropy(cx, &x[0], classes),
             Self::BceWithLogits => D::bce_with_logits(cx, &x[0], &x[1]),
         }
@@ -101,15 +121,13 @@ impl Call {
             Self::Select(_) => "select",
             Self::Matmul { .. } => "matmul",
             Self::Linear { .. } => "linear",
-            Self::Conv(_) => "conv",
-            Self::ConvFused(..) => "conv_fused",
+            Self::Conv(_) | Self::ConvFused(..) => "conv",
             Self::MaxPool(_) => "max_pool",
             Self::AvgPool(_) => "avg_pool",
             Self::Reduce(..) => "reduce",
             Self::Softmax(_) => "softmax",
             Self::LogSoftmax(_) => "log_softmax",
-            Self::BatchNorm(_) => "batch_norm",
-            Self::BatchNormTrain(_) => "batch_norm_train",
+            Self::BatchNorm(_) | Self::BatchNormTrain(_) => "batch_norm",
             Self::LayerNorm { .. } => "layer_norm",
             Self::Permute(_) => "permute",
             Self::Expand(_) => "expand",

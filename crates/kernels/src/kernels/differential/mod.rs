@@ -11,7 +11,7 @@ mod oracle;
 mod values;
 mod variants;
 
-use super::Backend;
+use super::{AdamArgs, Backend};
 use crate::engine::{Context, Float, KernelChoice, Tensor};
 use cases::{Case, cases};
 use dfdx::prelude::Cpu;
@@ -224,7 +224,9 @@ fn steps_of_the_optimizer_are_their_definition() {
             let mut gradient = zeros();
             gradient.copy_from_slice(&narrow(number as u64 + 7));
             let step = crate::kernels::AdamStep { number, rate: 1e-2, betas: [0.9, 0.999], epsilon: 1e-8, decay: 0.01 };
-            Cpu::adamw(&mut cx, &step, &mut p, [&mut first, &mut second], &gradient, share.as_ref()).unwrap();
+            let moments = [&mut first, &mut second];
+            let args = AdamArgs { step: &step, parameter: &mut p, moments, gradient: &gradient, share: share.as_ref() };
+            Cpu::adamw(&mut cx, args).unwrap();
         }
         p.to_vec().into_iter().map(f64::from).collect::<Vec<_>>()
     };

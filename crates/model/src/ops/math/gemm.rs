@@ -5,7 +5,7 @@
 
 use crate::{
     engine::Float,
-    kernels::{Backend, Binary},
+    kernels::{Backend, Binary, LinearArgs},
     ops::{Built, NodeContext, common::scaled, nn::fused, one, problem, shapes},
 };
 
@@ -27,7 +27,7 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         let c = inputs.opt_float(2)?.filter(|_| beta != 0.0);
         let row = c.is_none_or(|c| c.rank() == 1 && c.dims().first() == n) && k != Some(&0);
         if !ta && alpha == 1.0 && (c.is_none() || beta == 1.0) && row && a.dims().last() == k {
-            return D::linear(cx, a, b, tb, c, activation);
+            return D::linear(cx, LinearArgs { x: a, w: b, transposed: tb, bias: c, activation });
         }
         let product = super::matmul::matmul(cx, a, b, ta, tb)?;
         let mut y = scaled(cx, &product, alpha)?;

@@ -7,7 +7,7 @@
 use crate::{
     engine::{Context, Float, Tensor, Value},
     error::Result,
-    kernels::{Backend, Binary, Reduce, Unary},
+    kernels::{Backend, BatchNormArgs, Binary, Reduce, Unary},
     ops::{Built, NodeContext, Statistics, common::scaled, many, problem},
 };
 
@@ -30,11 +30,9 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
             Statistics::Batch => true,
             Statistics::File => trains,
         };
-        let y = if batch {
-            D::batch_norm_train(cx, &plane, scale, bias, epsilon)?
-        } else {
-            D::batch_norm(cx, &plane, scale, bias, &mean.detached(), &var.detached(), epsilon)?
-        };
+        let given = [&mean.detached(), &var.detached()];
+        let statistics = if batch { None } else { Some(given) };
+        let y = D::batch_norm(cx, BatchNormArgs { x: &plane, scale, bias, statistics, epsilon })?;
         let mut results = vec![Value::Float(y.reshaped(x.dims().to_vec())?)];
         if outputs > 1 {
             let (mean, var) =

@@ -8,7 +8,7 @@ use super::{fused, window::Window};
 use crate::{
     engine::{Float, Tensor},
     error::Result,
-    kernels::{Backend, ConvSpec, PadMode},
+    kernels::{Backend, ConvArgs, ConvSpec, PadMode},
     ops::{Built, NodeContext, common::add, one, problem},
 };
 
@@ -33,9 +33,9 @@ pub fn build<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
         let x = cut.as_ref().unwrap_or(x);
         let residual = inputs.opt_float(3)?;
         if residual.is_none_or(|z| is_result(z, x, w, &spec)) {
-            return D::conv_fused(cx, x, w, bias, residual, activation, &spec);
+            return D::conv(cx, ConvArgs { x, w, bias, residual, activation, spec: &spec });
         }
-        let mut y = D::conv(cx, x, w, bias, &spec)?;
+        let mut y = D::conv(cx, ConvArgs::plain(x, w, bias, &spec))?;
         if let Some(z) = residual {
             y = add(cx, &y, z)?;
         }

@@ -6,7 +6,7 @@
 use crate::{
     engine::{Context, Float, Tensor},
     error::Result,
-    kernels::Backend,
+    kernels::{Backend, LayerNormArgs},
     ops::{
         Built, NodeContext,
         common::{add, mul},
@@ -55,7 +55,7 @@ fn normalized<E: Float, D: Backend<E>>(
     let inner = channels / groups * rest.iter().product::<usize>();
     let ones = cx.upload(vec![inner], vec![E::ONE; inner])?;
     let rows = x.reshaped(vec![*n, groups, inner])?;
-    let plain = D::layer_norm(cx, &rows, &ones, None, 2, epsilon)?;
+    let plain = D::layer_norm(cx, LayerNormArgs { x: &rows, scale: &ones, bias: None, axis: 2, epsilon })?;
     let units = if per_channel { *channels } else { groups };
     let plain = plain.reshaped(vec![*n, units, (channels * rest.iter().product::<usize>()) / units])?;
     let scaled = mul(cx, &plain, &scale.reshaped(vec![units, 1])?)?;

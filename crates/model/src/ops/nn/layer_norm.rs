@@ -7,7 +7,7 @@
 use crate::{
     engine::{Context, Float, Tensor, Value},
     error::Result,
-    kernels::{Backend, Binary, Reduce, Unary},
+    kernels::{Backend, Binary, LayerNormArgs, Reduce, Unary},
     ops::{
         Built, NodeContext,
         common::{add, mul},
@@ -46,7 +46,7 @@ pub(in crate::ops) fn normalized<E: Float, D: Backend<E>>(
 ) -> Result<Tensor<E, D>> {
     let inner = x.dims().get(axis..).unwrap_or_default();
     if scale.dims() == inner && bias.is_none_or(|b| b.dims() == inner) {
-        return D::layer_norm(cx, x, scale, bias, axis, epsilon);
+        return D::layer_norm(cx, LayerNormArgs { x, scale, bias, axis, epsilon });
     }
     for t in [Some(scale), bias].into_iter().flatten() {
         if shapes::broadcast(x.dims(), t.dims())? != x.dims() {
@@ -54,7 +54,7 @@ pub(in crate::ops) fn normalized<E: Float, D: Backend<E>>(
         }
     }
     let ones = cx.upload(inner.to_vec(), vec![E::ONE; inner.iter().product()])?;
-    let plain = D::layer_norm(cx, x, &ones, None, axis, epsilon)?;
+    let plain = D::layer_norm(cx, LayerNormArgs { x, scale: &ones, bias: None, axis, epsilon })?;
     let y = mul(cx, &plain, scale)?;
     bias.map_or(Ok(y.clone()), |b| add(cx, &y, b))
 }

@@ -8,7 +8,7 @@ use super::layer::{self, Cell, Unit};
 use crate::{
     engine::{Context, Float, Tensor},
     error::Result,
-    kernels::{Backend, Binary, Unary},
+    kernels::{Backend, Binary, LstmArgs, Unary},
     ops::{
         Built, NodeContext,
         common::{add, mul},
@@ -77,7 +77,8 @@ impl Cell for Lstm {
         let &[batch, hidden] = h.dims() else { return Err(problem("a state has not two axes")) };
         let steps = gates.len() / (batch * 4 * hidden);
         let gates = gates.reshaped(vec![steps, batch, 4 * hidden])?;
-        let all = D::lstm(cx, &gates, recurrent, h, c)?.reshaped(vec![(steps + 1) * batch, hidden])?;
+        let all =
+            D::lstm(cx, LstmArgs { gates: &gates, recurrent, h, c })?.reshaped(vec![(steps + 1) * batch, hidden])?;
         let mut rows = |first: usize, n: usize| D::slice(cx, &all, &[first * batch, 0], &[1, 1], &[n * batch, hidden]);
         Ok(Some((rows(0, steps)?, vec![rows(steps - 1, 1)?, rows(steps, 1)?])))
     }
