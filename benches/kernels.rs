@@ -13,8 +13,8 @@ use onnx_forget::{
     engine::{Context, KernelChoice, Tensor, Value, start_pool},
     graph::{
         Attr, Graph, Initializer, Node, ValueId, ValueInfo,
-        trainable::Decision,
-        training::{LossKind, LossPlan},
+        loss::{LossKind, LossPlan},
+        parameters::Decision,
     },
     kernels::{Backend, BatchNormArgs, Binary, ConvArgs, ConvSpec, LayerNormArgs, PoolSpec, Reduce, Unary},
     model::{Model, ModelOptions},

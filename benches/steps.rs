@@ -13,7 +13,7 @@ use onnx_forget::{
     Error, Result,
     data::{self, Data, DataConfig, Dataset, Request, Rows},
     engine::start_pool,
-    graph::{build, trainable, training},
+    graph::{build, loss, parameters},
     kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
@@ -88,10 +88,10 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     config.resolve(folder);
     let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default())?;
     let graph = build::build(&file)?;
-    let plan = training::plan(&graph, None, training::LabelKind::Class)?;
+    let plan = loss::plan(&graph, None, loss::LabelKind::Class)?;
     let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
     let data = data::open(&config, &request, &run::signature(&graph, &plan))?;
-    let decisions = trainable::decide(&graph, &plan, &[], &[])?;
+    let decisions = parameters::decide(&graph, &plan, &[], &[])?;
     // One before, and one after: a step is told of when the next one has begun.
     let all = steps + 2;
     let settings = Settings {

@@ -3,7 +3,7 @@
 use crate::{
     audit::{Outcome, argmax, softplus},
     data::{TargetKind, Targets},
-    graph::training::{LossKind, LossPlan},
+    graph::loss::{LossKind, LossPlan},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;

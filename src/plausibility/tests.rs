@@ -10,7 +10,7 @@ use crate::{
     data::{Batch, TargetKind, Targets},
     graph::{
         ValueId,
-        training::{LossKind, LossPlan},
+        loss::{LossKind, LossPlan},
     },
     tensor::HostTensor,
 };

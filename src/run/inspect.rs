@@ -8,10 +8,11 @@ use crate::{
         Dim, Graph, TypeInfo, ValueId,
         forms::{self, Form},
         fuse::MADE_OF,
-        row_axis, trainable,
-        trainable::{Decision, Totals},
-        training,
-        training::{Ask, LabelKind, LossKind},
+        loss,
+        loss::{Ask, LabelKind, LossKind},
+        parameters,
+        parameters::{Decision, Totals},
+        row_axis,
     },
     onnx::{OnnxFile, checkpoint::Checkpoint},
     ops,
@@ -106,16 +107,16 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
     let (mut loss, mut initializers) = (None, Vec::new());
     let ask = Ask { loss: options.loss, output: options.data.target.output.clone(), labels: LabelKind::Unknown.into() };
     let mut warnings = Vec::new();
-    match training::plan_for(graph, &ask) {
+    match loss::plan_for(graph, &ask) {
         Err(e @ Error::Usage(_)) => return Err(e),
         Ok(plan) => {
             warnings.extend(plan.head.undecided.clone());
-            warnings.extend(plan.head.positions.as_deref().map(training::positions));
-            warnings.extend(trainable::stored_as_integers(graph, &plan));
+            warnings.extend(plan.head.positions.as_deref().map(loss::positions));
+            warnings.extend(parameters::stored_as_integers(graph, &plan));
             outcome = outcome.and_then(|()| ops::support::require(graph, Some(plan.scores)));
             outcome = outcome.and_then(|()| row_axis::require(graph, &plan));
-            initializers = trainable::decisions(graph, &plan, &options.trainable, &options.freeze)?;
-            outcome = outcome.and_then(|()| trainable::require(&initializers));
+            initializers = parameters::decisions(graph, &plan, &options.trainable, &options.freeze)?;
+            outcome = outcome.and_then(|()| parameters::require(&initializers));
             loss = Some(Loss {
                 kind: plan.kind,
                 scores: graph.name(plan.scores).to_string(),

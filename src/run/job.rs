@@ -11,7 +11,7 @@ use crate::{
     data::{self, Batch, Data, Request},
     engine,
     error::{Error, Result},
-    graph::{TrainableModel, training::Ask},
+    graph::{TrainableModel, loss::Ask},
     kernels::Backend,
     model::{BatchNorm, Halves, Model, ModelOptions},
     onnx::{OnnxFile, checkpoint::Checkpoint},

@@ -9,7 +9,7 @@ use crate::{
     audit::{Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
-    graph::training::LossKind,
+    graph::loss::LossKind,
     kernels::Backend,
     model::{Model, Scores},
 };

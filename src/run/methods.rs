@@ -6,8 +6,8 @@ use crate::{
     error::{Error, Result},
     graph::{
         Graph,
-        trainable::{self, Decision},
-        training::{LossKind, LossPlan},
+        loss::{LossKind, LossPlan},
+        parameters::{self, Decision},
     },
     kernels::Backend,
     model::{BatchNorm, ModelOptions},
@@ -86,9 +86,9 @@ impl Job {
 /// is not trained for another reason, as statistics and constants are, is no obstacle.
 ///
 /// # Errors
-/// Those of [`trainable::decisions`].
+/// Those of [`parameters::decisions`].
 pub(super) fn kept_by_choice(graph: &Graph, plan: &LossPlan, decisions: &[Decision]) -> Result<Option<String>> {
-    let free = trainable::decisions(graph, plan, &[], &[])?;
+    let free = parameters::decisions(graph, plan, &[], &[])?;
     // Both are in the order of the file.
     let mut kept = free.iter().zip(decisions).filter(|(free, own)| free.trainable && !own.trainable);
     let Some((first, _)) = kept.next() else { return Ok(None) };
@@ -133,8 +133,8 @@ pub(super) fn require_images(recipe: &Recipe) -> Result<()> {
 mod tests {
     use super::*;
     use crate::graph::{
+        loss::{self, LabelKind},
         testing::{Model as Draft, int},
-        training::{self, LabelKind},
     };
 
     #[test]
@@ -146,10 +146,10 @@ mod tests {
             .node("Mul", "x half", "h", &[])
             .node("Gemm", "h w b", "y", &[int("transB", 1)]);
         let graph = draft.build().unwrap();
-        let plan = training::plan(&graph, None, LabelKind::Class).unwrap();
+        let plan = loss::plan(&graph, None, LabelKind::Class).unwrap();
         let kept = |trainable: &[&str], freeze: &[&str]| {
             let owned = |globs: &[&str]| globs.iter().map(|glob| glob.to_string()).collect::<Vec<_>>();
-            let decisions = trainable::decide(&graph, &plan, &owned(trainable), &owned(freeze)).unwrap();
+            let decisions = parameters::decide(&graph, &plan, &owned(trainable), &owned(freeze)).unwrap();
             kept_by_choice(&graph, &plan, &decisions).unwrap()
         };
         assert!(kept(&[], &["b"]).unwrap().contains("keep `b` as it is"));

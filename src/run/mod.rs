@@ -30,14 +30,14 @@ pub use crate::{
     data::{DataConfig, Files, InputConfig, Places, TargetConfig},
     engine::{KernelChoice, refused, start_pool},
     error::{Error, Result},
-    graph::training::LossKind,
+    graph::loss::LossKind,
     model::BatchNorm,
     ops::{Gradient, specs as operators},
     parity::{Library, Runtimes, Search},
     scratch::abandon,
     unlearn::{
         EpochRecord, MethodName, RecipeSettings, Settings, StepRecord, StepSize,
-        training::{OptimizerName, RateSchedule},
+        fit::{OptimizerName, RateSchedule},
     },
 };
 pub use destination::{Destination, sibling};

@@ -9,7 +9,7 @@ use crate::{
     data::{DataConfig, InputConfig, MissingIds},
     engine::KernelChoice,
     error::{Error, Result},
-    graph::{given::Given, training::LossKind},
+    graph::{given::Given, loss::LossKind},
     model::BatchNorm,
     onnx::ReadOptions,
     parity::{Guard, Runtimes, Tolerance},

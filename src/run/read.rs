@@ -12,9 +12,10 @@ use crate::{
     data::{self, Places, Signature, TargetKind},
     error::{Error, Result},
     graph::{
-        Graph, TrainableModel, build, forms, row_axis,
-        trainable::{self, Decision},
-        training::{self, Ask, LabelKind, Labels, LossKind, LossPlan},
+        Graph, TrainableModel, build, forms,
+        loss::{self, Ask, LabelKind, Labels, LossKind, LossPlan},
+        parameters::{self, Decision},
+        row_axis,
     },
     label_facts::LabelFacts,
     onnx::{OnnxFile, artifacts},
@@ -67,7 +68,7 @@ impl ReadModel {
     /// would be needed.
     pub fn new((file, graph): (OnnxFile, Graph), options: &Options, look: Look<'_>) -> Result<Self> {
         let (ask, first) = decided(&graph, options, look)?;
-        let graph = training::narrowed(graph, &first);
+        let graph = loss::narrowed(graph, &first);
         Ok(Self { file, graph, first, ask, choice: (options.trainable.clone(), options.freeze.clone()) })
     }
 
@@ -96,9 +97,9 @@ impl ReadModel {
     /// What is trained, as far as the first loss tells.
     ///
     /// # Errors
-    /// Those of [`trainable::decide`].
+    /// Those of [`parameters::decide`].
     pub fn decisions(&self) -> Result<Vec<Decision>> {
-        trainable::decide(&self.graph, &self.first, &self.choice.0, &self.choice.1)
+        parameters::decide(&self.graph, &self.first, &self.choice.0, &self.choice.1)
     }
 
     /// What to add to an error of the data where nothing tells which column is the label.
@@ -134,16 +135,16 @@ impl ReadModel {
     /// The model with the loss for labels of this kind.
     ///
     /// # Errors
-    /// Those of [`training::plan_for`] and of [`trainable::decide`].
+    /// Those of [`loss::plan_for`] and of [`parameters::decide`].
     pub fn labelled(self, target: TargetKind) -> Result<TrainableModel> {
-        let plan = training::plan_for(&self.graph, &self.ask(target))?;
+        let plan = loss::plan_for(&self.graph, &self.ask(target))?;
         self.with(plan)
     }
 
     /// The model with the loss that it was read with.
     ///
     /// # Errors
-    /// Those of [`trainable::decide`].
+    /// Those of [`parameters::decide`].
     pub fn unlabelled(self) -> Result<TrainableModel> {
         let plan = self.first.clone();
         self.with(plan)
@@ -151,7 +152,7 @@ impl ReadModel {
 
     fn with(self, plan: LossPlan) -> Result<TrainableModel> {
         let Self { file, graph, choice: (trainable, freeze), .. } = self;
-        let decisions = trainable::decide(&graph, &plan, &trainable, &freeze)?;
+        let decisions = parameters::decide(&graph, &plan, &trainable, &freeze)?;
         Ok(TrainableModel { file, graph, plan, decisions })
     }
 }
@@ -190,14 +191,14 @@ fn require_rows(plan: &LossPlan, ask: &Ask) -> Result<()> {
     let as_values = ask.loss == Some(LossKind::Mse) || ask.labels.kind == LabelKind::Value;
     match as_values || ask.labels.facts.as_ref().is_some_and(values) {
         true => Ok(()),
-        false => Err(Error::Untrainable(training::positions(problem))),
+        false => Err(Error::Untrainable(loss::positions(problem))),
     }
 }
 
 /// The loss, where all that it needs is supported; what is not is said first.
 fn supported_plan(graph: &Graph, ask: &Ask) -> Result<LossPlan> {
     forms::require_parameters(graph)?;
-    let plan = match training::plan_for(graph, ask) {
+    let plan = match loss::plan_for(graph, ask) {
         Ok(plan) => ops::support::require(graph, Some(plan.scores)).map(|()| plan),
         Err(e @ Error::Usage(_)) => Err(e),
         Err(e) => Err(ops::support::require(graph, None).err().unwrap_or(e)),

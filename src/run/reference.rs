@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::{Graph, TrainableModel, training::LossPlan},
+    graph::{Graph, TrainableModel, loss::LossPlan},
     report::ModelFile,
 };
 use dfdx::tensor::Cpu;

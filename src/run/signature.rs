@@ -3,8 +3,9 @@
 use crate::{
     data::{InputSpec, Signature, TargetKind},
     graph::{
-        Dim, Graph, ValueId, tables,
-        training::{LabelKind, LossKind, LossPlan},
+        Dim, Graph, ValueId,
+        loss::{LabelKind, LossKind, LossPlan},
+        tables,
     },
     tensor::DType,
 };

@@ -20,7 +20,7 @@ use crate::{
     model::{BatchNorm, ModelOptions},
     unlearn::{
         BatchIter, Recipe, Schedule,
-        training::{self, initialise},
+        fit::{self, initialise},
     },
     writeback,
 };
@@ -152,7 +152,7 @@ impl Work for Trainer<'_> {
         let recipe = &self.recipe;
         let trajectory = watch.stage("training", |watch| {
             watch.steps(recipe.steps(rows.len()), "train", |observer| {
-                training::train(&mut model, &mut pass, rows.len(), recipe, seed, observer)
+                fit::train(&mut model, &mut pass, rows.len(), recipe, seed, observer)
             })
         })?;
         // What is measured from here on is the model that is written.

@@ -6,7 +6,7 @@ use onnx_forget::{
     Error, Result,
     data::{self, Data, DataConfig, Request, Rows},
     engine::Float,
-    graph::{build, trainable, training},
+    graph::{build, loss, parameters},
     kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
@@ -93,7 +93,7 @@ where
 
     let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default()).unwrap();
     let graph = build::build(&file).unwrap();
-    let plan = training::plan(&graph, None, training::LabelKind::Unknown).unwrap();
+    let plan = loss::plan(&graph, None, loss::LabelKind::Unknown).unwrap();
     let table: toml::Table = fs::read_to_string(folder.join("model.forget.toml")).unwrap().parse().unwrap();
     let mut config = DataConfig {
         data: table["data"].clone().try_into().unwrap(),
@@ -104,8 +104,8 @@ where
     let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
     let data = data::open(&config, &request, &onnx_forget::run::signature(&graph, &plan)).unwrap();
     let kind = onnx_forget::run::label_kind(data.target);
-    let plan = training::plan(&graph, None, kind).unwrap();
-    let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+    let plan = loss::plan(&graph, None, kind).unwrap();
+    let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
     let mut model = Model::<E, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).unwrap();
 
     let hyper = &expected["hyperparameters"];

@@ -3,8 +3,8 @@
 use onnx_forget::{
     graph::{
         Graph, build, forms,
-        trainable::{self, Decision},
-        training::{self, LabelKind, LossKind, LossPlan},
+        loss::{self, LabelKind, LossKind, LossPlan},
+        parameters::{self, Decision},
     },
     onnx::{OnnxFile, ReadOptions},
 };
@@ -16,11 +16,11 @@ fn graph(fixture: &str) -> Graph {
 }
 
 fn planned(graph: &Graph, label: LabelKind) -> LossPlan {
-    training::plan(graph, None, label).unwrap()
+    loss::plan(graph, None, label).unwrap()
 }
 
 fn decided(graph: &Graph, label: LabelKind) -> Vec<Decision> {
-    trainable::decide(graph, &planned(graph, label), &[], &[]).unwrap()
+    parameters::decide(graph, &planned(graph, label), &[], &[]).unwrap()
 }
 
 fn trained(decisions: &[Decision]) -> BTreeSet<&str> {

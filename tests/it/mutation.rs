@@ -3,7 +3,7 @@
 use crate::onnx_models::{Form, mlp, node, tensor, tensor_attribute, write};
 use onnx_forget::{
     Error, Result,
-    graph::{build, trainable, training},
+    graph::{build, loss, parameters},
     onnx::{
         OnnxFile, ReadOptions,
         proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto},
@@ -282,8 +282,8 @@ fn read(path: &Path) -> (usize, usize, Vec<Error>, Option<OnnxFile>) {
     let Some(file) = file else { return (peak_reading, 0, failures, None) };
     let (peak_graph, _) = peak(|| {
         let graph = fine(build::build(&file), &mut failures)?;
-        let plan = fine(training::plan(&graph, None, training::LabelKind::Unknown), &mut failures)?;
-        fine(trainable::decide(&graph, &plan, &[], &[]), &mut failures)
+        let plan = fine(loss::plan(&graph, None, loss::LabelKind::Unknown), &mut failures)?;
+        fine(parameters::decide(&graph, &plan, &[], &[]), &mut failures)
     });
     (peak_reading, peak_graph, failures, Some(file))
 }

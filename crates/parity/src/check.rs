@@ -9,8 +9,8 @@ use crate::{
     error::{Error, Result},
     graph::{
         Graph, halves,
-        trainable::Decision,
-        training::{LossKind, LossPlan},
+        loss::{LossKind, LossPlan},
+        parameters::Decision,
     },
     onnx::OnnxFile,
     tensor::{DType, HostTensor},

@@ -12,7 +12,7 @@ use crate::{
     graph::{
         Attr, Dim, Graph, MOST_ELEMENTS, Node, TypeInfo, ValueId,
         facts::{self, Passes},
-        training::{LossKind, LossPlan},
+        loss::{LossKind, LossPlan},
     },
     tensor::{DType, HostTensor},
 };

@@ -4,7 +4,7 @@
 use crate::{
     batch::Targets,
     error::{Error, Result},
-    graph::training::{LossKind, LossPlan},
+    graph::loss::{LossKind, LossPlan},
     tensor::HostTensor,
 };
 

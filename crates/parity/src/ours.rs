@@ -5,7 +5,7 @@ use crate::{
     batch::{Batch, Targets},
     engine::Float,
     error::{Error, Result},
-    graph::{Dim, Graph, ValueId, training::LossPlan},
+    graph::{Dim, Graph, ValueId, loss::LossPlan},
     kernels::Backend,
     model::{Model, Parameter},
     tensor::{DType, HostTensor},

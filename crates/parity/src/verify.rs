@@ -4,7 +4,7 @@ use super::{GradientReport, Located, Parity, ParityReport, Settings, inputs};
 use crate::{
     batch::Batch,
     error::{Error, Result},
-    graph::{Graph, trainable::Decision, training::LossPlan},
+    graph::{Graph, loss::LossPlan, parameters::Decision},
     kernels::Backend,
     model::{Halves, Model, ModelOptions},
     onnx::OnnxFile,

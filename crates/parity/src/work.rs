@@ -113,7 +113,7 @@ fn products(node: &Node, dims: &BTreeMap<ValueId, Vec<usize>>) -> f64 {
 mod tests {
     use super::*;
     use crate::{
-        graph::{testing, trainable, training},
+        graph::{loss, parameters, testing},
         model::ModelOptions,
     };
     use dfdx::prelude::Cpu;
@@ -123,8 +123,8 @@ mod tests {
         let net = testing::Model::new(17, &["x:f32[n,4]"], &["y:f32[n,3]"]).weight("w", &[4, 5]).weight("v", &[5, 3]);
         let net = net.node("MatMul", "x w", "h", &[]).node("Relu", "h", "r", &[]).node("MatMul", "r v", "y", &[]);
         let graph = net.build().unwrap();
-        let plan = training::plan(&graph, None, training::LabelKind::Class).unwrap();
-        let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+        let plan = loss::plan(&graph, None, loss::LabelKind::Class).unwrap();
+        let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
         let options = ModelOptions { node_by_node: true, ..ModelOptions::default() };
         let model = Model::<f32, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).unwrap();
         let fed = BTreeMap::from([("x".to_string(), HostTensor::new(&[2, 4], vec![1f32; 8]).unwrap())]);

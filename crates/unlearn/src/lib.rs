@@ -2,12 +2,13 @@
 //!
 //! [`nabla_tau`] is the method (arXiv 2403.14339). [`schedule`] has its rules for everything that other methods leave
 //! to the user, [`optim`] its optimizer on dfdx, [`trace`] the record of a run. [`method`] is what all methods have in
-//! common, [`baselines`] the methods that ∇τ is compared with. [`training`] trains models from the beginning or
+//! common, [`baselines`] the methods that ∇τ is compared with. [`fit`] trains models from the beginning or
 //! further.
 
 pub mod baselines;
 mod batches;
 mod cycle;
+pub mod fit;
 pub mod method;
 pub mod nabla_tau;
 pub mod optim;
@@ -15,15 +16,14 @@ mod recorder;
 pub mod schedule;
 pub mod sgd;
 pub mod trace;
-pub mod training;
 mod version;
 
 pub use batches::{BatchIter, Batches};
+pub use fit::{Recipe, RecipeSettings};
 pub use method::{Described, Method, MethodName, Set, Sets, Wanted};
 pub use nabla_tau::run;
 pub use schedule::{Schedule, Settings, StepSize};
 pub use trace::{EpochRecord, Observer, StepRecord, Trajectory};
-pub use training::{Recipe, RecipeSettings};
 pub use version::Version;
 
 pub use onnx_forget_base::{Error, Result};

@@ -228,7 +228,7 @@ mod tests {
         data::{TargetKind, Targets},
         graph::{
             ValueId,
-            training::{LossKind, LossPlan},
+            loss::{LossKind, LossPlan},
         },
         plausibility::{
             answers::Answers,

@@ -5,7 +5,7 @@ use super::small::{Builder, InTurn, batch, floats, plan, trained};
 use dfdx::prelude::Cpu;
 use onnx_forget::{
     data::Targets,
-    graph::{Attr, Graph, training::LossKind},
+    graph::{Attr, Graph, loss::LossKind},
     model::{Model, ModelOptions},
     tensor::DType,
     unlearn::{self, BatchIter, Schedule, Settings},

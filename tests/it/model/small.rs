@@ -6,8 +6,8 @@ use onnx_forget::{
     data::{Batch, Targets},
     graph::{
         Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo,
-        trainable::Decision,
-        training::{LossKind, LossPlan},
+        loss::{LossKind, LossPlan},
+        parameters::Decision,
     },
     model::{Model, ModelOptions},
     ops,

@@ -4,7 +4,7 @@ use super::small::{Builder, InTurn, batch, floats, plan, trained};
 use dfdx::prelude::Cpu;
 use onnx_forget::{
     data::Targets,
-    graph::training::LossKind,
+    graph::loss::LossKind,
     model::{Model, ModelOptions},
     tensor::DType,
     unlearn::{self, BatchIter, Schedule, Settings},

@@ -9,8 +9,8 @@ use onnx_forget::{
     engine::{Float, KernelChoice},
     graph::{
         Attr, Graph, Initializer, Node, ValueId, ValueInfo,
-        trainable::Decision,
-        training::{LossKind, LossPlan, has_training_mode},
+        loss::{LossKind, LossPlan, has_training_mode},
+        parameters::Decision,
     },
     kernels::Backend,
     model::{BatchNorm, Model, ModelOptions},

@@ -7,8 +7,8 @@ use onnx_forget::{
     Error,
     data::{Batch, Targets},
     graph::{
-        trainable,
-        training::{self, LabelKind, LossKind},
+        loss::{self, LabelKind, LossKind},
+        parameters,
     },
     model::{Model, ModelOptions},
     ops::{self, Gradient},
@@ -19,8 +19,8 @@ use std::{collections::BTreeSet, path::Path};
 /// The model that unlearning would run on, and a batch for it.
 fn built(case: &Case, folder: &Path) -> Result<(Model<f32, Cpu>, Batch), Error> {
     let graph = graph_of(case, folder).unwrap();
-    let plan = training::plan(&graph, Some(LossKind::Mse), LabelKind::Value).unwrap();
-    let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+    let plan = loss::plan(&graph, Some(LossKind::Mse), LabelKind::Value).unwrap();
+    let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
     assert_eq!(decisions.iter().filter(|d| d.trainable).map(|d| d.name.as_str()).collect::<Vec<_>>(), ["w"]);
     let x = HostTensor::new(&[1, 4], vec![0.1f32, 0.3, -0.2, 0.4]).unwrap();
     let inputs = [("x".to_string(), x)].into();

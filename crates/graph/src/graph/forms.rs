@@ -1,6 +1,6 @@
 //! Which tool made a graph, for what, and whether it can be unlearned as it is.
 
-use super::{Attr, Graph, Node, build::linear, fuse::MADE_OF, training};
+use super::{Attr, Graph, Node, build::linear, fuse::MADE_OF, loss};
 use crate::{
     error::{Error, Result},
     onnx::attributes,
@@ -33,10 +33,10 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     } else if graph.producer.starts_with("pytorch") {
         found("PyTorch TorchScript export");
     }
-    if training::has_training_mode(graph) {
+    if loss::has_training_mode(graph) {
         found("training mode (BatchNormalization or Dropout); computed as inference unless --bn batch or --dropout");
     }
-    if training::holds_loss(graph) {
+    if loss::holds_loss(graph) {
         found("loss in the graph");
     }
     if !graph.trained_names.is_empty() {

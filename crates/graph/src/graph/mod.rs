@@ -1,7 +1,7 @@
 //! The model as a graph of named values: what an ONNX file means, free of protobuf and of dfdx.
 //!
 //! [`build`](build::build) makes it from a file: functions inlined, nodes in order of execution, every node with the
-//! version of its operator set. [`training`] finds the forward part and the loss, [`trainable`] the initializers to train.
+//! version of its operator set. [`loss`] finds the forward part and the loss, [`parameters`] the initializers to train.
 
 mod attr;
 pub mod build;
@@ -17,16 +17,16 @@ pub mod initial;
 pub mod input_scale;
 mod ir;
 mod links;
+pub mod loss;
 mod order;
+pub mod parameters;
 pub mod row_axis;
 pub mod scale;
 mod shapes;
 pub mod tables;
 #[doc(hidden)]
 pub mod testing;
-pub mod trainable;
 mod trainable_model;
-pub mod training;
 pub mod undecided;
 mod unroll;
 

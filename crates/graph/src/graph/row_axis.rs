@@ -2,7 +2,7 @@
 
 use super::{
     Dim, Graph, ValueId,
-    training::{LossPlan, listed, narrowed},
+    loss::{LossPlan, listed, narrowed},
 };
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
@@ -119,8 +119,8 @@ fn require_common(graph: &Graph, scores: ValueId) -> Result<()> {
 mod tests {
     use super::*;
     use crate::graph::{
+        loss::{self, LabelKind},
         testing::{self, Model, int},
-        training::{self, LabelKind},
     };
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let refused = |inputs: &[&str], output: &str| {
             let net = testing::Model::new(17, inputs, &[output]).weight("w", &[16, 3]).node("MatMul", "x w", "y", &[]);
             let graph = net.build().unwrap();
-            let plan = training::plan(&graph, None, LabelKind::Class).unwrap();
+            let plan = loss::plan(&graph, None, LabelKind::Class).unwrap();
             require_any(&graph, &plan).is_err()
         };
         assert!(refused(&["x:f32[16]"], "y:f32[3]"));

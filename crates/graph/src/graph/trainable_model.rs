@@ -2,8 +2,8 @@
 
 use super::{
     Graph,
-    trainable::{Decision, Totals, stored_as_integers},
-    training::LossPlan,
+    loss::LossPlan,
+    parameters::{Decision, Totals, stored_as_integers},
 };
 use crate::onnx::OnnxFile;
 

@@ -1,7 +1,7 @@
 //! What the scores of a row say.
 
 use super::Model;
-use crate::{engine::Float, graph::training::LossKind, kernels::Backend};
+use crate::{engine::Float, graph::loss::LossKind, kernels::Backend};
 
 /// How a row's scores become an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use crate::{
     error::{Error, Result},
     graph::{
         Graph, Node, ValueId, fold, fuse, halves, initial,
+        loss::LossPlan,
+        parameters::Decision,
         scale::{self, Scale},
-        trainable::Decision,
-        training::LossPlan,
     },
     kernels::Backend,
     ops::{self, Gradient, NodeContext, Spec},

@@ -9,7 +9,7 @@ use crate::{
     batch::Batch,
     engine::{Context, Float, Grads, Tensor, Value},
     error::{Error, Result},
-    graph::training::LossPlan,
+    graph::loss::LossPlan,
     kernels::{Backend, Unary},
     limits,
     ops::{DropoutMode, Mode, Statistics},

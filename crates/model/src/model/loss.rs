@@ -9,7 +9,7 @@ use crate::{
     batch::Targets,
     engine::{Context, Float, Tensor},
     error::{Error, Result},
-    graph::training::{LossKind, LossPlan},
+    graph::loss::{LossKind, LossPlan},
     kernels::{Backend, Binary, Reduce, Unary},
 };
 

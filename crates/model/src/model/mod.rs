@@ -24,7 +24,7 @@ pub use forward::{Forward, Losses, Scores};
 use crate::{
     engine::{Context, Float, KernelChoice, Tensor, Value},
     error::{Error, Result},
-    graph::{Dim, ValueId, training::LossPlan},
+    graph::{Dim, ValueId, loss::LossPlan},
     kernels::Backend,
     ops::Mode,
     tensor::{DType, Held, HostTensor},

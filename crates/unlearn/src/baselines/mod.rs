@@ -21,9 +21,9 @@ pub use scrub::Scrub;
 pub use ssd::{Ssd, dampened};
 
 use super::{
+    fit::Recipe,
     method::{Described, Method, MethodName, NablaTau, Wanted},
     schedule::Schedule,
-    training::Recipe,
 };
 use crate::{engine::Float, kernels::Backend};
 use serde_json::{Map, Value};

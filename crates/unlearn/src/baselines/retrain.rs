@@ -4,11 +4,11 @@ use super::further;
 use crate::{
     engine::Float,
     error::Result,
+    fit::{Recipe, initialise, train},
     kernels::Backend,
     method::{Described, Method, MethodName, Set, Sets, Wanted},
     model::Model,
     trace::{Observer, Trajectory},
-    training::{Recipe, initialise, train},
 };
 
 /// Draws parameters anew by their roles, and trains by a recipe. The result is a model without the rows only if the

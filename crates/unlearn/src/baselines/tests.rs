@@ -6,15 +6,15 @@ use crate::{
     batch::{Batch, Targets},
     engine::KernelChoice,
     error::{Error, Result},
+    fit::RecipeSettings,
     model::{Answer, Model, ModelOptions},
-    training::RecipeSettings,
 };
 use dfdx::tensor::Cpu;
 use onnx_forget_base::tensor::HostTensor;
 use onnx_forget_graph::graph::{
+    loss::{self, LabelKind},
+    parameters,
     testing::{Model as Draft, int},
-    trainable,
-    training::{self, LabelKind},
 };
 
 #[test]
@@ -156,8 +156,8 @@ fn model() -> Model<f64, Cpu> {
         .floats("b", &[2], vec![0.1, -0.1])
         .node("Gemm", "x w b", "y", &[int("transB", 1)]);
     let graph = draft.build().unwrap();
-    let plan = training::plan(&graph, None, LabelKind::Class).unwrap();
-    let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+    let plan = loss::plan(&graph, None, LabelKind::Class).unwrap();
+    let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
     let options = ModelOptions { kernels: KernelChoice::Definition, ..ModelOptions::default() };
     Model::build(&graph, &plan, &decisions, options, Cpu::default()).unwrap()
 }

@@ -3,8 +3,8 @@
 use crate::{
     graph::{
         Graph,
+        loss::{LabelKind, LossKind, LossPlan, plan},
         testing::{Model, int, ints, node, opset, string},
-        training::{LabelKind, LossKind, LossPlan, plan},
     },
     onnx::proto::{AttributeProto, NodeProto, attribute_proto::AttributeType},
 };

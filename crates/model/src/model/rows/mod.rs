@@ -129,5 +129,4 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
 }
 
 #[cfg(test)]
-#[path = "rows_tests.rs"]
 mod tests;

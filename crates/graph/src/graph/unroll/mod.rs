@@ -323,5 +323,4 @@ impl Unroller<'_> {
 }
 
 #[cfg(test)]
-#[path = "unroll/tests.rs"]
 mod tests;

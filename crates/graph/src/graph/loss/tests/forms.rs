@@ -1,4 +1,4 @@
-use super::{
+use super::super::{
     LabelKind::{Binary, MultiLabel},
     LossKind::Bce,
     *,

@@ -251,5 +251,4 @@ fn keep(
 }
 
 #[cfg(test)]
-#[path = "tests/checkpoint.rs"]
 mod tests;

@@ -351,5 +351,4 @@ fn exactly(moved: &Moved) -> MovedExactly {
 }
 
 #[cfg(test)]
-#[path = "gradient_tests.rs"]
 mod tests;

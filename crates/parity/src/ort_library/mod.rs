@@ -231,5 +231,4 @@ pub(super) fn version_of(library: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "ort_library_tests.rs"]
 mod tests;

@@ -281,5 +281,4 @@ impl Made<'_, '_, '_> {
 }
 
 #[cfg(test)]
-#[path = "linear_tests.rs"]
 mod tests;

@@ -13,8 +13,8 @@ use onnx_forget::{
     data::{Batch, Targets},
     graph::{
         Graph,
-        trainable::{self, Decision},
-        training::{self, LabelKind, LossPlan},
+        loss::{self, LabelKind, LossPlan},
+        parameters::{self, Decision},
     },
     model::{Model, ModelOptions},
     onnx::{
@@ -52,8 +52,8 @@ impl Opened {
     fn with(path: &Path, dims: &[(&str, usize)]) -> Self {
         let file = OnnxFile::open(path, &ReadOptions::default()).unwrap();
         let graph = onnx_forget::graph::build::build(&file).unwrap();
-        let plan = training::plan(&graph, None, LabelKind::Unknown).unwrap();
-        let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+        let plan = loss::plan(&graph, None, LabelKind::Unknown).unwrap();
+        let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
         let candidate = Candidate {
             file: &file,
             graph: &graph,

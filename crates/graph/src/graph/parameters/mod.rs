@@ -7,7 +7,7 @@ mod nearby;
 mod roles;
 mod values;
 
-use super::{Graph, ValueId, gradient, training::LossPlan};
+use super::{Graph, ValueId, gradient, loss::LossPlan};
 use crate::{
     error::{Error, Result},
     tensor::DType,
@@ -384,5 +384,4 @@ impl Globs {
 }
 
 #[cfg(test)]
-#[path = "trainable/tests.rs"]
 mod tests;

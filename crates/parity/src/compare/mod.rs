@@ -270,5 +270,4 @@ fn classes(scores: &[f64], dims: &[usize], output: &ScoreOutput) -> Vec<usize> {
 }
 
 #[cfg(test)]
-#[path = "compare_tests.rs"]
 mod tests;

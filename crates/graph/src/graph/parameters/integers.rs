@@ -1,7 +1,7 @@
 //! Weights that are stored as integers, which no step can change.
 
 use crate::{
-    graph::{Graph, ValueId, training::LossPlan},
+    graph::{Graph, ValueId, loss::LossPlan},
     tensor::DType,
 };
 use std::collections::{BTreeMap, BTreeSet};

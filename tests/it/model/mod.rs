@@ -11,8 +11,9 @@ use onnx_forget::{
     data::{self, Batch, DataConfig, InputSpec, Signature},
     engine::KernelChoice,
     graph::{
-        self, Dim, Graph, ValueId, trainable,
-        training::{LabelKind, LossPlan},
+        self, Dim, Graph, ValueId,
+        loss::{LabelKind, LossPlan},
+        parameters,
     },
     model::{BatchNorm, Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
@@ -45,7 +46,7 @@ fn fixture(name: &str, model: &str) -> Fixture {
         true => LabelKind::Binary,
         false => LabelKind::Class,
     };
-    let plan = graph::training::plan(&graph, None, label).unwrap();
+    let plan = graph::loss::plan(&graph, None, label).unwrap();
     let expected = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
     Fixture { folder, graph, plan, expected, config }
 }
@@ -72,7 +73,7 @@ impl Fixture {
     }
 
     fn model(&self, options: ModelOptions) -> Model<f32, Cpu> {
-        let decisions = trainable::decide(&self.graph, &self.plan, &[], &[]).unwrap();
+        let decisions = parameters::decide(&self.graph, &self.plan, &[], &[]).unwrap();
         Model::build(&self.graph, &self.plan, &decisions, options, Cpu::default()).unwrap()
     }
 }

@@ -1,3 +1,6 @@
+mod endings;
+mod forms;
+
 use super::*;
 use crate::graph::testing::{Model, floats, int, property, string, tensor_attr};
 use LabelKind::*;

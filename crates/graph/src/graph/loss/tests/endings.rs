@@ -1,4 +1,4 @@
-use super::{
+use super::super::{
     LabelKind::{Binary, Class, MultiLabel, Unknown, Value},
     LossKind::{Bce, CrossEntropy, Mse},
     *,

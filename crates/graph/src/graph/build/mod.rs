@@ -8,7 +8,7 @@ mod scope;
 use super::{
     Attr, Graph, Initializer, Node, ValueId, expected, fold,
     given::{self, Given},
-    order, training, unroll,
+    loss, order, unroll,
 };
 use crate::{
     error::{Error, Result},
@@ -113,7 +113,7 @@ fn read_model(
     unroll::control_flow(&mut graph)?;
     fold::require_small(&graph)?;
     expected::at_expectation(&mut graph);
-    training::complements_last(&mut graph);
+    loss::complements_last(&mut graph);
     Ok(graph)
 }
 
@@ -387,5 +387,4 @@ impl<'a> Builder<'a> {
 }
 
 #[cfg(test)]
-#[path = "build/tests.rs"]
 mod tests;

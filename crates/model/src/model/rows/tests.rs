@@ -2,10 +2,10 @@ use super::*;
 use crate::{
     batch::Targets,
     graph::{
-        Graph, row_axis,
+        Graph,
+        loss::{self, LabelKind, LossPlan},
+        parameters, row_axis,
         testing::{self, int},
-        trainable,
-        training::{self, LabelKind, LossPlan},
     },
     model::ModelOptions,
 };
@@ -13,8 +13,8 @@ use dfdx::prelude::Cpu;
 
 fn built(net: &testing::Model) -> (Graph, LossPlan, Model<f32, Cpu>) {
     let graph = net.build().unwrap();
-    let plan = training::plan(&graph, None, LabelKind::Class).unwrap();
-    let decisions = trainable::decide(&graph, &plan, &[], &[]).unwrap();
+    let plan = loss::plan(&graph, None, LabelKind::Class).unwrap();
+    let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
     let model = Model::build(&graph, &plan, &decisions, ModelOptions::default(), Cpu::default()).unwrap();
     (graph, plan, model)
 }

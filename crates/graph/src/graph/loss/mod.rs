@@ -252,13 +252,4 @@ fn width(dims: &[Dim]) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "training/tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "training/ending_tests.rs"]
-mod ending_tests;
-
-#[cfg(test)]
-#[path = "training/form_tests.rs"]
-mod form_tests;

@@ -214,5 +214,4 @@ impl Parity<'_> {
 }
 
 #[cfg(test)]
-#[path = "locate_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
-mod choice_tests;
+mod choice;
 
 use super::*;
 use crate::graph::{
+    loss::{self, LabelKind, LossKind},
     testing::{Model, body, int, ints, node, opset, property, value},
-    training::{self, LabelKind, LossKind},
 };
 
 fn all(model: &Model) -> Vec<Decision> {
@@ -12,7 +12,7 @@ fn all(model: &Model) -> Vec<Decision> {
 
 fn chosen(model: &Model, trainable: &[&str], freeze: &[&str]) -> Result<Vec<Decision>> {
     let graph = model.build().unwrap();
-    let plan = training::plan(&graph, Some(LossKind::Mse), LabelKind::Value).unwrap();
+    let plan = loss::plan(&graph, Some(LossKind::Mse), LabelKind::Value).unwrap();
     let list = |globs: &[&str]| globs.iter().map(ToString::to_string).collect::<Vec<_>>();
     decisions(&graph, &plan, &list(trainable), &list(freeze))
 }
