@@ -21,7 +21,7 @@ NAMES = ["resnet18", "vgg11bn", "mobilenetv2", "transformer", "vit", "mlp", "lst
 FIXTURE = "digits-cnn"
 # Losses of so many first steps are compared, and may differ so much, relative to them: rounding in another order.
 COMPARED_STEPS, AGREEMENT = 3, 1e-3
-# The whole job takes its rows in an order of its own: accuracies afterwards may differ so much.
+# The whole job takes its rows in an order of its own: accuracies afterward may differ so much.
 ACCURACY_AFTER = 0.1
 
 

@@ -24,7 +24,7 @@ pub struct Measured {
     pub peak: Option<usize>,
 }
 
-/// Scatters numbers, so that neighbours in the file are no neighbours in the list.
+/// Scatters numbers, so that neighbors in the file are no neighbors in the list.
 fn scattered(i: u64) -> u64 {
     i.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }

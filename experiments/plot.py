@@ -17,7 +17,7 @@ plt.rcParams["svg.hashsalt"] = "experiments"
 
 
 def methods_of(axis, entry):
-    colours = {}
+    colors = {}
     for form, methods in entry["forms"].items():
         for method, found in methods.items():
             figures = found.get("figures", {})
@@ -25,11 +25,11 @@ def methods_of(axis, entry):
                 continue
             if form != "kept" and method == "original":
                 continue
-            colour = colours.setdefault(method, plt.get_cmap("tab20")(len(colours)))
+            color = colors.setdefault(method, plt.get_cmap("tab20")(len(colors)))
             useful = "test_accuracy" if "test_accuracy" in figures else "test_r2"
             x, y = 100 * figures[useful]["mean"], figures["mia_loss"]["mean"]
-            filled = {"facecolors": colour if form == "kept" else "none"}
-            axis.scatter([x], [y], s=60, edgecolors=colour, label=method + ("" if form == "kept" else f" ({form})"), **filled)
+            filled = {"facecolors": color if form == "kept" else "none"}
+            axis.scatter([x], [y], s=60, edgecolors=color, label=method + ("" if form == "kept" else f" ({form})"), **filled)
             axis.set_xlabel("test accuracy, %" if useful == "test_accuracy" else "R² on test rows, %")
 
 

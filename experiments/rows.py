@@ -44,7 +44,7 @@ def sms(data, rows):
 
 
 def table(_, rows):
-    """Numbers that a small network makes of 32 others, with noise of a third of their size: what is learnt beyond is memorised."""
+    """Numbers that a small network makes of 32 others, with noise of a third of their size: what is learned beyond is memorized."""
     rng = np.random.default_rng(0)
     n = (rows or 8000) + 8000
     x = rng.standard_normal((n, 32)).astype(np.float32)

@@ -39,7 +39,7 @@ AUGMENT = ["--flip", "--crop", "4"]
 ADAMW = ["--optimizer", "adamw", "--learning-rate", "1e-3", "--batch-size", "64", "--schedule", "one-cycle"]
 EXPERIMENTS = {
     "cifar10": Experiment("resnet18", [*SGD, *AUGMENT], 24, forms=["kept", "folded"], whole_class=3),
-    "cifar10-memorised": Experiment("resnet18", SGD, 12, forms=["kept", "folded"], whole_class=3),
+    "cifar10-memorized": Experiment("resnet18", SGD, 12, forms=["kept", "folded"], whole_class=3),
     "cifar10-small": Experiment("resnet8", SGD, 12, forms=["kept", "folded"], whole_class=3),
     "sms": Experiment("texts", ADAMW, 12),
     "table": Experiment("table", ADAMW, 40, data=False, target="value"),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
-    // onnxruntime writes usage events, and sends them, unless this is set before its library is loaded: afterwards is
+    // onnxruntime writes usage events, and sends them, unless this is set before its library is loaded: afterward is
     // too late. Whoever has set it, has decided.
     if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
         // SAFETY: there is no other thread yet that might read the environment.

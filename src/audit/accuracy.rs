@@ -242,8 +242,8 @@ fn r2(outcome: &Outcome, width: usize, values: &[f32]) -> Option<f64> {
             })
         };
         let weight: f64 = pairs().map(|(w, ..)| w).sum();
-        let centre = pairs().map(|(w, _, y)| w * y).sum::<f64>() / weight;
-        let spread: f64 = pairs().map(|(w, _, y)| w * (y - centre).powi(2)).sum();
+        let center = pairs().map(|(w, _, y)| w * y).sum::<f64>() / weight;
+        let spread: f64 = pairs().map(|(w, _, y)| w * (y - center).powi(2)).sum();
         let wrong: f64 = pairs().map(|(w, x, y)| w * (y - x).powi(2)).sum();
         (spread > 0.0).then(|| 1.0 - wrong / spread)
     };

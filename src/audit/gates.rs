@@ -148,7 +148,7 @@ impl Default for Gates {
 /// The judgment of a figure, or of all figures together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Judgement {
+pub enum Judgment {
     /// Within the limit.
     Pass,
     /// Too few rows to decide.
@@ -159,7 +159,7 @@ pub enum Judgement {
     Fail,
 }
 
-impl Judgement {
+impl Judgment {
     /// In capitals, for people.
     pub fn word(self) -> &'static str {
         match self {
@@ -192,7 +192,7 @@ pub struct Verdict {
     /// The limit that decided.
     pub limit: f64,
     /// The judgment.
-    pub outcome: Judgement,
+    pub outcome: Judgment,
     /// Whether the figure is within the limit, and from enough rows.
     pub passed: bool,
     /// The rows of which there are too few.
@@ -209,7 +209,7 @@ impl Verdict {
             gate: "rows_known".into(),
             value: Some(f64::from(!known)),
             limit: 0.0,
-            outcome: if known { Judgement::Pass } else { Judgement::Warn },
+            outcome: if known { Judgment::Pass } else { Judgment::Warn },
             passed: known,
             need: None,
             carries: true,
@@ -258,17 +258,17 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
             let beyond = |limit: Option<f64>| reading.value.zip(limit).filter(|(v, limit)| !(*v <= limit + ROUNDING));
             let enough = reading.need.have >= reading.need.needed;
             let (outcome, limit) = match (enough && reading.value.is_some(), beyond(fail), beyond(warn)) {
-                (false, ..) => (Judgement::Insufficient, tightest),
-                (true, Some((_, limit)), _) => (Judgement::Fail, limit),
-                (true, None, Some((_, limit))) => (Judgement::Warn, limit),
-                (true, None, None) => (Judgement::Pass, tightest),
+                (false, ..) => (Judgment::Insufficient, tightest),
+                (true, Some((_, limit)), _) => (Judgment::Fail, limit),
+                (true, None, Some((_, limit))) => (Judgment::Warn, limit),
+                (true, None, None) => (Judgment::Pass, tightest),
             };
             verdicts.push(Verdict {
                 gate: if reading.of.is_empty() { gate.key() } else { format!("{} ({})", gate.key(), reading.of) },
                 value: reading.value,
                 limit,
                 outcome,
-                passed: outcome == Judgement::Pass,
+                passed: outcome == Judgment::Pass,
                 need: (!enough).then_some(reading.need),
                 carries: gate.carries_the_verdict(),
             });
@@ -279,13 +279,13 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
 
 /// The overall verdict: the worst of all verdicts. Too few rows make it "insufficient" only if there are too few for
 /// the figures that every audit rests on: test accuracy, the attacks' accuracy, and single rows.
-pub fn overall(verdicts: &[Verdict]) -> Judgement {
-    let counted = verdicts.iter().filter(|v| v.outcome != Judgement::Insufficient || v.carries);
-    let rank = |outcome: &Judgement| match outcome {
-        Judgement::Pass => 0,
-        Judgement::Insufficient => 1,
-        Judgement::Warn => 2,
-        Judgement::Fail => 3,
+pub fn overall(verdicts: &[Verdict]) -> Judgment {
+    let counted = verdicts.iter().filter(|v| v.outcome != Judgment::Insufficient || v.carries);
+    let rank = |outcome: &Judgment| match outcome {
+        Judgment::Pass => 0,
+        Judgment::Insufficient => 1,
+        Judgment::Warn => 2,
+        Judgment::Fail => 3,
     };
-    counted.map(|v| v.outcome).max_by_key(rank).unwrap_or(Judgement::Insufficient)
+    counted.map(|v| v.outcome).max_by_key(rank).unwrap_or(Judgment::Insufficient)
 }

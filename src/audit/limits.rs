@@ -1,6 +1,6 @@
 //! Checks limits that a user sets: which make sense, and which check nothing.
 
-use super::gates::{Gate, Gates, Judgement};
+use super::gates::{Gate, Gates, Judgment};
 use std::collections::BTreeMap;
 
 /// # Errors
@@ -67,9 +67,9 @@ pub fn switched_off(gates: &Gates) -> Vec<Gate> {
 }
 
 /// The overall verdict. It is no pass if a gate that it rests on was not checked.
-pub fn capped(verdict: Judgement, off: &[Gate]) -> Judgement {
+pub fn capped(verdict: Judgment, off: &[Gate]) -> Judgment {
     match verdict {
-        Judgement::Pass if off.iter().any(|gate| gate.carries_the_verdict()) => Judgement::Warn,
+        Judgment::Pass if off.iter().any(|gate| gate.carries_the_verdict()) => Judgment::Warn,
         other => other,
     }
 }
@@ -102,11 +102,11 @@ mod tests {
         for limit in [1.0, f64::INFINITY] {
             let off = switched_off(&with(Gate::MaxTestAccuracyDrop, limit));
             assert_eq!(off, [Gate::MaxTestAccuracyDrop]);
-            assert_eq!(capped(Judgement::Pass, &off), Judgement::Warn);
-            assert_eq!(capped(Judgement::Fail, &off), Judgement::Fail);
+            assert_eq!(capped(Judgment::Pass, &off), Judgment::Warn);
+            assert_eq!(capped(Judgment::Fail, &off), Judgment::Fail);
         }
         let off = switched_off(&with(Gate::MaxKsIncrease, f64::INFINITY));
-        assert_eq!((off.as_slice(), capped(Judgement::Pass, &off)), (&[Gate::MaxKsIncrease][..], Judgement::Pass));
+        assert_eq!((off.as_slice(), capped(Judgment::Pass, &off)), (&[Gate::MaxKsIncrease][..], Judgment::Pass));
         // It still warns.
         assert_eq!(switched_off(&with(Gate::MaxMiaDistance, f64::INFINITY)), []);
     }

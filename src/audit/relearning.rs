@@ -248,8 +248,8 @@ fn shares(runs: &[Vec<(usize, Pair)>], all: bool) -> Seeded {
         let (first, last) = (&of(first).losses, &of(last).losses);
         let start = mean(first).max(1e-12);
         let falls: Vec<f64> = first.iter().zip(last).map(|(a, b)| (a - b) / start).collect();
-        let (centre, n) = (mean(&falls), falls.len() as f64);
-        falls.iter().map(|fall| (fall - centre).powi(2)).sum::<f64>() / (n - 1.0).max(1.0) / n.max(1.0)
+        let (center, n) = (mean(&falls), falls.len() as f64);
+        falls.iter().map(|fall| (fall - center).powi(2)).sum::<f64>() / (n - 1.0).max(1.0) / n.max(1.0)
     };
     let margins: Vec<f64> =
         runs.iter().map(|run| 1.96 * (variance(run, |p| &p.0) + variance(run, |p| &p.1)).sqrt()).collect();

@@ -57,7 +57,7 @@ pub struct ReportTable {
     pub folder: Option<PathBuf>,
 }
 
-/// The configuration: the file that was asked for, or the model's neighbour if there is one.
+/// The configuration: the file that was asked for, or the model's neighbor if there is one.
 ///
 /// # Errors
 /// [`Error::Config`] for what cannot be read, or is no configuration. It tells keys, and no other text of the file, which may be

@@ -113,8 +113,8 @@ fn run(cli: Cli) -> Result<(), Error> {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).log_internal_errors(false);
+    let colors = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).log_internal_errors(false);
     let _ = log.with_writer(|| out::Log).try_init();
     limits::set(Limits { memory: cli.max_memory, nodes: cli.max_nodes });
     crate::run::start_pool(cli.threads.map(threads).transpose()?)?;

@@ -68,7 +68,7 @@ pub fn run(args: VerifyArgs) -> Result<()> {
 }
 
 fn checked(args: &VerifyArgs) -> Result<Verification> {
-    // The neighbouring configuration is for the main job's data; here only flags count, but its columns are of use.
+    // The neighboring configuration is for the main job's data; here only flags count, but its columns are of use.
     let mut options = options(&args.model, &args.source, &TestArgs::default())?;
     options.runtime = args.parity;
     options.parity.atol = args.atol.unwrap_or(options.parity.atol);

@@ -190,8 +190,8 @@ impl Answers {
         let n = self.rows() as f64;
         let column = |k: usize| {
             let values = || self.label_rows().filter_map(move |row| row.get(k).copied());
-            let centre = values().sum::<f64>() / n;
-            values().map(|y| (y - centre).powi(2)).sum::<f64>() / n
+            let center = values().sum::<f64>() / n;
+            values().map(|y| (y - center).powi(2)).sum::<f64>() / n
         };
         (0..self.labels_a_row).map(column).collect()
     }

@@ -1,4 +1,4 @@
-//! The judgement on answers that are made up: no model runs here.
+//! The judgment on answers that are made up: no model runs here.
 
 use super::{
     answers::Answers,

@@ -1,7 +1,7 @@
 //! What to try after a run that was rejected, or that could not say enough.
 
 use super::{Report, words};
-use crate::audit::{Judgement, Need, Verdict};
+use crate::audit::{Judgment, Need, Verdict};
 
 /// A sentence or two for each kind of failed check, and for rows that the verdict needs and lacks.
 pub fn advice(report: &Report) -> Vec<String> {
@@ -11,11 +11,11 @@ pub fn advice(report: &Report) -> Vec<String> {
             all.push(text);
         }
     };
-    for gate in report.gates.iter().filter(|gate| gate.outcome == Judgement::Fail) {
+    for gate in report.gates.iter().filter(|gate| gate.outcome == Judgment::Fail) {
         add(format!("{}: {}", missed(gate), remedy(key(gate))));
     }
-    if report.audit.verdict == Some(Judgement::Insufficient) {
-        for gate in report.gates.iter().filter(|gate| gate.outcome == Judgement::Insufficient) {
+    if report.audit.verdict == Some(Judgment::Insufficient) {
+        for gate in report.gates.iter().filter(|gate| gate.outcome == Judgment::Insufficient) {
             if let Some(need) = gate.need {
                 add(more_rows(need));
             }
@@ -74,7 +74,7 @@ fn remedy(key: &str) -> &'static str {
         }
         "max_over_forgotten" => "some rows were driven away too far. Try fewer --epochs, or a smaller --learning-rate",
         "max_retained_auc_increase" => {
-            "retained rows were learnt further. Try fewer --epochs, or a smaller --learning-rate"
+            "retained rows were learned further. Try fewer --epochs, or a smaller --learning-rate"
         }
         _ => "the report has the figures; [gates] in the configuration sets the limit",
     }

@@ -1,7 +1,7 @@
 //! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
 
 use crate::{
-    audit::{Audit, Change, Comparison, Deep, Gate, Histogram, Judgement, Remembered, SplitDigest, Verdict},
+    audit::{Audit, Change, Comparison, Deep, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     plausibility::{Examined, Reading},
     unlearn::{Described, MethodName, StepSize, Trajectory},
@@ -252,7 +252,7 @@ pub struct AuditSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<ReferenceSection>,
     /// All gates together.
-    pub verdict: Option<Judgement>,
+    pub verdict: Option<Judgment>,
     /// That the file is what it should be.
     pub integrity: Integrity,
     /// Which rows served what.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error,
-    audit::{Audit, Change, Deep, Gate, Histogram, Judgement, Remembered, SplitDigest, Verdict},
+    audit::{Audit, Change, Deep, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     plausibility::{Examined, Reading},
     shown,
@@ -79,7 +79,7 @@ pub struct Judged {
     /// Gates that were switched off.
     pub gates_off: Vec<Gate>,
     /// All gates together.
-    pub verdict: Judgement,
+    pub verdict: Judgment,
 }
 
 /// Tests of the new model that not every run has.
@@ -282,7 +282,7 @@ impl Report {
 /// What no figure in the report shows.
 fn limits() -> Vec<String> {
     [
-        "Weights cannot prove that rows were never learnt (arXiv 2110.11891), and an operator who wants to pass these tests can (arXiv 2408.00929). The tests look for traces of the rows, and say how many they find.",
+        "Weights cannot prove that rows were never learned (arXiv 2110.11891), and an operator who wants to pass these tests can (arXiv 2408.00929). The tests look for traces of the rows, and say how many they find.",
         "τ is chosen so that the mean loss of forgotten rows becomes that of unseen ones, which flatters the attacks that look at one mean or one threshold. The ranks of single rows and the distance of the distributions are the harder tests.",
         "The attacks here know the loss and the entropy of the answer. One that knows models trained without the rows, or that looks at the weights, may see more.",
         "A model may pass and still learn forgotten rows again faster than others, or show them after it is trained further.",

@@ -1,7 +1,7 @@
 //! What is said about the new model outside the report: a statement to be signed, and tags for a registry.
 
 use super::Report;
-use crate::audit::{Judgement, attacks};
+use crate::audit::{Judgment, attacks};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -44,15 +44,15 @@ pub fn statement(report: &Report) -> Value {
     }
     for gate in &report.gates {
         match gate.outcome {
-            Judgement::Pass => passed.push(gate.gate.clone()),
-            Judgement::Warn => warned.push(gate.gate.clone()),
-            Judgement::Insufficient => warned.push(format!("{}: too few rows", gate.gate)),
-            Judgement::Fail => failed.push(gate.gate.clone()),
+            Judgment::Pass => passed.push(gate.gate.clone()),
+            Judgment::Warn => warned.push(gate.gate.clone()),
+            Judgment::Insufficient => warned.push(format!("{}: too few rows", gate.gate)),
+            Judgment::Fail => failed.push(gate.gate.clone()),
         }
     }
     let result = match (failed.is_empty(), report.audit.verdict) {
-        (false, _) | (_, Some(Judgement::Fail)) => "FAILED",
-        (_, Some(Judgement::Pass)) => "PASSED",
+        (false, _) | (_, Some(Judgment::Fail)) => "FAILED",
+        (_, Some(Judgment::Pass)) => "PASSED",
         _ => "WARNED",
     };
     json!({
@@ -106,10 +106,10 @@ pub fn tags(report: &Report, report_sha256: &str) -> IndexMap<String, String> {
         }
     };
     let number = |x: Option<f64>| x.map(|x| format!("{x:.4}"));
-    let verdict = report.audit.verdict.map(Judgement::word);
+    let verdict = report.audit.verdict.map(Judgment::word);
     tag("version", Some(report.environment.version.into()));
     tag("verdict", verdict.map(str::to_lowercase));
-    let insufficient = report.gates.iter().filter(|g| g.outcome == Judgement::Insufficient).count();
+    let insufficient = report.gates.iter().filter(|g| g.outcome == Judgment::Insufficient).count();
     tag("checks_with_too_few_rows", Some(insufficient.to_string()));
     tag("method", report.unlearn.as_ref().map(|u| u.method.to_string()));
     tag("model_sha256", report.model.output.as_ref().map(|f| f.sha256.clone()));

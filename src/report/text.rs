@@ -113,7 +113,7 @@ pub fn audit_table(audit: &Audit, deep: Option<&Deep>, reference: Option<&Compar
 fn further(deep: &Deep) -> Vec<(String, String)> {
     let seeded = |s: Seeded| format!("{:.3} ± {:.3}", s.mean, s.deviation);
     vec![
-        ("relearnt faster than unseen rows by".into(), seeded(deep.advantage)),
+        ("relearned faster than unseen rows by".into(), seeded(deep.advantage)),
         ("came back with retained rows by".into(), seeded(deep.recovery)),
     ]
 }

@@ -1,6 +1,6 @@
 //! What gates and figures are called in plain words.
 
-use crate::audit::{Judgement, Need, Verdict};
+use crate::audit::{Judgment, Need, Verdict};
 
 /// What a gate asks, as a statement that holds or not.
 pub fn gate(verdict: &Verdict) -> String {
@@ -26,7 +26,7 @@ pub fn gate(verdict: &Verdict) -> String {
         "max_unchanged" => "The run has changed the model".into(),
         "rows_known" => "The model knows the rows as they were read".into(),
         "max_retained_auc_increase" => "Retained rows are not more exposed than before".into(),
-        "max_relearn_advantage" => "Forgotten rows are learnt again no faster than unseen rows".into(),
+        "max_relearn_advantage" => "Forgotten rows are learned again no faster than unseen rows".into(),
         "max_recovery" => "Further training on retained rows does not bring forgotten rows back".into(),
         "max_average_gap" => "The model is close to one that was trained without the rows".into(),
         "max_rmia_distance" => "An attack with reference models does as badly as a coin".into(),
@@ -37,28 +37,28 @@ pub fn gate(verdict: &Verdict) -> String {
 /// How a check came out, in a clause.
 pub fn outcome(verdict: &Verdict) -> String {
     match (verdict.outcome, verdict.need) {
-        (Judgement::Insufficient, Some(Need { have, needed, of })) => {
+        (Judgment::Insufficient, Some(Need { have, needed, of })) => {
             format!("insufficient: {have} of {needed} {of}")
         }
-        (Judgement::Insufficient, None) => "insufficient: could not be computed".into(),
+        (Judgment::Insufficient, None) => "insufficient: could not be computed".into(),
         (other, _) => other.word().to_lowercase(),
     }
 }
 
 /// All checks together, in a sentence.
-pub fn overall(verdict: Judgement, verdicts: &[Verdict]) -> String {
-    let count = |which: Judgement| verdicts.iter().filter(|v| v.outcome == which).count();
-    let few = match count(Judgement::Insufficient) {
+pub fn overall(verdict: Judgment, verdicts: &[Verdict]) -> String {
+    let count = |which: Judgment| verdicts.iter().filter(|v| v.outcome == which).count();
+    let few = match count(Judgment::Insufficient) {
         0 => String::new(),
         n => format!(" For {n} of {} checks there are too few rows: they say nothing.", verdicts.len()),
     };
     let said = match verdict {
-        Judgement::Pass => "Every check that could be made was passed.".to_string(),
-        Judgement::Warn => format!("{} of {} checks warn.", count(Judgement::Warn), verdicts.len()),
-        Judgement::Fail => {
-            format!("{} of {} checks failed: nothing was published.", count(Judgement::Fail), verdicts.len())
+        Judgment::Pass => "Every check that could be made was passed.".to_string(),
+        Judgment::Warn => format!("{} of {} checks warn.", count(Judgment::Warn), verdicts.len()),
+        Judgment::Fail => {
+            format!("{} of {} checks failed: nothing was published.", count(Judgment::Fail), verdicts.len())
         }
-        Judgement::Insufficient => "There are too few rows to say whether the rows were forgotten.".to_string(),
+        Judgment::Insufficient => "There are too few rows to say whether the rows were forgotten.".to_string(),
     };
     said + &few
 }

@@ -123,7 +123,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
     first == second
 }
 
-/// The path of a neighbour of `path` with `ending` in place of its extension.
+/// The path of a neighbor of `path` with `ending` in place of its extension.
 pub fn sibling(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_os_string();
     name.push(ending);

@@ -11,7 +11,7 @@ use super::{
     staged::{Manner, StagedReport},
 };
 use crate::{
-    audit::{self, Evidence, Judgement, Verdict, limits},
+    audit::{self, Evidence, Judgment, Verdict, limits},
     data::Batch,
     error::{Error, Result},
     graph::TrainableModel,
@@ -269,7 +269,7 @@ impl Job {
     /// # Errors
     /// [`Error::Unlearning`] if a gate failed, or the verdict is no pass where nothing else is to be published.
     fn require_passed(&self, judged: &Judged) -> Result<()> {
-        if let Some(gate) = judged.gates.iter().find(|g| g.outcome == Judgement::Fail) {
+        if let Some(gate) = judged.gates.iter().find(|g| g.outcome == Judgment::Fail) {
             let (value, limit) = apart(gate.value.unwrap_or(f64::NAN), gate.limit);
             return Err(Error::Unlearning(format!(
                 "gate {}: {value} is more than {limit}; nothing was written. The report has the figures and what to try; [gates] in the \
@@ -277,7 +277,7 @@ impl Job {
                 gate.gate,
             )));
         }
-        if self.options.strict && judged.verdict != Judgement::Pass {
+        if self.options.strict && judged.verdict != Judgment::Pass {
             return Err(Error::Unlearning(format!(
                 "--strict, and the verdict is {}; nothing was written. The report has the figures",
                 judged.verdict.word()

@@ -137,7 +137,7 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
         producer: graph.producer.clone(),
         ir_version: graph.ir_version,
         opsets: graph.opsets.iter().map(|(domain, version)| (shown_domain(domain).to_string(), *version)).collect(),
-        forms: forms::recognise(graph),
+        forms: forms::recognize(graph),
         inputs: ports(graph, &graph.inputs),
         outputs: ports(graph, &graph.outputs),
         operators: operator_counts(graph),

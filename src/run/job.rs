@@ -78,7 +78,7 @@ impl Job {
             (e, _) => e,
         })?;
         let ask = read.ask(data.target);
-        let mut model = read.labelled(data.target)?;
+        let mut model = read.labeled(data.target)?;
         if let Some(by) = options.loss_asked_by.filter(|_| model.plan.why.ends_with("asked for")) {
             model.plan.why += by;
         }

@@ -98,21 +98,21 @@ pub(super) fn kept_by_choice(graph: &Graph, plan: &LossPlan, decisions: &[Decisi
     };
     Ok(Some(format!(
         "every weight anew, but --freeze or --trainable, or their keys under [model] in the configuration, keep {tensors}, with what was \
-         learnt of rows that are to be left out"
+         learned of rows that are to be left out"
     )))
 }
 
-/// Convolutions that nothing normalises, from which on a training from the beginning is warned of.
+/// Convolutions that nothing normalizes, from which on a training from the beginning is warned of.
 const FOLDED: usize = 4;
 
 /// What to say of a graph in which BatchNormalization was folded into convolutions, or seems to have been.
 pub(super) fn folded_warning(graph: &Graph) -> Option<String> {
     let convolutions =
         graph.nodes.iter().filter(|node| ["Conv", "FusedConv", "ConvTranspose"].iter().any(|op| node.is(op))).count();
-    let normalised = graph.nodes.iter().any(|node| node.op_type.ends_with("Normalization"));
-    (convolutions >= FOLDED && !normalised).then(|| {
+    let normalized = graph.nodes.iter().any(|node| node.op_type.ends_with("Normalization"));
+    (convolutions >= FOLDED && !normalized).then(|| {
         format!(
-            "{convolutions} convolutions, and nothing that normalises: if BatchNormalization was folded into them at export, a training \
+            "{convolutions} convolutions, and nothing that normalizes: if BatchNormalization was folded into them at export, a training \
              from the beginning goes badly; export the model with it (torch.onnx.export in training mode, without constant folding)"
         )
     })

@@ -80,7 +80,7 @@ pub struct Options {
     pub trainable: Vec<String>,
     /// Globs of initializers not to train.
     pub freeze: Vec<String>,
-    /// Batch normalisation during the steps.
+    /// Batch normalization during the steps.
     pub bn: BatchNorm,
     /// Whether Dropout drops during the steps.
     pub dropout: bool,

@@ -136,7 +136,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// Those of [`loss::plan_for`] and of [`parameters::decide`].
-    pub fn labelled(self, target: TargetKind) -> Result<TrainableModel> {
+    pub fn labeled(self, target: TargetKind) -> Result<TrainableModel> {
         let plan = loss::plan_for(&self.graph, &self.ask(target))?;
         self.with(plan)
     }
@@ -145,7 +145,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// Those of [`parameters::decide`].
-    pub fn unlabelled(self) -> Result<TrainableModel> {
+    pub fn unlabeled(self) -> Result<TrainableModel> {
         let plan = self.first.clone();
         self.with(plan)
     }

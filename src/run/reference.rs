@@ -50,7 +50,7 @@ impl Job {
         if own != theirs {
             return Err(wrong(format!("its inputs are {theirs:?}, the model's are {own:?}; export both alike")));
         }
-        read.unlabelled()
+        read.unlabeled()
     }
 
     /// Audits the reference models on the rows that the model is audited on.

@@ -20,7 +20,7 @@ use crate::{
     model::{BatchNorm, ModelOptions},
     unlearn::{
         BatchIter, Recipe, Schedule,
-        fit::{self, initialise},
+        fit::{self, initialize},
     },
     writeback,
 };
@@ -34,7 +34,7 @@ pub struct Training {
     pub exclude: Option<PathBuf>,
     /// Whether the weights of the model are where it starts from.
     pub keep_weights: bool,
-    /// Batch normalisation during the steps; on batch statistics if not given, whatever the options say of unlearning.
+    /// Batch normalization during the steps; on batch statistics if not given, whatever the options say of unlearning.
     pub bn: Option<BatchNorm>,
     /// The trained model; beside the model if not given.
     pub out: Option<PathBuf>,
@@ -104,7 +104,7 @@ pub fn train(options: Options, training: Training, stop: &Stop, observer: &mut d
     let data = watch.stage("reading the data", |_| {
         data::open_training(&options.data, exclude, options.missing_ids(), &read.signature())
     })?;
-    let model = read.labelled(data.target)?;
+    let model = read.labeled(data.target)?;
     let batch_size = Schedule::new(&options.unlearn, 0, data.rows.len()).batch_size;
     let augment = Augment { images: data.train.image_inputs(), ..Augment::default() };
     let recipe = Recipe::new(&options.train, batch_size, augment);
@@ -142,7 +142,7 @@ impl Work for Trainer<'_> {
         model.fit_rows(&sample)?;
         model.require_independent_rows(&sample)?;
         if !self.keep_weights {
-            initialise(&mut model, options.seed)?;
+            initialize(&mut model, options.seed)?;
         }
         let (rows, seed) = (self.data.rows.clone(), options.seed);
         let train_set = self.data.train.clone();

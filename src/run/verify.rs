@@ -58,11 +58,11 @@ pub fn verify(options: &Options, checks: &Checks, stop: &Stop, observer: &mut dy
     options.require_cpu("verify")?;
     let seed = options.seed;
     let (subject, given) = match &checks.rows {
-        None => (ReadModel::new(opened, options, Look::Nowhere)?.unlabelled()?, None),
+        None => (ReadModel::new(opened, options, Look::Nowhere)?.unlabeled()?, None),
         Some(places) => {
             let read = ReadModel::new(opened, options, Look::Rows(places))?;
             let (rows, target, _) = data::open_rows(&options.data, places, &read.signature())?;
-            (read.labelled(target)?, Some(rows))
+            (read.labeled(target)?, Some(rows))
         }
     };
     let TrainableModel { file, graph, plan, decisions } = &subject;

@@ -2,7 +2,7 @@
 
 use onnx_forget::{
     audit::{
-        Audit, Evidence, Gate, Gates, Judgement, KolmogorovSmirnov, Logistic, LowFpr, Measured, Outcome, Rate, Signals,
+        Audit, Evidence, Gate, Gates, Judgment, KolmogorovSmirnov, Logistic, LowFpr, Measured, Outcome, Rate, Signals,
         Unseen, attack, auc, change, entropies, judge, measure, overall, ratios, records, rmia_scores,
     },
     data::{TargetKind, Targets},
@@ -139,9 +139,9 @@ fn audit_of(forget: &[f64], retain: &[f64], test: &[f64]) -> (Audit, Measured) {
     measure(&outcome(0), &outcome(1), &outcome(2), None, 3).unwrap()
 }
 
-/// `n` losses around `centre`, evenly spread on a logarithmic scale.
-fn spread(n: usize, centre: f64) -> Vec<f64> {
-    (0..n).map(|i| centre * (2.0 * (i as f64 + 0.5) / n as f64 - 1.0).exp()).collect()
+/// `n` losses around `center`, evenly spread on a logarithmic scale.
+fn spread(n: usize, center: f64) -> Vec<f64> {
+    (0..n).map(|i| center * (2.0 * (i as f64 + 0.5) / n as f64 - 1.0).exp()).collect()
 }
 
 fn judged(before: &(Audit, Measured), after: &(Audit, Measured)) -> Vec<onnx_forget::audit::Verdict> {
@@ -151,7 +151,7 @@ fn judged(before: &(Audit, Measured), after: &(Audit, Measured)) -> Vec<onnx_for
     judge(&Gates::default(), &evidence)
 }
 
-fn outcome_of(verdicts: &[onnx_forget::audit::Verdict], gate: &str) -> Judgement {
+fn outcome_of(verdicts: &[onnx_forget::audit::Verdict], gate: &str) -> Judgment {
     verdicts.iter().find(|v| v.gate == gate).unwrap_or_else(|| panic!("no {gate}")).outcome
 }
 
@@ -160,15 +160,15 @@ fn a_model_that_forgot_passes_and_one_that_did_not_is_warned_of() {
     let known = audit_of(&spread(400, 0.05), &spread(400, 0.05), &spread(1500, 1.0));
     let forgot = audit_of(&spread(400, 1.0), &spread(400, 0.05), &spread(1500, 1.0));
     let verdicts = judged(&known, &forgot);
-    assert!(verdicts.iter().all(|v| v.outcome == Judgement::Pass && v.passed), "{verdicts:#?}");
-    assert_eq!(overall(&verdicts), Judgement::Pass);
+    assert!(verdicts.iter().all(|v| v.outcome == Judgment::Pass && v.passed), "{verdicts:#?}");
+    assert_eq!(overall(&verdicts), Judgment::Pass);
     let verdicts = judged(&known, &known);
     for gate in
         ["max_mia_distance (loss)", "max_ks_distance", "max_under_forgotten", "max_tpr_at_1pct_fpr", "max_transfer_gap"]
     {
-        assert_eq!(outcome_of(&verdicts, gate), Judgement::Warn, "{gate}");
+        assert_eq!(outcome_of(&verdicts, gate), Judgment::Warn, "{gate}");
     }
-    assert_eq!((outcome_of(&verdicts, "max_over_forgotten"), overall(&verdicts)), (Judgement::Pass, Judgement::Warn));
+    assert_eq!((outcome_of(&verdicts, "max_over_forgotten"), overall(&verdicts)), (Judgment::Pass, Judgment::Warn));
 }
 
 /// An audit in which all sets are these rows.
@@ -189,8 +189,8 @@ fn a_model_that_answers_the_same_to_every_row_fails() {
     let near: Vec<f32> = numbers.iter().enumerate().map(|(i, y)| y + 0.3 * ((i * 7 % 11) as f32 / 5.0 - 1.0)).collect();
     let (good, ruined) = (of_numbers(&near), of_numbers(&[1.95; 400]));
     assert!(good.0.test.r2.unwrap() > 0.9 && ruined.0.test.r2.unwrap().abs() < 1e-6 && good.0.test.accuracy.is_none());
-    assert_eq!(outcome_of(&judged(&good, &ruined), "max_test_accuracy_drop"), Judgement::Fail);
-    assert_eq!(outcome_of(&judged(&good, &good), "max_test_accuracy_drop"), Judgement::Pass);
+    assert_eq!(outcome_of(&judged(&good, &ruined), "max_test_accuracy_drop"), Judgment::Fail);
+    assert_eq!(outcome_of(&judged(&good, &good), "max_test_accuracy_drop"), Judgment::Pass);
 
     // Each of 30 labels is true of one row in 30.
     let labels: Vec<f32> = (0..1800 * 30).map(|i| f32::from((i / 30) % 30 == i % 30)).collect();
@@ -200,8 +200,8 @@ fn a_model_that_answers_the_same_to_every_row_fails() {
     };
     let (good, ruined) = (of_labels(&|y| 2.0 * y - 1.0), of_labels(&|_| -1.0));
     let verdicts = judged(&good, &ruined);
-    assert_eq!(outcome_of(&verdicts, "max_test_accuracy_drop"), Judgement::Pass, "29 of 30 answers are right");
-    assert_eq!(outcome_of(&verdicts, "max_balanced_accuracy_drop"), Judgement::Fail);
+    assert_eq!(outcome_of(&verdicts, "max_test_accuracy_drop"), Judgment::Pass, "29 of 30 answers are right");
+    assert_eq!(outcome_of(&verdicts, "max_balanced_accuracy_drop"), Judgment::Fail);
 }
 
 #[test]
@@ -209,11 +209,11 @@ fn over_forgetting_fails_as_harm() {
     let even = audit_of(&spread(400, 1.0), &spread(400, 0.05), &spread(1500, 1.0));
     let over = audit_of(&spread(400, 12.0), &spread(400, 0.05), &spread(1500, 1.0));
     let verdicts = judged(&even, &over);
-    assert_eq!(outcome_of(&verdicts, "max_mia_increase (loss)"), Judgement::Fail);
-    assert_eq!(outcome_of(&verdicts, "max_ks_increase"), Judgement::Fail);
-    assert_eq!(outcome_of(&verdicts, "max_over_forgotten"), Judgement::Warn);
-    assert_eq!(outcome_of(&verdicts, "max_under_forgotten"), Judgement::Pass);
-    assert_eq!(overall(&verdicts), Judgement::Fail);
+    assert_eq!(outcome_of(&verdicts, "max_mia_increase (loss)"), Judgment::Fail);
+    assert_eq!(outcome_of(&verdicts, "max_ks_increase"), Judgment::Fail);
+    assert_eq!(outcome_of(&verdicts, "max_over_forgotten"), Judgment::Warn);
+    assert_eq!(outcome_of(&verdicts, "max_under_forgotten"), Judgment::Pass);
+    assert_eq!(overall(&verdicts), Judgment::Fail);
 }
 
 /// The mean and one threshold see nothing; the distance and the single rows do.
@@ -223,7 +223,7 @@ fn half_under_and_half_over_is_no_pass() {
     let torn: Vec<f64> = spread(200, 0.05).into_iter().chain(spread(200, 12.0)).collect();
     let verdicts = judged(&known, &audit_of(&torn, &spread(400, 0.05), &spread(1500, 1.0)));
     for gate in ["max_ks_distance", "max_under_forgotten", "max_over_forgotten"] {
-        assert_eq!(outcome_of(&verdicts, gate), Judgement::Warn, "{gate}");
+        assert_eq!(outcome_of(&verdicts, gate), Judgment::Warn, "{gate}");
     }
 }
 
@@ -240,19 +240,19 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
         "max_class_ks_distance",
     ] {
         let verdict = verdicts.iter().find(|v| v.gate == gate).unwrap();
-        assert!(verdict.outcome == Judgement::Insufficient && !verdict.passed, "{verdict:?}");
+        assert!(verdict.outcome == Judgment::Insufficient && !verdict.passed, "{verdict:?}");
         assert!(verdict.need.unwrap().have < verdict.need.unwrap().needed, "{verdict:?}");
     }
     // The rows one by one can be judged all the same.
-    assert_eq!(outcome_of(&verdicts, "max_over_forgotten"), Judgement::Warn);
-    assert!(!verdicts.iter().any(|v| v.outcome == Judgement::Fail));
+    assert_eq!(outcome_of(&verdicts, "max_over_forgotten"), Judgment::Warn);
+    assert!(!verdicts.iter().any(|v| v.outcome == Judgment::Fail));
     let even = judged(&known, &audit_of(&spread(20, 1.0), &spread(400, 0.05), &spread(80, 1.0)));
-    assert_eq!(overall(&even), Judgement::Insufficient);
+    assert_eq!(overall(&even), Judgment::Insufficient);
     let three = || audit_of(&spread(400, 1.0), &spread(3, 0.05), &spread(3, 1.0));
     let verdicts = judged(&three(), &three());
     for gate in ["max_test_accuracy_drop", "max_retain_accuracy_drop", "max_retained_auc_increase", "max_transfer_gap"]
     {
-        assert_eq!(outcome_of(&verdicts, gate), Judgement::Insufficient, "{gate}");
+        assert_eq!(outcome_of(&verdicts, gate), Judgment::Insufficient, "{gate}");
     }
     let mut strict = Gates::default();
     strict.fail.insert(Gate::MaxTprAt01pctFpr, 0.0);
@@ -260,7 +260,7 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     let evidence =
         Evidence { before: &known.0, after: &forgot.0, change: &change, changed: true, deep: None, reference: None };
     let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate == "max_tpr_at_01pct_fpr").unwrap();
-    assert_eq!(verdict.outcome, Judgement::Insufficient);
+    assert_eq!(verdict.outcome, Judgment::Insufficient);
     assert!(
         !LowFpr::at(&[1.0], &spread(999, 1.0), 1000).sufficient
             && LowFpr::at(&[1.0], &spread(1000, 1.0), 1000).sufficient
@@ -275,7 +275,7 @@ fn retained_rows_that_become_exposed_are_counted() {
     assert!(found.newly_exposed.unwrap() > 0.9 && found.retained_auc.unwrap() > 0.4, "{found:?}");
     let back = change(&after.1, &before.1);
     assert_eq!((back.no_longer_exposed, back.newly_exposed), (found.newly_exposed, found.no_longer_exposed));
-    assert_eq!(outcome_of(&judged(&before, &after), "max_retained_auc_increase"), Judgement::Warn);
+    assert_eq!(outcome_of(&judged(&before, &after), "max_retained_auc_increase"), Judgment::Warn);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What any of these may take, on a slow machine and without optimisation.
+/// What any of these may take, on a slow machine and without optimization.
 const MOST: Duration = Duration::from_secs(60);
 /// Address space in KiB: far less than the same files took when nothing was counted.
 const SPACE: &str = "3145728";

@@ -384,11 +384,11 @@ fn training_goes_on_from_the_weights_that_are_there() {
 }
 
 #[test]
-fn training_warns_where_batch_normalisation_was_folded() {
+fn training_warns_where_batch_normalization_was_folded() {
     let fixture = Fixture::new("digits-cnn");
     let folded = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/digits-cnn/variants/torchscript-folded.onnx");
     fs::copy(folded, fixture.path("model.onnx")).unwrap();
     let (code, _, said) = run(&mut train(&fixture, &["--epochs", "1", "--learning-rate", "1e-4"]));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("warning") && said.contains("nothing that normalises"), "{said}");
+    assert!(said.contains("warning") && said.contains("nothing that normalizes"), "{said}");
 }

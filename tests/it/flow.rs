@@ -396,7 +396,7 @@ fn further_tests_change_nothing_of_the_model() {
     let points = deep["relearning"].as_array().unwrap();
     assert!(points.len() > 3 && points[0]["step"] == 0, "{deep}");
     let last = points.last().unwrap();
-    assert!(last["forget_loss"].as_f64() < points[0]["forget_loss"].as_f64(), "nothing was learnt: {deep}");
+    assert!(last["forget_loss"].as_f64() < points[0]["forget_loss"].as_f64(), "nothing was learned: {deep}");
     let gates = report["gates"].to_string();
     for gate in ["max_relearn_advantage", "max_recovery", "max_average_gap", "max_rmia_distance"] {
         assert!(gates.contains(gate), "no {gate} in {gates}");

@@ -110,9 +110,9 @@ fn every_form_of_a_small_model_is_read() {
 }
 
 #[test]
-fn forms_of_exports_are_recognised() {
+fn forms_of_exports_are_recognized() {
     let names =
-        |file: &str| forms::recognise(&graph(file)).into_iter().map(|form| form.name).collect::<Vec<_>>().join("; ");
+        |file: &str| forms::recognize(&graph(file)).into_iter().map(|form| form.name).collect::<Vec<_>>().join("; ");
     assert_eq!(names("digits-cnn/model.onnx"), "PyTorch TorchScript export");
     assert_eq!(names("digits-cnn/variants/dynamo.onnx"), "PyTorch dynamo export");
     assert!(names("digits-cnn/variants/torchscript-training.onnx").contains("training mode"));

@@ -213,7 +213,7 @@ fn results_go_to_stdout_and_progress_to_stderr() {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("PUBLISHED (exit code 0)") && out.contains("verdict") && out.contains("report.html"), "{out}");
     assert!(err.contains("unlearning ...") && err.contains("epoch 1/") && !err.contains("verdict"), "{err}");
-    assert!(!text(&output).contains('\u{1b}'), "colours in a pipe");
+    assert!(!text(&output).contains('\u{1b}'), "colors in a pipe");
     let output = ends(&mut f.command(&["-q", "--force"]), 0);
     assert_eq!(text(&output), "");
     let output = ends(&mut f.command(&["-q"]), 2);
@@ -263,7 +263,7 @@ fn what_a_package_installs_is_printed() {
 }
 
 #[test]
-fn words_that_are_nearly_right_are_recognised() {
+fn words_that_are_nearly_right_are_recognized() {
     let f = Fixture::new("cancer-mlp");
     for (word, meant) in [("hlep", "help"), ("inspct", "inspect"), ("Audit", "audit")] {
         let said = text(&ends(program().current_dir(f.path("")).arg(word), 2));

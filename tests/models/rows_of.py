@@ -1,4 +1,4 @@
-"""Rows for files of registry packages that a model knows: inputs like those it was made for, labelled by its own answers, some at random.
+"""Rows for files of registry packages that a model knows: inputs like those it was made for, labeled by its own answers, some at random.
 
 A function a model takes the session and a random generator, and gives a Trial. None of the rows is anybody's data.
 """

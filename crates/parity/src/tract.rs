@@ -24,7 +24,7 @@ const VERSION: &str = "0.23.9";
 type Shapes = Vec<(String, DatumType, Vec<usize>)>;
 type Plan = Arc<TypedRunnableModel>;
 
-/// A model in tract. A plan is made for each set of input shapes that comes, since tract optimises for fixed ones.
+/// A model in tract. A plan is made for each set of input shapes that comes, since tract optimizes for fixed ones.
 pub struct TractRunner {
     model: InferenceModel,
     outputs: Vec<String>,
@@ -32,7 +32,7 @@ pub struct TractRunner {
 }
 
 impl TractRunner {
-    /// Nodes and stored tensors of a graph that tract is given unasked: the time that it takes to optimise a graph grows with
+    /// Nodes and stored tensors of a graph that tract is given unasked: the time that it takes to optimize a graph grows with
     /// their square, and is about 20 s for so many.
     pub const MOST: usize = 3000;
     /// Bytes of stored tensors likewise: it holds several copies of them.

@@ -150,7 +150,7 @@ impl Recipe {
 /// # Errors
 /// [`Error::Untrainable`] with the names of parameters whose initial values are unknown; [`Error::Internal`] if the
 /// device fails.
-pub fn initialise<E: Float, D: Backend<E>>(model: &mut Model<E, D>, seed: u64) -> Result<()> {
+pub fn initialize<E: Float, D: Backend<E>>(model: &mut Model<E, D>, seed: u64) -> Result<()> {
     let unknown: Vec<&str> =
         model.parameters().iter().filter(|p| p.initial == Initial::Unknown).map(|p| p.name.as_str()).collect();
     if !unknown.is_empty() {

@@ -11,8 +11,8 @@ const RIGHT: f64 = 104.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 44.0;
 
-/// Colours by the method's place.
-const COLOURS: [&str; 13] = [
+/// Colors by the method's place.
+const COLORS: [&str; 13] = [
     "#5b6472", "#b3261e", "#1f5fbf", "#9a6700", "#c2570c", "#1a7f4b", "#0f766e", "#7c3aed", "#be185d", "#4d7c0f",
     "#0369a1", "#111827", "#6b7280",
 ];
@@ -51,7 +51,7 @@ impl Axis {
 /// A method's place in the chart.
 struct Place<'a> {
     row: &'a MethodRow,
-    colour: &'static str,
+    color: &'static str,
     x: &'a Spread,
     y: &'a Spread,
     radius: f64,
@@ -75,9 +75,9 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
     let radius =
         |row: &MethodRow| row.seconds.as_ref().map_or(5.0, |s| 5.0 + 17.0 * (s.mean / longest.max(1e-9)).sqrt());
     let mut places: Vec<Place<'_>> = Vec::new();
-    for (row, &colour) in r.methods.iter().zip(COLOURS.iter().cycle()) {
+    for (row, &color) in r.methods.iter().zip(COLORS.iter().cycle()) {
         if let (Some(x), Some(y)) = (row.figures.get(x.key), row.figures.get(y.key)) {
-            places.push(Place { row, colour, x, y, radius: radius(row) });
+            places.push(Place { row, color, x, y, radius: radius(row) });
         }
     }
     if places.is_empty() {
@@ -103,11 +103,11 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
     places.sort_by(|a, b| b.radius.total_cmp(&a.radius));
     for p in &places {
         let (cx, cy) = (horizontal.at(x.factor * p.x.mean), vertical.at(y.factor * p.y.mean));
-        let (fill, opacity) = if p.row.seconds.is_some() { (p.colour, 0.35) } else { ("none", 1.0) };
+        let (fill, opacity) = if p.row.seconds.is_some() { (p.color, 0.35) } else { ("none", 1.0) };
         write!(
             w,
             "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"{:.1}\" fill=\"{fill}\" fill-opacity=\"{opacity}\" stroke=\"{}\" stroke-width=\"1.5\"/>",
-            p.radius, p.colour
+            p.radius, p.color
         )?;
         let ends = |spread: &Spread, factor: f64, axis: &Axis| {
             (axis.at(factor * (spread.mean - spread.deviation)), axis.at(factor * (spread.mean + spread.deviation)))
@@ -116,7 +116,7 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
         write!(
             w,
             "<path d=\"M{x1:.1} {cy:.1}H{x2:.1}M{cx:.1} {y1:.1}V{y2:.1}\" stroke=\"{}\" stroke-width=\"1\"/>",
-            p.colour
+            p.color
         )?;
     }
     write_labels(w, &places, |p| (horizontal.at(x.factor * p.x.mean), vertical.at(y.factor * p.y.mean)))?;
@@ -190,15 +190,9 @@ fn write_labels(w: &mut String, places: &[Place<'_>], at: impl Fn(&Place<'_>) ->
             "<path d=\"M{:.1} {y:.1}L{:.1} {height:.1}\" stroke=\"{}\" stroke-opacity=\"0.35\" fill=\"none\"/>",
             x + p.radius,
             from - 2.0,
-            p.colour
+            p.color
         )?;
-        write!(
-            w,
-            "<text x=\"{from}\" y=\"{:.1}\" fill=\"{}\">{}</text>",
-            height + 4.0,
-            p.colour,
-            escape(&p.row.title)
-        )?;
+        write!(w, "<text x=\"{from}\" y=\"{:.1}\" fill=\"{}\">{}</text>", height + 4.0, p.color, escape(&p.row.title))?;
     }
     Ok(())
 }

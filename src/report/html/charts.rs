@@ -16,13 +16,13 @@ pub fn bars(w: &mut String, edges: &[f64], forget: &[usize], test: &[usize]) -> 
     let top = forget_shares.iter().chain(&test_shares).copied().fold(1e-9, f64::max);
     let bin = (WIDTH - 50.0) / forget_shares.len().max(1) as f64;
     write!(w, "<svg viewBox=\"0 0 {WIDTH} {}\" width=\"{WIDTH}\" role=\"img\">", HEIGHT + 14.0)?;
-    for (shares, colour, offset) in [(&forget_shares, FORGET, 0.0), (&test_shares, TEST, 0.45)] {
+    for (shares, color, offset) in [(&forget_shares, FORGET, 0.0), (&test_shares, TEST, 0.45)] {
         for (i, share) in shares.iter().enumerate() {
             let height = share / top * (HEIGHT - 40.0);
             let (x, y, width) = (45.0 + (i as f64 + offset) * bin, HEIGHT - 25.0 - height, bin * 0.45);
             write!(
                 w,
-                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{colour}\"/>"
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{color}\"/>"
             )?;
         }
     }
@@ -48,10 +48,10 @@ pub fn bars(w: &mut String, edges: &[f64], forget: &[usize], test: &[usize]) -> 
         w,
         "<text x=\"12\" y=\"{middle:.0}\" font-size=\"11\" text-anchor=\"middle\" transform=\"rotate(-90 12 {middle:.0})\">share of rows</text>"
     )?;
-    let centre = 45.0 + (WIDTH - 45.0) / 2.0;
+    let center = 45.0 + (WIDTH - 45.0) / 2.0;
     write!(
         w,
-        "<text x=\"{centre:.0}\" y=\"{:.0}\" font-size=\"11\" text-anchor=\"middle\">loss of a row</text>",
+        "<text x=\"{center:.0}\" y=\"{:.0}\" font-size=\"11\" text-anchor=\"middle\">loss of a row</text>",
         HEIGHT + 8.0
     )?;
     write!(w, "<text x=\"40\" y=\"20\" font-size=\"11\" text-anchor=\"end\">{:.0} %</text></svg>", 100.0 * top)
@@ -106,7 +106,7 @@ pub fn ranks(w: &mut String, counts: &[usize]) -> std::fmt::Result {
 /// Points of the chart of the steps: each is the mean of the steps in it, since single batches tell little.
 const POINTS: usize = 60;
 
-/// Means of as many neighbouring steps each as make at most [`POINTS`], with the place of the middle one.
+/// Means of as many neighboring steps each as make at most [`POINTS`], with the place of the middle one.
 fn means(steps: &[StepRecord], value: fn(&StepRecord) -> f64) -> Vec<(f64, f64)> {
     let size = steps.len().div_ceil(POINTS).max(1);
     let mean = |(n, part): (usize, &[StepRecord])| {
@@ -124,7 +124,7 @@ pub fn trajectory(w: &mut String, u: &UnlearnSection) -> std::fmt::Result {
         [(FORGET, "forget loss", |s| s.forget_loss), (RETAIN, "retain loss", |s| s.retain_loss), (TAU, "τ", |s| s.tau)];
     const WIDTH: f64 = 860.0;
     const HEIGHT: f64 = 260.0;
-    let lines = lines.map(|(colour, name, value)| (colour, name, means(&u.trajectory, value)));
+    let lines = lines.map(|(color, name, value)| (color, name, means(&u.trajectory, value)));
     let top = lines.iter().flat_map(|(.., points)| points).map(|(_, y)| *y).fold(1e-9, f64::max);
     write!(w, "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\">")?;
     for tick in 0..=4 {
@@ -134,17 +134,13 @@ pub fn trajectory(w: &mut String, u: &UnlearnSection) -> std::fmt::Result {
         write!(w, "<text x=\"44\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\">{value:.3}</text>", y + 4.0)?;
     }
     let last = u.trajectory.len().saturating_sub(1).max(1) as f64;
-    for (colour, _, points) in &lines {
+    for (color, _, points) in &lines {
         let place = |(step, value): &(f64, f64)| {
             let (x, y) = (50.0 + step / last * (WIDTH - 55.0), HEIGHT - 25.0 - value / top * (HEIGHT - 40.0));
             format!("{x:.1},{y:.1}")
         };
         let points: Vec<String> = points.iter().map(place).collect();
-        write!(
-            w,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>",
-            points.join(" ")
-        )?;
+        write!(w, "<polyline fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" points=\"{}\"/>", points.join(" "))?;
     }
     write!(
         w,
@@ -153,7 +149,7 @@ pub fn trajectory(w: &mut String, u: &UnlearnSection) -> std::fmt::Result {
         u.steps
     )?;
     let names: Vec<String> =
-        lines.iter().map(|(colour, name, _)| format!("<span style=\"color:{colour}\">{name}</span>")).collect();
+        lines.iter().map(|(color, name, _)| format!("<span style=\"color:{color}\">{name}</span>")).collect();
     write!(
         w,
         "<figcaption>{}: loss by step, means of {} steps</figcaption></figure>",

@@ -7,7 +7,7 @@ mod rows;
 mod run;
 
 use super::{Report, Status, words};
-use crate::{audit::Judgement, shown};
+use crate::{audit::Judgment, shown};
 use std::fmt::Write;
 
 pub(super) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}\
@@ -63,14 +63,14 @@ fn write_page(w: &mut String, r: &Report) -> std::fmt::Result {
     write!(w, "</body></html>")
 }
 
-fn chip(judgement: Judgement) -> String {
-    let class = match judgement {
-        Judgement::Pass => "pass",
-        Judgement::Insufficient => "none",
-        Judgement::Warn => "warn",
-        Judgement::Fail => "fail",
+fn chip(judgment: Judgment) -> String {
+    let class = match judgment {
+        Judgment::Pass => "pass",
+        Judgment::Insufficient => "none",
+        Judgment::Warn => "warn",
+        Judgment::Fail => "fail",
     };
-    format!("<span class=\"chip {class}\">{}</span>", judgement.word())
+    format!("<span class=\"chip {class}\">{}</span>", judgment.word())
 }
 
 fn write_verdict(w: &mut String, r: &Report) -> std::fmt::Result {

@@ -98,15 +98,15 @@ fn schedule() -> Schedule {
 
 /// Where the same weights are trained in both forms, a step is the same function of the inputs, but for Adam's ε.
 #[test]
-fn the_default_loop_takes_the_same_steps_whether_normalisations_are_folded_or_not() {
+fn the_default_loop_takes_the_same_steps_whether_normalizations_are_folded_or_not() {
     let names = ["w0", "w1", "head"];
     let (ours, published) = (apart(&names, &names, &schedule()), apart(&names, &names, &schedule().published()));
     assert!(ours < 1e-5 && published > 1e-3, "{ours} {published}");
 }
 
-/// With γ and β, a kept normalisation has parameters that its folded form has not: the steps are then only alike.
+/// With γ and β, a kept normalization has parameters that its folded form has not: the steps are then only alike.
 #[test]
-fn trained_normalisations_make_little_difference() {
+fn trained_normalizations_make_little_difference() {
     let (kept, folded) = (["w0", "g0", "b0", "w1", "g1", "b1", "head"], ["w0", "b0", "w1", "b1", "head"]);
     let (ours, published) = (apart(&kept, &folded, &schedule()), apart(&kept, &folded, &schedule().published()));
     assert!(ours < 0.2 && published > 2.0 * ours, "{ours} {published}");

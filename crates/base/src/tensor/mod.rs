@@ -61,7 +61,7 @@ impl DType {
         }
     }
 
-    /// Half the distance of neighbouring values relative to them: the largest relative error of [`nearest`](DType::nearest).
+    /// Half the distance of neighboring values relative to them: the largest relative error of [`nearest`](DType::nearest).
     pub fn rounding(self) -> f64 {
         match self {
             DType::F16 => 2f64.powi(-11),

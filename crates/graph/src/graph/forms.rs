@@ -22,7 +22,7 @@ const MICROSOFT: [&str; 3] = ["com.microsoft", "com.microsoft.nchwc", "com.ms.in
 const LAYOUTS: [&str; 2] = ["com.microsoft.nchwc", "com.ms.internal.nhwc"];
 
 /// The forms that `graph` has; several may apply.
-pub fn recognise(graph: &Graph) -> Vec<Form> {
+pub fn recognize(graph: &Graph) -> Vec<Form> {
     let any = |test: &dyn Fn(&str, &str) -> bool| graph.nodes.iter().any(|n| test(&n.domain, &n.op_type));
     let input = |suffix: &str| graph.inputs.iter().any(|&v| graph.name(v).ends_with(suffix));
     let metadata = |key: &str| graph.values.iter().any(|info| info.metadata.keys().any(|k| k.starts_with(key)));
@@ -49,7 +49,7 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
         found("onnxruntime training artifact, with the parameters of its checkpoint");
     }
     if any(&|domain, _| MICROSOFT.contains(&domain)) {
-        found("optimised by onnxruntime (com.microsoft operators)");
+        found("optimized by onnxruntime (com.microsoft operators)");
     }
     if graph
         .nodes
@@ -83,7 +83,7 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
     if any(&|domain, _| LAYOUTS.contains(&domain)) {
         refuse(
             "laid out by onnxruntime for one kind of machine",
-            "give the model that it was optimised from, or optimise that at level extended at most",
+            "give the model that it was optimized from, or optimize that at level extended at most",
         );
     }
     if any(&|domain, op| domain.is_empty() && DRAWN.contains(&op)) {
@@ -135,7 +135,7 @@ pub fn recognise(graph: &Graph) -> Vec<Form> {
 /// [`Error::Untrainable`] with what to give instead.
 pub fn require_parameters(graph: &Graph) -> Result<()> {
     let artifact = |form: &Form| form.name.starts_with("onnxruntime") || form.name.starts_with("ORTModule");
-    match recognise(graph).into_iter().filter(artifact).find_map(|form| Some((form.name, form.refused?))) {
+    match recognize(graph).into_iter().filter(artifact).find_map(|form| Some((form.name, form.refused?))) {
         Some((name, hint)) => Err(Error::Untrainable(format!("{name}: {hint}"))),
         None => Ok(()),
     }
@@ -143,7 +143,7 @@ pub fn require_parameters(graph: &Graph) -> Result<()> {
 
 /// Adds to `error`, which says that the graph cannot be used, what to give instead where its form tells.
 pub fn explained(graph: &Graph, error: Error) -> Error {
-    let hints = recognise(graph).into_iter().filter_map(|form| Some(format!("{}: {}", form.name, form.refused?)));
+    let hints = recognize(graph).into_iter().filter_map(|form| Some(format!("{}: {}", form.name, form.refused?)));
     let with_hints = |said: String| {
         hints.filter(|hint| !said.contains(hint.as_str())).fold(said.clone(), |all, hint| format!("{all}\n{hint}"))
     };
@@ -215,7 +215,7 @@ mod tests {
     };
 
     fn forms(model: &Model) -> Vec<Form> {
-        recognise(&model.build().unwrap())
+        recognize(&model.build().unwrap())
     }
 
     fn refused(model: &Model) -> Option<(&'static str, String)> {

@@ -3,7 +3,7 @@
 //! The node that takes the tensor tells its role, seen through Identity, Cast, Transpose, Split, Slice and changes of shape. The rules are
 //! PyTorch's for a module of that kind: weights of linear layers and convolutions uniform within ±1/√fan-in (Kaiming's rule
 //! with a = √5, arXiv 1502.01852), their biases within the same bound, recurrent layers within ±1/√hidden, tables that are looked
-//! up N(0, 1), scales of normalisations 1 and their biases 0, slopes of PRelu 1/4. What is added to or put into data as a whole, as
+//! up N(0, 1), scales of normalizations 1 and their biases 0, slopes of PRelu 1/4. What is added to or put into data as a whole, as
 //! learned positions are, is N(0, 0.02²), as transformers have it.
 
 use super::{
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn normalisations_and_tables_start_where_pytorch_has_them() {
+    fn normalizations_and_tables_start_where_pytorch_has_them() {
         let model = Model::new(17, &["i:i64[n,5]"], &["y:f32[n,5,6]"])
             .weight("table", &[9, 6])
             .weight("places", &[1, 5, 6])

@@ -22,7 +22,7 @@ pub struct Scale {
 }
 
 /// The stored tensors that have a scale: weights of convolutions and matrix products and what is added to their results
-/// channel by channel, and the factors of normalisations with their summands. A tensor with several roles has none.
+/// channel by channel, and the factors of normalizations with their summands. A tensor with several roles has none.
 pub fn scales(graph: &Graph) -> BTreeMap<ValueId, Scale> {
     let search = Search { graph, links: graph.links() };
     let mut found: BTreeMap<ValueId, Option<Scale>> = BTreeMap::new();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_biases_and_normalisations_are_found() {
+    fn weights_biases_and_normalizations_are_found() {
         let mlp = found("cancer-mlp/model.onnx");
         assert!(mlp.len() >= 4 && mlp.len().is_multiple_of(2), "{mlp:?}");
         for (name, axis, of, of_axis) in &mlp {
@@ -214,7 +214,7 @@ mod tests {
         let kept = found("digits-cnn/model.onnx");
         let own = |all: &[(String, usize, String, usize)]| all.iter().filter(|(name, _, of, _)| name == of).count();
         let folded = found("digits-cnn/variants/torchscript-folded.onnx");
-        // A convolution and the two vectors of its normalisation; a convolution and its bias.
+        // A convolution and the two vectors of its normalization; a convolution and its bias.
         assert!(folded.iter().all(|(_, axis, _, _)| *axis == 0), "{folded:?}");
         assert_eq!(2 * own(&folded), folded.len(), "{folded:?}");
         assert!(own(&kept) > own(&folded), "{kept:?}");

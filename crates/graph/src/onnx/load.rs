@@ -4,7 +4,7 @@ use super::{
     artifacts,
     checkpoint::{Checkpoint, Part},
     external_data::{self, ExternalFile},
-    layout, open_beneath, proto, recognise, tensor,
+    layout, open_beneath, proto, recognize, tensor,
 };
 use crate::{
     error::{Error, Result},
@@ -105,7 +105,7 @@ impl OnnxFile {
             place: place.to_string(),
             problem,
         };
-        if let Some(say) = recognise::foreign(head) {
+        if let Some(say) = recognize::foreign(head) {
             return Err(malformed("start of the file", say.to_string()));
         }
         if identity.len > MAX_FILE {

@@ -20,7 +20,7 @@ mod open_beneath;
 pub mod operators;
 pub mod proto;
 mod prune;
-mod recognise;
+mod recognize;
 mod scan;
 pub mod span;
 mod tensor;

@@ -70,20 +70,20 @@ impl DeviceSlot {
 /// dfdx keeps the storage of a tensor to itself, but prints it: the first address in the text is that of the elements.
 #[derive(Default)]
 struct Search {
-    labelled: bool,
+    labeled: bool,
     found: Option<u64>,
 }
 
 impl Write for Search {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         // A derived `Debug` writes a field's name, ": " and a number's digits one by one.
-        if self.labelled
+        if self.labeled
             && let Ok(address) = part.parse()
         {
             self.found = Some(address);
             return Err(fmt::Error);
         }
-        self.labelled |= part == "cu_device_ptr";
+        self.labeled |= part == "cu_device_ptr";
         Ok(())
     }
 }

@@ -146,7 +146,7 @@ where
             return &[];
         }
         // SAFETY: `flat` has one dimension of `n` elements and stride 1 (every `Flat` is made contiguous), so its
-        // buffer holds `n` initialised elements from index 0 on, and lives as long as `self`.
+        // buffer holds `n` initialized elements from index 0 on, and lives as long as `self`.
         unsafe { std::slice::from_raw_parts(&self.flat[[0]], n) }
     }
 }

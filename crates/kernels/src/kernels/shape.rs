@@ -112,7 +112,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Joins neighbouring axes that both sides treat alike; `None` if more than three are left.
+    /// Joins neighboring axes that both sides treat alike; `None` if more than three are left.
     pub fn of(a: &[usize], b: &[usize], out: &[usize]) -> Option<Self> {
         let extents = |dims: &[usize]| {
             let mut d = vec![1; out.len().saturating_sub(dims.len())];

@@ -89,9 +89,9 @@ pub enum Unary {
     MulScalar(f64),
     /// xᶜ
     PowScalar(f64),
-    /// The nearest integer towards −∞ (`Floor`), +∞, or even: gradient 0
+    /// The nearest integer toward −∞ (`Floor`), +∞, or even: gradient 0
     Floor,
-    /// Towards +∞
+    /// Toward +∞
     Ceil,
     /// To nearest, halves to even
     Round,

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     node: String,
-    /// What is normalised.
+    /// What is normalized.
     input: ValueId,
     /// Mean and variance: the value, and the name under which the file's bytes are found.
     stored: [(ValueId, Option<String>); 2],

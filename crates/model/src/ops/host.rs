@@ -175,7 +175,7 @@ pub fn from_i64(dims: &[usize], values: Vec<i64>, to: DType) -> Result<HostTenso
     }
 }
 
-/// Integers or booleans from floats: truncated towards zero, any value but 0 is true.
+/// Integers or booleans from floats: truncated toward zero, any value but 0 is true.
 pub fn from_f64(dims: &[usize], values: Vec<f64>, to: DType) -> Result<HostTensor> {
     match to {
         DType::Bool => array(dims, values.into_iter().map(|x| x != 0.0).collect()).map(HostTensor::Bool),

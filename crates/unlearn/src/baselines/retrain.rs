@@ -4,7 +4,7 @@ use super::further;
 use crate::{
     engine::Float,
     error::Result,
-    fit::{Recipe, initialise, train},
+    fit::{Recipe, initialize, train},
     kernels::Backend,
     method::{Described, Method, MethodName, Set, Sets, Wanted},
     model::Model,
@@ -53,7 +53,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Retrain {
 
     fn run(&self, model: &mut Model<E, D>, sets: &mut dyn Sets, observer: &mut dyn Observer) -> Result<Trajectory> {
         let seed = sets.seed();
-        initialise(model, seed)?;
+        initialize(model, seed)?;
         train(model, &mut |pass, size| sets.pass(Set::Retain, pass, size), self.rows, &self.recipe, seed, observer)
     }
 }

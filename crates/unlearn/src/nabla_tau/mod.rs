@@ -176,7 +176,7 @@ impl<E: Float, D: Backend<E>> Log<'_, E, D> {
     /// Summarizes the steps from `first` on.
     fn epoch(&mut self, first: usize, epoch: usize, epochs: usize) -> Result<()> {
         let steps = self.trajectory.steps.get(first..).unwrap_or_default();
-        let Some(record) = summarise(steps, epoch, epochs, first + steps.len()) else {
+        let Some(record) = summarize(steps, epoch, epochs, first + steps.len()) else {
             return Err(Error::Data("the forget set is empty".into()));
         };
         self.observer.epoch(&record)?;
@@ -242,7 +242,7 @@ fn diverged(what: &str, step: usize) -> Error {
     ))
 }
 
-fn summarise(steps: &[StepRecord], epoch: usize, epochs: usize, done: usize) -> Option<EpochRecord> {
+fn summarize(steps: &[StepRecord], epoch: usize, epochs: usize, done: usize) -> Option<EpochRecord> {
     let last = steps.last()?;
     let mean = |f: fn(&StepRecord) -> f64| steps.iter().map(f).sum::<f64>() / steps.len() as f64;
     Some(EpochRecord {

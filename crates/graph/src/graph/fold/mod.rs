@@ -104,7 +104,7 @@ fn evaluate(node: &Node, inputs: &[Held]) -> Option<Held> {
             cast(first, DType::from_onnx(i32::try_from(*to).ok()?)?)?
         }
         "Unsqueeze" => {
-            let mut axes = normalised(&ints(1, "axes")?, first.dims().len() + ints(1, "axes")?.len())?;
+            let mut axes = normalized(&ints(1, "axes")?, first.dims().len() + ints(1, "axes")?.len())?;
             axes.sort_unstable();
             let mut dims = first.dims().to_vec();
             for axis in axes {
@@ -118,7 +118,7 @@ fn evaluate(node: &Node, inputs: &[Held]) -> Option<Held> {
         "Squeeze" => {
             let dims = first.dims();
             let axes = match ints(1, "axes") {
-                Some(axes) => normalised(&axes, dims.len())?,
+                Some(axes) => normalized(&axes, dims.len())?,
                 None => (0..dims.len()).filter(|&axis| dims.get(axis) == Some(&1)).collect(),
             };
             if axes.iter().any(|&axis| dims.get(axis) != Some(&1)) {
@@ -134,7 +134,7 @@ fn evaluate(node: &Node, inputs: &[Held]) -> Option<Held> {
         }
         "Concat" => {
             let Attr::Int(axis) = node.attrs.get("axis")? else { return None };
-            join(inputs, *normalised(&[*axis], first.dims().len())?.first()?)?
+            join(inputs, *normalized(&[*axis], first.dims().len())?.first()?)?
         }
         "Not" => {
             let flags = Some(first).filter(|flags| flags.dtype() == DType::Bool)?.to_i64()?;
@@ -202,7 +202,7 @@ fn compare<T: PartialOrd>(op: &str, x: &[T], y: &[T], count: usize) -> Option<Ve
     Some(x.iter().cycle().zip(y.iter().cycle()).take(count).map(|(x, y)| test(x, y)).collect())
 }
 
-fn normalised(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
+fn normalized(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
     let rank = i64::try_from(rank).ok()?;
     let axis = |&axis: &i64| {
         let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };

@@ -1,6 +1,6 @@
 //! Integers and booleans that are moved, picked or repeated: what exporters write around sizes and paddings.
 
-use super::{MAX_ELEMENTS, cast, normalised};
+use super::{MAX_ELEMENTS, cast, normalized};
 use crate::{
     graph::{Attr, Node},
     tensor::HostTensor,
@@ -21,7 +21,7 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
             let array = array(first)?;
             let rank = array.ndim();
             let order = match node.attrs.get("perm") {
-                Some(Attr::Ints(perm)) => normalised(perm, rank)?,
+                Some(Attr::Ints(perm)) => normalized(perm, rank)?,
                 _ => (0..rank).rev().collect(),
             };
             let mut sorted = order.clone();
@@ -38,7 +38,7 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
             let (starts, ends) = (list(1, "starts")?, list(2, "ends")?);
             let axes = list(3, "axes").unwrap_or_else(|| (0..).take(starts.len()).collect());
             let steps = list(4, "steps").unwrap_or_else(|| vec![1; starts.len()]);
-            let axes = normalised(&axes, array.ndim())?;
+            let axes = normalized(&axes, array.ndim())?;
             if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
                 return None;
             }
@@ -54,7 +54,7 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
                 Some(Attr::Int(axis)) => *axis,
                 _ => 0,
             };
-            let axis = *normalised(&[axis], array.ndim())?.first()?;
+            let axis = *normalized(&[axis], array.ndim())?.first()?;
             let extent = i64::try_from(*array.shape().get(axis)?).ok()?;
             let place = |i: i64| Some(if i < 0 { i + extent } else { i }).filter(|i| (0..extent).contains(i));
             let places: Option<Vec<usize>> =

@@ -25,9 +25,9 @@ impl Fusion<'_> {
         };
         let (mut nodes, mut taken) = (Vec::new(), vec![index]);
         if let Some(next) = self.follower(&conv, gone).filter(|_| statistics)
-            && let Some(normalised) = self.normalised(&conv, next)
+            && let Some(normalized) = self.normalized(&conv, next)
         {
-            (conv, nodes) = normalised;
+            (conv, nodes) = normalized;
             taken.push(next);
         }
         if let Some(next) = self.follower(&conv, gone)
@@ -62,7 +62,7 @@ impl Fusion<'_> {
 
     /// The convolution with node `next`, a BatchNormalization with known statistics, in its weights, and the nodes that
     /// compute these.
-    fn normalised(&mut self, conv: &Node, next: usize) -> Option<(Node, Vec<Node>)> {
+    fn normalized(&mut self, conv: &Node, next: usize) -> Option<(Node, Vec<Node>)> {
         let norm = self.graph.nodes.get(next)?.clone();
         let trains = norm.attrs.get("training_mode").is_some_and(|a| !matches!(a, Attr::Int(0)))
             || norm.outputs.len() > 1

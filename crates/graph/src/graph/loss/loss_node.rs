@@ -115,7 +115,7 @@ fn classes(graph: &Graph, links: &Links, node: &Node) -> Result<LossPlan> {
         graph.name(label_input)
     );
     if !loss.is_some_and(is_output) {
-        why += "; what the graph adds to this loss afterwards is left out";
+        why += "; what the graph adds to this loss afterward is left out";
     }
     let shows = |output: ValueId, value: Option<ValueId>| Some(sources.get(output)) == value;
     let mut outputs = graph.outputs.iter().copied();

@@ -169,7 +169,7 @@ pub fn has_training_mode(graph: &Graph) -> bool {
     graph.nodes.iter().any(|node| is_training_mode(node, is_set))
 }
 
-/// Whether the file says so of this node; `is_set` tells whether a known value is true. The mode is signalled differently
+/// Whether the file says so of this node; `is_set` tells whether a known value is true. The mode is signaled differently
 /// in every version of these operators.
 fn is_training_mode(node: &Node, is_set: impl Fn(ValueId) -> bool) -> bool {
     let is_test = matches!(node.attrs.get("is_test"), Some(super::Attr::Int(flag)) if *flag != 0);

@@ -1,4 +1,4 @@
-//! Single steps from an output back towards its logits: changes of form, monotone functions, columns, complements.
+//! Single steps from an output back toward its logits: changes of form, monotone functions, columns, complements.
 
 use super::tracer::{Column, DEPTH, Step, Tracer, label};
 use crate::graph::{

@@ -61,7 +61,7 @@ fn excluded(roles: &Roles<'_>, at: &Use<'_>, place: &str) -> Option<Role> {
         return Some(Role::Never(format!("the variance of a normalization that is written out ({place})")));
     }
     if !others.is_empty() && others.iter().all(|&value| roles.nearby.is_input(value)) {
-        return Some(Role::Never(format!("standardises the model's input in {place}")));
+        return Some(Role::Never(format!("standardizes the model's input in {place}")));
     }
     if at.tensor.len() == 1 {
         return match roles.is_named(at.value) {
@@ -107,7 +107,7 @@ pub(super) fn is_added_to_scores(node: &Node, slot: usize) -> bool {
     facts::slot(node, slot) == Slot::Scores
 }
 
-/// What is added to attention scores: a mask, which has two values or blocks, or a learnt bias.
+/// What is added to attention scores: a mask, which has two values or blocks, or a learned bias.
 fn score_bias(at: &Use<'_>, place: &str) -> Role {
     match at.facts.different() {
         3.. if !at.facts.blocks_attention() => Role::Weight(format!("bias that {place} adds to attention scores")),

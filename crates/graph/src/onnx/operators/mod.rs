@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::LazyLock};
 pub enum Slot {
     /// Data.
     Data,
-    /// A shape, index, axis, type or condition, or a table that is made and not learnt: no gradient is owed.
+    /// A shape, index, axis, type or condition, or a table that is made and not learned: no gradient is owed.
     Control,
     /// A number on which the result depends in proportion, where nothing learned is put: no gradient is implemented.
     Bound,

@@ -53,7 +53,7 @@ pub fn reduce<E: Float, D: Device<E>>(
 
 type Block<E, D> = fn(&mut Context<E, D>, &Tensor<E, D>, (usize, usize, usize)) -> Result<Tensor<E, D>>;
 
-/// Reduces one run of neighbouring axes after the other by `f`, which is given (outer, run, inner).
+/// Reduces one run of neighboring axes after the other by `f`, which is given (outer, run, inner).
 fn blocks<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,

@@ -25,7 +25,7 @@ struct Factors {
 const INFINITE: u32 = 0x7f80_0000;
 
 simd! {
-    /// p −= share·rate·m̂/(√v̂ + ε) + rate·decay·p, with m and v moved towards g and g².
+    /// p −= share·rate·m̂/(√v̂ + ε) + rate·decay·p, with m and v moved toward g and g².
     /// Whether p stays finite.
     fn update<I>(f: Factors, share: f32, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) -> bool {
         let mut beyond = 0;

@@ -1,4 +1,4 @@
-//! Reductions over a slice in a fixed number of lanes, added up pairwise at the end: they vectorise, and give the same
+//! Reductions over a slice in a fixed number of lanes, added up pairwise at the end: they vectorize, and give the same
 //! result for every width of vector.
 
 const LANES: usize = 32;

@@ -1,4 +1,4 @@
-//! Transcendental functions in `f32` without branches or tables, so that loops over them vectorise.
+//! Transcendental functions in `f32` without branches or tables, so that loops over them vectorize.
 //!
 //! The polynomials are minimax fits (weighted, on Chebyshev nodes) of this project's own. Errors are at most 2 ulp of
 //! the exact result, subnormal results included; the test below holds them to that.

@@ -1,4 +1,4 @@
-//! Fast kernels for `f32` on dfdx's `Cpu`: rayon for threads, faer for matrix products, loops that vectorise for the
+//! Fast kernels for `f32` on dfdx's `Cpu`: rayon for threads, faer for matrix products, loops that vectorize for the
 //! rest. They compute what the definitions in `compose` compute, to rounding, and the same bytes on any number of
 //! threads.
 
@@ -14,12 +14,12 @@ mod function;
 mod gather;
 mod gemm;
 mod lanes;
-mod layer;
+mod layer_norm;
 mod layout;
 mod linear;
 mod lstm;
 mod mathf;
-mod normalise;
+mod normalize;
 mod par;
 mod pool;
 mod product;
@@ -42,7 +42,7 @@ pub(super) use gemm::matmul;
 pub(super) use layout::{concat, expand, pad, permute, slice};
 pub(super) use linear::linear;
 pub(super) use lstm::lstm;
-pub(super) use normalise::{batch_norm, layer_norm};
+pub(super) use normalize::{batch_norm, layer_norm};
 pub(super) use pool::{avg_pool, max_pool, supports as pools};
 pub(super) use reduce::{reduce, supports as reduces};
 pub(super) use softmax::{bce_with_logits, cross_entropy, log_softmax, softmax};

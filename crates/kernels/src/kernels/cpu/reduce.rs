@@ -1,4 +1,4 @@
-//! Reductions over axes. Each pass reduces one run of neighbouring axes, so works on (outer, axis, inner); the passes
+//! Reductions over axes. Each pass reduces one run of neighboring axes, so works on (outer, axis, inner); the passes
 //! go from the innermost run outwards.
 
 use super::{F32, lanes, par, simd::simd, walk::Walk};

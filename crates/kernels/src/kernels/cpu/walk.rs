@@ -1,6 +1,6 @@
 //! A row-major walk over a box of indices that follows several strided operands: broadcasting, permutations, slices.
 
-/// Extents and, per axis, the stride of each of `N` operands; neighbouring axes that can be walked as one are one.
+/// Extents and, per axis, the stride of each of `N` operands; neighboring axes that can be walked as one are one.
 pub(super) struct Walk<const N: usize> {
     dims: Vec<usize>,
     strides: Vec<[isize; N]>,

@@ -39,7 +39,7 @@ __device__ __forceinline__ SIGNED covering(const Windows &w, int axis, SIGNED c,
 
 // Calls f(window element, place) for each element of the window of i, which counts over `of`. The place counts over `extents`: it is
 // where `reach` puts the element on each axis. Where that is nowhere, f is told -1 if it is called `everywhere`. Dense windows are of
-// 3×3 neighbours, at every place: the compiler unrolls them.
+// 3×3 neighbors, at every place: the compiler unrolls them.
 template <bool everywhere, bool dense, class Reach, class F>
 __device__ __forceinline__ void each_element(const Windows &w, INDEX i, const u64 *of, const u64 *extents, Reach reach, F f) {
     const SIGNED outer = dense ? 1 : (SIGNED)w.kernel[0], middle = dense ? 3 : (SIGNED)w.kernel[1];

@@ -154,7 +154,7 @@ mod pairs {
     use super::*;
 
     #[test]
-    fn neighbouring_axes_that_both_sides_treat_alike_are_one() {
+    fn neighboring_axes_that_both_sides_treat_alike_are_one() {
         let pair = Pair::of(&[2, 3, 4], &[2, 3, 4], &[2, 3, 4]).unwrap();
         assert_eq!((pair.rank, pair.dims[0], pair.a[0], pair.b[0]), (1, 24, 1, 1));
         let pair = Pair::of(&[2, 3, 4], &[3, 1], &[2, 3, 4]).unwrap();

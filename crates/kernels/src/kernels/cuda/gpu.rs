@@ -119,7 +119,7 @@ argument! {
     Windows: x => Self::Windows(x);
 }
 
-/// Most axes that a strided kernel takes, after neighbours have been joined.
+/// Most axes that a strided kernel takes, after neighbors have been joined.
 pub(super) const AXES: usize = 8;
 
 /// `View` of common.cu.

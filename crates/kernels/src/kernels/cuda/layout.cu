@@ -62,7 +62,7 @@ extern "C" __global__ void sum_parts(const float *x, float *y, INDEX outs, INDEX
 }
 
 // Sums of `count` elements for each of `outs` results, in `gridDim.y` parts: partial sums, part by part. A block of
-// (32, 8): neighbouring threads take neighbouring results.
+// (32, 8): neighboring threads take neighboring results.
 extern "C" __global__ void sum_columns(
     const float *x, float *y, INDEX outs, INDEX count, View kept, View reduced, float scale, int add) {
     __shared__ float parts[8][33];
@@ -86,7 +86,7 @@ extern "C" __global__ void sum_columns(
     }
 }
 
-// The same with a block of 256 for each result: neighbouring threads take neighbouring terms.
+// The same with a block of 256 for each result: neighboring threads take neighboring terms.
 extern "C" __global__ void sum_rows(
     const float *x, float *y, INDEX outs, INDEX count, View kept, View reduced, float scale, int add) {
     INDEX part = (count + gridDim.y - 1) / gridDim.y, from = blockIdx.y * part;

@@ -1,4 +1,4 @@
-// Softmax, normalisation, losses and the optimizer's step.
+// Softmax, normalization, losses and the optimizer's step.
 
 // Along `axis` of (outer, axis, inner), inner > 1: a thread for each (outer, inner).
 extern "C" __global__ void softmax_strided(const float *x, float *y, INDEX n, INDEX axis, INDEX inner, int log) {

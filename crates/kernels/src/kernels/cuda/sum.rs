@@ -23,7 +23,7 @@ pub(super) struct Sum {
     /// Where the first term of each result lies, and how terms follow each other.
     kept: View,
     reduced: View,
-    /// Whether neighbouring results, and not neighbouring terms, lie beside each other.
+    /// Whether neighboring results, and not neighboring terms, lie beside each other.
     columns: bool,
 }
 
@@ -52,7 +52,7 @@ impl Sum {
 }
 
 impl View {
-    /// Of axes with their extents and strides, neighbours joined where they can be.
+    /// Of axes with their extents and strides, neighbors joined where they can be.
     pub(super) fn of(axes: &[(usize, i64)], offset: i64) -> Option<Self> {
         let mut joined: Vec<(u64, i64)> = Vec::new();
         for &(d, s) in axes.iter().filter(|a| a.0 != 1) {

@@ -43,7 +43,7 @@ impl Windows {
         (0..3).map(axis).max().unwrap_or(0)
     }
 
-    /// Whether they are of 3×3 neighbours, at every place.
+    /// Whether they are of 3×3 neighbors, at every place.
     pub(super) fn dense(&self) -> bool {
         self.kernel == [1, 3, 3] && self.strides == [1; 3] && self.dilations == [1; 3]
     }

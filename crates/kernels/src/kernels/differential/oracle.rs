@@ -47,12 +47,12 @@ pub(super) fn expected(case: &Case, inputs: &[Vec<f64>]) -> A {
         }),
         Call::BatchNormTrain(e) => {
             let axes: Vec<usize> = (0..x[0].ndim()).filter(|&a| a != 1).collect();
-            let standard = standardised(&x[0], &axes, *e);
+            let standard = standardized(&x[0], &axes, *e);
             A::from_shape_fn(x[0].raw_dim(), |i| standard[&i] * x[1][[i[1]].as_slice()] + x[2][[i[1]].as_slice()])
         }
         Call::LayerNorm { axis, epsilon } => {
             let axes: Vec<usize> = (*axis..x[0].ndim()).collect();
-            let scaled = zip(&standardised(&x[0], &axes, *epsilon), &x[1], |a, b| a * b);
+            let scaled = zip(&standardized(&x[0], &axes, *epsilon), &x[1], |a, b| a * b);
             x.get(2).map_or(scaled.clone(), |bias| zip(&scaled, bias, |a, b| a + b))
         }
         Call::Permute(perm) => x[0].view().permuted_axes(IxDyn(perm)).to_owned(),
@@ -323,11 +323,11 @@ fn softmax(row: &[f64]) -> Vec<f64> {
     row.iter().map(|x| x.exp() / total).collect()
 }
 
-fn standardised(x: &A, axes: &[usize], epsilon: f64) -> A {
+fn standardized(x: &A, axes: &[usize], epsilon: f64) -> A {
     let mean = reduce(Reduce::Mean, x, axes, true);
-    let centred = zip(x, &mean, |x, m| x - m);
-    let var = reduce(Reduce::Mean, &centred.mapv(|c| c * c), axes, true);
-    zip(&centred, &var, |c, v| c / (v + epsilon).sqrt())
+    let centered = zip(x, &mean, |x, m| x - m);
+    let var = reduce(Reduce::Mean, &centered.mapv(|c| c * c), axes, true);
+    zip(&centered, &var, |c, v| c / (v + epsilon).sqrt())
 }
 
 fn pad(x: &A, pads: &[[isize; 2]], mode: PadMode) -> A {

@@ -1,4 +1,4 @@
-//! EmbedLayerNormalization (com.microsoft): word, position and segment embeddings are added and normalised over the last
+//! EmbedLayerNormalization (com.microsoft): word, position and segment embeddings are added and normalized over the last
 //! axis. The second output counts each sample's mask, the third is the sum.
 
 use crate::{

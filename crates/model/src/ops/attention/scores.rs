@@ -128,7 +128,7 @@ pub struct Stages<E: Float, D: Backend<E>> {
 }
 
 /// softmax(rule(q·kᵀ))·v for q (batch, heads, rows, size), k (batch, groups, columns, size), v (batch, groups, columns,
-/// width), where neighbouring heads share a group. Gives (batch, heads, rows, width).
+/// width), where neighboring heads share a group. Gives (batch, heads, rows, width).
 pub fn attend<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     [q, k, v]: [&Tensor<E, D>; 3],

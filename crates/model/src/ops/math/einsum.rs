@@ -1,4 +1,4 @@
-//! Einsum-12/28: sums of products by labelled axes, of floats, with ellipsis and repeated labels.
+//! Einsum-12/28: sums of products by labeled axes, of floats, with ellipsis and repeated labels.
 //!
 //! Operands are taken in from left to right. Of each pair, labels that end there are summed; the shared ones are batch axes of
 //! one matrix product, the others its rows and columns.
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// A label; the axes of an ellipsis are labelled 0, 1, … from the last one, letters by their code.
+/// A label; the axes of an ellipsis are labeled 0, 1, … from the last one, letters by their code.
 type Label = u32;
 
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ fn parse(equation: &str) -> Result<Equation> {
 }
 
 /// A tensor whose axes have labels, each once.
-struct Labelled<E: Float, D: Backend<E>> {
+struct Labeled<E: Float, D: Backend<E>> {
     tensor: Tensor<E, D>,
     labels: Vec<Label>,
 }
@@ -123,7 +123,7 @@ fn diagonal<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     labels: &[Label],
-) -> Result<Labelled<E, D>> {
+) -> Result<Labeled<E, D>> {
     let mut unique: Vec<Label> = Vec::new();
     for l in labels {
         if !unique.contains(l) {
@@ -131,7 +131,7 @@ fn diagonal<E: Float, D: Backend<E>>(
         }
     }
     if unique.len() == labels.len() {
-        return Ok(Labelled { tensor: x.clone(), labels: unique });
+        return Ok(Labeled { tensor: x.clone(), labels: unique });
     }
     let (mut dims, mut steps) = (vec![0; unique.len()], vec![0; unique.len()]);
     for ((l, &d), s) in labels.iter().zip(x.dims()).zip(shapes::strides(x.dims())) {
@@ -149,36 +149,36 @@ fn diagonal<E: Float, D: Backend<E>>(
     for (&d, &s) in dims.iter().zip(&steps) {
         indices = indices.iter().flat_map(|&i| (0..d).map(move |j| i + j * s)).collect();
     }
-    Ok(Labelled { tensor: D::gather_flat(cx, x, &indices, &dims)?, labels: unique })
+    Ok(Labeled { tensor: D::gather_flat(cx, x, &indices, &dims)?, labels: unique })
 }
 
 /// Sums over the labels that are not kept.
 fn sum_out<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
-    x: Labelled<E, D>,
+    x: Labeled<E, D>,
     keep: &dyn Fn(&Label) -> bool,
-) -> Result<Labelled<E, D>> {
+) -> Result<Labeled<E, D>> {
     let gone: Vec<usize> = (0..x.labels.len()).filter(|&a| x.labels.get(a).is_some_and(|l| !keep(l))).collect();
     if gone.is_empty() {
         return Ok(x);
     }
     let tensor = D::reduce(cx, Reduce::Sum, &x.tensor, &gone, false)?;
-    Ok(Labelled { tensor, labels: x.labels.into_iter().filter(|l| keep(l)).collect() })
+    Ok(Labeled { tensor, labels: x.labels.into_iter().filter(|l| keep(l)).collect() })
 }
 
 fn product<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
-    a: Labelled<E, D>,
-    b: &Labelled<E, D>,
+    a: Labeled<E, D>,
+    b: &Labeled<E, D>,
     needed: &dyn Fn(&Label) -> bool,
-) -> Result<Labelled<E, D>> {
+) -> Result<Labeled<E, D>> {
     let a = {
         let keep = |l: &Label| needed(l) || b.labels.contains(l);
         sum_out(cx, a, &keep)?
     };
     let b = {
         let keep = |l: &Label| needed(l) || a.labels.contains(l);
-        sum_out(cx, Labelled { tensor: b.tensor.clone(), labels: b.labels.clone() }, &keep)?
+        sum_out(cx, Labeled { tensor: b.tensor.clone(), labels: b.labels.clone() }, &keep)?
     };
     let pick =
         |from: &[Label], test: &dyn Fn(&Label) -> bool| from.iter().copied().filter(|l| test(l)).collect::<Vec<_>>();
@@ -199,7 +199,7 @@ fn product<E: Float, D: Backend<E>>(
     let x = x.reshaped([x_batch, vec![size(&m), size(&k)]].concat())?;
     let y = y.reshaped([y_batch, vec![size(&p), size(&n)]].concat())?;
     let tensor = D::matmul(cx, &x, &y, false, false)?.reshaped([shared, m, n].concat())?;
-    Ok(Labelled { tensor, labels: [batch, rows, columns].concat() })
+    Ok(Labeled { tensor, labels: [batch, rows, columns].concat() })
 }
 
 type Arranged<E, D> = (Tensor<E, D>, [Vec<usize>; 3]);
@@ -207,7 +207,7 @@ type Arranged<E, D> = (Tensor<E, D>, [Vec<usize>; 3]);
 /// Brings the axes into the order of three groups, and tells each group's extents.
 fn arranged<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
-    x: &Labelled<E, D>,
+    x: &Labeled<E, D>,
     groups: [&[Label]; 3],
 ) -> Result<Arranged<E, D>> {
     let order = places(&x.labels, &groups.concat())?;

@@ -2,7 +2,7 @@
 //! extents `size` (N, C, …) gives.
 //!
 //! One matrix product: the homogeneous positions of the pixels, from −1 to 1 along each axis, times thetaᵀ. The last axis
-//! of the image is the first coordinate. With `align_corners` ±1 are the outer pixels' centres, else their edges; an axis
+//! of the image is the first coordinate. With `align_corners` ±1 are the outer pixels' centers, else their edges; an axis
 //! of one pixel has it at 0.
 
 use crate::{

@@ -1,11 +1,11 @@
 //! GridSample-16/20/22, of floats: x (N, C, …) at the places that the grid (N, …, r) names, by the nearest element,
 //! linearly or cubically over any number r of spatial axes, with any padding.
 //!
-//! −1 and 1 are the outer elements' centres with `align_corners`, else their edges; the first coordinate is along the last
+//! −1 and 1 are the outer elements' centers with `align_corners`, else their edges; the first coordinate is along the last
 //! axis. Every result is a sum of gathered elements by weights that are polynomials of the grid, so gradients flow to both
 //! inputs; what the nearest element is does not change with the grid. Padding is a matter of the elements: one outside is
 //! 0, or the nearest or the mirrored one inside, which is the same as bringing the place inside. Linear sampling does bring the
-//! place inside, which says what the gradient of the grid is on an element: that towards the next one, and on the outer ones 0.
+//! place inside, which says what the gradient of the grid is on an element: that toward the next one, and on the outer ones 0.
 
 use crate::{
     engine::{Context, Float, Tensor},

@@ -1,5 +1,5 @@
 //! InstanceNormalization-6/22, GroupNormalization-18/21, of floats (N, C, …): each channel, or group of channels, of each
-//! sample is normalised by its own mean and population variance, then scaled and shifted.
+//! sample is normalized by its own mean and population variance, then scaled and shifted.
 //!
 //! Scale and bias are per channel; in GroupNormalization-18 per group.
 

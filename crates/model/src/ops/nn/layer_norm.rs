@@ -1,7 +1,7 @@
 //! LayerNormalization-17 (before 17 onnxruntime's own, of the same meaning), RMSNormalization-23,
 //! SimplifiedLayerNormalization (onnxruntime's), SkipLayerNormalization and SkipSimplifiedLayerNormalization (com.microsoft), of floats.
 //!
-//! All axes from `axis` (default −1) on are normalised together; scale and bias broadcast to them. The Mean and
+//! All axes from `axis` (default −1) on are normalized together; scale and bias broadcast to them. The Mean and
 //! InvStdDev outputs are given where wanted.
 
 use crate::{
@@ -96,7 +96,7 @@ pub fn root_mean_square<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Buil
     })
 }
 
-/// SkipLayerNormalization (input, skip, gamma, beta, bias) and its simplified form (input, skip, gamma, bias): normalises
+/// SkipLayerNormalization (input, skip, gamma, beta, bias) and its simplified form (input, skip, gamma, bias): normalizes
 /// input + skip + bias over the last axis; the fourth output is that sum.
 pub fn skip<E: Float, D: Backend<E>>(node: &NodeContext<'_>) -> Built<E, D> {
     let simplified = node.node().op_type == "SkipSimplifiedLayerNormalization";

@@ -1,4 +1,4 @@
-//! Normalisations without parameters: LRN-1/13, LpNormalization-1/22, MeanVarianceNormalization-9/13, of floats.
+//! Normalizations without parameters: LRN-1/13, LpNormalization-1/22, MeanVarianceNormalization-9/13, of floats.
 
 use crate::{
     engine::{Context, Float, Tensor},

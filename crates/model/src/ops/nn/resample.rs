@@ -156,7 +156,7 @@ impl Sampler {
 }
 
 impl Filter {
-    /// How far from its centre the filter is not 0.
+    /// How far from its center the filter is not 0.
     fn reach(self) -> f64 {
         match self {
             Self::Nearest(_) => 0.5,
@@ -165,7 +165,7 @@ impl Filter {
         }
     }
 
-    /// Value at distance `t` from the centre.
+    /// Value at distance `t` from the center.
     fn weight(self, t: f64) -> f64 {
         let t = t.abs();
         match self {

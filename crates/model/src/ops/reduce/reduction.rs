@@ -1,7 +1,7 @@
 //! ReduceSum-1/11/13, ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum,
 //! ReduceLogSumExp-1/11/13/18 (Max and Min also 12, 20).
 //!
-//! Axes are an attribute until ReduceSum-11 and the others' 13, an input afterwards; without axes all are reduced, or none with
+//! Axes are an attribute until ReduceSum-11 and the others' 13, an input afterward; without axes all are reduced, or none with
 //! `noop_with_empty_axes`. Floats; integers too, where the result is one. The largest element's gradient is shared equally among equals; ReduceL2's is 0 where
 //! the norm is 0, as in PyTorch.
 

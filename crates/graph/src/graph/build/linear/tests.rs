@@ -135,7 +135,7 @@ fn what_is_not_taken_stays_a_node_with_a_reason() {
         assert_eq!(graph.nodes.len(), 1, "{reason}");
         assert!(super::obstacle(&graph.nodes[0]).unwrap().contains(reason));
         let hints: Vec<_> =
-            crate::graph::forms::recognise(&graph).into_iter().filter_map(|form| form.refused).collect();
+            crate::graph::forms::recognize(&graph).into_iter().filter_map(|form| form.refused).collect();
         assert!(hints.iter().any(|hint| hint.contains(reason) && hint.contains("(model)")), "{hints:?}");
     }
 }

@@ -139,7 +139,7 @@ fn a_normalization_that_is_written_out_has_scale_and_bias() {
 }
 
 #[test]
-fn inputs_are_standardised_by_constants() {
+fn inputs_are_standardized_by_constants() {
     let model = Model::new(17, &["x:f32[n,4]"], &["y"])
         .node("Cast", "x", "f", &[int("to", 1)])
         .node("Sub", "f a", "c", &[])
@@ -152,7 +152,7 @@ fn inputs_are_standardised_by_constants() {
         .weight("w", &[4, 2]);
     assert_eq!(trained(&model), ["w"]);
     for name in ["a", "b", "k"] {
-        assert!(reason(&model, name).contains("standardises the model's input"), "{}", reason(&model, name));
+        assert!(reason(&model, name).contains("standardizes the model's input"), "{}", reason(&model, name));
     }
 }
 

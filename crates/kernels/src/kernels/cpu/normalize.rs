@@ -1,4 +1,4 @@
-//! Batch and layer normalisation.
+//! Batch and layer normalization.
 
 use super::{F32, broadcast, par, reduce, simd::simd};
 use crate::{
@@ -28,7 +28,7 @@ simd! {
 
 simd! {
     /// dx += a·(dy − first − (x − mean)·second)
-    fn add_centred<I>(dy: &[f32], x: &[f32], mean: f32, first: f32, second: f32, a: f32, dx: &mut [f32]) {
+    fn add_centered<I>(dy: &[f32], x: &[f32], mean: f32, first: f32, second: f32, a: f32, dx: &mut [f32]) {
         for ((dx, &dy), &x) in dx.iter_mut().zip(dy).zip(x) {
             *dx = I::fma(a, (dy - first) - (x - mean) * second, *dx);
         }
@@ -64,7 +64,7 @@ simd! {
 
 /// (n, c, p) of dimensions with channels on axis 1.
 fn channels(dims: &[usize]) -> Result<(usize, usize, usize)> {
-    require(dims.len() >= 2, || format!("batch normalisation of {dims:?}"))?;
+    require(dims.len() >= 2, || format!("batch normalization of {dims:?}"))?;
     Ok((dims[0], dims[1], dims[2..].iter().product()))
 }
 
@@ -214,7 +214,7 @@ fn by_own(
                 for (plane, dx) in (first..).zip(dx.chunks_mut(p)) {
                     let (k, span) = (plane % c, plane * p..(plane + 1) * p);
                     let (first, second) = (sums[k][0] / count, inverse[k] * inverse[k] * sums[k][1] / count);
-                    add_centred(&dy[span.clone()], &x[span], mean[k], first, second, a[k], dx);
+                    add_centered(&dy[span.clone()], &x[span], mean[k], first, second, a[k], dx);
                 }
             })?;
         }
@@ -222,22 +222,22 @@ fn by_own(
     })
 }
 
-/// Normalises over the axes from `axis` on; `scale` and `bias` broadcast to those axes.
+/// Normalizes over the axes from `axis` on; `scale` and `bias` broadcast to those axes.
 pub(in crate::kernels) fn layer_norm(
     cx: &mut Context<f32, Cpu>,
     LayerNormArgs { x, scale, bias, axis, epsilon }: LayerNormArgs<'_, f32, Cpu>,
 ) -> Result<F32> {
-    require(axis <= x.rank(), || format!("layer normalisation of {:?} from axis {axis}", x.dims()))?;
+    require(axis <= x.rank(), || format!("layer normalization of {:?} from axis {axis}", x.dims()))?;
     let d: usize = x.dims()[axis..].iter().product();
     if [Some(scale), bias].iter().flatten().any(|t| t.len() != d) {
         // Scale or bias is repeated along some of the axes: the rare case goes in steps.
-        let y = standardised(cx, x, d, epsilon)?;
+        let y = standardized(cx, x, d, epsilon)?;
         let y = broadcast::binary(cx, Binary::Mul, &y, scale)?;
         return bias.map_or(Ok(y.clone()), |bias| broadcast::binary(cx, Binary::Add, &y, bias));
     }
-    super::layer::layer_norm(cx, x, Some((scale, bias)), d, epsilon)
+    super::layer_norm::layer_norm(cx, x, Some((scale, bias)), d, epsilon)
 }
 
-fn standardised(cx: &mut Context<f32, Cpu>, x: &F32, d: usize, epsilon: f64) -> Result<F32> {
-    super::layer::layer_norm(cx, x, None, d, epsilon)
+fn standardized(cx: &mut Context<f32, Cpu>, x: &F32, d: usize, epsilon: f64) -> Result<F32> {
+    super::layer_norm::layer_norm(cx, x, None, d, epsilon)
 }

@@ -1,4 +1,4 @@
-//! Normalisations. Statistics are taken in passes, the mean first, so that a large mean costs no precision.
+//! Normalizations. Statistics are taken in passes, the mean first, so that a large mean costs no precision.
 
 use super::{
     elementwise::{binary, unary},
@@ -27,7 +27,7 @@ pub fn batch_norm<E: Float, D: Device<E>>(
         }
         None => {
             let axes: Vec<usize> = (0..x.rank()).filter(|&a| a != 1).collect();
-            let standard = standardise(cx, x, &axes, epsilon)?;
+            let standard = standardize(cx, x, &axes, epsilon)?;
             binary(cx, Binary::Mul, &standard, &scale)?
         }
     };
@@ -39,21 +39,21 @@ pub fn layer_norm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     LayerNormArgs { x, scale, bias, axis, epsilon }: LayerNormArgs<'_, E, D>,
 ) -> Result<Tensor<E, D>> {
-    require(axis < x.rank(), || format!("layer normalisation of {:?} from axis {axis}", x.dims()))?;
+    require(axis < x.rank(), || format!("layer normalization of {:?} from axis {axis}", x.dims()))?;
     let axes: Vec<usize> = (axis..x.rank()).collect();
-    let standard = standardise(cx, x, &axes, epsilon)?;
+    let standard = standardize(cx, x, &axes, epsilon)?;
     let scaled = binary(cx, Binary::Mul, &standard, scale)?;
     let y = match bias {
         Some(bias) => binary(cx, Binary::Add, &scaled, bias)?,
         None => scaled,
     };
-    require(y.dims() == x.dims(), || format!("layer normalisation of {:?} by {:?}", x.dims(), scale.dims()))?;
+    require(y.dims() == x.dims(), || format!("layer normalization of {:?} by {:?}", x.dims(), scale.dims()))?;
     Ok(y)
 }
 
 /// (x − μ)/√(σ² + ε) with μ = mean x and σ² = mean (x − μ)² over `axes`. A first estimate of μ, cut off from the tape, is
 /// taken off before μ is measured: the rounding error of a sum is in proportion to its terms.
-fn standardise<E: Float, D: Device<E>>(
+fn standardize<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     axes: &[usize],
@@ -62,11 +62,11 @@ fn standardise<E: Float, D: Device<E>>(
     let estimate = reduce(cx, Reduce::Mean, &x.detached(), axes, true)?;
     let near = binary(cx, Binary::Sub, x, &estimate)?;
     let mean = reduce(cx, Reduce::Mean, &near, axes, true)?;
-    let centred = binary(cx, Binary::Sub, &near, &mean)?;
-    let square = unary(cx, Unary::PowScalar(2.), &centred)?;
+    let centered = binary(cx, Binary::Sub, &near, &mean)?;
+    let square = unary(cx, Unary::PowScalar(2.), &centered)?;
     let var = reduce(cx, Reduce::Mean, &square, axes, true)?;
     let inverse = inverse_deviation(cx, &var, epsilon)?;
-    binary(cx, Binary::Mul, &centred, &inverse)
+    binary(cx, Binary::Mul, &centered, &inverse)
 }
 
 /// 1/√(var + ε).

@@ -1,4 +1,4 @@
-//! Layer normalisation of rows.
+//! Layer normalization of rows.
 
 use super::{F32, lanes, par, reduce, simd::simd};
 use crate::{engine::Context, error::Result};
@@ -18,7 +18,7 @@ simd! {
 
 simd! {
     /// y = (x − mean)·inverse, times scale, plus bias
-    fn normalise<I>(x: &[f32], mean: f32, inverse: f32, scale: Option<&[f32]>, bias: Option<&[f32]>, y: &mut [f32]) {
+    fn normalize<I>(x: &[f32], mean: f32, inverse: f32, scale: Option<&[f32]>, bias: Option<&[f32]>, y: &mut [f32]) {
         match (scale, bias) {
             (Some(scale), Some(bias)) => {
                 for (((y, &x), &s), &b) in y.iter_mut().zip(x).zip(scale).zip(bias) {
@@ -59,7 +59,7 @@ simd! {
     }
 }
 
-/// Normalises rows of `d` elements; then scale and bias, as long as a row, if there are any.
+/// Normalizes rows of `d` elements; then scale and bias, as long as a row, if there are any.
 pub(super) fn layer_norm(
     cx: &mut Context<f32, Cpu>,
     x: &F32,
@@ -82,7 +82,7 @@ pub(super) fn layer_norm(
     let values = par::generate_rows(x.len(), d, d, |first, y| {
         for (row, (y, x)) in (first..).zip(y.chunks_mut(d).zip(source[first * d..].chunks(d))) {
             let (mean, inverse) = (statistics_of[2 * row], statistics_of[2 * row + 1]);
-            normalise(x, mean, inverse, scale.map(F32::as_slice), bias.map(F32::as_slice), y);
+            normalize(x, mean, inverse, scale.map(F32::as_slice), bias.map(F32::as_slice), y);
         }
     });
     let mut inputs = vec![x];

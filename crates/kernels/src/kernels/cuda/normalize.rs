@@ -1,4 +1,4 @@
-//! Batch and layer normalisation.
+//! Batch and layer normalization.
 
 use super::{
     Cx, F32,
@@ -90,7 +90,7 @@ fn by_given(
     let (mean, var, to) = (mean.address()?, var.address()?, stats.address());
     let arguments = [mean.into(), var.into(), to.into(), channels.into(), (epsilon as f32).into()];
     gpu.launch("given_stats", Grid::over(channels), channels, arguments).map_err(device_error)?;
-    normalised(cx, x, scale, bias, stats, false)
+    normalized(cx, x, scale, bias, stats, false)
 }
 
 /// With the batch's own mean and population variance, through which gradients flow.
@@ -108,13 +108,13 @@ fn by_own(cx: &mut Cx, BatchNormArgs { x, scale, bias, epsilon, .. }: BatchNormA
     ];
     let grid = Grid { blocks: (channels as u32, 1), threads: (1024, 1) };
     gpu.launch("channel_stats", grid, x.len(), arguments).map_err(device_error)?;
-    normalised(cx, x, scale, bias, stats, true)
+    normalized(cx, x, scale, bias, stats, true)
 }
 
 /// The number of channels, which all of `each` have one element for.
 fn of_channels(x: &F32, each: &[&F32]) -> Result<usize> {
     let channels = *x.dims().get(1).ok_or_else(|| Error::Internal(format!("channels of {:?}", x.dims())))?;
-    require(each.iter().all(|t| t.dims() == [channels]), || format!("normalisation of {channels} channels"))?;
+    require(each.iter().all(|t| t.dims() == [channels]), || format!("normalization of {channels} channels"))?;
     Ok(channels)
 }
 
@@ -124,7 +124,7 @@ fn sizes(x: &F32, channels: usize) -> (usize, usize) {
 }
 
 /// With the statistics at hand, `own` if they are the batch's.
-fn normalised(cx: &mut Cx, x: &F32, scale: &F32, bias: &F32, stats: Scratch, own: bool) -> Result<F32> {
+fn normalized(cx: &mut Cx, x: &F32, scale: &F32, bias: &F32, stats: Scratch, own: bool) -> Result<F32> {
     let (gpu, n, channels) = (gpu(cx)?, x.len(), scale.len());
     let (images, size) = sizes(x, channels);
     let y = zeros(cx, x.dims())?;
