@@ -67,7 +67,7 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
         }
         for parameter in model.parameters() {
             if !parameter.tensor.is_finite()? {
-                return Ok(Some(name.clone()));
+                return Ok(Some(parameter.name.clone()));
             }
         }
         Ok(None)

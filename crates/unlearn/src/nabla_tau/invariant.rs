@@ -159,7 +159,7 @@ mod tests {
     fn large_batches_count_steps_and_small_ones_calm_down() {
         // CIFAR-10, 15 % forgotten.
         let schedule = Schedule::new(&Settings::default(), 7_500, 42_500);
-        let small = Schedule { batch_size: 16, ..schedule.clone() };
+        let small = Schedule::new(&Settings { batch_size: Some(16), ..Settings::default() }, 7_500, 42_500);
         let (large, small) = (Invariant::new(&schedule), Invariant::new(&small));
         assert_eq!([large.done(0, 0), large.done(8, 240), large.done(8, 255)], [0.0, 0.5, 255.0 / 480.0]);
         assert_eq!((large.calm(), small.calm()), (0.0, 0.75));

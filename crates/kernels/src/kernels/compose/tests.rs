@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Context, KernelChoice, Tensor},
-    kernels::{Backend, Binary, PoolSpec, Reduce, Unary},
+    kernels::{Backend, BatchNormArgs, Binary, LayerNormArgs, PoolSpec, Reduce, Unary},
 };
 use dfdx::prelude::Cpu;
 
@@ -167,11 +167,14 @@ fn statistics_of_a_large_mean() {
     let close = |y: &[f32]| y.iter().zip(&want).all(|(y, w)| (f64::from(*y) - w).abs() < 1e-4);
     for kernels in BOTH {
         let ones = [1.; 256];
-        let (y, _) =
-            run([(&[1, 256], &x), (&[256], &ones)], kernels, |cx, [x, s]| Cpu::layer_norm(cx, x, s, None, 1, 1e-5));
+        let (y, _) = run([(&[1, 256], &x), (&[256], &ones)], kernels, |cx, [x, s]| {
+            Cpu::layer_norm(cx, LayerNormArgs { x, scale: s, bias: None, axis: 1, epsilon: 1e-5 })
+        });
         assert!(close(&y), "{kernels:?} {:?}", &y[..4]);
         let inputs: [(&[usize], &[f64]); 3] = [(&[256, 1], &x), (&[1], &[1.]), (&[1], &[0.])];
-        let (y, _) = run(inputs, kernels, |cx, [x, s, b]| Cpu::batch_norm_train(cx, x, s, b, 1e-5));
+        let (y, _) = run(inputs, kernels, |cx, [x, s, b]| {
+            Cpu::batch_norm(cx, BatchNormArgs { x, scale: s, bias: b, statistics: None, epsilon: 1e-5 })
+        });
         assert!(close(&y), "{kernels:?} {:?}", &y[..4]);
     }
 }
@@ -200,8 +203,10 @@ fn misuse_is_an_error_and_no_panic() {
     assert!(Cpu::cross_entropy(cx, &a, &[0, 3]).is_err());
     assert!(Cpu::cross_entropy(cx, &a, &[0]).is_err());
     assert!(Cpu::bce_with_logits(cx, &a, &b).is_err());
-    assert!(Cpu::layer_norm(cx, &a, &b, None, 1, 1e-5).is_err());
-    assert!(Cpu::batch_norm_train(cx, &a, &v, &t_len(cx, 2), 1e-5).is_err());
+    let args = LayerNormArgs { x: &a, scale: &b, bias: None, axis: 1, epsilon: 1e-5 };
+    assert!(Cpu::layer_norm(cx, args).is_err());
+    let args = BatchNormArgs { x: &a, scale: &v, bias: &t_len(cx, 2), statistics: None, epsilon: 1e-5 };
+    assert!(Cpu::batch_norm(cx, args).is_err());
     assert!(Cpu::pad(cx, &a, &[[0, 0]], crate::kernels::PadMode::Edge).is_err());
     assert!(Cpu::pad(cx, &a, &[[-2, -1], [0, 0]], crate::kernels::PadMode::Edge).is_err());
 }

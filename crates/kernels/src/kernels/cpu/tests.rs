@@ -4,7 +4,10 @@
 use crate::{
     engine::{Context, KernelChoice, Tensor},
     error::Result,
-    kernels::{Backend, Binary, ConvSpec, PoolSpec, Reduce, Unary},
+    kernels::{
+        Backend, BatchNormArgs, Binary, ConvArgs, ConvSpec, LayerNormArgs, LinearArgs, LstmArgs, PoolSpec, Reduce,
+        Unary,
+    },
 };
 use dfdx::prelude::Cpu;
 use rand::{RngExt, SeedableRng};
@@ -30,7 +33,7 @@ fn case(
 fn conv(name: &'static str, x: &[usize], w: &[usize], stride: usize, pad: usize, groups: usize) -> Case {
     let n = x.len() - 2;
     let spec = ConvSpec { strides: vec![stride; n], dilations: vec![1; n], pads: vec![[pad; 2]; n], groups };
-    case(name, &[x, w, &w[..1]], move |cx, x| Cpu::conv(cx, &x[0], &x[1], Some(&x[2]), &spec))
+    case(name, &[x, w, &w[..1]], move |cx, x| Cpu::conv(cx, ConvArgs::plain(&x[0], &x[1], Some(&x[2]), &spec)))
 }
 
 fn cases() -> Vec<Case> {
@@ -65,10 +68,11 @@ fn cases() -> Vec<Case> {
             Cpu::matmul(cx, &x[0], &x[1], true, false)
         }),
         case("product with a bias", &[&[9, 130, 70], &[70, 200], &[200]], |cx, x| {
-            Cpu::linear(cx, &x[0], &x[1], false, Some(&x[2]), Some(Unary::Tanh))
+            let (bias, activation) = (Some(&x[2]), Some(Unary::Tanh));
+            Cpu::linear(cx, LinearArgs { x: &x[0], w: &x[1], transposed: false, bias, activation })
         }),
         case("LSTM", &[&[12, 90, 160], &[160, 40], &[90, 40], &[90, 40]], |cx, x| {
-            Cpu::lstm(cx, &x[0], &x[1], &x[2], &x[3])
+            Cpu::lstm(cx, LstmArgs { gates: &x[0], recurrent: &x[1], h: &x[2], c: &x[3] })
         }),
         case("product of one row", &[&[1, 700], &[900, 700]], |cx, x| Cpu::matmul(cx, &x[0], &x[1], false, true)),
         case("products by one matrix", &[&[7, 90, 64], &[64, 100]], |cx, x| {
@@ -90,14 +94,16 @@ fn cases() -> Vec<Case> {
         case("softmax", &[&[700, 90]], |cx, x| Cpu::softmax(cx, &x[0], 1)),
         case("log softmax over the middle", &[&[70, 90, 12]], |cx, x| Cpu::log_softmax(cx, &x[0], 1)),
         case("batch norm", &[&[70, 12, 40], &[12], &[12]], |cx, x| {
-            Cpu::batch_norm_train(cx, &x[0], &x[1], &x[2], 1e-5)
+            let args = BatchNormArgs { x: &x[0], scale: &x[1], bias: &x[2], statistics: None, epsilon: 1e-5 };
+            Cpu::batch_norm(cx, args)
         }),
         case("frozen batch norm", &[&[70, 12, 40], &[12], &[12]], |cx, x| {
             let (mean, var) = (cx.upload(vec![12], vec![0.2; 12])?, cx.upload(vec![12], vec![0.7; 12])?);
-            Cpu::batch_norm(cx, &x[0], &x[1], &x[2], &mean, &var, 1e-5)
+            let statistics = Some([&mean, &var]);
+            Cpu::batch_norm(cx, BatchNormArgs { x: &x[0], scale: &x[1], bias: &x[2], statistics, epsilon: 1e-5 })
         }),
         case("layer norm", &[&[700, 90], &[90], &[90]], |cx, x| {
-            Cpu::layer_norm(cx, &x[0], &x[1], Some(&x[2]), 1, 1e-5)
+            Cpu::layer_norm(cx, LayerNormArgs { x: &x[0], scale: &x[1], bias: Some(&x[2]), axis: 1, epsilon: 1e-5 })
         }),
         case("gather", &[&[101, 33]], move |cx, x| Cpu::gather(cx, &x[0], 0, &indices, &[3000])),
         case("permutation", &[&[40, 50, 30]], |cx, x| Cpu::permute(cx, &x[0], &[2, 0, 1])),
