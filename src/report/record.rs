@@ -4,7 +4,7 @@ use crate::{
     audit::{Audit, Change, Comparison, Deep, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     plausibility::{Examined, Reading},
-    unlearn::{Described, MethodName, StepSize, Trajectory},
+    unlearn::{MethodName, MethodSettings, StepSize, Trajectory},
     writeback::{FileDigest, Proof},
 };
 use indexmap::IndexMap;
@@ -205,7 +205,7 @@ pub struct UnlearnSection {
 impl UnlearnSection {
     /// From the method's settings and what happened.
     pub fn new(
-        (method, settings): (MethodName, Described),
+        (method, settings): (MethodName, MethodSettings),
         micro_batch: Option<usize>,
         trajectory: &Trajectory,
         device: String,

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     owner,
     report::{self, Report, Status},
-    scratch::{Commit, Move, Placed, Scratch},
+    scratch::{Commit, Move, PublishedFiles, Scratch},
     shown,
 };
 use std::{
@@ -59,7 +59,7 @@ pub struct StagedReport {
 
 /// Files that have their names; dropping this puts back what was there before.
 pub struct PlacedReport {
-    placed: Placed,
+    placed: PublishedFiles,
     _staged: (Scratch, MadeFolder),
 }
 

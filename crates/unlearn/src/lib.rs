@@ -20,7 +20,7 @@ mod version;
 
 pub use batches::{BatchIter, Batches};
 pub use fit::{Recipe, RecipeSettings};
-pub use method::{Described, Method, MethodName, Set, Sets, Wanted};
+pub use method::{Method, MethodName, MethodSettings, Set, Sets, Wanted};
 pub use nabla_tau::run;
 pub use schedule::{Schedule, Settings, StepSize};
 pub use trace::{EpochRecord, Observer, StepRecord, Trajectory};

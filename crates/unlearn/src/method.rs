@@ -155,7 +155,7 @@ pub trait Sets: Batches {
 
 /// The settings of a run, as the report shows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Described {
+pub struct MethodSettings {
     /// Rows in a batch.
     pub batch_size: usize,
     /// Passes over the rows that the method counts passes over; 0 if it makes no steps.
@@ -183,7 +183,7 @@ pub trait Method<E: Float, D: Backend<E>> {
     fn name(&self) -> MethodName;
 
     /// Its resolved settings.
-    fn described(&self) -> Described;
+    fn described(&self) -> MethodSettings;
 
     /// Changes the parameters of `model` in place.
     ///
@@ -205,9 +205,9 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NablaTau {
         }
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         let s = &self.0;
-        Described {
+        MethodSettings {
             batch_size: s.batch_size,
             epochs: s.epochs,
             steps: s.steps(),

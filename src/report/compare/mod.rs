@@ -12,7 +12,7 @@ pub use table::{csv, markdown};
 use super::{Environment, ModelFile};
 use crate::{
     audit::{Attack, INFORMATIVE_ROWS, Key, Spread},
-    unlearn::{Described, MethodName},
+    unlearn::{MethodName, MethodSettings},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -71,7 +71,7 @@ pub struct MethodRow {
     pub seeds: Vec<u64>,
     /// Its settings.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Described>,
+    pub settings: Option<MethodSettings>,
     /// Figures over the seeds; those that there are.
     pub figures: IndexMap<Key, Spread>,
     /// Wall time of the method alone, without the audit.

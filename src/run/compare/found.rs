@@ -5,11 +5,11 @@ use crate::{
     audit::{self, Spread},
     graph::TrainableModel,
     report::compare::{AttackRows, COMPARE_SCHEMA, CompareReport, MethodOutcome, MethodRow},
-    unlearn::{Described, MethodName, Settings, StepSize},
+    unlearn::{MethodName, MethodSettings, Settings, StepSize},
 };
 
 /// What one method made of the model with one seed.
-pub struct Made {
+pub struct MethodRun {
     /// The seed.
     pub seed: u64,
     /// The audit of what came out.
@@ -19,21 +19,21 @@ pub struct Made {
 }
 
 /// What became of a method.
-pub struct Runs {
+pub struct MethodRuns {
     /// Its name.
     pub name: MethodName,
     /// Its settings.
-    pub settings: Described,
+    pub settings: MethodSettings,
     /// Why it cannot be used here, if it cannot.
     pub obstacle: Option<String>,
     /// The runs that ended well.
-    pub made: Vec<Made>,
+    pub made: Vec<MethodRun>,
     /// The seeds of the others, and why each failed.
     pub failed: Vec<(u64, String)>,
 }
 
 /// All that there is.
-pub struct Found<'a> {
+pub struct Results<'a> {
     /// The job.
     pub job: &'a Job,
     /// Seeds that each method runs with.
@@ -45,10 +45,10 @@ pub struct Found<'a> {
     /// The audits of `references`.
     pub given: Option<Vec<Audited>>,
     /// The methods so far.
-    pub runs: Vec<Runs>,
+    pub runs: Vec<MethodRuns>,
 }
 
-impl Found<'_> {
+impl Results<'_> {
     /// As it is reported while the methods in `left` have not had their turn.
     pub fn report(&self, left: &[MethodName]) -> CompareReport {
         let retrained = self.runs.iter().find(|runs| runs.name == MethodName::Retrain && !runs.made.is_empty());
@@ -105,7 +105,7 @@ impl Found<'_> {
         }
     }
 
-    fn row_of(&self, runs: &Runs, others: &[Audited]) -> MethodRow {
+    fn row_of(&self, runs: &MethodRuns, others: &[Audited]) -> MethodRow {
         // Of a retrained model, the distance from itself says nothing.
         let others: &[Audited] = if runs.name == MethodName::Retrain && self.given.is_none() { &[] } else { others };
         let models: Vec<&Audited> = runs.made.iter().map(|made| &made.audited).collect();
@@ -121,7 +121,7 @@ impl Found<'_> {
         }
     }
 
-    fn reference(&self, retrained: Option<&Runs>) -> Option<String> {
+    fn reference(&self, retrained: Option<&MethodRuns>) -> Option<String> {
         match (self.references.len(), retrained.map(|runs| runs.made.len())) {
             (0, None) => None,
             (0, Some(n)) if n == self.seeds.len() => Some("retrain, over all seeds".into()),

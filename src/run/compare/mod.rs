@@ -17,7 +17,7 @@ use crate::{
     report::compare::{self, CompareReport},
     unlearn::MethodName,
 };
-use found::{Found, Made, Runs};
+use found::{MethodRun, MethodRuns, Results};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -90,7 +90,7 @@ impl Work for Comparing<'_> {
         drop(model);
         let given =
             watch.stage_if(!references.is_empty(), "reference models", |_| job.audit_references(&references))?;
-        let mut found = Found { job, seeds: &seeds, references: &references, original, given, runs: Vec::new() };
+        let mut found = Results { job, seeds: &seeds, references: &references, original, given, runs: Vec::new() };
         for (n, &name) in methods.iter().enumerate() {
             found.runs.push(runs_of(job, &mut watch, &device, name, &seeds)?);
             let left = methods.get(n + 1..).unwrap_or_default();
@@ -115,10 +115,10 @@ fn runs_of<D: Backend<f32>>(
     device: &D,
     name: MethodName,
     seeds: &[u64],
-) -> Result<Runs> {
+) -> Result<MethodRuns> {
     let method = job.published_method::<D>(name)?;
     let obstacle = job.obstacle(name)?;
-    let mut runs = Runs { name, settings: method.described(), obstacle, made: Vec::new(), failed: Vec::new() };
+    let mut runs = MethodRuns { name, settings: method.described(), obstacle, made: Vec::new(), failed: Vec::new() };
     if runs.obstacle.is_some() {
         watch.tell(Event::NotApplicable(name))?;
         return Ok(runs);
@@ -130,7 +130,7 @@ fn runs_of<D: Backend<f32>>(
             method.run(&mut model, &mut RunBatches::new(job, seed), &mut &job.stop)?;
             model.round_to_stored()?;
             let seconds = start.elapsed().as_secs_f64();
-            Ok(Made { seed, audited: job.audit(&model)?, seconds })
+            Ok(MethodRun { seed, audited: job.audit(&model)?, seconds })
         });
         match one {
             Ok(made) => runs.made.push(made),

@@ -1,6 +1,6 @@
 //! `key=value` folders as columns.
 
-use super::{folder::Seen, list::Found};
+use super::{folder::Seen, list::ListedFile};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray};
 use arrow_schema::{DataType, Field};
 use std::{collections::BTreeMap, sync::Arc};
@@ -37,7 +37,7 @@ pub fn decoded(text: &str) -> String {
 }
 
 /// The keys of all files as columns of one value: integers or numbers if all of a key's values are, otherwise text.
-pub fn constants(seen: Vec<Seen>) -> Vec<Found> {
+pub fn constants(seen: Vec<Seen>) -> Vec<ListedFile> {
     let mut kinds: BTreeMap<String, DataType> = BTreeMap::new();
     for Key { name, value, kind } in seen.iter().flat_map(|s| &s.keys) {
         if let Some(kind) = kind {
@@ -59,7 +59,7 @@ pub fn constants(seen: Vec<Seen>) -> Vec<Found> {
         let array = typed(key.value.as_deref(), &kind);
         (Field::new(key.name, kind, true), array)
     };
-    seen.into_iter().map(|s| Found { path: s.path, constants: s.keys.into_iter().map(column).collect() }).collect()
+    seen.into_iter().map(|s| ListedFile { path: s.path, constants: s.keys.into_iter().map(column).collect() }).collect()
 }
 
 /// One value of that type.

@@ -20,7 +20,7 @@ use std::{
 
 /// A file, and what its folders say of all of its rows.
 #[derive(Debug)]
-pub struct Found {
+pub struct ListedFile {
     pub path: PathBuf,
     /// Columns of one value.
     pub constants: Vec<(Field, ArrayRef)>,
@@ -29,7 +29,7 @@ pub struct Found {
 /// All files of a table.
 #[derive(Debug, Default)]
 pub struct Listing {
-    pub files: Vec<Found>,
+    pub files: Vec<ListedFile>,
     /// The parts that the names speak of, if they speak of several.
     pub parts: BTreeSet<Part>,
     pub warnings: Vec<String>,
@@ -55,7 +55,7 @@ pub fn list_all(places: &Places, wanted: Option<Part>) -> Result<Listing> {
     }
     let mut seen = BTreeSet::new();
     match all.files.iter().find(|file| file.path.canonicalize().is_ok_and(|path| !seen.insert(path))) {
-        Some(Found { path, .. }) => Err(Error::ReadData {
+        Some(ListedFile { path, .. }) => Err(Error::ReadData {
             path: path.clone(),
             problem: "it is there twice, by a link or named twice: name each file once, as one table".into(),
         }),

@@ -34,7 +34,7 @@ use super::{Places, fault::Fault, path, rows::Within};
 use crate::{Error, Result};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
-use list::Found;
+use list::ListedFile;
 use shape::{in_folder, shaped};
 use std::{
     collections::BTreeSet,
@@ -121,7 +121,7 @@ impl Source {
         let mut pieces = Vec::new();
         let mut rows = 0usize;
         let list::Listing { files: found, parts, warnings } = list::list_all(asked, part)?;
-        for Found { path, constants } in found {
+        for ListedFile { path, constants } in found {
             let (handle, stamp) = open_file(&path)?;
             let table = open_table(&path, handle, known).map_err(|problem| fail(&path, problem))?;
             let first = rows;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// A `TensorProto` as found, before its parts are held against each other.
 #[derive(Default)]
-pub struct Found {
+pub struct TensorFields {
     pub name: String,
     pub dims: Vec<i64>,
     pub data_type: i32,
@@ -47,7 +47,13 @@ fn fixed(chunks: &[Chunk], width: usize) -> Vec<Chunk> {
 ///
 /// # Errors
 /// What does not fit, in words.
-pub fn finish(file: &OnnxFile, spans: &mut Spans, found: Found, name: &str, origin: Origin) -> Result<Span, String> {
+pub fn finish(
+    file: &OnnxFile,
+    spans: &mut Spans,
+    found: TensorFields,
+    name: &str,
+    origin: Origin,
+) -> Result<Span, String> {
     let (count, dims) = element_count(&found.dims)?;
     let dtype = DType::from_onnx(found.data_type);
     let forms = usize::from(found.raw.is_some()) + found.typed.len() + usize::from(found.external);

@@ -4,7 +4,7 @@
 
 use super::{
     OnnxFile,
-    assemble::{self, Entry, Found},
+    assemble::{self, Entry, TensorFields},
     attributes,
     layout::MAX_DEPTH,
     proto::tensor_proto::DataLocation,
@@ -69,7 +69,7 @@ struct Scanner<'a> {
 /// An attribute, as far as elements that can be rewritten may lie in it.
 struct Attribute {
     name: String,
-    tensor: Option<Found>,
+    tensor: Option<TensorFields>,
     floats: Vec<Chunk>,
     float: Option<Chunk>,
 }
@@ -144,7 +144,7 @@ impl Scanner<'_> {
     }
 
     /// A tensor that cannot be changed: only its use of external data is kept.
-    fn nested(&mut self, found: Found) -> Result<()> {
+    fn nested(&mut self, found: TensorFields) -> Result<()> {
         if found.external {
             let name = found.name.clone();
             self.finish(found, &name, Origin::Constant)?;
@@ -291,8 +291,8 @@ impl Scanner<'_> {
         }
     }
 
-    fn tensor(&mut self, frame: usize) -> Result<Found> {
-        let mut found = Found::default();
+    fn tensor(&mut self, frame: usize) -> Result<TensorFields> {
+        let mut found = TensorFields::default();
         self.fields(self.body(frame), |s, field| {
             match field {
                 (1, Value::Varint(dim, _)) => found.dims.push(dim as i64),
@@ -358,7 +358,7 @@ impl Scanner<'_> {
     }
 
     /// Holds the parts of a tensor against each other.
-    fn finish(&mut self, found: Found, name: &str, origin: Origin) -> Result<Span> {
+    fn finish(&mut self, found: TensorFields, name: &str, origin: Origin) -> Result<Span> {
         let file = self.file;
         let spans = &mut self.spans;
         assemble::finish(file, spans, found, name, origin)

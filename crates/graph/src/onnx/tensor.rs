@@ -53,9 +53,9 @@ const LARGE: usize = 1 << 20;
 /// Decodes `tensor`, a large one when it is asked for; see [`OnnxFile::held`].
 pub fn hold(file: &OnnxFile, tensor: &TensorProto) -> Result<Held> {
     let found = find(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))?;
-    let Found::Raw { dtype, dims, bytes } = found else { return decoded(found, file, tensor).map(Held::from) };
+    let ElementStorage::Raw { dtype, dims, bytes } = found else { return decoded(found, file, tensor).map(Held::from) };
     if bytes.len() < LARGE {
-        return decoded(Found::Raw { dtype, dims, bytes }, file, tensor).map(Held::from);
+        return decoded(ElementStorage::Raw { dtype, dims, bytes }, file, tensor).map(Held::from);
     }
     let extents = dims.clone();
     Ok(Held::in_file(dtype, dims, move |rows| read(dtype, &extents, &bytes, rows)))
@@ -68,17 +68,17 @@ pub fn decode(file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
 }
 
 /// Where a tensor's elements lie, in a form that the format allows.
-enum Found {
+enum ElementStorage {
     /// Little-endian bytes, as many as the shape takes.
     Raw { dtype: DType, dims: Vec<usize>, bytes: Bytes },
     /// One of the message's typed fields, with as many elements as the shape has.
     Typed { dtype: DType, dims: Vec<usize> },
 }
 
-fn decoded(found: Found, file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
+fn decoded(found: ElementStorage, file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
     let tensor_of = match found {
-        Found::Raw { dtype, dims, bytes } => build(dtype, &dims, &bytes),
-        Found::Typed { dtype, dims } => typed(dtype, &dims, tensor),
+        ElementStorage::Raw { dtype, dims, bytes } => build(dtype, &dims, &bytes),
+        ElementStorage::Typed { dtype, dims } => typed(dtype, &dims, tensor),
     };
     tensor_of.map_err(|problem| file.malformed(place(tensor), problem))
 }
@@ -97,7 +97,7 @@ fn read(dtype: DType, dims: &[usize], bytes: &[u8], rows: Rows) -> HostTensor {
     read.unwrap_or_else(|_| HostTensor::vector::<f32>(Vec::new()))
 }
 
-fn find(file: &OnnxFile, t: &TensorProto) -> Result<Found, String> {
+fn find(file: &OnnxFile, t: &TensorProto) -> Result<ElementStorage, String> {
     let dtype = DType::from_onnx(t.data_type())
         .ok_or_else(|| format!("{} is not supported; only numbers of 8 to 64 bits are", type_name(t.data_type())))?;
     if t.segment.is_some() {
@@ -122,7 +122,7 @@ fn find(file: &OnnxFile, t: &TensorProto) -> Result<Found, String> {
     }
     let Some(form) = form else {
         return if count == 0 {
-            Ok(Found::Raw { dtype, dims, bytes: Bytes::new() })
+            Ok(ElementStorage::Raw { dtype, dims, bytes: Bytes::new() })
         } else {
             Err(format!("it has no data for its {count} elements"))
         };
@@ -131,14 +131,18 @@ fn find(file: &OnnxFile, t: &TensorProto) -> Result<Found, String> {
     if external {
         let reference = Reference::parse(&t.external_data)?;
         let (data, range) = reference.resolve(file, bytes)?;
-        return Ok(Found::Raw { dtype, dims, bytes: data.slice(range).ok_or("the external data ends early")? });
+        return Ok(ElementStorage::Raw {
+            dtype,
+            dims,
+            bytes: data.slice(range).ok_or("the external data ends early")?,
+        });
     }
     if form == "raw_data" {
         let raw = t.raw_data.clone().unwrap_or_default();
         if raw.len() != bytes {
             return Err(format!("raw_data has {} bytes, but {dims:?} of {dtype} takes {bytes}", raw.len()));
         }
-        return Ok(Found::Raw { dtype, dims, bytes: raw });
+        return Ok(ElementStorage::Raw { dtype, dims, bytes: raw });
     }
     let expected = typed_field(dtype);
     if form != expected {
@@ -154,7 +158,7 @@ fn find(file: &OnnxFile, t: &TensorProto) -> Result<Found, String> {
     if stored != count {
         return Err(format!("{form} has {stored} elements, but the shape {dims:?} has {count}"));
     }
-    Ok(Found::Typed { dtype, dims })
+    Ok(ElementStorage::Typed { dtype, dims })
 }
 
 /// The field that elements of `dtype` lie in, where they are not raw.

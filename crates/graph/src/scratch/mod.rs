@@ -6,7 +6,7 @@
 
 mod placing;
 
-pub use placing::{Commit, Move, Placed};
+pub use placing::{Commit, Move, PublishedFiles};
 
 use std::{
     fs::{self, File},

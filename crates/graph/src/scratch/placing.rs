@@ -73,18 +73,18 @@ impl Step {
 
 /// Files that have their names; dropping this takes the names back.
 #[derive(Debug)]
-pub struct Placed {
+pub struct PublishedFiles {
     done: Vec<Step>,
 }
 
-impl Placed {
+impl PublishedFiles {
     /// Leaves the files where they are.
     pub fn keep(mut self) {
         self.done.clear();
     }
 }
 
-impl Drop for Placed {
+impl Drop for PublishedFiles {
     fn drop(&mut self) {
         for step in self.done.iter().rev() {
             let _ = step.undo();
@@ -97,7 +97,7 @@ impl Scratch {
     ///
     /// # Errors
     /// The name that could not be given, and why. [`io::ErrorKind::AlreadyExists`]: it was taken, and may not be replaced.
-    pub fn place(&self, moves: &[Move], commit: Option<Commit>) -> Result<Placed, (PathBuf, io::Error)> {
+    pub fn place(&self, moves: &[Move], commit: Option<Commit>) -> Result<PublishedFiles, (PathBuf, io::Error)> {
         let (journal, olds) = (self.path().join(JOURNAL), self.path().join("old"));
         let mut steps = Vec::new();
         let mut last = None;
@@ -114,7 +114,7 @@ impl Scratch {
         let _at_work = super::LIVE.lock().unwrap_or_else(PoisonError::into_inner);
         let text = Journal { commit: commit.or(last), steps };
         write_synced(&journal, &text).map_err(|e| (journal.clone(), e))?;
-        let mut placed = Placed { done: Vec::new() };
+        let mut placed = PublishedFiles { done: Vec::new() };
         for (one, step) in moves.iter().zip(text.steps) {
             let renamed = if one.replaces { fs::rename(&one.from, &one.to) } else { rename_new(&one.from, &one.to) };
             renamed.map_err(|e| (one.to.clone(), e))?;

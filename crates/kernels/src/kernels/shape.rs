@@ -104,14 +104,14 @@ pub fn lstm_dims(gates: &[usize], recurrent: &[usize], h: &[usize], c: &[usize])
 
 /// Two tensors that broadcast against each other, as three axes each of which a side either has or repeats.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Runs {
+pub struct BroadcastAxes {
     /// Extents of the three axes.
     pub dims: (usize, usize, usize),
     /// Which of them each side has.
     pub has: [[bool; 3]; 2],
 }
 
-impl Runs {
+impl BroadcastAxes {
     /// Joins neighboring axes that both sides treat alike; `None` if more than three are left.
     pub fn of(a: &[usize], b: &[usize], out: &[usize]) -> Option<Self> {
         let extents = |dims: &[usize]| {

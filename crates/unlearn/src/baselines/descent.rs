@@ -6,7 +6,7 @@ use crate::{
     engine::Float,
     error::Result,
     kernels::Backend,
-    method::{Described, Method, MethodName, Set, Sets, Wanted},
+    method::{Method, MethodName, MethodSettings, Set, Sets, Wanted},
     model::Model,
     recorder::Recorder,
     sgd::Optimizer,
@@ -42,7 +42,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for FineTune {
         MethodName::FineTune
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         self.plan.described(further! { "optimizer": "AdamW", "schedule": "linear to a tenth" })
     }
 
@@ -91,7 +91,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGrad {
         MethodName::NegGrad
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         self.plan.described(further! { "optimizer": "SGD", "momentum": 0.9 })
     }
 
@@ -137,7 +137,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for NegGradPlus {
         MethodName::NegGradPlus
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         self.plan.described(further! { "optimizer": "SGD", "momentum": 0.0, "alpha": self.alpha })
     }
 

@@ -22,7 +22,7 @@ pub use ssd::{Ssd, dampened};
 
 use super::{
     fit::Recipe,
-    method::{Described, Method, MethodName, NablaTau, Wanted},
+    method::{Method, MethodName, MethodSettings, NablaTau, Wanted},
     schedule::Schedule,
 };
 use crate::{engine::Float, kernels::Backend};
@@ -63,15 +63,15 @@ struct Plan {
 
 impl Plan {
     /// As the report shows them, with the method's further settings.
-    fn described(&self, further: Map<String, Value>) -> Described {
-        Described {
+    fn described(&self, further: Map<String, Value>) -> MethodSettings {
+        MethodSettings {
             batch_size: self.batch_size,
             epochs: self.epochs,
             steps: self.steps,
             learning_rate: Some(self.learning_rate),
             weight_decay: self.weight_decay,
             further,
-            ..Described::default()
+            ..MethodSettings::default()
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     engine::{Context, Float, Grads, Tensor},
     error::{Error, Result},
     kernels::Backend,
-    method::{Described, Method, MethodName, Set, Sets, Wanted},
+    method::{Method, MethodName, MethodSettings, Set, Sets, Wanted},
     model::Model,
     recorder::Recorder,
     sgd::{Optimizer, Sgd},
@@ -63,7 +63,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Amnesiac {
         MethodName::Amnesiac
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         self.plan.described(further! { "optimizer": "Adam" })
     }
 
@@ -131,7 +131,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for RandomLabels {
         self.called()
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         let share = if self.salient { SALIENT } else { 1.0 };
         self.plan.described(further! { "optimizer": "SGD", "momentum": 0.9, "share_of_weights": share })
     }

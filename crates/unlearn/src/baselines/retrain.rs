@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     fit::{Recipe, initialize, train},
     kernels::Backend,
-    method::{Described, Method, MethodName, Set, Sets, Wanted},
+    method::{Method, MethodName, MethodSettings, Set, Sets, Wanted},
     model::Model,
     trace::{Observer, Trajectory},
 };
@@ -35,9 +35,9 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Retrain {
         MethodName::Retrain
     }
 
-    fn described(&self) -> Described {
+    fn described(&self) -> MethodSettings {
         let r = &self.recipe;
-        Described {
+        MethodSettings {
             batch_size: r.batch_size,
             epochs: r.epochs,
             steps: r.steps(self.rows),
@@ -47,7 +47,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Retrain {
                 "optimizer": r.optimizer, "momentum": r.momentum, "schedule": r.schedule,
                 "flip": r.augment.flip, "crop": r.augment.crop,
             },
-            ..Described::default()
+            ..MethodSettings::default()
         }
     }
 

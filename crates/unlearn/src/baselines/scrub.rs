@@ -16,7 +16,7 @@ use crate::{
     engine::{Float, Tensor},
     error::{Error, Result},
     kernels::Backend,
-    method::{Described, Method, MethodName, Set, Sets, Wanted},
+    method::{Method, MethodName, MethodSettings, Set, Sets, Wanted},
     model::Model,
     recorder::Recorder,
     sgd::Optimizer,
@@ -86,8 +86,8 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Scrub {
         if self.rewind { MethodName::ScrubR } else { MethodName::Scrub }
     }
 
-    fn described(&self) -> Described {
-        Described {
+    fn described(&self) -> MethodSettings {
+        MethodSettings {
             batch_size: self.batch_size,
             epochs: self.epochs,
             steps: self.steps(),
@@ -97,7 +97,7 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Scrub {
                 "optimizer": "SGD", "momentum": 0.9, "temperature": TEMPERATURE, "alpha": ALPHA, "gamma": GAMMA,
                 "forget_epochs": self.epochs.min(ASCENTS), "rewind": self.rewind,
             },
-            ..Described::default()
+            ..MethodSettings::default()
         }
     }
 

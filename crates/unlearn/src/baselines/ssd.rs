@@ -10,7 +10,7 @@ use crate::{
     engine::{Context, Float, Tensor},
     error::{Error, Result},
     kernels::{Backend, Unary},
-    method::{Described, Method, MethodName, Set, Sets, Wanted},
+    method::{Method, MethodName, MethodSettings, Set, Sets, Wanted},
     model::Model,
     recorder::Recorder,
     trace::{Observer, Trajectory},
@@ -46,13 +46,13 @@ impl<E: Float, D: Backend<E>> Method<E, D> for Ssd {
         MethodName::Ssd
     }
 
-    fn described(&self) -> Described {
-        Described {
+    fn described(&self) -> MethodSettings {
+        MethodSettings {
             batch_size: self.batch_size,
             epochs: 0,
             steps: self.batches,
             further: further! { "alpha": ALPHA, "lambda": LAMBDA },
-            ..Described::default()
+            ..MethodSettings::default()
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     kernels::{
         Binary, Unary,
-        shape::{Runs, broadcast},
+        shape::{BroadcastAxes, broadcast},
     },
 };
 use dfdx::{
@@ -137,7 +137,7 @@ pub fn binary<E: Float, D: Device<E>>(
         let (a, b) = (expand(cx, a, &dims)?, expand(cx, b, &dims)?);
         return pow(cx, &a, &b);
     }
-    let Some(runs) = Runs::of(a.dims(), b.dims(), &dims) else {
+    let Some(runs) = BroadcastAxes::of(a.dims(), b.dims(), &dims) else {
         let (a, b) = (expand(cx, a, &dims)?, expand(cx, b, &dims)?);
         return binary(cx, op, &a, &b);
     };

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     kernels::{
         PadMode,
-        shape::{Runs, around, broadcast_strides, offsets, require, strides},
+        shape::{BroadcastAxes, around, broadcast_strides, offsets, require, strides},
     },
 };
 use dfdx::prelude::{Axes4, Axis, Device, GatherTo, PermuteTo, ReshapeTo, TryConcatAlong, TryMul};
@@ -142,9 +142,9 @@ pub fn expand<E: Float, D: Device<E>>(
     if len == 0 {
         return cx.upload(dims.to_vec(), vec![]);
     }
-    match Runs::of(x.dims(), dims, dims) {
+    match BroadcastAxes::of(x.dims(), dims, dims) {
         _ if len == x.len() => x.reshaped(dims.to_vec()),
-        Some(Runs { dims: runs, has: [has, _] }) => {
+        Some(BroadcastAxes { dims: runs, has: [has, _] }) => {
             // dfdx's reshape of repeated elements gives a wrong gradient on a GPU: its product takes them.
             let ones = filled(cx, dims, 1.)?;
             cx.compose(&[x], dims.to_vec(), |x| {

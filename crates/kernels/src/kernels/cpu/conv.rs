@@ -1,10 +1,10 @@
 //! Convolution over one or two spatial axes: windows are unrolled block by block into a small matrix that stays in the
-//! cache, and multiplied by faer. The blocks depend on the shapes alone. Some shapes have a quicker [`Way`].
+//! cache, and multiplied by faer. The blocks depend on the shapes alone. Some shapes have a quicker [`ConvAlgorithm`].
 
 use super::{
     F32, depthwise, elementwise,
     par::{self, Shared},
-    product::{Mat, Old, on_thread, small},
+    product::{Beta, Mat, on_thread, small},
     reduce,
     simd::simd,
     window::{Block, Geometry},
@@ -24,13 +24,13 @@ pub(in crate::kernels) fn supports(x: &F32) -> bool {
 
 /// What is done to the products: y = f(product + bias + residual).
 #[derive(Clone, Copy, Default)]
-pub(super) struct Tail<'a> {
+pub(super) struct Epilogue<'a> {
     pub bias: Option<&'a [f32]>,
     pub residual: Option<&'a [f32]>,
     pub activation: Option<Unary>,
 }
 
-impl Tail<'_> {
+impl Epilogue<'_> {
     /// Finishes elements of channel `m` that start at `at` in the output.
     pub(super) fn finish(&self, m: usize, at: usize, y: &mut [f32]) {
         match (self.bias, self.residual) {
@@ -68,9 +68,9 @@ pub(in crate::kernels) fn conv(
     let dims = if x.rank() == 3 { vec![n, m, ow] } else { vec![n, m, oh, ow] };
     require(bias.is_none_or(|b| b.len() == m), || format!("bias for {m} channels"))?;
     require(residual.is_none_or(|z| z.dims() == dims), || format!("a residual beside {dims:?}"))?;
-    let tail = Tail { bias: bias.map(F32::as_slice), residual: residual.map(F32::as_slice), activation };
-    let way = Way::of(&geometry);
-    let values = way.forward(&geometry, x.as_slice(), w.as_slice(), &tail);
+    let epilogue = Epilogue { bias: bias.map(F32::as_slice), residual: residual.map(F32::as_slice), activation };
+    let algorithm = ConvAlgorithm::of(&geometry);
+    let values = algorithm.forward(&geometry, x.as_slice(), w.as_slice(), &epilogue);
     let (dx, dw, db, dz) = (x.slot(), w.slot(), bias.and_then(F32::slot), residual.and_then(F32::slot));
     let (x_kept, w_kept) = (dw.is_some().then(|| x.detached()), dx.is_some().then(|| w.detached()));
     let mut inputs = vec![x, w];
@@ -87,11 +87,11 @@ pub(in crate::kernels) fn conv(
                 par::give(sink, &slot, reduce::sum_to(&dy, &[n, m, oh * ow], &[1, m, 1]))?;
             }
             if let (Some(slot), Some(x)) = (dw, x_kept) {
-                par::change(sink, &slot, |dw| way.to_weights(g, x.as_slice(), &dy, dw))?;
+                par::change(sink, &slot, |dw| algorithm.to_weights(g, x.as_slice(), &dy, dw))?;
             }
             if let (Some(slot), Some(w)) = (dx, w_kept) {
                 let arrived = sink.take(&slot)?;
-                let dx = way.to_input(g, w.as_slice(), &dy, arrived);
+                let dx = algorithm.to_input(g, w.as_slice(), &dy, arrived);
                 sink.put(&slot, dx)?;
             }
             match dz {
@@ -104,7 +104,7 @@ pub(in crate::kernels) fn conv(
 
 /// How a convolution is computed: from its shape alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum ConvAlgorithm {
     /// Plane by plane.
     Depthwise,
     Winograd,
@@ -112,7 +112,7 @@ enum Way {
     Unrolled,
 }
 
-impl Way {
+impl ConvAlgorithm {
     fn of(g: &Geometry) -> Self {
         if g.c == 1 && g.groups > 1 {
             Self::Depthwise
@@ -123,11 +123,11 @@ impl Way {
         }
     }
 
-    fn forward(self, g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
+    fn forward(self, g: &Geometry, x: &[f32], w: &[f32], epilogue: &Epilogue<'_>) -> Vec<f32> {
         match self {
-            Self::Depthwise => depthwise::forward(g, x, w, tail),
-            Self::Winograd => winograd::forward(g, x, w, false, tail),
-            Self::Unrolled => forward(g, x, w, tail),
+            Self::Depthwise => depthwise::forward(g, x, w, epilogue),
+            Self::Winograd => winograd::forward(g, x, w, false, epilogue),
+            Self::Unrolled => forward(g, x, w, epilogue),
         }
     }
 
@@ -151,16 +151,16 @@ impl Way {
             to_input(g, w, dy, &mut dx);
             return dx;
         };
-        let tail = Tail { residual: arrived.as_deref(), ..Tail::default() };
+        let epilogue = Epilogue { residual: arrived.as_deref(), ..Epilogue::default() };
         if self == Self::Winograd && winograd::takes(&reversed) {
-            return winograd::forward(&reversed, dy, w, true, &tail);
+            return winograd::forward(&reversed, dy, w, true, &epilogue);
         }
-        forward(&reversed, dy, &flipped(g, w), &tail)
+        forward(&reversed, dy, &flipped(g, w), &epilogue)
     }
 }
 
-/// w ∗ x, finished by `tail`
-fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
+/// w ∗ x, finished by `epilogue`
+fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: &Epilogue<'_>) -> Vec<f32> {
     let (blocks, ranges, depth) = (g.blocks(), g.channel_ranges(), g.c * g.taps());
     let tallest = ranges.iter().map(|r| r.len()).max().unwrap_or(0) * g.taps();
     let fill = |y: &Shared<'_>| {
@@ -184,7 +184,7 @@ fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
                         let taken =
                             Mat::strided(&weights[channels.start * g.taps()..], g.m, channels.len() * g.taps(), depth);
                         let columns = g.unroll(x, group, channels.clone(), block, unrolled);
-                        let old = if i > 0 { Old::Kept } else { Old::Replaced };
+                        let old = if i > 0 { Beta::One } else { Beta::Zero };
                         // SAFETY: `to` reaches m rows of `width` elements, which belong to this task.
                         unsafe { on_thread(to, stride, taken, columns, old) }
                     }
@@ -200,7 +200,7 @@ fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
                                 rows.copy_from_slice(&buffer[m * width + i * one..][..one]);
                                 rows
                             };
-                            tail.finish(group * g.m + m, at, rows);
+                            epilogue.finish(group * g.m + m, at, rows);
                         }
                     }
                 });
@@ -227,7 +227,7 @@ fn to_input(g: &Geometry, w: &[f32], dy: &[f32], dx: &mut [f32]) {
             let one = block.rows.len() * g.ow;
             let width = block.images.len() * one;
             par::scratch(tallest * width, |unrolled| {
-                with_rows(g, dy, group, block, |dy| small(unrolled, weights.t(), dy, Old::Replaced));
+                with_rows(g, dy, group, block, |dy| small(unrolled, weights.t(), dy, Beta::Zero));
                 for (i, n) in block.images.clone().enumerate() {
                     // SAFETY: these channels of this image belong to this task.
                     let planes = unsafe { dx.slice(g.plane(n, group, channels.start), channels.len() * g.h * g.w) };
@@ -259,7 +259,7 @@ fn to_weights(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
             let width = block.images.len() * block.rows.len() * g.ow;
             par::scratch(tallest * width, |unrolled| {
                 let columns = g.unroll(x, group, channels.clone(), block, unrolled);
-                with_rows(g, dy, group, block, |dy| small(&mut sum, dy, columns.t(), Old::Kept));
+                with_rows(g, dy, group, block, |dy| small(&mut sum, dy, columns.t(), Beta::One));
             });
         }
         sum
@@ -347,22 +347,22 @@ mod tests {
             let size = g.n * m * g.positions();
             let (input, w, dy) = (random(x.iter().product()), random(m * x[1] * 9), random(size));
             let (bias, residual) = (random(m), random(size));
-            let tail = Tail {
+            let epilogue = Epilogue {
                 bias: Some(&bias),
                 residual: Some(&residual),
                 activation: Some(Unary::LeakyRelu { alpha: 0.5 }),
             };
-            let forward = |way: Way| way.forward(&g, &input, &w, &tail);
-            near(&what, &forward(Way::Winograd), &forward(Way::Unrolled));
+            let forward = |algorithm: ConvAlgorithm| algorithm.forward(&g, &input, &w, &epilogue);
+            near(&what, &forward(ConvAlgorithm::Winograd), &forward(ConvAlgorithm::Unrolled));
             let arrived = random(input.len());
-            let back = |way: Way| way.to_input(&g, &w, &dy, Some(arrived.clone()));
-            near(&format!("{what}: input"), &back(Way::Winograd), &back(Way::Unrolled));
-            let weights = |way: Way| {
+            let back = |algorithm: ConvAlgorithm| algorithm.to_input(&g, &w, &dy, Some(arrived.clone()));
+            near(&format!("{what}: input"), &back(ConvAlgorithm::Winograd), &back(ConvAlgorithm::Unrolled));
+            let weights = |algorithm: ConvAlgorithm| {
                 let mut dw = vec![1.0; w.len()];
-                way.to_weights(&g, &input, &dy, &mut dw);
+                algorithm.to_weights(&g, &input, &dy, &mut dw);
                 dw
             };
-            near(&format!("{what}: weights"), &weights(Way::Winograd), &weights(Way::Unrolled));
+            near(&format!("{what}: weights"), &weights(ConvAlgorithm::Winograd), &weights(ConvAlgorithm::Unrolled));
         }
     }
 }

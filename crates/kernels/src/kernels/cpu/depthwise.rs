@@ -5,7 +5,7 @@
 //! from one row to the next, and a whole plane is one loop. What is computed at the ends of rows, where a window would
 //! reach into the next row, is thrown away.
 
-use super::{conv::Tail, par, par::Shared, simd::simd, window::Geometry};
+use super::{conv::Epilogue, par, par::Shared, simd::simd, window::Geometry};
 
 /// Outputs that are computed side by side.
 const SIDE: usize = 32;
@@ -140,8 +140,8 @@ fn zeroed<R>(a: usize, b: usize, f: impl FnOnce(&mut [f32], &mut [f32]) -> R) ->
     })
 }
 
-/// w ∗ x, finished by `tail`
-pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Vec<f32> {
+/// w ∗ x, finished by `epilogue`
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: &Epilogue<'_>) -> Vec<f32> {
     let (channels, size, layout) = (g.groups * g.m, g.positions(), Layout::of(g));
     par::generate_rows(g.n * channels * size, size, cost(size * g.taps()), |first, y| {
         zeroed(layout.len(), layout.outputs(), |plane, out| {
@@ -152,7 +152,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], tail: &Tail<'_>) -> Ve
                 for (y, out) in y.chunks_mut(g.ow).zip(out.chunks(layout.wide)) {
                     y.iter_mut().zip(out).for_each(|(y, out)| *y = *out);
                 }
-                tail.finish(channel, i * size, y);
+                epilogue.finish(channel, i * size, y);
             }
         });
     })

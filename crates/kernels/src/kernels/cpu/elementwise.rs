@@ -2,7 +2,7 @@
 
 use super::{
     F32,
-    function::{self, Function, Keeps, with_function},
+    function::{self, Function, SavedForBackward, with_function},
     par,
     simd::simd,
 };
@@ -51,10 +51,10 @@ fn run<F: Function>(cx: &mut Context<f32, Cpu>, op: Unary, f: F, x: &F32) -> Res
         return cx.upload(dims, values);
     };
     cx.record_with(&[x], dims, values, |y| {
-        let kept = match F::KEEPS {
-            Keeps::Nothing => None,
-            Keeps::Argument => Some(x.detached()),
-            Keeps::Value => Some(y.detached()),
+        let kept = match F::SAVED {
+            SavedForBackward::Nothing => None,
+            SavedForBackward::Argument => Some(x.detached()),
+            SavedForBackward::Value => Some(y.detached()),
         };
         move |dy, sink| {
             let mut dy = dy;

@@ -5,7 +5,7 @@ use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI};
 
 /// What the backward pass keeps.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeps {
+pub(super) enum SavedForBackward {
     /// Nothing: the slope is constant.
     Nothing,
     /// The argument.
@@ -17,7 +17,7 @@ pub(super) enum Keeps {
 /// An elementwise function.
 pub(super) trait Function: Copy + Send + Sync + 'static {
     /// What [`Function::slope`] is given.
-    const KEEPS: Keeps;
+    const SAVED: SavedForBackward;
     /// f(x)
     fn value<I: Isa>(self, x: f32) -> f32;
     /// f′(x), from x or f(x)
@@ -31,7 +31,7 @@ macro_rules! functions {
         #[derive(Clone, Copy)]
         pub(super) struct $name { $(pub(super) $field: f32),* }
         impl Function for $name {
-            const KEEPS: Keeps = Keeps::$keeps;
+            const SAVED: SavedForBackward = SavedForBackward::$keeps;
             #[inline(always)]
             fn value<I: Isa>(self, $x: f32) -> f32 {
                 let $me = self;

@@ -3,7 +3,7 @@
 use super::{
     F32,
     par::{self, Shared},
-    product::{Mat, Old, TASK, large, on_thread},
+    product::{Beta, Mat, TASK, large, on_thread},
     walk::Walk,
 };
 use crate::{
@@ -72,22 +72,22 @@ impl Plan {
         size: usize,
         work: usize,
         side: &Side,
-        old: Old,
+        old: Beta,
         f: impl Fn(usize) -> (Mat<'a>, Mat<'a>) + Sync,
     ) {
         let mut products = vec![Vec::new(); side.count];
         side.index.iter().enumerate().for_each(|(product, &target)| products[target].push(product));
-        if old == Old::Replaced && (work == 0 || side.index.is_empty()) {
+        if old == Beta::Zero && (work == 0 || side.index.is_empty()) {
             // SAFETY: no task is at work.
             unsafe { out.fresh(0, side.count * size) };
         }
         if work == 0 {
             return;
         }
-        let each = |target: usize, multiply: &dyn Fn(usize, Mat<'_>, Mat<'_>, Old)| {
+        let each = |target: usize, multiply: &dyn Fn(usize, Mat<'_>, Mat<'_>, Beta)| {
             for (i, &product) in products[target].iter().enumerate() {
                 let (a, b) = f(product);
-                multiply(target * size, a, b, if i == 0 { old } else { Old::Kept });
+                multiply(target * size, a, b, if i == 0 { old } else { Beta::One });
             }
         };
         if side.count < 4 {
@@ -109,7 +109,7 @@ impl Plan {
         let all = Side { index: (0..count).collect(), count };
         let (size, factors) = (self.m * self.n, |i| (self.left(a, i), self.right(b, i)));
         // SAFETY: each result has a product.
-        unsafe { par::assemble(count * size, |c| Self::run(c, size, self.work(), &all, Old::Replaced, factors)) }
+        unsafe { par::assemble(count * size, |c| Self::run(c, size, self.work(), &all, Beta::Zero, factors)) }
     }
 
     fn work(&self) -> usize {
@@ -129,7 +129,7 @@ impl Plan {
     }
 
     /// dA = dC·Bᵀ or dA += dC·Bᵀ, in the form in which A is stored.
-    fn backward_left(&self, dc: &[f32], b: &[f32], da: &Shared<'_>, old: Old) {
+    fn backward_left(&self, dc: &[f32], b: &[f32], da: &Shared<'_>, old: Beta) {
         Self::run(da, self.m * self.k, self.work(), &self.a, old, |i| {
             let (dc, b) = (self.result(dc, i), self.right(b, i));
             if self.ta { (b, dc.t()) } else { (dc, b.t()) }
@@ -137,7 +137,7 @@ impl Plan {
     }
 
     /// dB = Aᵀ·dC or dB += Aᵀ·dC, in the form in which B is stored.
-    fn backward_right(&self, dc: &[f32], a: &[f32], db: &Shared<'_>, old: Old) {
+    fn backward_right(&self, dc: &[f32], a: &[f32], db: &Shared<'_>, old: Beta) {
         Self::run(db, self.k * self.n, self.work(), &self.b, old, |i| {
             let (dc, a) = (self.result(dc, i), self.left(a, i));
             if self.tb { (dc.t(), a) } else { (a.t(), dc) }

@@ -2,7 +2,7 @@
 
 use super::{
     F32, elementwise, par,
-    product::{Mat, Old, large},
+    product::{Beta, Mat, large},
     reduce,
     simd::simd,
 };
@@ -40,7 +40,7 @@ pub(in crate::kernels) fn linear(
             }
         };
         // SAFETY: the product is all of the buffer, and no other task has it.
-        unsafe { par::assemble(rows * n, |c| large(c, 0, factors, Old::Replaced, finish)) }
+        unsafe { par::assemble(rows * n, |c| large(c, 0, factors, Beta::Zero, finish)) }
     };
     let (dx, dw, db) = (x.slot(), w.slot(), bias.and_then(F32::slot));
     // Each side is kept for the gradient of the other.

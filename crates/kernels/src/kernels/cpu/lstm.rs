@@ -4,7 +4,7 @@
 use super::{
     F32, mathf,
     par::{self, Shared},
-    product::{Mat, Old, large, on_thread},
+    product::{Beta, Mat, large, on_thread},
     simd::simd,
 };
 use crate::{
@@ -68,12 +68,19 @@ fn place(dims: &LstmDims, t: usize, rows: &Range<usize>, width: usize) -> (usize
 }
 
 /// What the backward pass needs of each step: open gates, and c after it. Empty unless that is asked for.
-struct Kept {
+struct SavedForBackward {
     gates: Vec<f32>,
     cells: Vec<f32>,
 }
 
-fn forward(dims: &LstmDims, keep: bool, gates: &[f32], recurrent: &[f32], h: &[f32], c: &[f32]) -> (Vec<f32>, Kept) {
+fn forward(
+    dims: &LstmDims,
+    keep: bool,
+    gates: &[f32],
+    recurrent: &[f32],
+    h: &[f32],
+    c: &[f32],
+) -> (Vec<f32>, SavedForBackward) {
     let &LstmDims { steps, batch, hidden } = dims;
     let (wide, kept) = (4 * hidden, if keep { steps } else { 0 });
     let mut open = par::zeros(kept * batch * wide);
@@ -92,7 +99,15 @@ fn forward(dims: &LstmDims, keep: bool, gates: &[f32], recurrent: &[f32], h: &[f
             let sums = if keep { unsafe { all_open.slice(from, len) } } else { &mut *now };
             sums.copy_from_slice(&gates[from..from + len]);
             // SAFETY: `sums` has as many rows of as many elements.
-            unsafe { on_thread(sums.as_mut_ptr(), wide, Mat::new(before, rows.len(), hidden), weights, Old::Kept) }
+            unsafe {
+                on_thread(
+                    sums.as_mut_ptr(),
+                    wide,
+                    Mat::new(before, rows.len(), hidden),
+                    weights,
+                    Beta::SavedForBackward,
+                )
+            }
             let (start, n) = at(t, hidden);
             // SAFETY: likewise.
             let next = unsafe { all_y.slice(start, n) };
@@ -114,11 +129,11 @@ fn forward(dims: &LstmDims, keep: bool, gates: &[f32], recurrent: &[f32], h: &[f
         let n = rows.len();
         par::scratch(if keep { 0 } else { n * wide }, |now| par::scratch(n * hidden, |c| block(rows, now, c)));
     });
-    (y, Kept { gates: open, cells })
+    (y, SavedForBackward { gates: open, cells })
 }
 
 /// Gradients to the gates, and to h and c before the first step.
-fn backward(dims: &LstmDims, kept: &Kept, recurrent: &[f32], first_c: &[f32], dy: &[f32]) -> [Vec<f32>; 3] {
+fn backward(dims: &LstmDims, kept: &SavedForBackward, recurrent: &[f32], first_c: &[f32], dy: &[f32]) -> [Vec<f32>; 3] {
     let &LstmDims { steps, batch, hidden } = dims;
     let wide = 4 * hidden;
     let mut dgates = par::zeros(steps * batch * wide);
@@ -147,7 +162,7 @@ fn backward(dims: &LstmDims, kept: &Kept, recurrent: &[f32], first_c: &[f32], dy
                 retreat(gates, before, after, dh, dc, out);
             }
             // SAFETY: `dh` has as many rows of as many elements.
-            unsafe { on_thread(dh.as_mut_ptr(), hidden, Mat::new(out, rows.len(), wide), weights, Old::Replaced) }
+            unsafe { on_thread(dh.as_mut_ptr(), hidden, Mat::new(out, rows.len(), wide), weights, Beta::Zero) }
         }
     });
     [dgates, dh, dc]
@@ -179,7 +194,7 @@ pub(in crate::kernels) fn lstm(
                     unsafe { large(dr, 0, first, old, |_, _| {}) };
                     if steps > 1 {
                         // SAFETY: likewise.
-                        unsafe { large(dr, 0, rest, Old::Kept, |_, _| {}) };
+                        unsafe { large(dr, 0, rest, Beta::SavedForBackward, |_, _| {}) };
                     }
                 };
                 // SAFETY: the first product writes every element.

@@ -1,7 +1,7 @@
 //! Parallel loops whose pieces depend on the shape alone, never on the number of threads: the same input gives the
 //! same bytes on one thread and on many. Partial results are combined in the order of the pieces.
 
-use super::{product::Old, tile::Lanes};
+use super::{product::Beta, tile::Lanes};
 use crate::engine::{GradSink, Slot};
 use dfdx::tensor::CpuError;
 use rayon::prelude::*;
@@ -85,15 +85,15 @@ pub(super) fn change(sink: &mut Sink<'_>, slot: &Slot<f32>, f: impl FnOnce(&mut 
 pub(super) unsafe fn write(
     sink: &mut Sink<'_>,
     slot: &Slot<f32>,
-    f: impl FnOnce(&Shared<'_>, Old),
+    f: impl FnOnce(&Shared<'_>, Beta),
 ) -> Result<(), CpuError> {
     let gradient = match sink.take(slot)? {
         Some(mut sum) => {
-            f(&Shared::new(&mut sum), Old::Kept);
+            f(&Shared::new(&mut sum), Beta::One);
             sum
         }
         // SAFETY: by the caller's promise.
-        None => unsafe { assemble(slot.len(), |all| f(all, Old::Replaced)) },
+        None => unsafe { assemble(slot.len(), |all| f(all, Beta::Zero)) },
     };
     sink.put(slot, gradient)
 }

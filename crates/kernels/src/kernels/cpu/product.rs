@@ -81,29 +81,29 @@ impl<'a> Mat<'a> {
     }
 }
 
-/// What happens to the old elements of a result.
+/// β of c = a·b + β·c.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Old {
-    /// They are overwritten.
-    Replaced,
+pub(super) enum Beta {
+    /// The old elements of c are overwritten.
+    Zero,
     /// The product is added to them.
-    Kept,
+    One,
 }
 
 /// c = a·b or c += a·b on this thread. Row i of c starts `i·stride` after `c`.
 ///
 /// # Safety
 /// `c` reaches as many rows and columns, and no other task touches them.
-pub(super) unsafe fn on_thread(c: *mut f32, stride: usize, a: Mat<'_>, b: Mat<'_>, old: Old) {
+pub(super) unsafe fn on_thread(c: *mut f32, stride: usize, a: Mat<'_>, b: Mat<'_>, old: Beta) {
     assert_eq!(a.columns, b.rows);
     // SAFETY: by the caller's promise.
     let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.columns, stride as isize, 1) };
-    let old = if old == Old::Kept { Accum::Add } else { Accum::Replace };
+    let old = if old == Beta::One { Accum::Add } else { Accum::Replace };
     matmul(c, old, a.faer(), b.faer(), 1.0, Par::Seq);
 }
 
 /// c = a·b or c += a·b, c contiguous, on this thread.
-pub(super) fn small(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Old) {
+pub(super) fn small(c: &mut [f32], a: Mat<'_>, b: Mat<'_>, old: Beta) {
     assert!(c.len() >= a.rows * b.columns);
     // SAFETY: c is borrowed, and long enough.
     unsafe { on_thread(c.as_mut_ptr(), b.columns, a, b, old) }
@@ -126,7 +126,7 @@ const PARTS: usize = 1 << 22;
 /// # Safety
 /// As [`large`].
 #[allow(clippy::mut_from_ref)] // By the promise, as in `Shared::slice`.
-unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Old) -> &'c mut [f32] {
+unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Beta) -> &'c mut [f32] {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     let most = (PARTS / (m * n).max(1)).clamp(1, 8);
     let depth = k.div_ceil((k / DEEP).clamp(1, most)).next_multiple_of(DEPTH);
@@ -137,12 +137,12 @@ unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Ol
     }
     let whole = match old {
         // SAFETY: by the caller's promise.
-        Old::Replaced => unsafe { c.fresh(at, m * n) },
+        Beta::Zero => unsafe { c.fresh(at, m * n) },
         // SAFETY: likewise.
-        Old::Kept => unsafe { c.slice(at, m * n) },
+        Beta::One => unsafe { c.slice(at, m * n) },
     };
     let bands = m.div_ceil(rows);
-    let product = |part: usize, band: usize, to: *mut f32, mut old: Old| {
+    let product = |part: usize, band: usize, to: *mut f32, mut old: Beta| {
         let (first, h) = (band * rows, rows.min(m - band * rows));
         for from in (part * depth..k.min((part + 1) * depth)).step_by(DEPTH) {
             let d = DEPTH.min(k - from);
@@ -159,14 +159,14 @@ unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Ol
                     multiply(Mat::strided(turned, h, d, APART));
                 });
             }
-            old = Old::Kept;
+            old = Beta::One;
         }
     };
     if parts == 1 {
         let shared = Shared::new(whole);
         par::tasks(bands, |band| {
             let h = rows.min(m - band * rows);
-            product(0, band, shared.pointer(band * rows * n, h * n), Old::Kept);
+            product(0, band, shared.pointer(band * rows * n, h * n), Beta::One);
         });
         return whole;
     }
@@ -174,7 +174,7 @@ unsafe fn deep<'c>(c: &'c Shared<'_>, at: usize, a: Mat<'_>, b: Mat<'_>, old: Ol
         par::tasks(parts * bands, |task| {
             let (part, band) = (task / bands, task % bands);
             let h = rows.min(m - band * rows);
-            product(part, band, all.pointer((part * m + band * rows) * n, h * n), Old::Replaced);
+            product(part, band, all.pointer((part * m + band * rows) * n, h * n), Beta::Zero);
         });
     };
     // SAFETY: the bands of all parts are all of the buffer.
@@ -196,7 +196,7 @@ pub(super) unsafe fn large(
     c: &Shared<'_>,
     at: usize,
     (a, b): (Mat<'_>, Mat<'_>),
-    old: Old,
+    old: Beta,
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) {
     let (m, n, k) = (a.rows, b.columns, a.columns);

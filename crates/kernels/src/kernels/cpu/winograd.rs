@@ -6,9 +6,9 @@
 //! Sixteen channels lie side by side while tiles are transformed. Work goes in chunks of images that stay in the cache.
 
 use super::{
-    conv::Tail,
+    conv::Epilogue,
     par::{self, Shared, Stretches},
-    product::{Mat, Old, on_thread, small},
+    product::{Beta, Mat, on_thread, small},
     tile::{LANES, Lanes, Tile},
     window::Geometry,
 };
@@ -139,9 +139,9 @@ fn kernels(tile: Tile, w: &[f32], m: usize, c: usize, flipped: bool) -> Vec<f32>
     u
 }
 
-/// x ∗ w with what `tail` adds; `flipped`: with the weights (c, m, reversed taps), as the gradient to the input takes them.
+/// x ∗ w with what `epilogue` adds; `flipped`: with the weights (c, m, reversed taps), as the gradient to the input takes them.
 /// `g` is the geometry of this product.
-pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], flipped: bool, tail: &Tail<'_>) -> Vec<f32> {
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], flipped: bool, epilogue: &Epilogue<'_>) -> Vec<f32> {
     let plan = Plan::of(g);
     let tile = plan.tile;
     let u = if flipped { kernels(tile, w, g.c, g.m, true) } else { kernels(tile, w, g.m, g.c, false) };
@@ -161,9 +161,9 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], flipped: bool, tail: &
                         let u = if flipped { Mat::new(u, g.c, g.m) } else { Mat::new(u, g.m, g.c).t() };
                         let to_here = shared.pointer(p * tiles * to, (tiles - 1) * to + g.m);
                         // SAFETY: each task has the matrix of a position.
-                        unsafe { on_thread(to_here, to, v, u, Old::Replaced) }
+                        unsafe { on_thread(to_here, to, v, u, Beta::Zero) }
                     });
-                    back(g, &plan, images, products, y, tail);
+                    back(g, &plan, images, products, y, epilogue);
                 }
             });
         });
@@ -173,7 +173,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], flipped: bool, tail: &
 }
 
 /// From transformed products to images.
-fn back(g: &Geometry, plan: &Plan, images: Range<usize>, products: &[f32], y: &Shared<'_>, tail: &Tail<'_>) {
+fn back(g: &Geometry, plan: &Plan, images: Range<usize>, products: &[f32], y: &Shared<'_>, epilogue: &Epilogue<'_>) {
     let (width, tiles, step) = (padded(g.m), plan.tiles(images.len()), plan.tile.out());
     let (blocks, each) = (width / LANES, plan.down * plan.across);
     let row = plan.across * step;
@@ -192,7 +192,7 @@ fn back(g: &Geometry, plan: &Plan, images: Range<usize>, products: &[f32], y: &S
                 for (to, from) in plane.chunks_mut(g.ow).zip(buffer.chunks(row)) {
                     to.iter_mut().zip(from).for_each(|(to, from)| *to = from.0[lane]);
                 }
-                tail.finish(m, at, plane);
+                epilogue.finish(m, at, plane);
             }
         });
     });
@@ -218,7 +218,7 @@ pub(super) fn to_weights(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
                     let v = Mat::strided(&v[p * tiles * wide..], tiles, g.c, wide);
                     let t = Mat::strided(&t[p * tiles * high..], tiles, g.m, high);
                     // SAFETY: each task has the matrix of a position.
-                    small(unsafe { shared.slice(p * g.m * g.c, g.m * g.c) }, t.t(), v, Old::Kept);
+                    small(unsafe { shared.slice(p * g.m * g.c, g.m * g.c) }, t.t(), v, Beta::One);
                 });
             }
         });

@@ -17,7 +17,7 @@ use dfdx::tensor::CudaError;
 
 /// Which side a view is of.
 #[derive(Clone, Copy)]
-enum Way {
+enum Access {
     Read,
     Write,
 }
@@ -25,18 +25,18 @@ enum Way {
 /// y = x, or y += x, `n` elements of tensors of up to `len`, whose first lie at addresses of whole tensors.
 fn copy(
     gpu: &Gpu,
-    way: Way,
+    access: Access,
     x: Address,
     y: Address,
     (n, len): (usize, usize),
     view: View,
     add: bool,
 ) -> Result<(), CudaError> {
-    let (name, n, view) = match (way, view.of_four()) {
-        (Way::Read, Some(four)) => ("read_view_of_four", n / 4, four),
-        (Way::Write, Some(four)) => ("write_view_of_four", n / 4, four),
-        (Way::Read, None) => ("read_view", n, view),
-        (Way::Write, None) => ("write_view", n, view),
+    let (name, n, view) = match (access, view.of_four()) {
+        (Access::Read, Some(four)) => ("read_view_of_four", n / 4, four),
+        (Access::Write, Some(four)) => ("write_view_of_four", n / 4, four),
+        (Access::Read, None) => ("read_view", n, view),
+        (Access::Write, None) => ("write_view", n, view),
     };
     gpu.launch(name, Grid::over(n), len, [x.into(), y.into(), n.into(), view.into(), 1.0_f32.into(), add.into()])
 }
@@ -64,13 +64,13 @@ fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, sum: Option<Sum>) -> R
     let (gpu, n) = (gpu(cx)?, dims.iter().product::<usize>());
     let y = zeros(cx, dims)?;
     let (slot, dev, len) = (x.device_slot(), cx.dev.clone(), n.max(x.len()));
-    copy(gpu, Way::Read, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
+    copy(gpu, Access::Read, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
     cx.record_on_device(&[x], y, move |dy, grads| {
         let Some(slot) = slot else { return Ok(()) };
         let dx = slot.address(grads)?;
         match &sum {
             Some(sum) => add_to(gpu, &dev, sum, dy, dx, 1.0),
-            None => copy(gpu, Way::Write, dy, dx, (n, len), view, true),
+            None => copy(gpu, Access::Write, dy, dx, (n, len), view, true),
         }
     })
 }
@@ -136,13 +136,13 @@ fn write(cx: &mut Cx, xs: &[(&F32, View)], dims: &[usize], value: f32) -> Result
     let mut slots = Vec::with_capacity(xs.len());
     for &(x, view) in xs {
         let n = x.len();
-        copy(gpu, Way::Write, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
+        copy(gpu, Access::Write, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
         slots.extend(x.device_slot().map(|slot| (slot, view, n)));
     }
     let inputs: Vec<&F32> = xs.iter().map(|x| x.0).collect();
     cx.record_on_device(&inputs, y, move |dy, grads| {
         for (slot, view, n) in &slots {
-            copy(gpu, Way::Read, dy, slot.address(grads)?, (*n, len), *view, true)?;
+            copy(gpu, Access::Read, dy, slot.address(grads)?, (*n, len), *view, true)?;
         }
         Ok(())
     })

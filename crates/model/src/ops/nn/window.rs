@@ -45,7 +45,7 @@ pub struct Window {
 
 /// A window over an input of known extents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct ResolvedWindow {
     /// Extent of the window.
     pub kernel: Vec<usize>,
     /// Step.
@@ -77,7 +77,7 @@ impl Window {
     }
 
     /// Places the window over `input`'s spatial extents. `kernel` is the weight's, for Conv.
-    pub fn place(&self, input: &[usize], kernel: Option<&[usize]>) -> Result<Placed> {
+    pub fn place(&self, input: &[usize], kernel: Option<&[usize]>) -> Result<ResolvedWindow> {
         let rank = input.len();
         let kernel = match (kernel, &self.kernel) {
             (Some(weight), Some(declared)) if weight != declared => {
@@ -93,7 +93,7 @@ impl Window {
             return Err(problem(format!("attributes do not fit {rank} spatial axes")));
         }
         let (before, after) = declared.split_at(rank);
-        let mut placed = Placed { kernel, strides, dilations, pads: Vec::new(), output: Vec::new() };
+        let mut placed = ResolvedWindow { kernel, strides, dilations, pads: Vec::new(), output: Vec::new() };
         let mut axes = input
             .iter()
             .zip(&placed.kernel)
@@ -140,7 +140,7 @@ impl Window {
 /// Elements of windows for each element that a result may have.
 const MOST_TAPS: usize = 64;
 
-impl Placed {
+impl ResolvedWindow {
     /// Fails if `x` (N, C, …) with its padding, or the result of so many channels, is too large.
     pub fn require_small(&self, x: &[usize], channels: usize) -> Result<()> {
         let (&[rows, from], spatial) = x.split_first_chunk::<2>().ok_or_else(|| problem("x has no spatial axes"))?;

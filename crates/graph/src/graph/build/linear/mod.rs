@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         };
         let before = graph.nodes.len();
-        let mut made = Made { builder: self, graph, of: &node };
+        let mut made = Replacement { builder: self, graph, of: &node };
         let x = made.input()?;
         let weight = made.stored(scope, label, "coefficients", linear.coefficients, linear.rows)?;
         let mut inputs = vec![x, weight];
@@ -150,13 +150,13 @@ impl<'a> Builder<'a> {
 }
 
 /// What takes the place of one node.
-struct Made<'b, 'a, 'g> {
+struct Replacement<'b, 'a, 'g> {
     builder: &'b mut Builder<'a>,
     graph: &'g mut Graph,
     of: &'g Node,
 }
 
-impl Made<'_, '_, '_> {
+impl Replacement<'_, '_, '_> {
     fn value(&mut self, what: &str, columns: usize) -> ValueId {
         let value = self.builder.fresh_value(self.graph, inner(&self.of.name, what));
         self.declare(value, DType::F32, vec![Dim::Unknown, Dim::Fixed(columns)]);
