@@ -181,7 +181,7 @@ fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
     // A linear model is one node of the file, whatever it is computed by.
     let in_file = |node: &&crate::graph::Node| !node.attrs.contains_key(MADE_OF) || node.is("Gemm");
     for node in graph.nodes.iter().filter(in_file) {
-        *counts.entry(ops::operator_name(node)).or_default() += 1;
+        *counts.entry(node.op()).or_default() += 1;
     }
     let count = |(op, count): (String, usize)| OperatorCount { supported: !unsupported.contains(&op), op, count };
     let mut counts: Vec<OperatorCount> = counts.into_iter().map(count).collect();

@@ -10,7 +10,7 @@ use crate::{
     batch::Targets,
     error::{Error, Result},
     graph::{
-        Attr, Dim, Graph, MOST_ELEMENTS, Node, TypeInfo, ValueId,
+        Dim, Graph, MOST_ELEMENTS, TypeInfo, ValueId,
         facts::{self, Passes},
         loss::{LossKind, LossPlan},
     },
@@ -169,7 +169,9 @@ fn table_extent(graph: &Graph, input: ValueId) -> Option<usize> {
         let at = |n: usize| node.inputs.get(n).copied().flatten();
         let is = |n: usize| at(n).is_some_and(|v| carries.contains(&v));
         let extent = match node.op_type.as_str() {
-            "Gather" | "GatherElements" if is(1) => at(0).and_then(|table| extent(graph, table, axis(node, 0))),
+            "Gather" | "GatherElements" if is(1) => {
+                at(0).and_then(|table| extent(graph, table, node.int("axis", Some(0)).unwrap_or(0)))
+            }
             "OneHot" if is(0) => at(1).and_then(|depth| scalar(graph, depth)),
             "Equal" if is(0) => at(1).and_then(|list| numbered(graph, list)),
             "Equal" if is(1) => at(0).and_then(|list| numbered(graph, list)),
@@ -188,13 +190,6 @@ fn table_extent(graph: &Graph, input: ValueId) -> Option<usize> {
         }
     }
     smallest.filter(|&n| n > 0)
-}
-
-fn axis(node: &Node, default: i64) -> i64 {
-    match node.attrs.get("axis") {
-        Some(Attr::Int(axis)) => *axis,
-        _ => default,
-    }
 }
 
 /// Extent of `value` along `axis`, if the file tells it.
@@ -225,7 +220,7 @@ fn scalar(graph: &Graph, value: ValueId) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Initializer, ValueInfo};
+    use crate::graph::{Initializer, Node, ValueInfo};
 
     /// tokens (batch, 3) i64 → Cast → Gather(table of 7) ; mask i64; flags bool; x (batch, 4) f32; types i32 → Gather(2).
     fn graph() -> Graph {

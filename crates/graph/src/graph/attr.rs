@@ -1,6 +1,6 @@
 //! Typed access to a node's attributes. Every error names node, operator and attribute.
 
-use super::{Attr, Graph, Node};
+use super::{Attr, Graph, Node, fuse::MADE_OF};
 use crate::{
     error::{Error, Result},
     tensor::HostTensor,
@@ -24,9 +24,42 @@ impl Attr {
     }
 }
 
+/// The value, if it is of the kind.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident: $variant:ident => $type:ty, $value:ident => $result:expr;)*) => {
+        impl Attr {
+            $($(#[$doc])*
+            pub fn $name(&self) -> Option<$type> {
+                if let Self::$variant($value) = self { Some($result) } else { None }
+            })*
+        }
+    };
+}
+
+kinds! {
+    /// Of `INT`.
+    int: Int => i64, x => *x;
+    /// Of `FLOAT`.
+    float: Float => f32, x => *x;
+    /// Of `STRING`.
+    string: String => &str, x => x.as_str();
+    /// Of `TENSOR`.
+    tensor: Tensor => &HostTensor, x => x.as_ref();
+    /// Of `INTS`.
+    ints: Ints => &[i64], x => x.as_slice();
+    /// Of `FLOATS`.
+    floats: Floats => &[f32], x => x.as_slice();
+    /// Of `STRINGS`.
+    strings: Strings => &[String], x => x.as_slice();
+}
+
 impl Node {
-    /// `domain::Operator-version`; without the domain where it is the default one.
+    /// `domain::Operator-version`, as errors name it; without the domain where it is the default one. Of a node that is
+    /// not in the file, the operator that it was made of.
     pub fn op(&self) -> String {
+        if let Some(of) = self.attrs.get(MADE_OF).and_then(Attr::string) {
+            return of.into();
+        }
         let domain = if self.domain.is_empty() { String::new() } else { format!("{}::", self.domain) };
         format!("{domain}{}-{}", self.op_type, self.opset)
     }
@@ -51,7 +84,7 @@ impl Node {
 
     /// An `INT` that may be absent.
     pub fn opt_int(&self, name: &str) -> Result<Option<i64>> {
-        self.typed(name, "an integer", |attr| if let Attr::Int(i) = attr { Some(*i) } else { None })
+        self.typed(name, "an integer", Attr::int)
     }
 
     /// An `INT`; required if there is no `default`.
@@ -66,32 +99,22 @@ impl Node {
 
     /// `INTS` that may be absent.
     pub fn opt_ints(&self, name: &str) -> Result<Option<&[i64]>> {
-        self.typed(name, "a list of integers", |attr| if let Attr::Ints(i) = attr { Some(i.as_slice()) } else { None })
+        self.typed(name, "a list of integers", Attr::ints)
     }
 
-    /// `INTS`; required if there is no `default`.
-    pub fn ints(&self, name: &str, default: Option<&[i64]>) -> Result<Vec<i64>> {
-        self.opt_ints(name)?.or(default).map(<[i64]>::to_vec).ok_or_else(|| self.missing(name))
-    }
-
-    /// A `FLOAT` that may be absent.
-    pub fn opt_float(&self, name: &str) -> Result<Option<f32>> {
-        self.typed(name, "a number", |attr| if let Attr::Float(f) = attr { Some(*f) } else { None })
-    }
-
-    /// A `FLOAT`; required if there is no `default`.
-    pub fn float(&self, name: &str, default: Option<f32>) -> Result<f32> {
-        self.opt_float(name)?.or(default).ok_or_else(|| self.missing(name))
+    /// A `FLOAT`, or what it is if it is absent.
+    pub fn float(&self, name: &str, default: f32) -> Result<f32> {
+        Ok(self.typed(name, "a number", Attr::float)?.unwrap_or(default))
     }
 
     /// `FLOATS` that may be absent.
     pub fn opt_floats(&self, name: &str) -> Result<Option<&[f32]>> {
-        self.typed(name, "a list of numbers", |attr| if let Attr::Floats(f) = attr { Some(f.as_slice()) } else { None })
+        self.typed(name, "a list of numbers", Attr::floats)
     }
 
     /// A `STRING` that may be absent.
     pub fn opt_string(&self, name: &str) -> Result<Option<&str>> {
-        self.typed(name, "a string", |attr| if let Attr::String(s) = attr { Some(s.as_str()) } else { None })
+        self.typed(name, "a string", Attr::string)
     }
 
     /// A `STRING`; required if there is no `default`.
@@ -101,23 +124,7 @@ impl Node {
 
     /// `STRINGS` that may be absent.
     pub fn opt_strings(&self, name: &str) -> Result<Option<&[String]>> {
-        self.typed(
-            name,
-            "a list of strings",
-            |attr| {
-                if let Attr::Strings(s) = attr { Some(s.as_slice()) } else { None }
-            },
-        )
-    }
-
-    /// A `TENSOR` that may be absent.
-    pub fn opt_tensor(&self, name: &str) -> Result<Option<&Arc<HostTensor>>> {
-        self.typed(name, "a tensor", |attr| if let Attr::Tensor(t) = attr { Some(t) } else { None })
-    }
-
-    /// A required `TENSOR`.
-    pub fn tensor(&self, name: &str) -> Result<&Arc<HostTensor>> {
-        self.opt_tensor(name)?.ok_or_else(|| self.missing(name))
+        self.typed(name, "a list of strings", Attr::strings)
     }
 
     /// A required `GRAPH`.
@@ -126,14 +133,10 @@ impl Node {
             .ok_or_else(|| self.missing(name))
     }
 
-    /// Names of attributes that are not among `known`.
-    pub fn unknown_attributes(&self, known: &[&str]) -> Vec<&str> {
-        self.attrs.keys().map(String::as_str).filter(|name| !known.contains(name)).collect()
-    }
-
     /// Fails if the node has an attribute that is not among `known`.
     pub fn require_known(&self, known: &[&str]) -> Result<()> {
-        match self.unknown_attributes(known).as_slice() {
+        let unknown: Vec<_> = self.attrs.keys().filter(|name| !known.contains(&name.as_str())).collect();
+        match unknown.as_slice() {
             [] => Ok(()),
             unknown => Err(self.error(format!(
                 "attribute {} is not known to this version of the operator",

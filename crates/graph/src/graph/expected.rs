@@ -80,10 +80,9 @@ impl Search<'_> {
         }
         let node = self.node(value)?;
         match node.op_type.as_str() {
-            "ConstantOfShape" => match node.attrs.get("value") {
-                Some(Attr::Tensor(tensor)) => tensor.number(),
-                _ => Some(0.0),
-            },
+            "ConstantOfShape" => {
+                node.attrs.get("value").and_then(Attr::tensor).map_or(Some(0.0), |tensor| tensor.number())
+            }
             "Expand" | "Cast" | "Identity" => self.known.get(&node.input(0)?)?.number(),
             _ => None,
         }

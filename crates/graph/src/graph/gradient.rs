@@ -1,16 +1,14 @@
 //! Through which inputs a gradient flows.
 
-use super::{Attr, Graph, Node, ValueId, facts};
+use super::{Graph, Node, ValueId, facts};
 use crate::tensor::DType;
 use std::collections::BTreeSet;
 
 /// Whether a small change of input `slot` changes the outputs of `node` in proportion. Inputs past the last one are
 /// what bodies capture.
 pub fn carries(node: &Node, slot: usize) -> bool {
-    let to_steps = || match node.attrs.get("to") {
-        Some(Attr::Int(code)) => !i32::try_from(*code).ok().and_then(DType::from_onnx).is_some_and(DType::is_float),
-        _ => false,
-    };
+    let is_float = |code: i64| i32::try_from(code).ok().and_then(DType::from_onnx).is_some_and(DType::is_float);
+    let to_steps = || node.int("to", None).is_ok_and(|code| !is_float(code));
     slot < node.inputs.len()
         && !facts::is_stepped(node)
         && !(node.is("Cast") && to_steps())

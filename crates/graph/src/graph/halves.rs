@@ -78,19 +78,15 @@ fn element_types(graph: &Graph) -> BTreeMap<ValueId, DType> {
 fn result(node: &Node, types: &BTreeMap<ValueId, DType>) -> Option<DType> {
     let of = |at: usize| node.input(at).and_then(|id| types.get(&id).copied());
     match node.op_type.as_str() {
-        "Cast" => match node.attrs.get("to") {
-            Some(Attr::Int(code)) => i32::try_from(*code).ok().and_then(DType::from_onnx),
-            _ => None,
-        },
+        "Cast" => DType::from_onnx(i32::try_from(node.int("to", None).ok()?).ok()?),
         "CastLike" | "Where" | "DequantizeLinear" => of(1),
         "OneHot" => of(2),
         "Shape" | "Size" | "NonZero" | "ArgMax" | "ArgMin" => Some(DType::I64),
         "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN"
         | "IsInf" => Some(DType::Bool),
-        "ConstantOfShape" => match node.attrs.get("value") {
-            Some(Attr::Tensor(value)) => Some(value.dtype()),
-            _ => Some(DType::F32),
-        },
+        "ConstantOfShape" => {
+            node.attrs.get("value").and_then(Attr::tensor).map_or(Some(DType::F32), |x| Some(x.dtype()))
+        }
         // The first is integers or what chooses; the floats come later.
         "EmbedLayerNormalization" => (0..node.inputs.len()).filter_map(of).find(|dtype| dtype.is_float()),
         "EyeLike" | "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike" => None,

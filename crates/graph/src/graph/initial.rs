@@ -7,7 +7,7 @@
 //! learned positions are, is N(0, 0.02²), as transformers have it.
 
 use super::{
-    Attr, Graph, Links, Node, ValueId,
+    Graph, Links, Node, ValueId,
     facts::{self, Layout, Passes, Slot},
 };
 use std::collections::BTreeSet;
@@ -67,10 +67,8 @@ fn passed(node: &Node, dims: &[usize]) -> Vec<usize> {
     if facts::passes(node) != Passes::Order {
         return dims.to_vec();
     }
-    match node.attrs.get("perm") {
-        Some(Attr::Ints(perm)) => {
-            perm.iter().filter_map(|&axis| dims.get(usize::try_from(axis).ok()?)).copied().collect()
-        }
+    match node.opt_ints("perm") {
+        Ok(Some(perm)) => perm.iter().filter_map(|&axis| dims.get(usize::try_from(axis).ok()?)).copied().collect(),
         _ => dims.iter().rev().copied().collect(),
     }
 }
@@ -80,7 +78,7 @@ fn passes(node: &&Node) -> bool {
 }
 
 fn flag(node: &Node, name: &str) -> bool {
-    matches!(node.attrs.get(name), Some(Attr::Int(set)) if *set != 0)
+    node.flag(name, false).unwrap_or(false)
 }
 
 /// ±1/√fan-in.
@@ -94,8 +92,7 @@ fn role(graph: &Graph, links: &Links, node: &Node, slot: usize, dims: &[usize]) 
         Slot::Weight(layout) => return Some(uniform(fan_in(node, layout, dims))),
         Slot::Bias => return Some(linear_bound(graph, links, node).unwrap_or(Constant(0.0))),
         Slot::Recurrent(_) => {
-            let Some(Attr::Int(hidden)) = node.attrs.get("hidden_size") else { return None };
-            return Some(uniform(usize::try_from(*hidden).unwrap_or(1)));
+            return Some(uniform(usize::try_from(node.int("hidden_size", None).ok()?).unwrap_or(1)));
         }
         Slot::Scale => return Some(Constant(1.0)),
         Slot::Slope => return Some(Constant(0.25)),

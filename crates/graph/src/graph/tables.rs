@@ -1,7 +1,7 @@
 //! How many rows the tables have that an input's numbers look up.
 
 use super::{
-    Attr, Graph, Links, Node, ValueId,
+    Graph, Links, Node, ValueId,
     facts::{self, Passes},
 };
 use std::collections::BTreeSet;
@@ -52,10 +52,7 @@ fn table(graph: &Graph, links: &Links, node: &Node) -> Option<usize> {
         data = from.input(0)?;
     }
     let dims = graph.initializers.get(&data)?.tensor.dims();
-    let axis = match node.attrs.get("axis") {
-        Some(Attr::Int(axis)) => *axis,
-        _ => 0,
-    };
+    let axis = node.int("axis", Some(0)).unwrap_or(0);
     let axis = if axis < 0 { axis.checked_add(i64::try_from(dims.len()).ok()?)? } else { axis };
     dims.get(usize::try_from(axis).ok()?).copied()
 }

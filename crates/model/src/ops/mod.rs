@@ -39,7 +39,7 @@ pub use support::{UnsupportedOp, computable_outputs, unsupported};
 use crate::{
     engine::{Context, Float, Value},
     error::{Error, Result},
-    graph::{Attr, Node, fuse::MADE_OF},
+    graph::Node,
     kernels::Backend,
 };
 
@@ -125,23 +125,13 @@ pub(crate) fn problem(what: impl Into<String>) -> Error {
     Error::Node { node: String::new(), op: String::new(), problem: what.into() }
 }
 
-/// `domain::Operator-version`, as errors name it.
-pub fn operator_name(node: &Node) -> String {
-    if let Some(Attr::String(of)) = node.attrs.get(MADE_OF) {
-        // No such node is in the file.
-        return of.clone();
-    }
-    let domain = if node.domain.is_empty() { String::new() } else { format!("{}::", node.domain) };
-    format!("{domain}{}-{}", node.op_type, node.opset)
-}
-
 /// Adds the node to an error that an operator or kernel returned.
 pub fn located(node: &Node, error: Error) -> Error {
     match error {
         Error::Node { node: name, problem, .. } if name.is_empty() => {
-            Error::Node { node: node.name.clone(), op: operator_name(node), problem }
+            Error::Node { node: node.name.clone(), op: node.op(), problem }
         }
-        Error::Internal(what) => Error::Internal(format!("node {} ({}): {what}", node.name, operator_name(node))),
+        Error::Internal(what) => Error::Internal(format!("node {} ({}): {what}", node.name, node.op())),
         other => other,
     }
 }
@@ -158,7 +148,7 @@ pub fn build<E: Float, D: Backend<E>>(
     let entry = entries
         .iter()
         .find(|e| e.spec.takes(node))
-        .ok_or_else(|| Error::Unsupported(format!("  {} in node {}", operator_name(node), node.name)))?;
+        .ok_or_else(|| Error::Unsupported(format!("  {} in node {}", node.op(), node.name)))?;
     let built = entry.spec.check_arity(node).and_then(|()| (entry.build)(context)).and_then(|operator| {
         context.check_all_read()?;
         Ok(operator)

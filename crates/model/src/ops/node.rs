@@ -81,7 +81,7 @@ impl<'a> NodeContext<'a> {
 
     /// An `INT` attribute.
     pub fn int(&self, name: &'static str) -> Result<Option<i64>> {
-        self.attr(name, "an integer", |a| if let Attr::Int(x) = a { Some(*x) } else { None })
+        self.attr(name, "an integer", Attr::int)
     }
 
     /// An `INT` attribute that is a flag.
@@ -91,30 +91,30 @@ impl<'a> NodeContext<'a> {
 
     /// A `FLOAT` attribute.
     pub fn float(&self, name: &'static str, default: f32) -> Result<f64> {
-        let value = self.attr(name, "a float", |a| if let Attr::Float(x) = a { Some(*x) } else { None })?;
+        let value = self.attr(name, "a float", Attr::float)?;
         Ok(value.unwrap_or(default).into())
     }
 
     /// A `FLOATS` attribute.
     pub fn floats(&self, name: &'static str) -> Result<Option<Vec<f64>>> {
-        let wide = |x: &Vec<f32>| x.iter().map(|&x| x.into()).collect();
-        self.attr(name, "a list of floats", |a| if let Attr::Floats(x) = a { Some(wide(x)) } else { None })
+        let wide = |x: &[f32]| x.iter().map(|&x| x.into()).collect();
+        self.attr(name, "a list of floats", |a| a.floats().map(wide))
     }
 
     /// A `STRING` attribute.
     pub fn string(&self, name: &'static str, default: &'static str) -> Result<&'a str> {
-        let value = self.attr(name, "a string", |a| if let Attr::String(x) = a { Some(x.as_str()) } else { None })?;
+        let value = self.attr(name, "a string", Attr::string)?;
         Ok(value.unwrap_or(default))
     }
 
     /// A `STRINGS` attribute.
     pub fn strings(&self, name: &'static str) -> Result<Option<&'a [String]>> {
-        self.attr(name, "a list of strings", |a| if let Attr::Strings(x) = a { Some(x.as_slice()) } else { None })
+        self.attr(name, "a list of strings", Attr::strings)
     }
 
     /// An `INTS` attribute.
     pub fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>> {
-        self.attr(name, "a list of integers", |a| if let Attr::Ints(x) = a { Some(x.clone()) } else { None })
+        self.attr(name, "a list of integers", |a| a.ints().map(<[i64]>::to_vec))
     }
 
     /// An `INTS` attribute of values that count something.
@@ -126,7 +126,7 @@ impl<'a> NodeContext<'a> {
 
     /// A `TENSOR` attribute.
     pub fn tensor(&self, name: &'static str) -> Result<Option<&'a HostTensor>> {
-        self.attr(name, "a tensor", |a| if let Attr::Tensor(x) = a { Some(x.as_ref()) } else { None })
+        self.attr(name, "a tensor", Attr::tensor)
     }
 
     /// Notes that attributes may be there and change nothing.

@@ -1,9 +1,6 @@
 //! Which nodes of a graph have no operator here.
 
-use super::{
-    operator_name,
-    registry::{Spec, specs},
-};
+use super::registry::{Spec, specs};
 use crate::{
     error::{Error, Result},
     graph::{Graph, Node, ValueId, undecided},
@@ -55,7 +52,7 @@ fn unsupported_of<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<UnsupportedO
     let registered = Registered::new();
     let mut found: BTreeMap<String, UnsupportedOp> = BTreeMap::new();
     for node in nodes.filter(|node| !registered.take(node)) {
-        let op = operator_name(node);
+        let op = node.op();
         let supported = registered.named_as(node).iter().map(|s| s.opsets).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let entry = found.entry(op.clone()).or_insert_with(|| UnsupportedOp {
             op,

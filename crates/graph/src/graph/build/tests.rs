@@ -293,11 +293,11 @@ fn attributes_are_read_by_kind() {
     let node = &graph.nodes[0];
     assert_eq!(node.inputs, [Some(graph.id("x")), None, Some(graph.id("x"))], "trailing ones left out are absent");
     assert_eq!((node.int("axis", None).unwrap(), node.int("other", Some(3)).unwrap()), (-1, 3));
-    assert_eq!(node.ints("pads", None).unwrap(), [1, 2]);
+    assert_eq!(node.opt_ints("pads").unwrap().unwrap(), [1, 2]);
     assert_eq!(node.string("mode", None).unwrap(), "same");
-    let wrong = node.ints("axis", None).unwrap_err().to_string();
+    let wrong = node.opt_ints("axis").unwrap_err().to_string();
     assert!(wrong.contains("n_y") && wrong.contains("Op-17") && wrong.contains("`axis` must be a list"), "{wrong}");
-    assert!(node.float("alpha", None).unwrap_err().to_string().contains("`alpha` is missing"));
+    assert!(node.int("alpha", None).unwrap_err().to_string().contains("`alpha` is missing"));
     assert!(node.require_known(&["axis", "pads"]).unwrap_err().to_string().contains("`mode`"));
     assert!(node.require_known(&["axis", "pads", "mode"]).is_ok());
 }

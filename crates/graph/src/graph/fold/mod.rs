@@ -100,8 +100,8 @@ fn evaluate(node: &Node, inputs: &[Held]) -> Option<Held> {
     };
     let result = match node.op_type.as_str() {
         "Cast" => {
-            let Attr::Int(to) = node.attrs.get("to")? else { return None };
-            cast(first, DType::from_onnx(i32::try_from(*to).ok()?)?)?
+            let to = node.int("to", None).ok()?;
+            cast(first, DType::from_onnx(i32::try_from(to).ok()?)?)?
         }
         "Unsqueeze" => {
             let mut axes = normalized(&ints(1, "axes")?, first.dims().len() + ints(1, "axes")?.len())?;
@@ -128,13 +128,13 @@ fn evaluate(node: &Node, inputs: &[Held]) -> Option<Held> {
             HostTensor::clone(first).reshaped(&kept.collect::<Vec<_>>())?
         }
         "Reshape" => {
-            let allow_zero = matches!(node.attrs.get("allowzero"), Some(Attr::Int(1)));
+            let allow_zero = node.int("allowzero", Some(0)).is_ok_and(|flag| flag == 1);
             let dims = reshape_dims(first.dims(), &ints(1, "shape")?, allow_zero)?;
             HostTensor::clone(first).reshaped(&dims)?
         }
         "Concat" => {
-            let Attr::Int(axis) = node.attrs.get("axis")? else { return None };
-            join(inputs, *normalized(&[*axis], first.dims().len())?.first()?)?
+            let axis = node.int("axis", None).ok()?;
+            join(inputs, *normalized(&[axis], first.dims().len())?.first()?)?
         }
         "Not" => {
             let flags = Some(first).filter(|flags| flags.dtype() == DType::Bool)?.to_i64()?;

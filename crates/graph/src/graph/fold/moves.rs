@@ -20,8 +20,8 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
         "Transpose" => {
             let array = array(first)?;
             let rank = array.ndim();
-            let order = match node.attrs.get("perm") {
-                Some(Attr::Ints(perm)) => normalized(perm, rank)?,
+            let order = match node.opt_ints("perm") {
+                Ok(Some(perm)) => normalized(perm, rank)?,
                 _ => (0..rank).rev().collect(),
             };
             let mut sorted = order.clone();
@@ -50,10 +50,7 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
         }
         "Gather" => {
             let (array, index) = (array(first)?, inputs.get(1)?);
-            let axis = match node.attrs.get("axis") {
-                Some(Attr::Int(axis)) => *axis,
-                _ => 0,
-            };
+            let axis = node.int("axis", Some(0)).unwrap_or(0);
             let axis = *normalized(&[axis], array.ndim())?.first()?;
             let extent = i64::try_from(*array.shape().get(axis)?).ok()?;
             let place = |i: i64| Some(if i < 0 { i + extent } else { i }).filter(|i| (0..extent).contains(i));
@@ -77,7 +74,7 @@ pub(super) fn moved(node: &Node, inputs: &[Arc<HostTensor>]) -> Option<HostTenso
             cast(&HostTensor::new(dims, picked)?, inputs.get(1)?.dtype())
         }
         "ConstantOfShape" => {
-            let Some(Attr::Tensor(value)) = node.attrs.get("value") else { return None };
+            let value = node.attrs.get("value")?.tensor()?;
             let filling = value.to_i64()?.first().copied().filter(|_| value.len() == 1)?;
             let dims: Option<Vec<usize>> = first.to_i64()?.into_iter().map(|n| usize::try_from(n).ok()).collect();
             let dims = dims?;

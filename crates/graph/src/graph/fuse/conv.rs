@@ -64,7 +64,7 @@ impl Fusion<'_> {
     /// compute these.
     fn normalized(&mut self, conv: &Node, next: usize) -> Option<(Node, Vec<Node>)> {
         let norm = self.graph.nodes.get(next)?.clone();
-        let trains = norm.attrs.get("training_mode").is_some_and(|a| !matches!(a, Attr::Int(0)))
+        let trains = norm.flag("training_mode", false).unwrap_or(true)
             || norm.outputs.len() > 1
             || norm.opset < 7
             || norm.attrs.contains_key("spatial");
@@ -79,11 +79,7 @@ impl Fusion<'_> {
             (tensor.dims() == [channels]).then(|| tensor.to_f64())
         };
         let (mean, var) = (statistics(3)?, statistics(4)?);
-        let epsilon = match norm.attrs.get("epsilon") {
-            Some(Attr::Float(e)) => f64::from(*e),
-            Some(_) => return None,
-            None => f64::from(1e-5f32),
-        };
+        let epsilon = f64::from(norm.float("epsilon", 1e-5).ok()?);
         let inverse = var.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
         let inverse = self.constant(HostTensor::vector::<f64>(inverse));
         let mean = self.constant(HostTensor::vector::<f64>(mean.iter().map(|m| -m).collect()));

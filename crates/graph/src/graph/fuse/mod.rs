@@ -104,11 +104,7 @@ impl Fusion<'_> {
             "Relu" => Some(("Relu", None)),
             "Sigmoid" => Some(("Sigmoid", None)),
             "Tanh" => Some(("Tanh", None)),
-            "LeakyRelu" => match node.attrs.get("alpha") {
-                Some(Attr::Float(alpha)) => Some(("LeakyRelu", Some(*alpha))),
-                None => Some(("LeakyRelu", Some(0.01))),
-                Some(_) => None,
-            },
+            "LeakyRelu" => Some(("LeakyRelu", Some(node.float("alpha", 0.01).ok()?))),
             _ => None,
         }
     }

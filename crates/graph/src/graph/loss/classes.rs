@@ -1,7 +1,7 @@
 //! The names that a model gives to its classes.
 
 use crate::{
-    graph::{Attr, Graph, Links, Node, ValueId, fold, fuse::MADE_OF},
+    graph::{Graph, Links, Node, ValueId, fold, fuse::MADE_OF},
     tensor::Held,
 };
 use std::cell::LazyCell;
@@ -35,14 +35,8 @@ fn of_linear_model(node: &Node) -> bool {
 }
 
 fn names(graph: &Graph, node: &Node, constant: impl Fn(ValueId) -> Option<Held>) -> Option<Vec<String>> {
-    let strings = |name: &str| match node.attrs.get(name) {
-        Some(Attr::Strings(list)) => Some(list.clone()),
-        _ => None,
-    };
-    let integers = |name: &str| match node.attrs.get(name) {
-        Some(Attr::Ints(list)) => Some(list.clone()),
-        _ => None,
-    };
+    let strings = |name: &str| Some(node.attrs.get(name)?.strings()?.to_vec());
+    let integers = |name: &str| Some(node.attrs.get(name)?.ints()?.to_vec());
     let numbers = |list: Vec<i64>| list.iter().map(i64::to_string).collect::<Vec<_>>();
     match node.op_type.as_str() {
         "ZipMap" => strings("classlabels_strings").or_else(|| integers("classlabels_int64s").map(numbers)),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::{Attr, Dim, Graph, Links, Node, ValueId},
+    graph::{Dim, Graph, Links, Node, ValueId},
 };
 use std::collections::BTreeMap;
 
@@ -156,11 +156,8 @@ fn log_softmax(graph: &Graph, links: &Links, value: ValueId) -> Option<(ValueId,
     } else if !node.is("LogSoftmax") {
         return None;
     }
-    let axis = match node.attrs.get("axis") {
-        Some(Attr::Int(axis)) => *axis,
-        _ if node.opset < 13 => 1,
-        _ => -1,
-    };
+    let default = if node.opset < 13 { 1 } else { -1 };
+    let axis = node.int("axis", Some(default)).unwrap_or(default);
     let rank = graph.declared_dims(value).or_else(|| graph.declared_dims(node.input(0)?)).map(<[Dim]>::len);
     let over_classes = axis == 1 || axis == -1 && rank.is_none_or(|rank| rank == 2);
     over_classes.then(|| Some((node.input(0)?, seen)))?

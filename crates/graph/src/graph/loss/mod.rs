@@ -172,11 +172,12 @@ pub fn has_training_mode(graph: &Graph) -> bool {
 /// Whether the file says so of this node; `is_set` tells whether a known value is true. The mode is signaled differently
 /// in every version of these operators.
 fn is_training_mode(node: &Node, is_set: impl Fn(ValueId) -> bool) -> bool {
-    let is_test = matches!(node.attrs.get("is_test"), Some(super::Attr::Int(flag)) if *flag != 0);
+    let flag = |name: &str| node.flag(name, false).unwrap_or(false);
+    let is_test = flag("is_test");
     match (node.is("BatchNormalization"), node.is("Dropout"), node.opset) {
         (true, _, ..=6) => !is_test,
         (true, _, 7..=13) => node.outputs.iter().flatten().count() > 1,
-        (true, _, _) => matches!(node.attrs.get("training_mode"), Some(super::Attr::Int(flag)) if *flag != 0),
+        (true, _, _) => flag("training_mode"),
         (_, true, ..=6) => !is_test,
         (_, true, 7..=11) => false,
         (_, true, _) => node.input(2).is_some_and(is_set),

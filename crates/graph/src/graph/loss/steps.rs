@@ -2,7 +2,7 @@
 
 use super::tracer::{Column, DEPTH, Step, Tracer, label};
 use crate::graph::{
-    Attr, Dim, Node, ValueId,
+    Dim, Node, ValueId,
     facts::{self, Passes},
     fuse::MADE_OF,
     shapes::{Entry, Extent},
@@ -152,7 +152,7 @@ impl Tracer<'_> {
             place(axis).is_some_and(|at| at > 0 && dims.get(at).is_some_and(|extent| *extent == Extent::Fixed(1)))
         };
         if node.is("Transpose") {
-            let Some(Attr::Ints(perm)) = node.attrs.get("perm") else { return Some(false) };
+            let Ok(Some(perm)) = node.opt_ints("perm") else { return Some(false) };
             let moved: Vec<i64> = perm.iter().copied().filter(|&axis| !single(axis)).collect();
             return Some(perm.first() == Some(&0) && moved.is_sorted());
         }
@@ -167,10 +167,10 @@ impl Tracer<'_> {
 
     fn keeps(&self, node: &Node, first: ValueId) -> Option<bool> {
         match node.op_type.as_str() {
-            "Flatten" => Some(match node.attrs.get("axis") {
-                None | Some(Attr::Int(1)) => true,
+            "Flatten" => Some(match node.int("axis", Some(1)) {
+                Ok(1) => true,
                 // Flattened to one axis, where each row has one value.
-                Some(Attr::Int(0)) => self.width(first, DEPTH) == Some(1),
+                Ok(0) => self.width(first, DEPTH) == Some(1),
                 _ => false,
             }),
             "Squeeze" | "Unsqueeze" => match self.integers(node, 1, "axes") {

@@ -325,8 +325,7 @@ impl<'a> Tracer<'a> {
         match node.op_type.as_str() {
             "Gemm" => {
                 let dims = stored(1)?;
-                let transposed = matches!(node.attrs.get("transB"), Some(Attr::Int(flag)) if *flag != 0);
-                if transposed { dims.first().copied() } else { dims.last().copied() }
+                if node.flag("transB", false).unwrap_or(false) { dims.first().copied() } else { dims.last().copied() }
             }
             "MatMul" if self.dims(value).is_none_or(|dims| dims.len() == 2) => stored(1)?.last().copied(),
             "Add" | "Sub" | "Mul" | "Div" => {

@@ -89,7 +89,7 @@ impl Shapes {
         }
         match op {
             "Gemm" => {
-                let flag = |name: &str| matches!(node.attrs.get(name), Some(Attr::Int(1)));
+                let flag = |name: &str| matches!(node.opt_int(name), Ok(Some(1)));
                 let rows = dims(0).and_then(|a| a.get(usize::from(flag("transA"))).copied()).unwrap_or(Extent::Open);
                 let columns = dims(1)?.get(usize::from(!flag("transB"))).copied()?;
                 Some(vec![rows, columns])
@@ -144,7 +144,7 @@ impl Shapes {
                 let kept = from.iter().zip(0..).filter(|(_, axis)| !axes.contains(axis)).map(|(extent, _)| *extent);
                 Some(kept.collect())
             }
-            "Flatten" if matches!(node.attrs.get("axis"), None | Some(Attr::Int(1))) => {
+            "Flatten" if matches!(node.int("axis", Some(1)), Ok(1)) => {
                 let from = dims(0)?;
                 let (first, rest) = from.split_first()?;
                 Some(vec![*first, product(rest)])
@@ -179,7 +179,7 @@ impl Shapes {
                     false => {
                         let given = node.input(1).is_some() || node.attrs.contains_key("axes");
                         let axes = if given { ints(1, "axes")? } else { Vec::new() };
-                        let none = matches!(node.attrs.get("noop_with_empty_axes"), Some(Attr::Int(1)));
+                        let none = matches!(node.opt_int("noop_with_empty_axes"), Ok(Some(1)));
                         // Without axes all of them, or none.
                         let all = if axes.is_empty() && !none { out.len() } else { 0 };
                         axes.into_iter().chain((0..).take(all)).collect()

@@ -254,7 +254,7 @@ impl Shapes {
                     "Reshape" => known.get(&node.input(1)?)?.is_empty(),
                     _ => scalar(first),
                 };
-                if node.is("Cast") && !matches!(node.attrs.get("to"), Some(Attr::Int(7))) {
+                if node.is("Cast") && !matches!(node.opt_int("to"), Ok(Some(7))) {
                     return None;
                 }
                 Some((entries, to_scalar))

@@ -1,7 +1,7 @@
 //! Extents of what windows, pads, slices and recurrent layers make.
 
 use super::{Extent, Shapes};
-use crate::graph::{Attr, Node, fold::Known, fold::slice_bounds};
+use crate::graph::{Node, fold::Known, fold::slice_bounds};
 
 impl Shapes {
     /// The shape of output `slot` of a node that this file knows.
@@ -158,13 +158,14 @@ fn attributes(node: &Node, axis: usize) -> Option<(usize, usize, i64, i64)> {
     Some((stride, dilation, at("pads", axis, 0)?, at("pads", axis + half, 0)?))
 }
 
+fn auto_pad(node: &Node) -> &str {
+    node.string("auto_pad", Some("NOTSET")).unwrap_or("NOTSET")
+}
+
 /// How many windows of `kernel` elements lie on one spatial axis of `extent`.
 fn windows(node: &Node, axis: usize, extent: usize, kernel: usize) -> Option<usize> {
     let (stride, dilation, before, after) = attributes(node, axis)?;
-    let auto = match node.attrs.get("auto_pad") {
-        Some(Attr::String(auto)) => auto.as_str(),
-        _ => "NOTSET",
-    };
+    let auto = auto_pad(node);
     if auto.starts_with("SAME") {
         return Some(extent.div_ceil(stride));
     }
@@ -173,7 +174,7 @@ fn windows(node: &Node, axis: usize, extent: usize, kernel: usize) -> Option<usi
     let span = int(kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?)?;
     let (extent, stride) = (int(extent)?, int(stride)?);
     let room = extent.checked_add(before)?.checked_add(after)?.checked_sub(span).filter(|&room| room >= 0)?;
-    let count = match matches!(node.attrs.get("ceil_mode"), Some(Attr::Int(1))) {
+    let count = match matches!(node.opt_int("ceil_mode"), Ok(Some(1))) {
         false => room / stride + 1,
         // A window that would start in the padding behind is none.
         true => {
@@ -195,7 +196,7 @@ fn widened(node: &Node, axis: usize, extent: usize, kernel: usize) -> Option<usi
         Some(list) => usize::try_from(*list.get(axis)?).ok()?,
         None => 0,
     };
-    if matches!(node.attrs.get("auto_pad"), Some(Attr::String(auto)) if auto.starts_with("SAME")) {
+    if auto_pad(node).starts_with("SAME") {
         return extent.checked_mul(stride);
     }
     let span = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;

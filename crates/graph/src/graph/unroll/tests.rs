@@ -220,8 +220,8 @@ fn a_scan_of_known_length_is_written_out() {
     assert_eq!(origin(&graph, graph.id("y")), "n_y/2/g");
 
     let old = scan_model(11, "x:f32[2,3]").build().unwrap();
-    assert_eq!(old.nodes[0].ints("split", None).unwrap(), [1, 1, 1]);
-    assert_eq!(old.nodes[1].ints("axes", None).unwrap(), [-1]);
+    assert_eq!(old.nodes[0].opt_ints("split").unwrap().unwrap(), [1, 1, 1]);
+    assert_eq!(old.nodes[1].opt_ints("axes").unwrap().unwrap(), [-1]);
     assert_eq!(ops(&scan_model(17, "x:f32[2,n]").build().unwrap()), ["Scan"], "the length is open");
 }
 

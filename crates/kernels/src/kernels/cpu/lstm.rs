@@ -99,15 +99,7 @@ fn forward(
             let sums = if keep { unsafe { all_open.slice(from, len) } } else { &mut *now };
             sums.copy_from_slice(&gates[from..from + len]);
             // SAFETY: `sums` has as many rows of as many elements.
-            unsafe {
-                on_thread(
-                    sums.as_mut_ptr(),
-                    wide,
-                    Mat::new(before, rows.len(), hidden),
-                    weights,
-                    Beta::SavedForBackward,
-                )
-            }
+            unsafe { on_thread(sums.as_mut_ptr(), wide, Mat::new(before, rows.len(), hidden), weights, Beta::One) }
             let (start, n) = at(t, hidden);
             // SAFETY: likewise.
             let next = unsafe { all_y.slice(start, n) };
@@ -194,7 +186,7 @@ pub(in crate::kernels) fn lstm(
                     unsafe { large(dr, 0, first, old, |_, _| {}) };
                     if steps > 1 {
                         // SAFETY: likewise.
-                        unsafe { large(dr, 0, rest, Beta::SavedForBackward, |_, _| {}) };
+                        unsafe { large(dr, 0, rest, Beta::One, |_, _| {}) };
                     }
                 };
                 // SAFETY: the first product writes every element.

@@ -7,7 +7,7 @@
 use crate::{
     engine::{Context, Float, Tensor, Value},
     error::Result,
-    graph::{Attr, Node},
+    graph::Node,
     kernels::{Backend, Binary},
     ops::{Built, NodeContext, common::value, host, one, problem},
     tensor::DType,
@@ -40,7 +40,7 @@ fn dtype(code: i64) -> Option<DType> {
 
 /// Whether a node turns floats into integers or booleans, so that no gradient passes.
 pub fn leaves_floats(node: &Node) -> bool {
-    matches!(node.attrs.get("to"), Some(Attr::Int(code)) if dtype(*code).is_some_and(|t| !t.is_float()))
+    node.int("to", None).is_ok_and(|code| dtype(code).is_some_and(|t| !t.is_float()))
 }
 
 /// Converts a value.

@@ -2,7 +2,7 @@
 
 use super::{
     Built, NodeContext, attention::*, columns::*, elementwise::*, legacy::aligned, logic::*, loss::*, math::*, nn::*,
-    operator_name, problem, recurrent::*, reduce, shape::*,
+    problem, recurrent::*, reduce, shape::*,
 };
 use crate::{
     engine::Float,
@@ -74,7 +74,7 @@ impl Spec {
 
     /// The error for a gradient that is asked of input `i` and does not exist.
     pub fn without_gradient(&self, node: &Node, i: usize) -> Error {
-        let name = operator_name(node);
+        let name = node.op();
         Error::Untrainable(format!(
             "node {} ({name}): its input {i} depends on a trainable parameter, but {} has no gradient there; \
              freeze what leads to it with --freeze, or bring a model without it",
