@@ -81,7 +81,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let batch = about["batch"].as_u64().ok_or("no batch size")? as usize;
     let table: toml::Table = std::fs::read_to_string(folder.join("model.forget.toml"))?.parse()?;
     let mut config = DataConfig {
-        data: table["data"].clone().try_into()?,
+        files: table["data"].clone().try_into()?,
         inputs: table["inputs"].clone().try_into()?,
         target: table["target"].clone().try_into()?,
     };

@@ -10,9 +10,9 @@ use std::path::Path;
 fn main() -> Result<()> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/digits-cnn");
     let mut options = Options::new(&fixture.join("model.onnx"));
-    options.data.data.train = Some(fixture.join("train.parquet").into());
-    options.data.data.validation = Some(fixture.join("validation.parquet").into());
-    options.data.data.test = Some(fixture.join("test.parquet").into());
+    options.data.files.train = Some(fixture.join("train.parquet").into());
+    options.data.files.validation = Some(fixture.join("validation.parquet").into());
+    options.data.files.test = Some(fixture.join("test.parquet").into());
     options.forget.push(fixture.join("forget.parquet"));
     let image = InputConfig {
         scale: Some(1.0 / 255.0),

@@ -42,19 +42,19 @@ impl Forget {
 
     /// The rows that the model was trained on: a file, folder or glob.
     pub fn train(mut self, rows: impl Into<PathBuf>) -> Self {
-        self.options.data.data.train = Some(rows.into().into());
+        self.options.data.files.train = Some(rows.into().into());
         self
     }
 
     /// Rows that the model was not trained on, whose loss the forgotten rows are to reach.
     pub fn validation(mut self, rows: impl Into<PathBuf>) -> Self {
-        self.options.data.data.validation = Some(rows.into().into());
+        self.options.data.files.validation = Some(rows.into().into());
         self
     }
 
     /// Other rows that the model was not trained on, for the audit.
     pub fn test(mut self, rows: impl Into<PathBuf>) -> Self {
-        self.options.data.data.test = Some(rows.into().into());
+        self.options.data.files.test = Some(rows.into().into());
         self
     }
 

@@ -172,7 +172,7 @@ pub fn table(bytes: &[u8]) {
     let Some(source) = said(Source::open(&places)).filter(small) else { return };
     let signature = signature(*which);
     let files = Files { train: Some(places.clone()), memory_mib: Some(64), ..Files::default() };
-    let config = DataConfig { data: files, target: TargetConfig::default(), ..DataConfig::default() };
+    let config = DataConfig { files, target: TargetConfig::default(), ..DataConfig::default() };
     if let Some((rows, ..)) = said(data::open_rows(&config, &places, &signature)) {
         let last = rows.len().saturating_sub(1);
         said(rows.batch(&[0, last / 2, last]));

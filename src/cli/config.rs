@@ -18,17 +18,17 @@ use std::path::{Component, Path, PathBuf};
 pub fn options(model: &Path, args: &SourceArgs, tests: &TestArgs) -> Result<Options> {
     let (path, file) = read(model, args.config.as_deref())?;
     let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
-    let mut data = DataConfig { data: file.data, inputs: file.inputs, target: file.target };
+    let mut data = DataConfig { files: file.data, inputs: file.inputs, target: file.target };
     data.resolve(&base);
     let override_path = |slot: &mut Option<Places>, flags: &[String]| {
         *slot = Places::of(flags).or(slot.take());
     };
-    override_path(&mut data.data.train, &args.data);
-    override_path(&mut data.data.validation, &args.validation);
-    override_path(&mut data.data.test, &args.test);
-    data.data.id = args.id.clone().or(data.data.id);
-    data.data.forget_id = args.forget_id.clone().or(data.data.forget_id);
-    data.data.split = args.split.clone().or(data.data.split);
+    override_path(&mut data.files.train, &args.data);
+    override_path(&mut data.files.validation, &args.validation);
+    override_path(&mut data.files.test, &args.test);
+    data.files.id = args.id.clone().or(data.files.id);
+    data.files.forget_id = args.forget_id.clone().or(data.files.forget_id);
+    data.files.split = args.split.clone().or(data.files.split);
     if let Some(column) = &args.target {
         data.target.column = Some(column.clone());
         data.target.columns = None;
@@ -128,9 +128,9 @@ mod tests {
         let text = "[data]\ntrain = 'a.parquet'\nid = 'x'\n[unlearn]\nseed = 3\n[model]\nfreeze = ['a*']";
         let args = SourceArgs { id: Some("y".into()), seed: Some(5), ..SourceArgs::default() };
         let config = with_config(text, &args).unwrap();
-        assert_eq!(config.data.data.id.as_deref(), Some("y"));
+        assert_eq!(config.data.files.id.as_deref(), Some("y"));
         assert_eq!((config.seed, config.freeze.len()), (5, 1));
-        assert!(config.data.data.train.unwrap().paths().iter().all(|path| path.is_absolute()));
+        assert!(config.data.files.train.unwrap().paths().iter().all(|path| path.is_absolute()));
     }
 
     #[test]

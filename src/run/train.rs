@@ -86,7 +86,7 @@ pub fn train(options: Options, training: Training, stop: &Stop, observer: &mut d
     let mut watch = Watch::new(observer, stop);
     let Training { exclude, keep_weights, bn, out, force } = training;
     let out = out.unwrap_or_else(|| sibling(&options.model, ".trained.onnx"));
-    let files = &options.data.data;
+    let files = &options.data.files;
     let rows = [&files.train, &files.validation, &files.test].into_iter().flatten().flat_map(Places::paths);
     let given: Vec<_> = rows.chain(&options.config).chain(&exclude).collect();
     require_other(out.clone(), &given)?;

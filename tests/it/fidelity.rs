@@ -96,7 +96,7 @@ where
     let plan = loss::plan(&graph, None, loss::LabelKind::Unknown).unwrap();
     let table: toml::Table = fs::read_to_string(folder.join("model.forget.toml")).unwrap().parse().unwrap();
     let mut config = DataConfig {
-        data: table["data"].clone().try_into().unwrap(),
+        files: table["data"].clone().try_into().unwrap(),
         inputs: table["inputs"].clone().try_into().unwrap(),
         target: table["target"].clone().try_into().unwrap(),
     };

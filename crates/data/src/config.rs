@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, path::Path};
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// Files, and the columns that are not the model's.
-    pub data: Files,
+    #[serde(rename = "data")]
+    pub files: Files,
     /// How each model input is fed, by the input's name.
     pub inputs: BTreeMap<String, InputConfig>,
     /// What the rows should come out as.
@@ -231,12 +232,12 @@ pub struct TargetConfig {
 impl DataConfig {
     /// Makes relative paths relative to `base`, the folder of the configuration file.
     pub fn resolve(&mut self, base: &Path) {
-        let places = [&mut self.data.train, &mut self.data.validation, &mut self.data.test];
+        let places = [&mut self.files.train, &mut self.files.validation, &mut self.files.test];
         places.into_iter().flatten().for_each(|places| places.resolve(base));
     }
 
     /// Decoded bytes below which a dataset is kept in memory.
     pub fn memory(&self) -> u64 {
-        self.data.memory_mib.unwrap_or(2048).saturating_mul(1 << 20)
+        self.files.memory_mib.unwrap_or(2048).saturating_mul(1 << 20)
     }
 }

@@ -89,14 +89,6 @@ impl Dataset {
         matches!(self.storage, Storage::Memory(_))
     }
 
-    /// Bytes of decoded rows that are kept.
-    pub fn kept_bytes(&self) -> usize {
-        match &self.storage {
-            Storage::Memory(all) => all.bytes(),
-            Storage::Streamed { kept, .. } => kept.as_ref().map_or(0, |(_, d)| d.bytes()),
-        }
-    }
-
     /// How its rows are decoded.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -34,7 +34,7 @@ pub fn id_column(
     asked.sort_unstable();
     asked.dedup();
     let of_lists: Vec<&str> = asked.iter().filter_map(|column| list::find(&names, column)).collect();
-    let (name, inferred) = match (&config.data.id, of_lists.as_slice()) {
+    let (name, inferred) = match (&config.files.id, of_lists.as_slice()) {
         (Some(id), _) if id == ids::ROW || train.field(id).is_some() => (id.clone(), false),
         (Some(id), _) => (list::find(&names, id).unwrap_or(id).to_owned(), true),
         (None, [first, ..]) if bind::is_models(config, first) && !list::alike(first, "id") => {
@@ -57,7 +57,7 @@ pub fn id_column(
     };
     let kind = match lists {
         // Only used to notice rows that are in two parts: a column that is no id is no reason to stop.
-        None if config.data.id.is_none() => match train.field(&name).and_then(|f| ids::kind_of(f.data_type())) {
+        None if config.files.id.is_none() => match train.field(&name).and_then(|f| ids::kind_of(f.data_type())) {
             Some(kind) => kind,
             None => return Ok(None),
         },

@@ -91,7 +91,7 @@ impl List {
             true => (Some(standard_input()?), "standard input".to_owned()),
             false => (None, path.display().to_string()),
         };
-        let data = &config.data;
+        let data = &config.files;
         let wanted = [data.forget_id.as_deref(), data.id.as_deref()];
         let known = |word: &str| {
             let of_list = wanted.iter().flatten().any(|name| alike(name, word));
@@ -107,7 +107,7 @@ impl List {
     /// The column of ids: the one that is named, the only one, or the one that the training data has too, and that is not the
     /// model's; and whether it is the last.
     fn ids_of(&self, config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<(String, bool)> {
-        let data = &config.data;
+        let data = &config.files;
         let names: Vec<&str> = self.source.fields().map(|f| f.name().as_str()).filter(|n| !bind::is_index(n)).collect();
         if let Some(asked) = &data.forget_id {
             return match find(&names, asked) {

@@ -95,29 +95,6 @@ pub struct Data {
     pub notes: Vec<Note>,
 }
 
-impl Data {
-    /// Rows of each class among the chosen rows of `set`, by class number; `None` unless every row has one class.
-    pub fn class_counts(&self, set: &Dataset, rows: &Rows) -> Result<Option<Vec<usize>>> {
-        let Targets::Classes(classes) = set.targets(rows)? else { return Ok(None) };
-        let mut counts = vec![0usize; self.target_width.max(if self.target == TargetKind::Binary { 2 } else { 0 })];
-        for class in classes {
-            let class = usize::try_from(class).unwrap_or(usize::MAX);
-            match counts.get_mut(class) {
-                Some(count) => *count += 1,
-                // Only where the model's outputs are not known.
-                None if class < 1 << 20 => {
-                    counts.resize(class + 1, 0);
-                    if let Some(count) = counts.get_mut(class) {
-                        *count += 1;
-                    }
-                }
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(counts))
-    }
-}
-
 /// Validation rows below which their mean loss says little.
 const FEW_VALIDATION_ROWS: usize = 20;
 
@@ -221,9 +198,9 @@ pub fn open_rows(
     signature: &Signature,
 ) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
     let source = Arc::new(Source::open(places)?);
-    let id = config.data.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
+    let id = config.files.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
-    taken.extend(config.data.split.as_deref());
+    taken.extend(config.files.split.as_deref());
     let Bound { plan, notes, kind } = bind(&source, config, signature, &taken)?;
     let rows = Rows::all(source.rows());
     if rows.is_empty() {
@@ -251,11 +228,11 @@ fn same_content(files: &[(PathBuf, String)]) -> Vec<String> {
 }
 
 pub fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
-    let places = config.data.train.as_ref().ok_or_else(|| {
+    let places = config.files.train.as_ref().ok_or_else(|| {
         Error::Data("no training data: give --data, or `train = \"...\"` under `[data]`, naming the rows that the model was trained on".into())
     })?;
     // A column that tells the parts does so for all files.
-    let source = match &config.data.split {
+    let source = match &config.files.split {
         Some(_) => Source::open(places)?,
         None => Source::open_part(places, Part::Train)?,
     };

@@ -40,7 +40,7 @@ pub fn open_training(
 ) -> Result<TrainingData> {
     let train = train_source(config)?;
     let mut notes = Vec::new();
-    let held_out = config.data.validation.is_some() || config.data.test.is_some() || config.data.split.is_some();
+    let held_out = config.files.validation.is_some() || config.files.test.is_some() || config.files.split.is_some();
     let named = train.has_part(Part::Validation) || train.has_part(Part::Test);
     let files = match held_out || named || train.field("split").is_some() {
         true => Some(split::files(config, &train, &mut notes)?),

@@ -29,7 +29,7 @@ pub struct Parts {
 /// # Errors
 /// There is neither; or there are both.
 pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Result<HeldOut> {
-    let data = &config.data;
+    let data = &config.files;
     let open = |places: Option<&Places>, part: Part| match places {
         Some(places) => Source::open_part(places, part).map(|source| Some(Arc::new(source))),
         None => Ok(None),

@@ -21,8 +21,8 @@ fn read(column: impl Array + 'static, width: usize) -> Result<Vec<f32>, Error> {
         table
     };
     let mut config = DataConfig::default();
-    config.data.train = Some(table(0).write(&dir, "train.parquet").into());
-    config.data.test = Some(table(100).write(&dir, "test.parquet").into());
+    config.files.train = Some(table(0).write(&dir, "train.parquet").into());
+    config.files.test = Some(table(100).write(&dir, "test.parquet").into());
     let signature = signature(vec![input("x", DType::F32, &[None, Some(width)])], 2);
     let data = data::open(&config, &request(id_list(&[0]).write(&dir, "forget.parquet")), &signature)?;
     let all: Vec<usize> = (0..data.train.len()).collect();
@@ -96,7 +96,7 @@ fn ids_of_every_text_type() {
         let mut train =
             Table::new().with("x", Int64Array::from(vec![0, 1, 2])).with("label", Int64Array::from(vec![0, 1, 0]));
         train.0.push(("key".into(), column.clone()));
-        config.data.train = Some(train.write(&dir, "keys.parquet").into());
+        config.files.train = Some(train.write(&dir, "keys.parquet").into());
         let list = Table::new().with("key", words(&["row c"])).write(&dir, "forget.parquet");
         let data = data::open(&config, &request(list), &simple()).unwrap();
         assert_eq!(data.forget.to_vec(), [2], "{}", column.data_type());
@@ -124,7 +124,7 @@ fn folders_globs_and_compressions_are_one_table() {
     let mut config = simple_config(&dir);
     let list = id_list(&[34, 2]).write(&dir, "forget.parquet");
     for path in [folder.clone(), folder.join("*.parquet"), folder.join("part-?.parquet")] {
-        config.data.train = Some(path.into());
+        config.files.train = Some(path.into());
         let data = data::open(&config, &request(list.clone()), &simple()).unwrap();
         assert_eq!((data.train.len(), data.forget.to_vec()), (35, vec![2, 34]));
         assert_eq!(data.train.batch(&[29, 7]).unwrap().inputs["x"].to_f32(), [29.0, 7.0]);
@@ -139,7 +139,7 @@ fn files_that_are_not_one_table_are_refused() {
     let folder = dir.path().join("parts");
     std::fs::create_dir(&folder).unwrap();
     let mut config = simple_config(&dir);
-    config.data.train = Some(folder.clone().into());
+    config.files.train = Some(folder.clone().into());
     let list = id_list(&[2]).write(&dir, "forget.parquet");
     let open = |config: &DataConfig| refused(data::open(config, &request(list.clone()), &simple()));
     assert!(open(&config).contains("no Parquet, CSV, JSON or Arrow file there"));
@@ -151,11 +151,11 @@ fn files_that_are_not_one_table_are_refused() {
         .with("x", Int64Array::from(vec![1]))
         .with("label", Int64Array::from(vec![1]));
     other.write_as(&b, 2, Compression::SNAPPY);
-    config.data.id = Some("id".into());
+    config.files.id = Some("id".into());
     assert!(open(&config).contains("column `id`, needed for ids, has type Utf8 in b.parquet, but Int64 in a.parquet"));
     std::fs::write(&b, b"PAR1 but not really a table PAR1").unwrap();
     assert!(open(&config).contains("not a readable Parquet file"));
-    config.data.train = Some(dir.path().join("nowhere.parquet").into());
+    config.files.train = Some(dir.path().join("nowhere.parquet").into());
     assert!(open(&config).contains("no such file or folder"));
 }
 
@@ -166,7 +166,7 @@ fn damaged_pages_are_an_error_and_not_a_panic() {
     let good = std::fs::read(&path).unwrap();
     let list = id_list(&[2]).write(&dir, "forget.parquet");
     let mut config = simple_config(&dir);
-    config.data.train = Some(path.clone().into());
+    config.files.train = Some(path.clone().into());
     let mut refused = 0;
     for at in (4..good.len()).step_by(97) {
         let mut bad = good.clone();

@@ -21,8 +21,8 @@ fn open(more: impl Fn(Table) -> Table, name: &str) -> Result<Batch, Error> {
         more(table).with("label", Int64Array::from(vec![0, 1, 0, 1, 0]))
     };
     let mut config = DataConfig::default();
-    config.data.train = Some(rows(0).write(&dir, "train.parquet").into());
-    config.data.test = Some(rows(100).write(&dir, "test.parquet").into());
+    config.files.train = Some(rows(0).write(&dir, "train.parquet").into());
+    config.files.test = Some(rows(100).write(&dir, "test.parquet").into());
     let columns = Some(vec!["x".into(), name.into()]);
     config.inputs.insert("f".into(), InputConfig { columns, ..InputConfig::default() });
     let model = signature(vec![input("f", DType::F32, &[None, Some(2)])], 2);
@@ -103,8 +103,8 @@ fn the_index_that_pandas_stores_is_no_feature() {
     let dir = TempDir::new().unwrap();
     let rows = |first: i64| simple_rows(first, 5).with("__index_level_0__", Int64Array::from_iter_values(0..5));
     let mut config = DataConfig::default();
-    config.data.train = Some(rows(0).write(&dir, "train.parquet").into());
-    config.data.test = Some(rows(100).write(&dir, "test.parquet").into());
+    config.files.train = Some(rows(0).write(&dir, "train.parquet").into());
+    config.files.test = Some(rows(100).write(&dir, "test.parquet").into());
     let list = request(id_list(&[0]).write(&dir, "forget.parquet"));
     let data = data::open(&config, &list, &simple()).unwrap();
     assert!(data.notes.iter().any(|n| n.what.starts_with("input") && n.how.contains("`x`")), "{:?}", data.notes);

@@ -17,7 +17,7 @@ fn with_train(dir: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> DataConfig 
     let mut config = simple_config(dir);
     let path = dir.path().join(name);
     std::fs::write(&path, bytes).unwrap();
-    config.data.train = Some(path.into());
+    config.files.train = Some(path.into());
     config
 }
 
@@ -45,7 +45,7 @@ fn rows_come_as_text() {
         let config = with_train(&dir, name, text);
         same_rows(&forget(&dir, &config).unwrap());
         let mut streamed = config;
-        streamed.data.memory_mib = Some(0);
+        streamed.files.memory_mib = Some(0);
         same_rows(&forget(&dir, &streamed).unwrap());
     }
     for (text, said) in [
@@ -139,11 +139,11 @@ fn what_is_no_table_is_named() {
         assert!(error.contains(said), "{error}");
     }
     let mut config = simple_config(&dir);
-    config.data.train = Some("https://me:hush@example.org/train.parquet?key=hush".into());
+    config.files.train = Some("https://me:hush@example.org/train.parquet?key=hush".into());
     let error = forget(&dir, &config).unwrap_err();
     assert!(error.exit_code() == 2 && !error.to_string().contains("hush"), "{error}");
     let train = simple_rows(0, 20).write(&dir, "t.parquet");
-    config.data.train = Some(format!("file://{}", train.display()).into());
+    config.files.train = Some(format!("file://{}", train.display()).into());
     same_rows(&forget(&dir, &config).unwrap());
 }
 
@@ -166,7 +166,7 @@ fn files_of_one_table_may_differ_where_it_does_not_matter() {
         .with("id", Int32Array::from_iter_values(10..20));
     other.write_as(&folder.join("b.parquet"), 4, Compression::SNAPPY);
     let mut config = simple_config(&dir);
-    config.data.train = Some(folder.clone().into());
+    config.files.train = Some(folder.clone().into());
     same_rows(&forget(&dir, &config).unwrap());
     config.target.column = Some("only".into());
     let error = refused(forget(&dir, &config));
@@ -231,11 +231,11 @@ fn encrypted_columns_matter_if_they_are_used() {
     config.inputs.insert("x".into(), x);
     same_rows(&forget(&dir, &config).unwrap());
     config.inputs.get_mut("x").unwrap().column = Some("more".into());
-    for held in [&mut config.data.validation, &mut config.data.test] {
+    for held in [&mut config.files.validation, &mut config.files.test] {
         *held =
             Some(simple_rows(100, 4).with("more", Float32Array::from(vec![0.0; 4])).write(&dir, "held.parquet").into());
     }
-    config.data.test = None;
+    config.files.test = None;
     let error = refused(forget(&dir, &config));
     assert!(error.contains("is encrypted") && error.contains("decrypt it first"), "{error}");
 }

@@ -11,7 +11,7 @@ fn put(folder: &Path, name: &str, first: i64, rows: i64) -> PathBuf {
 
 fn opened(dir: &TempDir, folder: &Path) -> Result<Data, Error> {
     let mut config = simple_config(dir);
-    config.data.train = Some(folder.into());
+    config.files.train = Some(folder.into());
     data::open(&config, &request(id_list(&[2]).write(dir, "forget.parquet")), &simple())
 }
 
@@ -54,8 +54,8 @@ fn key_value_folders_are_columns() {
     put(&folder, "split=train/g=%32/b.parquet", 4, 4);
     put(&folder, "split=test/g=__HIVE_DEFAULT_PARTITION__/c.parquet", 100, 4);
     let mut config = DataConfig::default();
-    config.data.train = Some(folder.clone().into());
-    config.data.split = Some("split".into());
+    config.files.train = Some(folder.clone().into());
+    config.files.split = Some("split".into());
     config.inputs.insert("x".into(), data::InputConfig { column: Some("x".into()), ..Default::default() });
     let list = request(id_list(&[2]).write(&dir, "forget.parquet"));
     let data = data::open(&config, &list, &simple()).unwrap();
@@ -63,8 +63,8 @@ fn key_value_folders_are_columns() {
     config.inputs.insert("x".into(), data::InputConfig { column: Some("g".into()), ..Default::default() });
     let error = refused(data::open(&config, &list, &simple()));
     assert!(error.contains("column `g`: 4 rows have no value"), "{error}");
-    config.data.train = Some(folder.join("split=*/g=[1-9%]*/*.parquet").into());
-    (config.data.split, config.data.test) = (None, Some(put(dir.path(), "test.parquet", 200, 4).into()));
+    config.files.train = Some(folder.join("split=*/g=[1-9%]*/*.parquet").into());
+    (config.files.split, config.files.test) = (None, Some(put(dir.path(), "test.parquet", 200, 4).into()));
     config.inputs.clear();
     config.inputs.insert("x".into(), data::InputConfig { column: Some("g".into()), ..Default::default() });
     let error = refused(data::open(&config, &list, &simple()));
@@ -86,17 +86,17 @@ fn names_tell_the_parts() {
     }
     for (path, files) in [(folder.clone(), 4), (tree, 3), (folder.join("data/*-of-*.parquet"), 4)] {
         let mut config = DataConfig::default();
-        config.data.train = Some(path.clone().into());
+        config.files.train = Some(path.clone().into());
         let data = data::open(&config, &list, &simple()).unwrap();
         assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (8, 3, 5), "{}", path.display());
         assert_eq!(data.files.len(), files);
         assert!(data.notes.iter().any(|n| n.what == "split" && n.how.contains("names")));
-        (config.data.validation, config.data.test) = (Some(path.clone().into()), Some(path.into()));
+        (config.files.validation, config.files.test) = (Some(path.clone().into()), Some(path.into()));
         let data = data::open(&config, &list, &simple()).unwrap();
         assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (8, 3, 5));
     }
     let mut config = DataConfig::default();
-    config.data.train = Some(folder.join("data/{validation,test}*.parquet").into());
+    config.files.train = Some(folder.join("data/{validation,test}*.parquet").into());
     assert!(refused(data::open(&config, &list, &simple())).contains("none of them train"));
 }
 

@@ -31,7 +31,7 @@ fn an_id_of_several_rows_forgets_them_all() {
         .with("id", Int64Array::from(vec![0, 1, 2, 3]))
         .with("x", Float64Array::from(vec![0.0, 1.0, 2.0, 3.0]))
         .with("label", Int64Array::from(vec![0, 1, 0, 1]));
-    config.data.train = Some(train.write(&dir, "users.parquet").into());
+    config.files.train = Some(train.write(&dir, "users.parquet").into());
     let list = Table::new().with("user", words(&["a"])).write(&dir, "forget.parquet");
     // The list's column decides, although there is a column `id` too.
     let data = data::open(&config, &request(list), &simple()).unwrap();
@@ -78,8 +78,8 @@ fn uuids_as_bytes_and_as_text_are_the_same_ids() {
             .with("label", Int64Array::from_iter_values((0..i64::from(n)).map(|i| i & 1)))
     };
     let mut config = DataConfig::default();
-    config.data.train = Some(rows(0, 8).write(&dir, "train.parquet").into());
-    config.data.test = Some(rows(100, 8).write(&dir, "test.parquet").into());
+    config.files.train = Some(rows(0, 8).write(&dir, "train.parquet").into());
+    config.files.test = Some(rows(100, 8).write(&dir, "test.parquet").into());
     let text = Table::new().with("id", words(&[&uuid(2).to_string(), &uuid(6).to_string().to_uppercase()]));
     let data = data::open(&config, &request(text.write(&dir, "forget.parquet")), &simple()).unwrap();
     assert_eq!(data.forget.to_vec(), [2, 6]);
@@ -133,12 +133,12 @@ fn the_training_data_may_have_floats_or_text_for_ids() {
     let floats =
         |first: i64| -> ArrayRef { Arc::new(Float64Array::from_iter_values((first..first + 4).map(|i| i as f64))) };
     let open = |config: &DataConfig| data::open(config, &request(id_list(&[2]).write(&dir, "f.parquet")), &simple());
-    config.data.train = Some(rows(floats(0)).write(&dir, "train.parquet").into());
-    config.data.test = Some(rows(floats(100)).write(&dir, "test.parquet").into());
+    config.files.train = Some(rows(floats(0)).write(&dir, "train.parquet").into());
+    config.files.test = Some(rows(floats(100)).write(&dir, "test.parquet").into());
     assert_eq!(open(&config).unwrap().forget.to_vec(), [2]);
-    config.data.train = Some(rows(texts(&["1", "2", "x", "4"])).write(&dir, "train.parquet").into());
+    config.files.train = Some(rows(texts(&["1", "2", "x", "4"])).write(&dir, "train.parquet").into());
     assert_eq!(open(&config).unwrap().forget.to_vec(), [1]);
-    config.data.train = Some(rows(texts(&["001", "002", "003", "004"])).write(&dir, "train.parquet").into());
+    config.files.train = Some(rows(texts(&["001", "002", "003", "004"])).write(&dir, "train.parquet").into());
     let message = refused(open(&config));
     assert!(message.contains("1 of the missing ones would match as numbers, without leading zeros"), "{message}");
 }
@@ -152,15 +152,15 @@ fn ids_that_nearly_match_are_told_without_being_shown() {
         .with("id", words(&names))
         .with("x", Int64Array::from_iter_values(0..4))
         .with("label", Int64Array::from(vec![0, 1, 0, 1]));
-    config.data.train = Some(train.write(&dir, "names.parquet").into());
-    (config.data.validation, config.data.test) = (None, Some(config.data.test.take().unwrap()));
-    config.data.id = None;
+    config.files.train = Some(train.write(&dir, "names.parquet").into());
+    (config.files.validation, config.files.test) = (None, Some(config.files.test.take().unwrap()));
+    config.files.id = None;
     let open = |ids: &[&str]| {
         let list = Table::new().with("id", words(ids)).write(&dir, "forget.parquet");
         let mut config = config.clone();
         // Held-out rows without ids.
         let held_out = Table::new().with("x", Int64Array::from(vec![8, 9])).with("label", Int64Array::from(vec![0, 1]));
-        config.data.test = Some(held_out.write(&dir, "held_out.parquet").into());
+        config.files.test = Some(held_out.write(&dir, "held_out.parquet").into());
         data::open(&config, &request(list), &simple())
     };
     let message = refused(open(&["ann", "BOB", "zoe"]));
@@ -194,19 +194,19 @@ fn row_numbers_and_fields_of_structs_are_ids() {
     rows().write_as(&folder.join("0.parquet"), 2, Compression::SNAPPY);
     rows().write_as(&folder.join("1.parquet"), 2, Compression::SNAPPY);
     let mut config = DataConfig::default();
-    config.data.train = Some(folder.into());
+    config.files.train = Some(folder.into());
     let held_out = Table::new().with("x", Int64Array::from(vec![8, 9])).with("label", Int64Array::from(vec![0, 1]));
-    config.data.test = Some(held_out.write(&dir, "test.parquet").into());
+    config.files.test = Some(held_out.write(&dir, "test.parquet").into());
     let message = refused(data::open(&config, &request(id_list(&[7, 2]).write(&dir, "f.parquet")), &simple()));
     assert!(message.contains("--id '#row'") && message.contains("`image.path`"), "{message}");
-    config.data.id = Some("#row".into());
+    config.files.id = Some("#row".into());
     let data = data::open(&config, &request(id_list(&[7, 2]).write(&dir, "f.parquet")), &simple()).unwrap();
     assert_eq!(data.forget.to_vec(), [2, 7]);
     assert_eq!(data.train.batch(&[7]).unwrap().inputs["x"].to_f32(), [2.0]);
     assert!(data.notes.iter().any(|n| n.what == "id" && n.how.contains("from 0")), "{:?}", data.notes);
     let message = refused(data::open(&config, &request(id_list(&[10]).write(&dir, "f.parquet")), &simple()));
     assert!(message.contains("1 of 1 ids"), "{message}");
-    config.data.id = Some("image.path".into());
+    config.files.id = Some("image.path".into());
     let list = Table::new().with("file", words(&["b.png"])).write(&dir, "f.parquet");
     let data = data::open(&config, &request(list), &simple()).unwrap();
     assert_eq!(data.forget.to_vec(), [1, 6]);
@@ -226,7 +226,7 @@ fn the_column_of_ids_is_named_or_found() {
     let message = refused(open(&config, two("a", "b")));
     assert!(message.contains("nothing tells which of its 2 columns holds the ids"), "{message}");
     assert!(message.contains("--forget-id") && !message.contains("`a`"), "{message}");
-    config.data.id = Some("nowhere".into());
+    config.files.id = Some("nowhere".into());
     let message = refused(open(&config, two("id", "b")));
     assert!(message.contains("no column `nowhere`"), "{message}");
 }
@@ -235,7 +235,7 @@ fn the_column_of_ids_is_named_or_found() {
 fn rows_to_forget_must_not_be_held_out() {
     let dir = TempDir::new().unwrap();
     let mut config = simple_config(&dir);
-    config.data.test = Some(simple_rows(4, 4).write(&dir, "test.parquet").into());
+    config.files.test = Some(simple_rows(4, 4).write(&dir, "test.parquet").into());
     let open = |ids: &[i64]| data::open(&config, &request(id_list(ids).write(&dir, "forget.parquet")), &simple());
     let message = refused(open(&[4, 5, 9]));
     assert!(message.contains("2 ids to forget also occur in validation or test"), "{message}");

@@ -18,8 +18,8 @@ fn feed(
         columns(table).with("label", Int64Array::from(vec![0, 1, 0]))
     };
     let mut all = DataConfig::default();
-    all.data.train = Some(rows(0).write(&dir, "train.parquet").into());
-    all.data.test = Some(rows(100).write(&dir, "test.parquet").into());
+    all.files.train = Some(rows(0).write(&dir, "train.parquet").into());
+    all.files.test = Some(rows(100).write(&dir, "test.parquet").into());
     all.inputs = config.iter().map(|(n, c)| ((*n).to_owned(), c.clone())).collect();
     let data = data::open(&all, &request(id_list(&[0]).write(&dir, "forget.parquet")), &signature(inputs, 2))?;
     let batch = data.train.batch(&[0, 1])?;

@@ -44,8 +44,8 @@ fn read(
         path
     };
     let mut config = DataConfig { target, ..DataConfig::default() };
-    config.data.train = Some(write(0, "train.parquet").into());
-    config.data.test = Some(write(100, "test.parquet").into());
+    config.files.train = Some(write(0, "train.parquet").into());
+    config.files.test = Some(write(100, "test.parquet").into());
     let Model { outputs, independent, values, classes } = model;
     let plain = signature(vec![input("x", DType::F32, &[None, Some(1)])], outputs);
     let signature = Signature { independent, values, classes, ..plain };

@@ -68,8 +68,8 @@ fn the_column_of_ids_has_another_name_or_spelling() {
     let dir = TempDir::new().unwrap();
     let mut config = simple_config(&dir);
     let mut open = |content: &str, id: Option<&str>, forget_id: Option<&str>| {
-        config.data.id = id.map(Into::into);
-        config.data.forget_id = forget_id.map(Into::into);
+        config.files.id = id.map(Into::into);
+        config.files.forget_id = forget_id.map(Into::into);
         data::open(&config, &request(text(&dir, "list.csv", content)), &simple())
     };
     for id in [None, Some("id")] {
@@ -93,7 +93,7 @@ fn a_column_that_both_tables_have_is_no_id_if_it_is_the_models_or_repeats() {
     let ids = Int64Array::from_iter_values((0..20).chain(0..20));
     simple_rows(0, 40).with("Person", ids).with("group", Int64Array::from(vec![3; 40])).write(&dir, "train.parquet");
     let mut open = |content: &str, id: Option<&str>| {
-        config.data.id = id.map(Into::into);
+        config.files.id = id.map(Into::into);
         data::open(&config, &request(text(&dir, "list.csv", content)), &simple())
     };
     // The label is in the list, too: not every row of that label is to be forgotten.

@@ -95,9 +95,9 @@ pub fn words(of: &[&str]) -> StringArray {
 /// Training rows 0 to 19, validation 100 to 103, test 200 to 203, in `dir`.
 pub fn simple_config(dir: &TempDir) -> DataConfig {
     let mut config = DataConfig::default();
-    config.data.train = Some(simple_rows(0, 20).write(dir, "train.parquet").into());
-    config.data.validation = Some(simple_rows(100, 4).write(dir, "validation.parquet").into());
-    config.data.test = Some(simple_rows(200, 4).write(dir, "test.parquet").into());
+    config.files.train = Some(simple_rows(0, 20).write(dir, "train.parquet").into());
+    config.files.validation = Some(simple_rows(100, 4).write(dir, "validation.parquet").into());
+    config.files.test = Some(simple_rows(200, 4).write(dir, "test.parquet").into());
     config
 }
 

@@ -12,9 +12,9 @@ fn large(memory_mib: u64, forget: i64) -> (TempDir, Data) {
     let dir = TempDir::new().unwrap();
     let mut config = simple_config(&dir);
     let path = dir.path().join("large.parquet");
-    config.data.train =
+    config.files.train =
         Some(simple_rows(10_000, 1000).write_as(&path, 64, Compression::ZSTD(Default::default())).into());
-    config.data.memory_mib = Some(memory_mib);
+    config.files.memory_mib = Some(memory_mib);
     let ids: Vec<i64> = (0..forget).map(|i| 10_000 + 7 * i).collect();
     let list = id_list(&ids).write(&dir, "forget.parquet");
     let data = data::open(&config, &request(list), &simple()).unwrap();

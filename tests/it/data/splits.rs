@@ -16,10 +16,10 @@ fn forget(dir: &TempDir) -> Request {
 fn without_held_out_rows_the_message_says_what_to_do() {
     let dir = TempDir::new().unwrap();
     let mut config = simple_config(&dir);
-    (config.data.validation, config.data.test) = (None, None);
+    (config.files.validation, config.files.test) = (None, None);
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("no validation data") && message.contains("--validation"), "{message}");
-    config.data.train = None;
+    config.files.train = None;
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("no training data"), "{message}");
 }
@@ -30,7 +30,7 @@ fn one_held_out_file_is_halved_by_id_whatever_its_order() {
     let halves = |held_out: Table, as_test: bool| {
         let mut config = simple_config(&dir);
         let path = Some(held_out.write(&dir, "held.parquet").into());
-        (config.data.validation, config.data.test) = if as_test { (None, path) } else { (path, None) };
+        (config.files.validation, config.files.test) = if as_test { (None, path) } else { (path, None) };
         let data = data::open(&config, &forget(&dir), &simple()).unwrap();
         let (a, b) = (xs(&data.validation), xs(&data.test));
         (a.into_iter().collect::<BTreeSet<_>>(), b.into_iter().collect::<BTreeSet<_>>())
@@ -55,7 +55,7 @@ fn rows_of_one_id_stay_on_one_side() {
         .with("id", Int64Array::from(vec![7, 7, 7, 8]))
         .with("x", Int64Array::from(vec![1, 1, 1, 2]))
         .with("label", Int64Array::from(vec![0, 1, 0, 1]));
-    (config.data.validation, config.data.test) = (None, Some(same.write(&dir, "held.parquet").into()));
+    (config.files.validation, config.files.test) = (None, Some(same.write(&dir, "held.parquet").into()));
     // 7 is also an id of the training data, which is only a warning.
     let data = data::open(&config, &forget(&dir), &simple()).unwrap();
     let sides = [xs(&data.validation), xs(&data.test)];
@@ -70,7 +70,7 @@ fn without_ids_rows_are_halved_by_number() {
     let bare = Table::new()
         .with("x", Int64Array::from_iter_values(0..40))
         .with("label", Int64Array::from_iter_values((0..40).map(|i| i % 2)));
-    (config.data.validation, config.data.test) = (Some(bare.write(&dir, "held.parquet").into()), None);
+    (config.files.validation, config.files.test) = (Some(bare.write(&dir, "held.parquet").into()), None);
     let data = data::open(&config, &forget(&dir), &simple()).unwrap();
     let mut all = [xs(&data.validation), xs(&data.test)].concat();
     all.sort_unstable();
@@ -83,16 +83,16 @@ fn without_ids_rows_are_halved_by_number() {
 fn validation_and_test_share_no_row() {
     let dir = TempDir::new().unwrap();
     let mut config = simple_config(&dir);
-    config.data.test = Some(simple_rows(102, 4).write(&dir, "test.parquet").into());
+    config.files.test = Some(simple_rows(102, 4).write(&dir, "test.parquet").into());
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("2 test rows have the id"), "{message}");
-    config.data.test = config.data.validation.clone();
+    config.files.test = config.files.validation.clone();
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("both validation and test"), "{message}");
-    config.data.test = config.data.train.clone();
+    config.files.test = config.files.train.clone();
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("is also training data"), "{message}");
-    config.data.test = Some(simple_rows(0, 0).write(&dir, "none.parquet").into());
+    config.files.test = Some(simple_rows(0, 0).write(&dir, "none.parquet").into());
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("no rows for test"), "{message}");
 }
@@ -106,9 +106,9 @@ fn a_split_column_takes_the_place_of_files() {
     let dir = TempDir::new().unwrap();
     let table = split_table(&["train", "test", "Train", "train", "val", "dev", "test ", "train", "validation"]);
     let mut config = DataConfig::default();
-    config.data.train = Some(table.write(&dir, "all.parquet").into());
+    config.files.train = Some(table.write(&dir, "all.parquet").into());
     for named in [false, true] {
-        config.data.split = named.then(|| "split".into());
+        config.files.split = named.then(|| "split".into());
         let data = data::open(&config, &forget(&dir), &simple()).unwrap();
         assert_eq!(xs(&data.train), [0, 2, 3, 7]);
         assert_eq!(xs(&data.validation), [4, 5, 8]);
@@ -118,7 +118,7 @@ fn a_split_column_takes_the_place_of_files() {
     let listed = request(id_list(&[2, 5]).write(&dir, "forget.parquet"));
     let message = refused(data::open(&config, &listed, &simple()));
     assert!(message.contains("1 ids to forget also occur"), "{message}");
-    config.data.test = Some(simple_rows(100, 3).write(&dir, "test.parquet").into());
+    config.files.test = Some(simple_rows(100, 3).write(&dir, "test.parquet").into());
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("exclude each other"), "{message}");
 }
@@ -128,15 +128,15 @@ fn a_split_column_of_two_parts_halves_the_second() {
     let dir = TempDir::new().unwrap();
     let table = split_table(&["train", "test", "train", "train", "test", "test", "test", "train"]);
     let mut config = DataConfig::default();
-    config.data.train = Some(table.write(&dir, "all.parquet").into());
+    config.files.train = Some(table.write(&dir, "all.parquet").into());
     let data = data::open(&config, &forget(&dir), &simple()).unwrap();
     assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (4, 2, 2));
     let only = split_table(&["train", "train", "train", "train"]);
-    config.data.train = Some(only.write(&dir, "only.parquet").into());
+    config.files.train = Some(only.write(&dir, "only.parquet").into());
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("marks no validation and no test row"), "{message}");
     let odd = split_table(&["train", "holdout", "train", "test"]);
-    config.data.train = Some(odd.write(&dir, "odd.parquet").into());
+    config.files.train = Some(odd.write(&dir, "odd.parquet").into());
     let message = refused(data::open(&config, &forget(&dir), &simple()));
     assert!(message.contains("1 rows have another word") && !message.contains("holdout"), "{message}");
 }

@@ -19,8 +19,8 @@ fn open(tokens: &[&[i64]; 4], masks: &[&[i64]; 4]) -> Result<Data, Error> {
     };
     let mut config = DataConfig::default();
     let plain: [&[i64]; 4] = [&[1], &[2], &[3], &[4]];
-    config.data.train = Some(rows(0, tokens, masks).write(&dir, "train.parquet").into());
-    config.data.test = Some(rows(100, &plain, &plain).write(&dir, "test.parquet").into());
+    config.files.train = Some(rows(0, tokens, masks).write(&dir, "train.parquet").into());
+    config.files.test = Some(rows(100, &plain, &plain).write(&dir, "test.parquet").into());
     let of = |name: &str, table| InputSpec { table, ..input(name, DType::I64, &[None, None]) };
     let model = signature(vec![of("input_ids", Some(10)), of("attention_mask", None)], 2);
     data::open(&config, &request(id_list(&[0]).write(&dir, "forget.parquet")), &model)
@@ -60,8 +60,8 @@ fn text_is_told_to_be_tokenized_first() {
             .with("label", Int64Array::from(vec![0, 1, 0, 1]))
     };
     let mut config = DataConfig::default();
-    config.data.train = Some(rows(0).write(&dir, "train.parquet").into());
-    config.data.test = Some(rows(100).write(&dir, "test.parquet").into());
+    config.files.train = Some(rows(0).write(&dir, "train.parquet").into());
+    config.files.test = Some(rows(100).write(&dir, "test.parquet").into());
     let list = id_list(&[0]).write(&dir, "forget.parquet");
     let model = signature(vec![input("input_ids", DType::I64, &[None, None])], 2);
     for column in [None, Some("text"), Some("input_ids")] {

@@ -24,8 +24,8 @@ pub fn label_facts(config: &DataConfig, places: Option<&Places>) -> Result<Optio
         Some(places) => Arc::new(Source::open(places)?),
         None => train_source(config)?,
     };
-    let id = config.data.id.as_deref().unwrap_or("id");
-    let taken: Vec<&str> = [Some(id), config.data.split.as_deref()].into_iter().flatten().collect();
+    let id = config.files.id.as_deref().unwrap_or("id");
+    let taken: Vec<&str> = [Some(id), config.files.split.as_deref()].into_iter().flatten().collect();
     match target::named(&source, config, &Signature::default(), &taken)? {
         Some((columns, _)) => facts(&source, columns),
         None => Ok(None),

@@ -148,9 +148,6 @@ type GpuCx = Context<f32, Cuda>;
 type GpuF32 = Tensor<f32, Cuda>;
 
 #[cfg(feature = "cuda")]
-impl Backend<f64> for Cuda {}
-
-#[cfg(feature = "cuda")]
 impl Backend<f32> for Cuda {
     fn unary(cx: &mut GpuCx, op: Unary, x: &GpuF32) -> Result<GpuF32> {
         choose!(cuda, cx, unary(op, x) if cuda::takes(&[x]))

@@ -243,16 +243,6 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         self.options.seed.wrapping_add(call.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
-
-    /// Number of recorded forward passes so far, which the dropout masks depend on.
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    /// Continues the dropout masks of a run that was interrupted after `calls` recorded forward passes.
-    pub fn resume_at(&self, calls: u64) {
-        self.calls.store(calls, Ordering::Relaxed);
-    }
 }
 
 /// `values` of the tensor `name`, as one of `dtype` holds them.
