@@ -72,7 +72,7 @@ fn used(code: &str) -> Vec<String> {
         rooms.push(item);
     }
     let first = |r: &String| r.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    rooms.iter().map(first).collect()
+    rooms.iter().map(first).filter(|room: &String| !room.is_empty()).collect()
 }
 
 #[test]
