@@ -22,16 +22,18 @@ enum Access {
     Write,
 }
 
-/// y = x, or y += x, `n` elements of tensors of up to `len`, whose first lie at addresses of whole tensors.
-fn copy(
-    gpu: &Gpu,
-    access: Access,
+/// y = x, or y += x if `add`: `n` elements of tensors of up to `len`, whose first lie at addresses of whole tensors.
+struct CopyArgs {
     x: Address,
     y: Address,
-    (n, len): (usize, usize),
+    n: usize,
+    len: usize,
+    /// Of x where it is read, of y where it is written.
     view: View,
     add: bool,
-) -> Result<(), CudaError> {
+}
+
+fn copy(gpu: &Gpu, access: Access, CopyArgs { x, y, n, len, view, add }: CopyArgs) -> Result<(), CudaError> {
     let (name, n, view) = match (access, view.of_four()) {
         (Access::Read, Some(four)) => ("read_view_of_four", n / 4, four),
         (Access::Write, Some(four)) => ("write_view_of_four", n / 4, four),
@@ -64,13 +66,14 @@ fn read(cx: &mut Cx, x: &F32, dims: &[usize], view: View, sum: Option<Sum>) -> R
     let (gpu, n) = (gpu(cx)?, dims.iter().product::<usize>());
     let y = zeros(cx, dims)?;
     let (slot, dev, len) = (x.device_slot(), cx.dev.clone(), n.max(x.len()));
-    copy(gpu, Access::Read, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
+    let from = CopyArgs { x: x.address()?, y: y.address()?, n, len, view, add: false };
+    copy(gpu, Access::Read, from).map_err(device_error)?;
     cx.record_on_device(&[x], y, move |dy, grads| {
         let Some(slot) = slot else { return Ok(()) };
         let dx = slot.address(grads)?;
         match &sum {
             Some(sum) => add_to(gpu, &dev, sum, dy, dx, 1.0),
-            None => copy(gpu, Access::Write, dy, dx, (n, len), view, true),
+            None => copy(gpu, Access::Write, CopyArgs { x: dy, y: dx, n, len, view, add: true }),
         }
     })
 }
@@ -136,13 +139,15 @@ fn write(cx: &mut Cx, xs: &[(&F32, View)], dims: &[usize], value: f32) -> Result
     let mut slots = Vec::with_capacity(xs.len());
     for &(x, view) in xs {
         let n = x.len();
-        copy(gpu, Access::Write, x.address()?, y.address()?, (n, len), view, false).map_err(device_error)?;
+        let to = CopyArgs { x: x.address()?, y: y.address()?, n, len, view, add: false };
+        copy(gpu, Access::Write, to).map_err(device_error)?;
         slots.extend(x.device_slot().map(|slot| (slot, view, n)));
     }
     let inputs: Vec<&F32> = xs.iter().map(|x| x.0).collect();
     cx.record_on_device(&inputs, y, move |dy, grads| {
         for (slot, view, n) in &slots {
-            copy(gpu, Access::Read, dy, slot.address(grads)?, (*n, len), *view, true)?;
+            let from = CopyArgs { x: dy, y: slot.address(grads)?, n: *n, len, view: *view, add: true };
+            copy(gpu, Access::Read, from)?;
         }
         Ok(())
     })

@@ -1,32 +1,29 @@
 //! Windows over up to three spatial axes, as the kernels take them.
 
 use super::gpu::Windows;
-use crate::kernels::{ConvSpec, PoolSpec};
+use crate::kernels::{ConvSpec, PoolSpec, shape::Windows as Shape};
 
 impl Windows {
     /// Of a convolution; `None` beyond three spatial axes.
     pub(super) fn of_conv(input: &[usize], kernel: &[usize], output: &[usize], spec: &ConvSpec) -> Option<Self> {
-        Self::of(input, kernel, output, (&spec.strides, &spec.dilations, &spec.pads))
+        let ConvSpec { strides, dilations, pads, .. } = spec;
+        Self::of(Shape { input, kernel, output, strides, dilations, pads })
     }
 
     /// Of a pooling.
     pub(super) fn of_pool(input: &[usize], spec: &PoolSpec) -> Option<Self> {
-        Self::of(input, &spec.kernel, &spec.output, (&spec.strides, &spec.dilations, &spec.pads))
+        let PoolSpec { kernel, strides, dilations, pads, output, .. } = spec;
+        Self::of(Shape { input, kernel, output, strides, dilations, pads })
     }
 
-    fn of(
-        input: &[usize],
-        kernel: &[usize],
-        output: &[usize],
-        (strides, dilations, pads): (&[usize], &[usize], &[[usize; 2]]),
-    ) -> Option<Self> {
-        let before: Vec<i64> = pads.iter().map(|p| p[0] as i64).collect();
+    fn of(shape: Shape<'_>) -> Option<Self> {
+        let before: Vec<i64> = shape.pads.iter().map(|p| p[0] as i64).collect();
         Some(Self {
-            input: three(input, 1)?,
-            kernel: three(kernel, 1)?,
-            output: three(output, 1)?,
-            strides: three(strides, 1)?,
-            dilations: three(dilations, 1)?,
+            input: three(shape.input, 1)?,
+            kernel: three(shape.kernel, 1)?,
+            output: three(shape.output, 1)?,
+            strides: three(shape.strides, 1)?,
+            dilations: three(shape.dilations, 1)?,
             pads: last(&before, 0)?,
         })
     }
