@@ -10,13 +10,14 @@ use dfdx::prelude::Cpu;
 use onnx_forget::{
     Error, Result,
     data::{Batch, Targets},
-    engine::{Context, KernelChoice, Tensor, Value, start_pool},
+    engine::{Context, KernelChoice, Tensor, Value, keep_memory, scope},
     graph::{
         Attr, Graph, Initializer, Node, ValueId, ValueInfo,
         loss::{LossKind, LossPlan},
         parameters::Decision,
     },
     kernels::{Backend, BatchNormArgs, Binary, ConvArgs, ConvSpec, LayerNormArgs, PoolSpec, Reduce, Unary},
+    limits::Limits,
     model::{Model, ModelOptions},
     ops::{self, Inputs, Mode, NodeContext},
     tensor::{DType, HostTensor},
@@ -314,11 +315,19 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             name => wanted = name.to_owned(),
         }
     }
-    start_pool(Some(threads))?;
+    let scope = keep_memory(|| scope(Some(threads), Limits::default()))?;
+    scope.enter(|| compare(threads, python, &wanted))
+}
+
+fn compare(
+    threads: usize,
+    python: Option<String>,
+    wanted: &str,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut torch = python.map(|python| Torch::start(&python, threads)).transpose()?;
     println!("| forward + backward, {threads} threads | ms | GFLOP/s | PyTorch ms | PyTorch ÷ ours |");
     println!("| --- | --- | --- | --- | --- |");
-    for case in CASES.iter().filter(|case| case.contains(&wanted)) {
+    for case in CASES.iter().filter(|case| case.contains(wanted)) {
         let mut words = case.split(' ');
         let name = words.next().unwrap_or_default();
         let d: Vec<usize> = words.map(str::parse).collect::<std::result::Result<_, _>>()?;

@@ -12,12 +12,14 @@ use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use onnx_forget::{
     Error, Result,
     data::{self, Data, DataConfig, Dataset, Request, Rows},
-    engine::start_pool,
+    engine::{keep_memory, scope},
     graph::{build, loss, parameters},
     kernels::Backend,
+    limits::Limits,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
     run,
+    scope::install,
     unlearn::{self, BatchIter, Batches, Observer, Schedule, Settings, StepRecord},
 };
 use rayon::prelude::*;
@@ -89,7 +91,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default())?;
     let graph = build::build(&file)?;
     let plan = loss::plan(&graph, None, loss::LabelKind::Class)?;
-    let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
+    let request = Request { forget: vec![folder.join("forget.parquet").into()], ..Request::default() };
     let data = data::open(&config, &request, &run::signature(&graph, &plan))?;
     let decisions = parameters::decide(&graph, &plan, &[], &[])?;
     // One before, and one after: a step is told of when the next one has begun.
@@ -163,17 +165,21 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let threads: usize = words.last().ok_or("how many threads?")?.parse()?;
-    start_pool(Some(threads))?;
-    match words.as_slice() {
-        ["limits", _] => limits(threads),
-        [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?)?,
+    let scope = keep_memory(|| scope(Some(threads), Limits::default()))?;
+    scope.enter(|| match words.as_slice() {
+        ["limits", _] => {
+            install(|| limits(threads));
+            Ok(())
+        }
+        [folder, count, _] => steps(Cpu::default(), Path::new(folder), count.parse()?),
         #[cfg(feature = "cuda")]
         [on @ ("--cuda" | "--cuda-tf32"), folder, count, _] => {
-            onnx_forget::kernels::cuda::allow_tf32(*on == "--cuda-tf32");
             let device = dfdx::tensor::Cuda::try_build(0, 0).map_err(|e| format!("{e:?}"))?;
-            steps(device, Path::new(folder), count.parse()?)?;
+            use onnx_forget::engine::Precision;
+            let precision = if *on == "--cuda-tf32" { Precision::Tf32 } else { Precision::F32 };
+            let count = count.parse()?;
+            precision.during(|| steps(device, Path::new(folder), count))
         }
-        _ => return Err("steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS, or limits THREADS".into()),
-    }
-    Ok(())
+        _ => Err("steps [--cuda | --cuda-tf32] FOLDER STEPS THREADS, or limits THREADS".into()),
+    })
 }

@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         .validation(fixture.join("validation.parquet"))
         .test(fixture.join("test.parquet"))
         .ids(fixture.join("forget.parquet"))
-        .options(|options| options.data.inputs.extend([("image".into(), image)]))
+        .input("image", image)
         .prepare(&mut Stages)?;
     println!("{} of {} rows are to be forgotten", job.counts().forget_rows, job.counts().train_rows);
     let forgotten = job.run(&mut Stages)?;

@@ -1,19 +1,12 @@
 //! Compares a model's outputs and gradients with onnxruntime's, on random rows: `cargo run --release --example verify [MODEL]`.
 
-use onnx_forget::{
-    Result,
-    run::{
-        Options, Stop,
-        verify::{Checks, verify},
-    },
-};
+use onnx_forget::{Result, Verify};
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<()> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cancer-mlp/model.onnx");
     let model = std::env::args_os().nth(1).map_or(fixture, PathBuf::from);
-    let checks = Checks { rows: None, samples: 64, locate: false };
-    let found = verify(&Options::new(&model), &checks, &Stop::default(), &mut ())?;
+    let found = Verify::new(model).samples(64).run(&mut ())?;
     println!("passed: {}", found.passed);
-    Ok(())
+    found.require()
 }

@@ -178,7 +178,12 @@ pub fn table(bytes: &[u8]) {
         said(rows.batch(&[0, last / 2, last]));
         said(rows.targets(&Rows::all(rows.len())));
     }
-    let lists = said(Lists::open(&config, &Arc::new(source), std::slice::from_ref(&path), &mut Vec::new()));
+    let lists = said(Lists::open(
+        &config,
+        &Arc::new(source),
+        std::slice::from_ref(&Places::from(path.as_path())),
+        &mut Vec::new(),
+    ));
     if lists.is_some() {
         said(data::open_training(&config, Some(path), MissingIds::Ignore, &signature));
     }

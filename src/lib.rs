@@ -28,10 +28,12 @@
 //! # Ok::<(), onnx_forget::Error>(())
 //! ```
 //!
-//! [`run`] has the other things that can be done with a model: inspect, verify, audit, compare, train. The folder `examples`
-//! of the sources has a program for each of the first ones.
+//! Rows may be in memory ([`data::MemoryTable`]), and the method one's own ([`unlearn::own::OwnMethod`]). [`Inspect`],
+//! [`Verify`], [`Audit`], [`Compare`] and [`Train`] are the other things that can be done with a model; the folder `examples` of
+//! the sources has programs. What builders do is in [`run`]. Runs side by side in one process know nothing of each other:
+//! threads and limits are theirs, see [`scope`].
 
-pub use onnx_forget_base::{each, error, label_facts, limits, tensor};
+pub use onnx_forget_base::{each, error, label_facts, limits, scope, tensor};
 use onnx_forget_base::{owner, quiet, shown};
 
 use onnx_forget_graph::scratch;
@@ -57,7 +59,7 @@ pub mod report;
 
 pub mod run;
 
-mod forget;
+mod face;
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -66,4 +68,4 @@ pub mod cli;
 pub mod fuzzing;
 
 pub use error::{Error, Result};
-pub use forget::{Forget, Forgotten, Prepared};
+pub use face::{Audit, Compare, Forget, Forgotten, Inspect, Prepared, PreparedAudit, PreparedCompare, Train, Verify};

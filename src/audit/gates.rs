@@ -182,11 +182,37 @@ pub struct Need {
     pub of: &'static str,
 }
 
+/// What a verdict is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A figure with a limit, and which of several such figures it is; empty if there is one.
+    Gate(Gate, &'static str),
+    /// Whether the model knows the rows as they were read.
+    RowsKnown,
+}
+
+/// The key in the `[gates]` table, and the figure that it was applied to.
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gate(gate, "") => f.write_str(&gate.key()),
+            Self::Gate(gate, of) => write!(f, "{} ({of})", gate.key()),
+            Self::RowsKnown => f.write_str("rows_known"),
+        }
+    }
+}
+
+impl Serialize for Check {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// A limit and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Key in the `[gates]` table, and the figure that it was applied to.
-    pub gate: String,
+    /// What it is on.
+    pub gate: Check,
     /// The measured figure; it passes up to `limit`. None if there are too few rows for a figure.
     pub value: Option<f64>,
     /// The limit that decided.
@@ -206,7 +232,7 @@ impl Verdict {
     /// Whether the model knows the rows as they were read. It warns if not, and the user continued anyway.
     pub fn rows_known(known: bool) -> Self {
         Self {
-            gate: "rows_known".into(),
+            gate: Check::RowsKnown,
             value: Some(f64::from(!known)),
             limit: 0.0,
             outcome: if known { Judgment::Pass } else { Judgment::Warn },
@@ -264,7 +290,7 @@ pub fn judge(gates: &Gates, evidence: &Evidence) -> Vec<Verdict> {
                 (true, None, None) => (Judgment::Pass, tightest),
             };
             verdicts.push(Verdict {
-                gate: if reading.of.is_empty() { gate.key() } else { format!("{} ({})", gate.key(), reading.of) },
+                gate: Check::Gate(gate, reading.of),
                 value: reading.value,
                 limit,
                 outcome,

@@ -35,7 +35,7 @@ pub use accuracy::{Outcome, SplitScore, argmax, score};
 pub use classes::{ClassScore, Classes, classes};
 pub use conformal::{LEVEL, PValues, Records, Share, UNSEEN_NEEDED, Unseen, records};
 pub use figures::{Key, Spread, figures};
-pub use gates::{Evidence, Gate, Gates, Judgment, Need, Verdict, attacks, judge, overall};
+pub use gates::{Check, Evidence, Gate, Gates, Judgment, Need, Verdict, attacks, judge, overall};
 pub use histogram::Histogram;
 pub use logistic::Logistic;
 pub use membership::{Attack, INFORMATIVE_ROWS, attack};

@@ -38,7 +38,7 @@ pub fn options(model: &Path, args: &SourceArgs, tests: &TestArgs) -> Result<Opti
     let options = Options {
         checkpoint: args.checkpoint.clone().or(file.model.checkpoint.map(|c| base.join(c))),
         config: path,
-        forget: args.forget.clone(),
+        forget: args.forget.iter().cloned().map(Into::into).collect(),
         forget_class: args.forget_class,
         ignore_missing_ids: args.missing_ids == MissingIdsChoice::Ignore,
         accept_unknown_rows: args.accept_unknown_rows,

@@ -28,7 +28,7 @@ pub(crate) use inspect::inspected;
 
 use crate::{
     error::Error,
-    limits::{self, Limits},
+    run::{Limits, keep_memory, scope},
     shown,
 };
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
@@ -116,9 +116,9 @@ fn run(cli: Cli) -> Result<(), Error> {
     let colors = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).log_internal_errors(false);
     let _ = log.with_writer(|| out::Log).try_init();
-    limits::set(Limits { memory: cli.max_memory, nodes: cli.max_nodes });
-    crate::run::start_pool(cli.threads.map(threads).transpose()?)?;
-    match cli.command {
+    let threads = cli.threads.map(threads).transpose()?;
+    let limits = Limits { memory: cli.max_memory, nodes: cli.max_nodes };
+    keep_memory(|| scope(threads, limits))?.enter(|| match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Verify(args)) => verify::run(args),
         Some(Command::Audit(args)) => audit::run(args),
@@ -128,7 +128,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(Command::Completions(args)) => about::completions(args),
         Some(Command::Man) => about::man_page(),
         None => forget::run(cli.forget),
-    }
+    })
 }
 
 /// # Errors

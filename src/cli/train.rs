@@ -58,7 +58,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     args.recipe.over(&mut options.train);
     options.train.batch_size = args.batch_size.map(Into::into).or(options.train.batch_size);
     let training = Training {
-        exclude: args.exclude,
+        exclude: args.exclude.map(Into::into),
         keep_weights: args.keep_weights,
         bn: args.source.bn,
         out: args.out,

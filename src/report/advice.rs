@@ -1,7 +1,7 @@
 //! What to try after a run that was rejected, or that could not say enough.
 
 use super::{Report, words};
-use crate::audit::{Judgment, Need, Verdict};
+use crate::audit::{Check, Gate, Judgment, Need, Verdict};
 
 /// A sentence or two for each kind of failed check, and for rows that the verdict needs and lacks.
 pub fn advice(report: &Report) -> Vec<String> {
@@ -12,7 +12,7 @@ pub fn advice(report: &Report) -> Vec<String> {
         }
     };
     for gate in report.gates.iter().filter(|gate| gate.outcome == Judgment::Fail) {
-        add(format!("{}: {}", missed(gate), remedy(key(gate))));
+        add(format!("{}: {}", missed(gate), remedy(gate.gate)));
     }
     if report.audit.verdict == Some(Judgment::Insufficient) {
         for gate in report.gates.iter().filter(|gate| gate.outcome == Judgment::Insufficient) {
@@ -32,15 +32,11 @@ pub fn advice(report: &Report) -> Vec<String> {
     all
 }
 
-fn key(gate: &Verdict) -> &str {
-    gate.gate.split_once(" (").map_or(gate.gate.as_str(), |(key, _)| key)
-}
-
 /// By how much a gate was missed.
 fn missed(gate: &Verdict) -> String {
     let Some(value) = gate.value else { return format!("`{}` was not met", gate.gate) };
     let (measured, limit) = words::apart(value, gate.limit);
-    let by = if gate.limit < 0.0 || key(gate) == "max_test_loss_increase" {
+    let by = if gate.limit < 0.0 || matches!(gate.gate, Check::Gate(Gate::MaxTestLossIncrease, _)) {
         String::new()
     } else {
         format!(", {} points beyond it", words::points(value - gate.limit))
@@ -48,35 +44,40 @@ fn missed(gate: &Verdict) -> String {
     format!("`{}` was {measured}, and may be {limit}{by}", gate.gate)
 }
 
-fn remedy(key: &str) -> &'static str {
-    match key {
-        "max_test_accuracy_drop"
-        | "max_retain_accuracy_drop"
-        | "max_balanced_accuracy_drop"
-        | "max_test_loss_increase" => {
+const OTHER: &str = "the report has the figures; [gates] in the configuration sets the limit";
+
+fn remedy(check: Check) -> &'static str {
+    let Check::Gate(gate, _) = check else { return OTHER };
+    match gate {
+        Gate::MaxTestAccuracyDrop
+        | Gate::MaxRetainAccuracyDrop
+        | Gate::MaxBalancedAccuracyDrop
+        | Gate::MaxTestLossIncrease => {
             "forgetting took more than the rows. Give all retained training rows in --data; forget fewer rows at once; try half of the \
              --learning-rate with twice the --epochs, or a smaller --alpha. If the drop is acceptable, [gates] in the configuration sets the limit"
         }
-        "max_mia_increase"
-        | "max_mia_distance"
-        | "max_ks_increase"
-        | "max_ks_distance"
-        | "max_class_ks_distance"
-        | "max_tpr_at_1pct_fpr"
-        | "max_tpr_at_01pct_fpr"
-        | "max_transfer_gap"
-        | "max_rmia_distance" => {
+        Gate::MaxMiaIncrease
+        | Gate::MaxMiaDistance
+        | Gate::MaxKsIncrease
+        | Gate::MaxKsDistance
+        | Gate::MaxClassKsDistance
+        | Gate::MaxTprAt1pctFpr
+        | Gate::MaxTprAt01pctFpr
+        | Gate::MaxTransferGap
+        | Gate::MaxRmiaDistance => {
             "forgotten rows stand out from unseen ones. See in the report whether they are still known (try more --epochs) or were driven \
              too far (try fewer --epochs, or a smaller --learning-rate), and whether --validation has rows like them, since these set the goal"
         }
-        "max_under_forgotten" | "max_relearn_advantage" | "max_recovery" => {
+        Gate::MaxUnderForgotten | Gate::MaxRelearnAdvantage | Gate::MaxRecovery => {
             "some rows are still known. Try more --epochs, or a larger --alpha"
         }
-        "max_over_forgotten" => "some rows were driven away too far. Try fewer --epochs, or a smaller --learning-rate",
-        "max_retained_auc_increase" => {
+        Gate::MaxOverForgotten => {
+            "some rows were driven away too far. Try fewer --epochs, or a smaller --learning-rate"
+        }
+        Gate::MaxRetainedAucIncrease => {
             "retained rows were learned further. Try fewer --epochs, or a smaller --learning-rate"
         }
-        _ => "the report has the figures; [gates] in the configuration sets the limit",
+        Gate::MaxForgetGain | Gate::MaxTestGain | Gate::MaxUnchanged | Gate::MaxAverageGap => OTHER,
     }
 }
 

@@ -44,10 +44,10 @@ pub fn statement(report: &Report) -> Value {
     }
     for gate in &report.gates {
         match gate.outcome {
-            Judgment::Pass => passed.push(gate.gate.clone()),
-            Judgment::Warn => warned.push(gate.gate.clone()),
+            Judgment::Pass => passed.push(gate.gate.to_string()),
+            Judgment::Warn => warned.push(gate.gate.to_string()),
             Judgment::Insufficient => warned.push(format!("{}: too few rows", gate.gate)),
-            Judgment::Fail => failed.push(gate.gate.clone()),
+            Judgment::Fail => failed.push(gate.gate.to_string()),
         }
     }
     let result = match (failed.is_empty(), report.audit.verdict) {

@@ -1,36 +1,36 @@
 //! What gates and figures are called in plain words.
 
-use crate::audit::{Judgment, Need, Verdict};
+use crate::audit::{Check, Gate, Judgment, Need, Verdict};
 
 /// What a gate asks, as a statement that holds or not.
 pub fn gate(verdict: &Verdict) -> String {
-    let (key, of) = verdict.gate.split_once(" (").unwrap_or((&verdict.gate, ""));
-    let of = of.trim_end_matches(')');
-    match key {
-        "max_test_accuracy_drop" => "Accuracy on test rows is kept".into(),
-        "max_retain_accuracy_drop" => "Accuracy on retained rows is kept".into(),
-        "max_balanced_accuracy_drop" => "Rare classes or labels are still told on test rows".into(),
-        "max_test_loss_increase" => "The loss of test rows is kept".into(),
-        "max_mia_increase" => format!("An attack on the {of} does not get better"),
-        "max_mia_distance" => format!("An attack on the {of} does as badly as a coin"),
-        "max_ks_increase" => "Losses of forgotten rows do not move away from those of unseen rows".into(),
-        "max_ks_distance" => "Losses of forgotten rows are spread like those of unseen rows".into(),
-        "max_class_ks_distance" => "The same holds in every class".into(),
-        "max_tpr_at_1pct_fpr" => "Few forgotten rows are found with 1 % of false alarms".into(),
-        "max_tpr_at_01pct_fpr" => "Few forgotten rows are found with 0.1 % of false alarms".into(),
-        "max_transfer_gap" => "An attacker who learned on retained rows takes forgotten rows for unseen ones".into(),
-        "max_under_forgotten" => "Single rows are not still known".into(),
-        "max_over_forgotten" => "Single rows are not suspiciously unknown".into(),
-        "max_forget_gain" => format!("Rows to forget are not known better than before, by their {of}"),
-        "max_test_gain" => "The run has not taught the model to answer test rows".into(),
-        "max_unchanged" => "The run has changed the model".into(),
-        "rows_known" => "The model knows the rows as they were read".into(),
-        "max_retained_auc_increase" => "Retained rows are not more exposed than before".into(),
-        "max_relearn_advantage" => "Forgotten rows are learned again no faster than unseen rows".into(),
-        "max_recovery" => "Further training on retained rows does not bring forgotten rows back".into(),
-        "max_average_gap" => "The model is close to one that was trained without the rows".into(),
-        "max_rmia_distance" => "An attack with reference models does as badly as a coin".into(),
-        _ => verdict.gate.clone(),
+    let (gate, of) = match verdict.gate {
+        Check::Gate(gate, of) => (gate, of),
+        Check::RowsKnown => return "The model knows the rows as they were read".into(),
+    };
+    match gate {
+        Gate::MaxTestAccuracyDrop => "Accuracy on test rows is kept".into(),
+        Gate::MaxRetainAccuracyDrop => "Accuracy on retained rows is kept".into(),
+        Gate::MaxBalancedAccuracyDrop => "Rare classes or labels are still told on test rows".into(),
+        Gate::MaxTestLossIncrease => "The loss of test rows is kept".into(),
+        Gate::MaxMiaIncrease => format!("An attack on the {of} does not get better"),
+        Gate::MaxMiaDistance => format!("An attack on the {of} does as badly as a coin"),
+        Gate::MaxKsIncrease => "Losses of forgotten rows do not move away from those of unseen rows".into(),
+        Gate::MaxKsDistance => "Losses of forgotten rows are spread like those of unseen rows".into(),
+        Gate::MaxClassKsDistance => "The same holds in every class".into(),
+        Gate::MaxTprAt1pctFpr => "Few forgotten rows are found with 1 % of false alarms".into(),
+        Gate::MaxTprAt01pctFpr => "Few forgotten rows are found with 0.1 % of false alarms".into(),
+        Gate::MaxTransferGap => "An attacker who learned on retained rows takes forgotten rows for unseen ones".into(),
+        Gate::MaxUnderForgotten => "Single rows are not still known".into(),
+        Gate::MaxOverForgotten => "Single rows are not suspiciously unknown".into(),
+        Gate::MaxForgetGain => format!("Rows to forget are not known better than before, by their {of}"),
+        Gate::MaxTestGain => "The run has not taught the model to answer test rows".into(),
+        Gate::MaxUnchanged => "The run has changed the model".into(),
+        Gate::MaxRetainedAucIncrease => "Retained rows are not more exposed than before".into(),
+        Gate::MaxRelearnAdvantage => "Forgotten rows are learned again no faster than unseen rows".into(),
+        Gate::MaxRecovery => "Further training on retained rows does not bring forgotten rows back".into(),
+        Gate::MaxAverageGap => "The model is close to one that was trained without the rows".into(),
+        Gate::MaxRmiaDistance => "An attack with reference models does as badly as a coin".into(),
     }
 }
 
@@ -79,7 +79,19 @@ pub fn points(share: f64) -> String {
 
 /// What a figure says beyond its number: many are differences, of which a negative one is good.
 pub fn better(verdict: &Verdict) -> &'static str {
-    let change = verdict.gate.contains("_drop") || verdict.gate.contains("_increase");
+    let change = matches!(
+        verdict.gate,
+        Check::Gate(
+            Gate::MaxTestAccuracyDrop
+                | Gate::MaxRetainAccuracyDrop
+                | Gate::MaxBalancedAccuracyDrop
+                | Gate::MaxTestLossIncrease
+                | Gate::MaxMiaIncrease
+                | Gate::MaxKsIncrease
+                | Gate::MaxRetainedAucIncrease,
+            _
+        )
+    );
     if change && verdict.value.is_some_and(|value| value < 0.0) { "better than before" } else { "" }
 }
 

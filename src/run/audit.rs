@@ -42,8 +42,27 @@ pub struct Audited {
 /// # Errors
 /// Those of [`Job::prepare`], and of running the model.
 pub fn audit(options: Options, stop: &Stop, observer: &mut dyn Observer) -> Result<Audited> {
+    measured(&prepare(options, stop, observer)?, observer)
+}
+
+/// Opens everything that an audit needs.
+///
+/// # Errors
+/// Those of [`Job::prepare`]; [`Error::Usage`](crate::Error::Usage) for another device than the CPU.
+pub fn prepare(options: Options, stop: &Stop, observer: &mut dyn Observer) -> Result<Job> {
     options.require_cpu("audit")?;
-    let job = Job::prepare(options, stop, observer, |_, _| Ok(Vec::new()))?;
+    Job::prepare(options, stop, observer, |_, _| Ok(Vec::new()))
+}
+
+/// Measures what was opened, and changes nothing.
+///
+/// # Errors
+/// [`Error::UnknownRows`](crate::Error::UnknownRows) if the model does not know the rows; those of running it.
+pub fn measured(job: &Job, observer: &mut dyn Observer) -> Result<Audited> {
+    job.scope.enter(|| measure(job, observer))
+}
+
+fn measure(job: &Job, observer: &mut dyn Observer) -> Result<Audited> {
     let mut watch = job.watch(observer);
     let references = job.open_references()?;
     let mut model = job.model(Cpu::default(), job.model_options())?;

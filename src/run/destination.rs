@@ -6,6 +6,7 @@ use super::{
     staged::{REPORT, cannot_write, require_ours},
 };
 use crate::{
+    data::Places,
     error::{Error, Result},
     onnx::OnnxFile,
     scratch::{self, Scratch},
@@ -58,7 +59,8 @@ impl Destination {
     /// [`Error::Write`] names the file.
     pub fn require_apart(&self, job: &Job) -> Result<()> {
         let options = &job.options;
-        let given = options.config.iter().chain(&options.forget).chain(&options.references);
+        let given =
+            options.config.iter().chain(options.forget.iter().flat_map(Places::paths)).chain(&options.references);
         let read: Vec<&PathBuf> = given.chain(job.data.files.iter().map(|(path, _)| path)).collect();
         let report = REPORT.iter().map(|(name, _)| self.folder.join(name));
         std::iter::once(self.out.clone()).chain(report).try_for_each(|path| require_other(path, &read))

@@ -1,7 +1,7 @@
 //! The device of `--device`: is it there, and what its errors mean.
 
 use crate::{
-    error::{Error, Result},
+    error::{DeviceFailure, DeviceFault, Error, Result},
     kernels::Backend,
 };
 use dfdx::tensor::Cpu;
@@ -15,17 +15,6 @@ pub enum DeviceChoice {
     Cpu,
     /// An NVIDIA GPU, by number.
     Cuda(usize),
-}
-
-/// How exactly matrix products are computed on an NVIDIA GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// Factors rounded to TF32 (10 bits of mantissa): several times faster.
-    Tf32,
 }
 
 impl FromStr for DeviceChoice {
@@ -74,14 +63,6 @@ pub(super) fn on_device<W: Work>(choice: DeviceChoice, seed: u64, work: W) -> Re
     }
 }
 
-/// How matrix products are computed from here on; of no effect on a CPU.
-pub(super) fn allow_tf32(precision: Precision) {
-    #[cfg(feature = "cuda")]
-    crate::kernels::cuda::allow_tf32(precision == Precision::Tf32);
-    #[cfg(not(feature = "cuda"))]
-    let _ = precision;
-}
-
 /// Fails before anything is read if the device cannot be used.
 ///
 /// # Errors
@@ -90,7 +71,7 @@ pub fn check(device: DeviceChoice) -> Result<()> {
     match device {
         DeviceChoice::Cpu => Ok(()),
         DeviceChoice::Cuda(number) => {
-            usable(number).map_err(|problem| Error::Device { device: device.to_string(), problem })
+            usable(number).map_err(|problem| Error::Device { device: device.to_string(), problem, source: None })
         }
     }
 }
@@ -111,9 +92,10 @@ use crate::engine::cuda_libraries::check as usable;
 fn on_cuda<T>(number: usize, seed: u64, f: impl FnOnce(dfdx::tensor::Cuda) -> Result<T>) -> Result<T> {
     let choice = DeviceChoice::Cuda(number);
     check(choice)?;
+    // This thread's last job may have been on another GPU.
+    crate::kernels::cuda::leave();
     guarded(choice, || {
-        let device =
-            dfdx::tensor::Cuda::try_build(number, seed).map_err(|e| Error::Internal(format!("device: {e:?}")))?;
+        let device = dfdx::tensor::Cuda::try_build(number, seed).map_err(crate::engine::device_error)?;
         f(device)
     })
 }
@@ -127,35 +109,39 @@ pub(super) fn guarded<T>(choice: DeviceChoice, f: impl FnOnce() -> Result<T>) ->
     if choice == DeviceChoice::Cpu {
         return f();
     }
-    let result = crate::quiet::catch(f).unwrap_or_else(|panic| Err(Error::Internal(panic)));
-    result.map_err(|e| told_apart(e, choice))
+    crate::quiet::catch(f).unwrap_or_else(|panic| Err(panicked(panic))).map_err(|e| told_apart(e, choice))
 }
 
-/// An error in which CUDA's name of an error stands, as what it means for the user.
-pub(super) fn told_apart(error: Error, device: DeviceChoice) -> Error {
-    if device == DeviceChoice::Cpu {
-        return error;
+/// What a panic of dfdx means. Nothing but its text is left of the error that it unwrapped.
+fn panicked(text: String) -> Error {
+    match cuda_name(&text).map(str::to_owned) {
+        Some(name) => Error::DeviceFailed(DeviceFailure::named(&name, text)),
+        None => Error::Internal(text),
     }
-    let Error::Internal(text) = &error else { return error };
-    let Some(name) = cuda_name(text) else { return error };
-    let problem = match name {
-        "CUDA_ERROR_OUT_OF_MEMORY" | "CUBLAS_STATUS_ALLOC_FAILED" => format!(
+}
+
+/// What a GPU answered, as what it means for the user.
+pub(super) fn told_apart(error: Error, device: DeviceChoice) -> Error {
+    let (Error::DeviceFailed(failure), true) = (&error, device != DeviceChoice::Cpu) else { return error };
+    let Some(name) = &failure.name else { return error };
+    let problem = match failure.fault {
+        DeviceFault::Memory => format!(
             "the GPU has too little memory ({name}); nothing was written. Use --micro-batch N, which runs N rows of a \
              batch at once, or a smaller --batch-size; and see in `nvidia-smi` whether others use the GPU"
         ),
-        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"
-        | "CUDA_ERROR_INVALID_PTX"
-        | "CUDA_ERROR_NO_BINARY_FOR_GPU"
-        | "CUDA_ERROR_JIT_COMPILER_NOT_FOUND" => format!(
+        DeviceFault::Kernels => format!(
             "the driver cannot run this program's kernels ({name}): update the driver, or build the program with an \
              older CUDA toolkit"
         ),
-        _ => return Error::Internal(format!("the GPU answers {name}: {text}")),
+        DeviceFault::Other => {
+            let text = format!("the GPU answers {name}: {}", failure.text);
+            return Error::DeviceFailed(DeviceFailure { text, ..failure.clone() });
+        }
     };
-    Error::Device { device: device.to_string(), problem }
+    Error::Device { device: device.to_string(), problem, source: Some(failure.clone()) }
 }
 
-/// The first name of an error of CUDA in `text`.
+/// The first name of an error of CUDA in the text of a panic.
 fn cuda_name(text: &str) -> Option<&str> {
     let starts = ["CUDA_ERROR_", "CUBLAS_STATUS_", "NVRTC_ERROR_"].into_iter().filter_map(|prefix| text.find(prefix));
     let rest = text.get(starts.min()?..)?;
@@ -165,37 +151,41 @@ fn cuda_name(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::error::Error as _;
 
-    fn of(text: &str) -> Error {
-        told_apart(Error::Internal(text.into()), DeviceChoice::Cuda(1))
+    fn of(name: &str) -> Error {
+        let failure = DeviceFailure::named(name, format!("device: Driver(DriverError({name}))"));
+        told_apart(Error::DeviceFailed(failure), DeviceChoice::Cuda(1))
     }
 
     #[test]
     fn too_little_memory_is_no_defect() {
-        for text in [
-            "device: Driver(DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\"))",
-            "called `Result::unwrap()` on an `Err` value: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
-            "device: Blas(CublasError(CUBLAS_STATUS_ALLOC_FAILED))",
-        ] {
-            let error = of(text);
+        let panic =
+            "called `Result::unwrap()` on an `Err` value: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+        let panics = guarded(DeviceChoice::Cuda(1), || -> Result<()> { std::panic::panic_any(panic.to_owned()) });
+        for error in [of("CUDA_ERROR_OUT_OF_MEMORY"), of("CUBLAS_STATUS_ALLOC_FAILED"), panics.unwrap_err()] {
             assert_eq!(error.exit_code(), 2);
             let said = error.to_string();
             assert!(said.starts_with("--device cuda:1: ") && said.contains("--micro-batch"), "{said}");
+            // A caller finds out by type.
+            let source = error.source().and_then(|source| source.downcast_ref::<DeviceFailure>()).unwrap();
+            assert_eq!(source.fault, DeviceFault::Memory);
         }
     }
 
     #[test]
     fn other_errors_keep_their_kind() {
-        let fault = of("device: Driver(DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal address\"))");
+        let fault = of("CUDA_ERROR_ILLEGAL_ADDRESS");
         assert_eq!(fault.exit_code(), 1);
-        assert!(fault.to_string().contains("answers CUDA_ERROR_ILLEGAL_ADDRESS:"), "{fault}");
-        assert_eq!(of("Driver(DriverError(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, \"\"))").exit_code(), 2);
-        assert_eq!(
-            of("reshape of [2] to [3]").to_string(),
-            Error::Internal("reshape of [2] to [3]".into()).to_string()
-        );
-        let data = told_apart(Error::Data("column CUDA_ERROR_OUT_OF_MEMORY".into()), DeviceChoice::Cuda(0));
-        assert_eq!(data.exit_code(), 4);
+        assert!(fault.to_string().contains("internal error: the GPU answers CUDA_ERROR_ILLEGAL_ADDRESS: "), "{fault}");
+        assert_eq!(of("CUDA_ERROR_UNSUPPORTED_PTX_VERSION").exit_code(), 2);
+        // An error that only speaks of one is none of the device.
+        let gpu = DeviceChoice::Cuda(0);
+        let ours = told_apart(Error::Internal("reshape to CUDA_ERROR_OUT_OF_MEMORY".into()), gpu);
+        assert!(matches!(ours, Error::Internal(_)));
+        assert_eq!(told_apart(Error::Data("column CUDA_ERROR_OUT_OF_MEMORY".into()), gpu).exit_code(), 4);
+        let unnamed = Error::DeviceFailed(DeviceFailure::unnamed("device: WrongNumElements".into()));
+        assert_eq!(unnamed.to_string(), "internal error: device: WrongNumElements; please report it");
     }
 
     #[test]

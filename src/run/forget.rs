@@ -2,7 +2,7 @@
 
 use super::{
     destination::Destination,
-    device::{self, Precision, Work, on_device},
+    device::{self, Work, on_device},
     events::{Event, Observer, Watch},
     job::Job,
     known::{Known, fingerprint},
@@ -21,6 +21,7 @@ use crate::{
     report::{
         AuditedBefore, Judged, KnownRows, Reached, ReferenceSection, Report, Results, UnlearnSection, Written, apart,
     },
+    scope,
     writeback::{self, Change},
 };
 use indexmap::IndexMap;
@@ -81,8 +82,8 @@ pub fn forget(job: Job, to: &Destination, observer: &mut dyn Observer) -> Result
 /// # Errors
 /// Those of the device. The run that was stopped is the other half of the result.
 pub fn unlearned(job: Job, observer: &mut dyn Observer) -> Result<Result<Outcome, Stopped>> {
-    let (device, seed) = (job.options.device, job.options.seed);
-    on_device(device, seed, Forgetting { job, observer })
+    let (device, seed, scope) = (job.options.device, job.options.seed, job.scope.clone());
+    scope.enter(|| on_device(device, seed, Forgetting { job, observer }))
 }
 
 /// The main job, once everything is read.
@@ -159,11 +160,11 @@ fn unlearn<D: Backend<f32>>(device: D, job: &Job, watch: &mut Watch<'_>, reached
     let mut settings = method.described();
     settings.further.extend(job.chosen());
     let mut sets = RunBatches::new(job, options.seed);
-    device::allow_tf32(options.precision);
     let trajectory = watch.stage("unlearning", |watch| {
-        watch.steps(settings.steps, "retain", |observer| method.run(&mut model, &mut sets, observer))
+        watch.steps(settings.steps, "retain", |observer| {
+            options.precision.during(|| method.run(&mut model, &mut sets, observer))
+        })
     });
-    device::allow_tf32(Precision::F32);
     let run = (method.name(), settings);
     reached.unlearned =
         Some(UnlearnSection::new(run, job.schedule.micro_batch, &trajectory?, options.computed_on(), options.seed));
@@ -208,6 +209,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The verdict and the figures that it is made of.
+    pub fn judged(&self) -> &Judged {
+        &self.results.judged
+    }
+
     /// Write-back, parity, publication.
     ///
     /// # Errors
@@ -216,7 +222,8 @@ impl Outcome {
         let mut watch = Watch::resumed(observer, &self.job.stop, self.timings.clone());
         let mut parity_after = None;
         let device = self.job.options.device;
-        let published = device::guarded(device, || self.write(to, &mut watch, &mut parity_after));
+        let write = || self.write(to, &mut watch, &mut parity_after);
+        let published = self.job.scope.enter(|| device::guarded(device, write));
         published.map_err(|e| {
             let reached = Reached { parity_after, ..self.results.into() };
             Stopped::new(&self.job, e, reached, watch.timings())
@@ -258,7 +265,7 @@ impl Job {
         let options = &self.options;
         parity::Settings {
             runtimes: options.runtime,
-            threads: rayon::current_num_threads(),
+            threads: scope::threads(),
             tolerance: options.parity.tolerance(),
             gradient: GradientOptions { seed: options.seed, ..GradientOptions::default() },
             guard: options.guard(),

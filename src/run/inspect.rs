@@ -97,8 +97,10 @@ pub struct Inspection {
 /// Those of reading the model. In the second part also if its form is refused, an operator is unsupported, there is no
 /// loss or nothing is trainable.
 pub fn inspect(options: &Options) -> Result<(Inspection, Result<()>)> {
-    let (file, graph) = read::open(options)?;
-    look(&file, &graph, options)
+    options.scope()?.enter(|| {
+        let (file, graph) = read::open(options)?;
+        look(&file, &graph, options)
+    })
 }
 
 /// The same for a graph of the file.

@@ -16,6 +16,7 @@ use crate::{
     model::{BatchNorm, Halves, Model, ModelOptions},
     onnx::{OnnxFile, checkpoint::Checkpoint},
     ops,
+    scope::Scope,
     unlearn::Schedule,
 };
 use dfdx::tensor::Cpu;
@@ -39,6 +40,8 @@ pub struct Job {
     pub schedule: Schedule,
     /// What was found before the rows were read, and stops nothing.
     found: Vec<String>,
+    /// The threads and limits of the run.
+    pub(super) scope: Scope,
     /// Ends the run.
     pub(super) stop: Stop,
     /// Seconds of the stages of its preparation.
@@ -51,7 +54,18 @@ impl Job {
     /// # Errors
     /// Those of reading model and rows, and of `check`.
     pub fn prepare(
+        options: Options,
+        stop: &Stop,
+        observer: &mut dyn Observer,
+        check: impl FnOnce(&Options, &OnnxFile) -> Result<Vec<String>>,
+    ) -> Result<Self> {
+        let scope = options.scope()?;
+        scope.enter(|| Self::opened(options, &scope, stop, observer, check))
+    }
+
+    fn opened(
         mut options: Options,
+        scope: &Scope,
         stop: &Stop,
         observer: &mut dyn Observer,
         check: impl FnOnce(&Options, &OnnxFile) -> Result<Vec<String>>,
@@ -83,8 +97,8 @@ impl Job {
             model.plan.why += by;
         }
         let schedule = Schedule::new(&options.unlearn, data.forget.len(), data.retain.len());
-        let (stop, timings) = (stop.clone(), watch.timings().clone());
-        let job = Self { options, model, ask, data, schedule, found, stop, timings };
+        let (scope, stop, timings) = (scope.clone(), stop.clone(), watch.timings().clone());
+        let job = Self { options, model, ask, data, schedule, found, scope, stop, timings };
         watch.tell(Event::Prepared(&job))?;
         job.warnings().iter().try_for_each(|warning| watch.warn(warning))?;
         Ok(job)
@@ -134,6 +148,10 @@ impl Job {
     /// # Errors
     /// [`Error::UnknownRows`] if it does not know them; those of building the model.
     pub fn dry_run(&self, observer: &mut dyn Observer) -> Result<serde_json::Value> {
+        self.scope.enter(|| self.described(observer))
+    }
+
+    fn described(&self, observer: &mut dyn Observer) -> Result<serde_json::Value> {
         let mut watch = self.watch(observer);
         let model = self.model(Cpu::default(), self.frozen_options())?;
         let Known { known, reading } = self.require_known(&mut watch, &model)?;

@@ -36,7 +36,8 @@ impl Job {
 
     fn wanted(&self) -> Wanted {
         let (forget, retain) = (self.data.forget.len(), self.data.retain.len());
-        Wanted { batch_size: self.schedule.batch_size, forget, retain, ..Wanted::default() }
+        let own = self.options.own.clone();
+        Wanted { batch_size: self.schedule.batch_size, forget, retain, own, ..Wanted::default() }
     }
 
     fn recipe(&self) -> Result<Recipe> {

@@ -28,12 +28,14 @@ pub mod verify;
 pub use crate::{
     audit::Gates,
     data::{DataConfig, Files, InputConfig, Places, TargetConfig},
-    engine::{KernelChoice, refused, start_pool},
+    engine::{KernelChoice, Precision, keep_memory, refused, scope},
     error::{Error, Result},
     graph::loss::LossKind,
+    limits::Limits,
     model::BatchNorm,
     ops::{Gradient, specs as operators},
     parity::{Library, Runtimes, Search},
+    scope::Scope,
     scratch::abandon,
     unlearn::{
         EpochRecord, MethodName, RecipeSettings, Settings, StepRecord, StepSize,
@@ -41,7 +43,7 @@ pub use crate::{
     },
 };
 pub use destination::{Destination, sibling};
-pub use device::{DeviceChoice, Precision, check as check_device};
+pub use device::{DeviceChoice, check as check_device};
 pub use events::{Event, Observer, Stop};
 pub use job::Job;
 pub use options::{Options, ParitySettings};

@@ -2,18 +2,20 @@
 
 use super::{
     destination::{longer, sibling},
-    device::{DeviceChoice, Precision},
+    device::DeviceChoice,
 };
 use crate::{
     audit::{Gates, limits},
-    data::{DataConfig, InputConfig, MissingIds},
-    engine::KernelChoice,
+    data::{DataConfig, InputConfig, MissingIds, Places},
+    engine::{self, KernelChoice, Precision},
     error::{Error, Result},
     graph::{given::Given, loss::LossKind},
+    limits::Limits,
     model::BatchNorm,
     onnx::ReadOptions,
     parity::{Guard, Runtimes, Tolerance},
-    unlearn::{MethodName, RecipeSettings, Settings},
+    scope::Scope,
+    unlearn::{MethodName, RecipeSettings, Settings, own::Own},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -56,7 +58,7 @@ pub struct Options {
     /// The configuration file that was read.
     pub config: Option<PathBuf>,
     /// The lists of ids.
-    pub forget: Vec<PathBuf>,
+    pub forget: Vec<Places>,
     /// The class to forget.
     pub forget_class: Option<i64>,
     /// Whether ids that are not in the training data are passed over.
@@ -86,6 +88,9 @@ pub struct Options {
     pub dropout: bool,
     /// What the user set of the method.
     pub unlearn: Settings,
+    /// The user's own method, where that is the method.
+    #[serde(skip)]
+    pub own: Own,
     /// What the user set of a training from the beginning.
     pub train: RecipeSettings,
     /// Tolerance and rows of the parity check.
@@ -113,6 +118,13 @@ pub struct Options {
     pub allow_symlink_inside: bool,
     /// Whether nothing is published but with a pass.
     pub strict: bool,
+    /// Threads to compute on: those of the [`Scope`] that the run begins in, else as many as there are processors, if not
+    /// given. The result is the same for any number.
+    #[serde(skip)]
+    pub threads: Option<usize>,
+    /// What model files may take: the scope's limits if not given.
+    #[serde(skip)]
+    pub limits: Option<Limits>,
     /// The run's name.
     #[serde(skip)]
     pub name: Option<String>,
@@ -152,6 +164,7 @@ impl Options {
             bn: BatchNorm::default(),
             dropout: false,
             unlearn: Settings::default(),
+            own: Own::default(),
             train: RecipeSettings::default(),
             parity: ParitySettings::default(),
             runtime: Runtimes::default(),
@@ -165,6 +178,8 @@ impl Options {
             offline: false,
             allow_symlink_inside: false,
             strict: false,
+            threads: None,
+            limits: None,
             name: None,
             report: None,
             command: Vec::new(),
@@ -176,6 +191,22 @@ impl Options {
     pub fn given(&self) -> Given {
         let fixed = |(name, input): (&String, &InputConfig)| Some((name.clone(), input.value.as_ref()?.elements()));
         Given { dims: self.dims.clone(), inputs: self.data.inputs.iter().filter_map(fixed).collect() }
+    }
+
+    /// The threads and limits of a run.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system gives no more threads.
+    pub(super) fn scope(&self) -> Result<Scope> {
+        let current = Scope::current();
+        match current {
+            Some(current) if self.threads.is_none() && self.limits.is_none() => Ok(current),
+            current => {
+                let threads = self.threads.or(current.as_ref().map(Scope::threads));
+                let limits = self.limits.or(current.as_ref().map(Scope::limits));
+                engine::scope(threads, limits.unwrap_or_default())
+            }
+        }
     }
 
     /// What to do with ids that are not in the training data.

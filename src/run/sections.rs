@@ -5,8 +5,10 @@ use super::{
     staged::{Manner, mode_of},
 };
 use crate::{
+    data::Places,
     engine::KernelChoice,
     report::{DataSection, Environment, ModelFile, RunSection, Start, TrainedSection},
+    scope,
     writeback::FileDigest,
 };
 use indexmap::IndexMap;
@@ -62,7 +64,8 @@ impl Job {
 
     /// How the report is to be written: for those who may read all of the data.
     pub(super) fn report_manner(&self) -> Manner {
-        let data = self.data.files.iter().map(|(path, _)| path).chain(&self.options.forget);
+        let lists = self.options.forget.iter().flat_map(Places::paths);
+        let data = self.data.files.iter().map(|(path, _)| path).chain(lists);
         Manner { mode: mode_of(data.map(|path| path.as_path())), force: false }
     }
 }
@@ -78,7 +81,7 @@ pub(super) fn environment(kernels: KernelChoice) -> Environment {
         version: env!("CARGO_PKG_VERSION"),
         os: std::env::consts::OS,
         arch: std::env::consts::ARCH,
-        threads: rayon::current_num_threads(),
+        threads: scope::threads(),
         kernels: format!("{kernels:?}").to_lowercase(),
     }
 }

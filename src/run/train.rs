@@ -31,7 +31,7 @@ use std::{path::PathBuf, sync::Arc};
 #[derive(Clone, Debug, Default)]
 pub struct Training {
     /// A list of ids of rows that are left out.
-    pub exclude: Option<PathBuf>,
+    pub exclude: Option<Places>,
     /// Whether the weights of the model are where it starts from.
     pub keep_weights: bool,
     /// Batch normalization during the steps; on batch statistics if not given, whatever the options say of unlearning.
@@ -82,13 +82,17 @@ pub struct Trained {
 /// # Errors
 /// Those of reading model and rows, and of the steps; [`Error::Usage`] if weights are to be drawn that the options keep.
 pub fn train(options: Options, training: Training, stop: &Stop, observer: &mut dyn Observer) -> Result<Trained> {
+    options.scope()?.enter(|| trained(options, training, stop, observer))
+}
+
+fn trained(options: Options, training: Training, stop: &Stop, observer: &mut dyn Observer) -> Result<Trained> {
     options.check()?;
     let mut watch = Watch::new(observer, stop);
     let Training { exclude, keep_weights, bn, out, force } = training;
     let out = out.unwrap_or_else(|| sibling(&options.model, ".trained.onnx"));
     let files = &options.data.files;
     let rows = [&files.train, &files.validation, &files.test].into_iter().flatten().flat_map(Places::paths);
-    let given: Vec<_> = rows.chain(&options.config).chain(&exclude).collect();
+    let given: Vec<_> = rows.chain(&options.config).chain(exclude.iter().flat_map(Places::paths)).collect();
     require_other(out.clone(), &given)?;
     let opened = watch.stage("reading the model", |_| {
         let opened = read::open(&options)?;

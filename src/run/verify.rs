@@ -16,7 +16,7 @@ use crate::{
         self, GradientOptions,
         verify::{Candidate, RandomRows},
     },
-    writeback,
+    scope, writeback,
 };
 pub use crate::{parity::verify::Verification, writeback::ModelDiff};
 use dfdx::tensor::Cpu;
@@ -54,6 +54,10 @@ pub fn diff(model: &Path, other: &Path, allow_symlink_inside: bool) -> Result<Mo
 /// # Errors
 /// Those of reading model and rows, and of the runtimes.
 pub fn verify(options: &Options, checks: &Checks, stop: &Stop, observer: &mut dyn Observer) -> Result<Verification> {
+    options.scope()?.enter(|| checked(options, checks, stop, observer))
+}
+
+fn checked(options: &Options, checks: &Checks, stop: &Stop, observer: &mut dyn Observer) -> Result<Verification> {
     let opened = read::open(options)?;
     options.require_cpu("verify")?;
     let seed = options.seed;
@@ -90,7 +94,7 @@ pub fn verify(options: &Options, checks: &Checks, stop: &Stop, observer: &mut dy
     };
     let settings = parity::Settings {
         runtimes: options.runtime,
-        threads: rayon::current_num_threads(),
+        threads: scope::threads(),
         tolerance: options.parity.tolerance(),
         gradient: GradientOptions { seed, ..GradientOptions::default() },
         guard: options.guard(),

@@ -152,7 +152,7 @@ fn judged(before: &(Audit, Measured), after: &(Audit, Measured)) -> Vec<onnx_for
 }
 
 fn outcome_of(verdicts: &[onnx_forget::audit::Verdict], gate: &str) -> Judgment {
-    verdicts.iter().find(|v| v.gate == gate).unwrap_or_else(|| panic!("no {gate}")).outcome
+    verdicts.iter().find(|v| v.gate.to_string() == gate).unwrap_or_else(|| panic!("no {gate}")).outcome
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
         "max_transfer_gap",
         "max_class_ks_distance",
     ] {
-        let verdict = verdicts.iter().find(|v| v.gate == gate).unwrap();
+        let verdict = verdicts.iter().find(|v| v.gate.to_string() == gate).unwrap();
         assert!(verdict.outcome == Judgment::Insufficient && !verdict.passed, "{verdict:?}");
         assert!(verdict.need.unwrap().have < verdict.need.unwrap().needed, "{verdict:?}");
     }
@@ -259,7 +259,7 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     let change = change(&known.1, &forgot.1);
     let evidence =
         Evidence { before: &known.0, after: &forgot.0, change: &change, changed: true, deep: None, reference: None };
-    let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate == "max_tpr_at_01pct_fpr").unwrap();
+    let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate.to_string() == "max_tpr_at_01pct_fpr").unwrap();
     assert_eq!(verdict.outcome, Judgment::Insufficient);
     assert!(
         !LowFpr::at(&[1.0], &spread(999, 1.0), 1000).sufficient

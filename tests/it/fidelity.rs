@@ -101,7 +101,7 @@ where
         target: table["target"].clone().try_into().unwrap(),
     };
     config.resolve(&folder);
-    let request = Request { forget: vec![folder.join("forget.parquet")], ..Request::default() };
+    let request = Request { forget: vec![folder.join("forget.parquet").into()], ..Request::default() };
     let data = data::open(&config, &request, &onnx_forget::run::signature(&graph, &plan)).unwrap();
     let kind = onnx_forget::run::label_kind(data.target);
     let plan = loss::plan(&graph, None, kind).unwrap();

@@ -15,6 +15,7 @@ mod forms;
 mod graph;
 mod heads;
 mod large_model;
+mod library;
 mod linear_models;
 mod machine;
 mod model;

@@ -16,6 +16,10 @@ pub enum Error {
     #[error("internal error: {}; please report it", short(.0))]
     Internal(String),
 
+    /// The device failed, or a library of it.
+    #[error("internal error: {}; please report it", short(&.0.to_string()))]
+    DeviceFailed(#[source] DeviceFailure),
+
     // 2: usage and configuration
     /// A flag, or a combination of flags, that makes no sense.
     #[error("{}", short(.0))]
@@ -52,6 +56,9 @@ pub enum Error {
         device: String,
         /// What is wrong, and what to do.
         problem: String,
+        /// What it answered, if it was asked.
+        #[source]
+        source: Option<DeviceFailure>,
     },
 
     // 3: the model cannot be used
@@ -153,7 +160,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         use Error::*;
         match self {
-            Internal(_) => 1,
+            Internal(_) | DeviceFailed(_) => 1,
             Usage(_) | Config { .. } | Write { .. } | RuntimeMissing(_) | Memory(_) | Device { .. } => 2,
             ReadModel { .. } | CutShort | Malformed { .. } | Node { .. } | TooLarge { .. } => 3,
             Unsupported(_) | Untrainable(_) => 3,
@@ -164,6 +171,49 @@ impl Error {
             NothingToForget(_) => 8,
             Interrupted => 130,
         }
+    }
+}
+
+/// What a device, or a library of it, answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct DeviceFailure {
+    /// What it means.
+    pub fault: DeviceFault,
+    /// The answer's name in CUDA, if it has one.
+    pub name: Option<String>,
+    /// All that was said.
+    pub text: String,
+}
+
+/// What a device's answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceFault {
+    /// Its memory does not suffice.
+    Memory,
+    /// It, or its driver, cannot run the kernels that this program was built with.
+    Kernels,
+    /// Anything else.
+    Other,
+}
+
+impl DeviceFailure {
+    /// The answer that CUDA calls `name`.
+    pub fn named(name: &str, text: String) -> Self {
+        let fault = match name {
+            "CUDA_ERROR_OUT_OF_MEMORY" | "CUBLAS_STATUS_ALLOC_FAILED" => DeviceFault::Memory,
+            "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"
+            | "CUDA_ERROR_INVALID_PTX"
+            | "CUDA_ERROR_NO_BINARY_FOR_GPU"
+            | "CUDA_ERROR_JIT_COMPILER_NOT_FOUND" => DeviceFault::Kernels,
+            _ => DeviceFault::Other,
+        };
+        Self { fault, name: Some(name.into()), text }
+    }
+
+    /// An answer without a name.
+    pub fn unnamed(text: String) -> Self {
+        Self { fault: DeviceFault::Other, name: None, text }
     }
 }
 

@@ -8,7 +8,8 @@ pub mod nearest;
 pub mod owner;
 pub mod python;
 pub mod quiet;
+pub mod scope;
 pub mod shown;
 pub mod tensor;
 
-pub use error::{Error, Result};
+pub use error::{DeviceFailure, DeviceFault, Error, Result};

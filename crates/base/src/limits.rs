@@ -1,10 +1,13 @@
 //! What a model file may make this program hold and do, so that a small file cannot take all memory or run for hours.
 //!
-//! A [`Budget`] belongs to one graph that is built from one file. The limits that the user gives belong to the process.
+//! A [`Budget`] belongs to one graph that is built from one file. The limits that the user gives belong to the run: see [`scope`].
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    scope,
+};
 use std::sync::{
-    Arc, OnceLock,
+    Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -26,7 +29,7 @@ const ELEMENTS_PER_ROW: usize = 1 << 22;
 const ROWS: usize = 256;
 
 /// What the user gives; the defaults are in proportion to the file.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that the graph may take, and a node's result of 4 bytes an element.
     pub memory: Option<u64>,
@@ -34,33 +37,45 @@ pub struct Limits {
     pub nodes: Option<u64>,
 }
 
-static LIMITS: OnceLock<Limits> = OnceLock::new();
-static FED: AtomicUsize = AtomicUsize::new(1);
-
-/// Sets the limits of this process, once and before a model is opened.
-pub fn set(limits: Limits) {
-    let _ = LIMITS.set(limits);
+/// The limits of a run, and how many rows it has fed at once.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    given: Limits,
+    fed: AtomicUsize,
 }
 
-fn limits() -> Limits {
-    LIMITS.get().copied().unwrap_or_default()
+impl InForce {
+    pub fn new(given: Limits) -> Self {
+        Self { given, fed: AtomicUsize::new(1) }
+    }
+
+    pub fn given(&self) -> Limits {
+        self.given
+    }
+}
+
+impl Default for InForce {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
 }
 
 /// Nodes that a graph may have.
 pub fn most_nodes() -> u64 {
-    limits().nodes.unwrap_or(MOST_NODES)
+    scope::limits().given.nodes.unwrap_or(MOST_NODES)
 }
 
-/// Says that so many rows are fed at once: large batches have large results.
+/// Says that the run feeds so many rows at once: large batches have large results.
 pub fn fed(rows: usize) {
-    FED.fetch_max(rows.min(ROWS), Relaxed);
+    scope::limits().fed.fetch_max(rows.min(ROWS), Relaxed);
 }
 
 /// Elements that a node's result may have.
 pub fn most_elements() -> usize {
-    match limits().memory {
+    let limits = scope::limits();
+    match limits.given.memory {
         Some(bytes) => usize::try_from(bytes / 4).unwrap_or(usize::MAX),
-        None => MOST_ELEMENTS.max(FED.load(Relaxed).saturating_mul(ELEMENTS_PER_ROW)),
+        None => MOST_ELEMENTS.max(limits.fed.load(Relaxed).saturating_mul(ELEMENTS_PER_ROW)),
     }
 }
 
@@ -113,7 +128,7 @@ impl Budget {
     pub fn hold(&self, bytes: usize, pass: &'static str, node: &str) -> Result<()> {
         let held = self.held.fetch_add(bytes as u64, Relaxed).saturating_add(bytes as u64);
         let justified = || FREE_MEMORY.saturating_add(self.files.load(Relaxed).saturating_mul(MEMORY_PER_BYTE));
-        let most = limits().memory.unwrap_or_else(justified);
+        let most = scope::limits().given.memory.unwrap_or_else(justified);
         if held <= most {
             return Ok(());
         }

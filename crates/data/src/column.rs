@@ -140,6 +140,15 @@ fn children(array: &ArrayRef) -> Option<ArrayRef> {
     }
 }
 
+/// Values of an array, counting the elements of lists.
+pub fn values(array: &ArrayRef) -> usize {
+    let mut array = array.clone();
+    while let Some(inner) = children(&array) {
+        array = inner;
+    }
+    array.len()
+}
+
 fn list_values<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> ArrayRef {
     let offsets = list.value_offsets();
     let start = offsets.first().map_or(0, |o| o.as_usize());

@@ -1,6 +1,6 @@
 //! SHA-256 of files, and salted ones of ids and rows.
 
-use crate::{Error, Result};
+use crate::{Error, MemoryTable, Result};
 use sha2::{Digest, Sha256};
 use std::{fs::File, io::Read, path::Path};
 
@@ -26,14 +26,17 @@ impl std::fmt::Debug for Salt {
 
 impl Salt {
     /// For a run over these `files` with this seed. The files' plain SHA-256 come from the same pass.
-    pub fn new<'a>(files: impl IntoIterator<Item = &'a Path>, seed: u64) -> Result<(Self, Vec<String>)> {
+    ///
+    /// # Errors
+    /// [`Error::ReadData`] for a file that cannot be read.
+    pub fn new<'a>(files: impl IntoIterator<Item = Content<'a>>, seed: u64) -> Result<(Self, Vec<String>)> {
         let mut salt = Sha256::new();
         salt.update(b"onnx-forget/salt/v1");
         salt.update(seed.to_le_bytes());
         let mut digests = Vec::new();
-        for path in files {
+        for content in files {
             let mut bytes = 0u64;
-            let sha256 = read(path, |piece| {
+            let sha256 = content.read(|piece| {
                 salt.update(piece);
                 bytes += piece.len() as u64;
             })?;
@@ -56,6 +59,54 @@ impl Salt {
         sha.update(purpose);
         rows.into_iter().for_each(|row| sha.update((row as u64).to_le_bytes()));
         hex(&sha.finalize())
+    }
+}
+
+/// What a digest is of.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// A file's bytes.
+    File(&'a Path),
+    /// Rows in memory.
+    Memory(&'a MemoryTable),
+}
+
+impl<'a> Content<'a> {
+    /// The file, or what the table in memory is called.
+    pub fn path(self) -> &'a Path {
+        match self {
+            Self::File(path) => path,
+            Self::Memory(table) => table.as_path(),
+        }
+    }
+
+    /// SHA-256 of it.
+    ///
+    /// # Errors
+    /// [`Error::ReadData`] for a file that cannot be read.
+    pub fn sha256(self) -> Result<String> {
+        self.read(|_| ())
+    }
+
+    fn read(self, each: impl FnMut(&[u8])) -> Result<String> {
+        match self {
+            Self::File(path) => read(path, each),
+            Self::Memory(table) => table.each_piece(each),
+        }
+    }
+}
+
+/// A SHA-256 that is not at its end.
+#[derive(Default)]
+pub(crate) struct Running(Sha256);
+
+impl Running {
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    pub fn end(self) -> [u8; 32] {
+        self.0.finalize().into()
     }
 }
 
@@ -94,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         std::fs::write(&path, b"some rows").unwrap();
-        let of = |seed| Salt::new([path.as_path()], seed).unwrap();
+        let of = |seed| Salt::new([Content::File(&path)], seed).unwrap();
         let (salt, digests) = of(3);
         assert_eq!(digests, [file(&path).unwrap()]);
         assert_eq!(salt.rows("test", [1, 2]), of(3).0.rows("test", [1, 2]));
@@ -104,6 +155,6 @@ mod tests {
         assert_eq!(format!("{salt:?}"), "Salt");
         std::fs::write(&path, b"other rows").unwrap();
         assert_ne!(salt.rows("test", [1, 2]), of(3).0.rows("test", [1, 2]));
-        assert_eq!(Salt::new([folder.path().join("none").as_path()], 0).unwrap_err().exit_code(), 4);
+        assert_eq!(Salt::new([Content::File(&folder.path().join("none"))], 0).unwrap_err().exit_code(), 4);
     }
 }

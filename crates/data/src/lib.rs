@@ -18,6 +18,7 @@ mod id_set;
 pub mod ids;
 mod join;
 mod list;
+mod memory;
 mod near;
 mod open;
 mod open_training;
@@ -40,6 +41,7 @@ pub use decode::{Derived, Feed, Numbers, Pictures, Plan, Rule, TargetFeed, Token
 pub use decode::{Picture, look, open_image};
 #[cfg(fuzzing)]
 pub use list::Lists;
+pub use memory::{Element, Id, MemoryTable, column_of};
 pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
 pub use open_training::{TrainingData, open_training};
 pub use places::Places;
@@ -48,6 +50,8 @@ pub use signature::{InputSpec, Signature};
 pub use source::{Piece, Source};
 pub use stream::{Batches, stream};
 
+pub use arrow_array;
+pub use ndarray;
 pub use onnx_forget_base::{
     Error, Result,
     batch::{Augment, Batch, ImageInput, Layout, TargetKind, Targets, epoch_seed},

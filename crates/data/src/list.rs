@@ -1,14 +1,14 @@
 //! The lists of ids to forget: files, or standard input.
 
 use super::{
-    DataConfig, Note, Rows, bind,
+    DataConfig, Note, Places, Rows, bind,
     ids::{self, IdKind, Key},
     source::Source,
 };
 use crate::{Error, Result};
 use std::{
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 use tempfile::NamedTempFile;
 
@@ -35,11 +35,19 @@ impl Lists {
     ///
     /// # Errors
     /// A list that cannot be read, or whose column of ids nothing tells.
-    pub fn open(config: &DataConfig, train: &Source, paths: &[PathBuf], notes: &mut Vec<Note>) -> Result<Self> {
-        if paths.iter().filter(|p| **p == Path::new(STDIN)).count() > 1 {
+    pub fn open(config: &DataConfig, train: &Source, asked: &[Places], notes: &mut Vec<Note>) -> Result<Self> {
+        if asked.iter().flat_map(Places::paths).filter(|p| **p == Path::new(STDIN)).count() > 1 {
             return Err(Error::Usage("standard input (`-`) can be one list of ids only".into()));
         }
-        let lists = paths.iter().map(|path| List::open(config, train, path, notes)).collect::<Result<_>>()?;
+        let mut lists = Vec::new();
+        for places in asked {
+            if let Places::Memory(table) = places {
+                lists.push(List::new(config, train, (table.name().into(), Source::open(places)?, None), notes)?);
+            }
+            for path in places.paths() {
+                lists.push(List::open(config, train, path, notes)?);
+            }
+        }
         Ok(Self(lists))
     }
 
@@ -99,6 +107,16 @@ impl List {
         };
         let source = Source::open_list(held.as_ref().map_or(path, NamedTempFile::path), &known);
         let source = source.map_err(|e| renamed(e, path))?;
+        Self::new(config, train, (name, source, held), notes)
+    }
+
+    /// Finds the column of ids.
+    fn new(
+        config: &DataConfig,
+        train: &Source,
+        (name, source, held): (String, Source, Option<NamedTempFile>),
+        notes: &mut Vec<Note>,
+    ) -> Result<Self> {
         let mut list = Self { name, source, column: String::new(), guessed: false, _held: held };
         (list.column, list.guessed) = list.ids_of(config, train, notes)?;
         Ok(list)

@@ -4,7 +4,7 @@ use super::{
     DataConfig, Dataset, Note, Places, Rows, Signature, TargetKind, Targets,
     bind::{Bound, bind},
     decode::Plan,
-    digest::{self, Salt},
+    digest::{Content, Salt},
     join,
     list::Lists,
     source::{Part, Source},
@@ -30,8 +30,9 @@ pub enum MissingIds {
 /// What is to be forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Lists of row ids: files, folders, globs, or `-` for standard input. What any of them lists is forgotten.
-    pub forget: Vec<PathBuf>,
+    /// Lists of row ids: files, folders, globs, `-` for standard input, or tables in memory. What any of them lists is
+    /// forgotten.
+    pub forget: Vec<Places>,
     /// A class whose rows are to be forgotten.
     pub forget_class: Option<i64>,
     /// What to do with ids that no training row has.
@@ -130,7 +131,7 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         Some(class) => Some(class_rows(&train, &plan, kind, &parts.train, class)?),
         None => None,
     };
-    let (salt, digests) = Salt::new(train.files(), request.seed)?;
+    let (salt, digests) = Salt::new(train.contents(), request.seed)?;
     let mut digested: Vec<(PathBuf, String)> = train.files().map(Into::into).zip(digests).collect();
     let joined = join::join(&train, &parts, id.as_deref(), lists.as_ref(), class_rows.as_ref(), request, &salt)?;
     notes.extend(joined.notes);
@@ -160,9 +161,10 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
     };
     warnings.extend(same_content(&digested));
     let trained: BTreeSet<PathBuf> = train.files().map(Into::into).collect();
-    let held_out: BTreeSet<&Path> = validation.0.files().chain(test.0.files()).collect();
-    for path in held_out.into_iter().filter(|path| !trained.contains(*path)) {
-        let sha256 = digest::file(path)?;
+    let held_out = validation.0.contents().chain(test.0.contents());
+    let held_out: BTreeMap<&Path, Content<'_>> = held_out.map(|content| (content.path(), content)).collect();
+    for (path, content) in held_out.into_iter().filter(|(path, _)| !trained.contains(*path)) {
+        let sha256 = content.sha256()?;
         if let Some((twin, _)) = digested.iter().find(|(of, digest)| *digest == sha256 && trained.contains(of)) {
             let problem =
                 format!("has the content of {}, but the model must not have been trained on it", twin.display());

@@ -1,7 +1,7 @@
 //! The rows to train a model on, without anything to forget: held-out rows are welcome, but need not be.
 
 use super::{
-    DataConfig, Dataset, MissingIds, Request, Rows, Signature, TargetKind,
+    DataConfig, Dataset, MissingIds, Places, Request, Rows, Signature, TargetKind,
     bind::{Bound, bind},
     digest::Salt,
     join,
@@ -11,7 +11,7 @@ use super::{
     split::{self, Parts},
 };
 use crate::{Error, Result};
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 /// Rows to train on.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct TrainingData {
 /// As [`super::open`], but nothing has to be held out.
 pub fn open_training(
     config: &DataConfig,
-    exclude: Option<PathBuf>,
+    exclude: Option<Places>,
     missing_ids: MissingIds,
     signature: &Signature,
 ) -> Result<TrainingData> {
@@ -71,7 +71,7 @@ pub fn open_training(
         None => Rows::all(parts.train.len()),
         Some(list) => {
             let request = Request { forget: exclude.into_iter().collect(), missing_ids, ..Request::default() };
-            let (salt, _) = Salt::new(train.files(), request.seed)?;
+            let (salt, _) = Salt::new(train.contents(), request.seed)?;
             let joined = join::join(&train, &parts, id.as_deref(), Some(list), None, &request, &salt)?;
             warnings.extend(joined.warnings);
             joined.forget.complement()

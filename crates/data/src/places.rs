@@ -1,9 +1,10 @@
-//! Where the rows of one table are: a file, folder or glob, or several.
+//! Where the rows of one table are: a file, folder or glob, several, or memory.
 
+use super::MemoryTable;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Files, folders and globs that are one table, in the order given.
+/// Files, folders and globs that are one table, in the order given; or rows that are in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Places {
@@ -11,6 +12,9 @@ pub enum Places {
     One(PathBuf),
     /// Several, which must not be empty.
     Several(Vec<PathBuf>),
+    /// Rows in memory.
+    #[serde(skip_deserializing)]
+    Memory(MemoryTable),
 }
 
 impl Places {
@@ -23,11 +27,12 @@ impl Places {
         }
     }
 
-    /// The paths as they were given.
+    /// The paths as they were given; none for rows in memory.
     pub fn paths(&self) -> &[PathBuf] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Several(paths) => paths,
+            Self::Memory(_) => &[],
         }
     }
 
@@ -36,6 +41,7 @@ impl Places {
         let paths = match self {
             Self::One(path) => std::slice::from_mut(path),
             Self::Several(paths) => paths.as_mut_slice(),
+            Self::Memory(_) => &mut [],
         };
         for path in paths {
             if !super::source::absolute(path) {
@@ -51,8 +57,17 @@ impl<P: Into<PathBuf>> From<P> for Places {
     }
 }
 
+impl From<MemoryTable> for Places {
+    fn from(table: MemoryTable) -> Self {
+        Self::Memory(table)
+    }
+}
+
 impl std::fmt::Display for Places {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Self::Memory(table) = self {
+            return f.write_str(table.name());
+        }
         let shown: Vec<String> = self.paths().iter().map(|path| path.display().to_string()).collect();
         f.write_str(&shown.join(", "))
     }

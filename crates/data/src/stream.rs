@@ -6,6 +6,7 @@ use super::{
     decode::Decoded,
 };
 use crate::{Error, Result};
+use onnx_forget_base::scope::Scope;
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -37,8 +38,13 @@ pub struct Batches {
 impl Batches {
     fn start(count: usize, depth: usize, work: impl FnOnce(&mut Sender) -> Result<(), Stop> + Send + 'static) -> Self {
         let (sender, receiver) = sync_channel(depth.max(1));
+        let scope = Scope::current();
         let run = move || {
             let mut sender = Sender { sender };
+            let work = |sender: &mut Sender| match scope {
+                Some(scope) => scope.enter(|| work(sender)),
+                None => work(sender),
+            };
             if let Err(Stop::Failed(e)) = work(&mut sender) {
                 // Nobody listens any more if this fails, so that nobody misses the error.
                 let _ = sender.sender.send(Err(e));

@@ -12,6 +12,7 @@ pub mod fit;
 pub mod method;
 pub mod nabla_tau;
 pub mod optim;
+pub mod own;
 mod recorder;
 pub mod schedule;
 pub mod sgd;

@@ -2,6 +2,7 @@
 
 use super::{
     BatchIter, Batches, Version, nabla_tau,
+    own::Own,
     schedule::{BATCH_SIZE, Schedule, StepSize},
     trace::{Observer, Trajectory},
 };
@@ -48,10 +49,13 @@ pub enum MethodName {
     RandomLabels,
     /// Trains from the beginning on the retained rows only
     Retrain,
+    /// The user's own: see [`crate::own`]
+    #[serde(skip_deserializing)]
+    Own,
 }
 
 impl MethodName {
-    /// All methods.
+    /// All methods that have a name on the command line.
     pub fn all() -> &'static [Self] {
         &[
             Self::NablaTau,
@@ -84,6 +88,7 @@ impl MethodName {
             Self::SalUn => "salun",
             Self::RandomLabels => "random-labels",
             Self::Retrain => "retrain",
+            Self::Own => "own",
         }
     }
 
@@ -102,6 +107,7 @@ impl MethodName {
             Self::SalUn => "SalUn",
             Self::RandomLabels => "random labels",
             Self::Retrain => "retrain",
+            Self::Own => "own method",
         }
     }
 
@@ -239,6 +245,8 @@ pub struct Wanted {
     pub learning_rate: Option<f64>,
     /// Weight decay, if set.
     pub weight_decay: Option<f64>,
+    /// A method of the user's own.
+    pub own: Own,
 }
 
 impl Wanted {

@@ -2,8 +2,8 @@
 
 use super::schedule::StepSize;
 use crate::{
-    engine::{Buffer, Context, Float, Grads, KernelChoice, Tensor},
-    error::{Error, Result},
+    engine::{Buffer, Context, Float, Grads, KernelChoice, Tensor, device_error},
+    error::Result,
     kernels::{AdamArgs, AdamStep, Backend},
     model::{Model, Parameter},
 };
@@ -108,8 +108,4 @@ fn norms<E: Float, D: Backend<E>>(weight: &Tensor<E, D>, axis: usize) -> Vec<f64
         }
     }
     squares.into_iter().map(f64::sqrt).collect()
-}
-
-fn device_error(e: impl std::fmt::Debug) -> Error {
-    Error::Internal(format!("device: {e:?}"))
 }

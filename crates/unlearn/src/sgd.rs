@@ -3,7 +3,7 @@
 use super::{method::Set, optim::AdamW, recorder::Recorder, schedule::StepSize};
 use crate::{
     batch::Batch,
-    engine::{Context, Flat, Float, Grads, Tensor},
+    engine::{Context, Flat, Float, Grads, Tensor, device_error},
     error::{Error, Result},
     kernels::{Backend, Binary, Reduce},
     model::{Model, Parameter},
@@ -124,8 +124,4 @@ impl<E: Float, D: Backend<E>> Optimizer<E, D> {
         recorder.seen(rate, loss, set)?;
         self.step(model, grads, rate, recorder.steps())
     }
-}
-
-fn device_error(e: impl std::fmt::Debug) -> Error {
-    Error::Internal(format!("device: {e:?}"))
 }

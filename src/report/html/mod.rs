@@ -82,7 +82,7 @@ fn write_verdict(w: &mut String, r: &Report) -> std::fmt::Result {
             format!(
                 "{}<br><span class=\"note\"><code>{}</code></span>{}",
                 escape(&words::gate(gate)),
-                escape(&gate.gate),
+                escape(&gate.gate.to_string()),
                 need.unwrap_or_default()
             ),
             measured(gate),

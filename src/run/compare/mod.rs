@@ -12,6 +12,7 @@ use super::{
     staged::{COMPARISON, json, place_texts},
 };
 use crate::{
+    data::Counts,
     error::{Error, Result},
     kernels::Backend,
     report::compare::{self, CompareReport},
@@ -34,12 +35,9 @@ pub struct Comparison {
     pub folder: Option<PathBuf>,
 }
 
-/// A comparison, once everything is read.
+/// The work of a comparison.
 struct Comparing<'o> {
-    job: Job,
-    methods: Vec<MethodName>,
-    seeds: Vec<u64>,
-    folder: PathBuf,
+    ready: Ready,
     observer: &'o mut dyn Observer,
 }
 
@@ -48,11 +46,33 @@ struct Comparing<'o> {
 /// # Errors
 /// Those of [`Job::prepare`]; [`Error::Usage`] for a method that is asked for and cannot be used.
 pub fn compare(
-    mut options: Options,
+    options: Options,
     comparison: Comparison,
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<(CompareReport, PathBuf)> {
+    prepare(options, comparison, stop, observer)?.run(observer)
+}
+
+/// A comparison, once everything is read.
+pub struct Ready {
+    job: Job,
+    methods: Vec<MethodName>,
+    seeds: Vec<u64>,
+    folder: PathBuf,
+}
+
+/// Opens everything that a comparison needs.
+///
+/// # Errors
+/// Those of [`Job::prepare`]; [`Error::Usage`] for a method that is asked for and cannot be used; [`Error::Write`] for a folder
+/// that cannot be written.
+pub fn prepare(
+    mut options: Options,
+    comparison: Comparison,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<Ready> {
     options.unlearn.method = None;
     options.check()?;
     options.require_forget()?;
@@ -71,17 +91,36 @@ pub fn compare(
     {
         return Err(Error::Usage(format!("--methods {problem}")));
     }
-    let (device, seed) = (job.options.device, job.options.seed);
+    let seed = job.options.seed;
     let seeds = (0..comparison.seeds as u64).map(|n| seed.wrapping_add(n)).collect();
-    let report = on_device(device, seed, Comparing { job, methods, seeds, folder: folder.clone(), observer })?;
-    Ok((report, folder))
+    Ok(Ready { job, methods, seeds, folder })
+}
+
+impl Ready {
+    /// How many rows there are of each set.
+    pub fn counts(&self) -> &Counts {
+        &self.job.data.counts
+    }
+
+    /// Runs every method with every seed, and writes what they reach anew after each method. Returns the report and its
+    /// folder.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRows`] if the model does not know the rows; those of the device, and of writing the report.
+    pub fn run(self, observer: &mut dyn Observer) -> Result<(CompareReport, PathBuf)> {
+        let options = &self.job.options;
+        let (device, seed, folder) = (options.device, options.seed, self.folder.clone());
+        let scope = self.job.scope.clone();
+        let report = scope.enter(|| on_device(device, seed, Comparing { ready: self, observer }))?;
+        Ok((report, folder))
+    }
 }
 
 impl Work for Comparing<'_> {
     type Output = CompareReport;
 
     fn on<D: Backend<f32>>(self, device: D) -> Result<CompareReport> {
-        let Self { job, methods, seeds, folder, observer } = self;
+        let Self { ready: Ready { job, methods, seeds, folder }, observer } = self;
         let (job, mut watch) = (&job, job.watch(observer));
         let references = job.open_references()?;
         let model = job.model(device.clone(), job.model_options())?;

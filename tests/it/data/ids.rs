@@ -51,7 +51,8 @@ fn missing_ids_stop_with_their_number_and_not_their_values() {
     let data = data::open(&simple_config(&dir), &ignore, &simple()).unwrap();
     assert_eq!((data.forget.to_vec(), data.counts.missing_ids), (vec![1], 1));
     let list = id_list(&[777_777]).write(&dir, "forget.parquet");
-    let message = refused(data::open(&simple_config(&dir), &Request { forget: vec![list], ..ignore }, &simple()));
+    let message =
+        refused(data::open(&simple_config(&dir), &Request { forget: vec![list.into()], ..ignore }, &simple()));
     assert!(message.contains("no training row"), "{message}");
 }
 
@@ -255,7 +256,7 @@ fn a_class_can_be_forgotten_alone_or_besides() {
     let data = data::open(&config, &class, &simple()).unwrap();
     assert_eq!(data.forget.to_vec(), (0..20).filter(|i| i % 2 == 1).collect::<Vec<_>>());
     assert_eq!((data.counts.forget_ids, data.forget_ids_sha256), (0, None));
-    let both = Request { forget: vec![id_list(&[4]).write(&dir, "f.parquet")], ..class };
+    let both = Request { forget: vec![id_list(&[4]).write(&dir, "f.parquet").into()], ..class };
     assert_eq!(data::open(&config, &both, &simple()).unwrap().forget.len(), 11);
     for (class, words) in [(2, "classes are 0 to 1"), (-1, "classes are 0 to 1")] {
         let wrong = Request { forget_class: Some(class), ..Request::default() };

@@ -12,7 +12,11 @@ fn text(dir: &TempDir, name: &str, text: &str) -> PathBuf {
 }
 
 fn open(dir: &TempDir, lists: &[PathBuf]) -> Result<Data, Error> {
-    data::open(&simple_config(dir), &Request { forget: lists.to_vec(), ..Request::default() }, &simple())
+    data::open(
+        &simple_config(dir),
+        &Request { forget: lists.iter().cloned().map(Into::into).collect(), ..Request::default() },
+        &simple(),
+    )
 }
 
 #[test]

@@ -102,7 +102,7 @@ pub fn simple_config(dir: &TempDir) -> DataConfig {
 }
 
 pub fn request(forget: PathBuf) -> Request {
-    Request { forget: vec![forget], ..Request::default() }
+    Request { forget: vec![forget.into()], ..Request::default() }
 }
 
 pub fn open_simple(dir: &TempDir, ids: &[i64]) -> Result<Data, Error> {

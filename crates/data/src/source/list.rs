@@ -59,7 +59,7 @@ pub fn list_all(places: &Places, wanted: Option<Part>) -> Result<Listing> {
             path: path.clone(),
             problem: "it is there twice, by a link or named twice: name each file once, as one table".into(),
         }),
-        None if all.files.is_empty() => {
+        None if all.files.is_empty() && !matches!(places, Places::Memory(_)) => {
             Err(Error::Usage("a list of files with rows is empty: name one at least".into()))
         }
         None => Ok(all),

@@ -26,11 +26,12 @@ mod unify;
 mod values;
 
 pub use delimited::Known;
+pub use groups::chosen;
 pub use location::absolute;
 pub use part::Part;
 pub use shape::folder_of;
 
-use super::{Places, fault::Fault, path, rows::Within};
+use super::{MemoryTable, Places, digest::Content, fault::Fault, path, rows::Within};
 use crate::{Error, Result};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -41,7 +42,8 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use table::{Batches, Stamp, Table, open_file, open_table};
+pub use table::Batches;
+use table::{Stamp, Table, open_file, open_table};
 use unify::Column;
 
 /// What compressed bytes may come to, at most: an error is better than room for more.
@@ -70,12 +72,34 @@ pub struct Source {
 #[derive(Debug)]
 struct DataFile {
     path: PathBuf,
-    table: Box<dyn Table>,
+    rows: Stored,
     /// Values that the folder's name gives to all rows.
     constants: Vec<(Field, ArrayRef)>,
     /// Number of its first row.
     first: usize,
-    stamp: Stamp,
+}
+
+/// Where the rows of a [`DataFile`] are.
+#[derive(Debug)]
+enum Stored {
+    File(Box<dyn Table>, Stamp),
+    Memory(MemoryTable),
+}
+
+impl Stored {
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Self::File(table, _) => table.schema(),
+            Self::Memory(table) => table.schema(),
+        }
+    }
+
+    fn stored_values(&self, column: &str) -> u64 {
+        match self {
+            Self::File(table, _) => table.stored_values(column),
+            Self::Memory(table) => table.stored_values(column),
+        }
+    }
 }
 
 /// A group of rows: the unit that is read at once.
@@ -90,7 +114,7 @@ pub struct Piece {
 }
 
 impl Source {
-    /// Opens what `asked` names: files, folders or globs, in their order and in order of the names. Of a folder, files in sub-folders are
+    /// Opens what `asked` names: rows in memory, or files, folders or globs, in their order and in order of the names. Of a folder, files in sub-folders are
     /// taken, too; names that begin with `_` or `.` are not; `key=value` folders are columns.
     ///
     /// # Errors
@@ -120,6 +144,14 @@ impl Source {
         let mut files: Vec<DataFile> = Vec::new();
         let mut pieces = Vec::new();
         let mut rows = 0usize;
+        if let Places::Memory(table) = asked {
+            for (group, batch) in table.batches().iter().enumerate() {
+                pieces.push(Piece { file: 0, group, first: rows, rows: batch.num_rows() });
+                rows += batch.num_rows();
+            }
+            let (path, held) = (table.as_path().into(), Stored::Memory(table.clone()));
+            files.push(DataFile { path, rows: held, constants: Vec::new(), first: 0 });
+        }
         let list::Listing { files: found, parts, warnings } = list::list_all(asked, part)?;
         for ListedFile { path, constants } in found {
             let (handle, stamp) = open_file(&path)?;
@@ -129,11 +161,11 @@ impl Source {
                 pieces.push(Piece { file: files.len(), group, first: rows, rows: n });
                 rows = rows.checked_add(n).ok_or_else(|| fail(&path, "too many rows".into()))?;
             }
-            files.push(DataFile { path, table, constants, first, stamp });
+            files.push(DataFile { path, rows: Stored::File(table, stamp), constants, first });
         }
         let columns = unify::columns(files.iter().map(|f| (f.path.as_path(), f.schema())));
         let usable: Vec<_> = columns.iter().filter(|c| c.problem.is_none()).map(|c| c.field.clone()).collect();
-        let metadata = files.first().map(|f| f.table.schema().metadata().clone()).unwrap_or_default();
+        let metadata = files.first().map(|f| f.rows.schema().metadata().clone()).unwrap_or_default();
         let schema = Arc::new(Schema::new(usable).with_metadata(metadata));
         let name = asked.to_string().into();
         Ok(Self { asked: asked.clone(), name, files, pieces, columns, schema, rows, parts, warnings })
@@ -152,6 +184,14 @@ impl Source {
     /// The files, in order.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|f| f.path.as_path())
+    }
+
+    /// What digests of the files are made of, in order.
+    pub fn contents(&self) -> impl Iterator<Item = Content<'_>> {
+        self.files.iter().map(|f| match &f.rows {
+            Stored::File(..) => Content::File(&f.path),
+            Stored::Memory(table) => Content::Memory(table),
+        })
     }
 
     /// What the user should know about the files, though it stops nothing.
@@ -213,7 +253,7 @@ impl Source {
 
     /// Stored values of a column (list elements, not rows), by the files' own count.
     pub fn stored_values(&self, column: &str) -> u64 {
-        self.files.iter().map(|f| f.table.stored_values(column)).sum()
+        self.files.iter().map(|f| f.rows.stored_values(column)).sum()
     }
 
     /// Reads `columns` of one group, in their order and at most `chunk` rows at a time. `rows` chooses rows by their
@@ -230,10 +270,6 @@ impl Source {
         chunk: usize,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let file = self.files.get(piece.file).ok_or_else(|| Error::Internal("a piece of another table".into()))?;
-        let (handle, stamp) = open_file(&file.path)?;
-        if stamp != file.stamp {
-            return Err(self.problem(piece, "changed while it was being read".into()));
-        }
         let mut roots: Vec<&str> = Vec::with_capacity(columns.len());
         for name in columns {
             self.require(name, "the model")?;
@@ -241,7 +277,13 @@ impl Source {
         }
         let fields = roots.iter().filter_map(|name| self.schema.field_with_name(name).ok().cloned());
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let batches = file.table.read(handle, piece.group, &roots, rows, chunk);
+        let batches = match &file.rows {
+            Stored::Memory(table) => table.read(piece.group, &roots, rows, chunk),
+            Stored::File(table, stamp) => match open_file(&file.path)? {
+                (handle, now) if now == *stamp => table.read(handle, piece.group, &roots, rows, chunk),
+                _ => Err("changed while it was being read".into()),
+            },
+        };
         let mut batches = batches.map_err(|problem| self.problem(piece, problem))?;
         let columns: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
         let constants = file.constants.clone();
@@ -347,7 +389,7 @@ impl Source {
 impl DataFile {
     /// The file's columns, and those of its folder's name that it does not have itself.
     fn schema(&self) -> SchemaRef {
-        let own = self.table.schema();
+        let own = self.rows.schema();
         let mut fields: Vec<_> = own.fields().iter().cloned().collect();
         let missing = self.constants.iter().filter(|(f, _)| own.field_with_name(f.name()).is_err());
         fields.extend(missing.map(|(f, _)| Arc::new(f.clone())));

@@ -1,6 +1,6 @@
 //! One step's tape, lent to one operation after the other. The only file that calls `add_backward_op`.
 
-use super::{Flat, Float, GradSink, Grads, Taped, Tensor};
+use super::{Flat, Float, GradSink, Grads, Taped, Tensor, device_error};
 use crate::{
     error::{Error, Result},
     limits,
@@ -41,10 +41,6 @@ pub struct Context<E: Float, D: Device<E>> {
 pub(super) fn checked_len(dims: &[usize]) -> Option<usize> {
     let nonzero = dims.iter().filter(|&&n| n > 0).try_fold(1usize, |all, &n| all.checked_mul(n))?;
     (nonzero <= isize::MAX as usize / 16).then_some(if dims.contains(&0) { 0 } else { nonzero })
-}
-
-pub(super) fn device_error(e: impl std::fmt::Debug) -> Error {
-    Error::Internal(format!("device: {e:?}"))
 }
 
 impl<E: Float, D: Device<E>> Context<E, D> {

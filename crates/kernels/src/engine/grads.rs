@@ -16,7 +16,7 @@ pub struct Grads<E: Float, D: Device<E>>(pub(super) Gradients<E, D>);
 impl<E: Float, D: Device<E>> Grads<E, D> {
     /// The gradient buffer of `tensor`, zero if nothing flowed into it.
     pub fn buffer(&mut self, tensor: &Tensor<E, D>) -> Result<&mut Buffer<E, D>> {
-        self.0.get_or_alloc_mut(tensor.flat()).map_err(super::context::device_error)
+        self.0.get_or_alloc_mut(tensor.flat()).map_err(super::device_error)
     }
 
     /// The gradient of `tensor` as a tensor of its own, of zeros if nothing flowed into it.

@@ -1,20 +1,21 @@
 //! Threads, and what happens to memory that a step frees.
 
-use crate::error::{Error, Result};
+use crate::{error::Result, limits::Limits};
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
+use onnx_forget_base::scope::Scope;
 use std::sync::{Mutex, PoisonError};
 
-/// Makes every thread of rayon's pool, and this one, allocate the room in which faer packs matrices: a few times the
+/// Makes every thread of a scope, and this one, allocate the room in which faer packs matrices: a few times the
 /// processor's cache, of which little is ever touched. Among blocks that are used again and again it would come to lie
 /// where memory had been touched before, and that would never be free again.
-fn allocate_workspaces() {
+fn allocate_workspaces(scope: &Scope) {
     let product = || {
         const N: usize = 64;
         let (a, mut c) = (Mat::<f32>::zeros(N, N), Mat::<f32>::zeros(N, N));
         matmul(c.as_mut(), Accum::Replace, a.as_ref(), a.as_ref(), 1.0, Par::Seq);
     };
     product();
-    rayon::broadcast(|_| product());
+    scope.broadcast(product);
 }
 
 /// Sets a parameter of glibc's allocator, by its number in <malloc.h>; others have none.
@@ -63,22 +64,28 @@ pub fn handing_back<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Starts rayon's pool of so many threads, as many as there are processors for none, and lets freed memory stay with the
-/// process, for the next step needs as much again. (glibc by default hands blocks of this size back to the system, and
-/// fetching them again page by page costs more than most kernels do; and it keeps what threads free apart, such that one
-/// that decodes rows would fetch what another freed.) To be called first of all; where the allocator is another one, only
-/// the pool and the room for products are made.
+/// A [`Scope`] for a run: so many threads, as many as there are processors for none, each with the room that products need.
 ///
 /// # Errors
-/// If there is a pool already.
-pub fn start_pool(threads: Option<usize>) -> Result<()> {
+/// [`crate::Error::Memory`] if the system gives no more threads.
+pub fn scope(threads: Option<usize>, limits: Limits) -> Result<Scope> {
+    let scope = Scope::new(threads, limits)?;
+    allocate_workspaces(&scope);
+    Ok(scope)
+}
+
+/// Lets freed memory stay with the process, for the next step needs as much again. (glibc by default hands blocks of this
+/// size back to the system, and fetching them again page by page costs more than most kernels do; and it keeps what threads
+/// free apart, such that one that decodes rows would fetch what another freed.) `first` makes the threads, before memory is
+/// kept. These are settings of the allocator, of which a process has one: for a `main` to call first of all; no run does. Where
+/// the allocator is another one, only `first` is done.
+///
+/// # Errors
+/// Those of `first`.
+pub fn keep_memory<R>(first: impl FnOnce() -> Result<R>) -> Result<R> {
     // The numbers of <malloc.h>. Before there are threads: M_ARENA_MAX.
     option(-8, 1);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .build_global()
-        .map_err(|e| Error::Internal(format!("thread pool: {e}")))?;
-    allocate_workspaces();
+    let made = first()?;
     // M_MMAP_THRESHOLD for where blocks are handed back.
     option(-3, 16 << 20);
     option(M_MMAP_MAX, 0);
@@ -86,5 +93,5 @@ pub fn start_pool(threads: Option<usize>) -> Result<()> {
     // M_TRIM_THRESHOLD, M_TOP_PAD.
     option(-1, std::ffi::c_int::MAX);
     option(-2, 64 << 20);
-    Ok(())
+    Ok(made)
 }

@@ -165,7 +165,7 @@ impl Tensor<f32, Cpu> {
 
 /// Whether every element is finite: then so is their sum, unless it overflows, which no useful tensor's does.
 pub(super) fn all_finite<E: Float, D: Device<E>>(flat: Flat<E, D>) -> Result<bool, Error> {
-    let sum = flat.try_sum::<Rank0, _>().map_err(super::context::device_error)?;
+    let sum = flat.try_sum::<Rank0, _>().map_err(super::device_error)?;
     Ok(sum.as_vec().iter().all(|x| num_traits::Float::is_finite(*x)))
 }
 

@@ -48,6 +48,7 @@ pub fn method<E: Float, D: Backend<E>>(
         MethodName::SalUn => Box::new(RandomLabels::new(wanted, true)),
         MethodName::RandomLabels => Box::new(RandomLabels::new(wanted, false)),
         MethodName::Retrain => Box::new(Retrain::new(wanted, recipe)),
+        MethodName::Own => Box::new(wanted.own.clone()),
     }
 }
 

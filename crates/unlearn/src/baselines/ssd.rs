@@ -7,8 +7,8 @@
 
 use super::further;
 use crate::{
-    engine::{Context, Float, Tensor},
-    error::{Error, Result},
+    engine::{Context, Float, Tensor, device_error},
+    error::Result,
     kernels::{Backend, Unary},
     method::{Method, MethodName, MethodSettings, Set, Sets, Wanted},
     model::Model,
@@ -100,8 +100,4 @@ fn importance<E: Float, D: Backend<E>>(
     }
     let share = Unary::MulScalar(1.0 / f64::from(batches.max(1)));
     sums.iter().map(|sum| D::unary(&mut cx, share, sum)).collect()
-}
-
-fn device_error(e: impl std::fmt::Debug) -> Error {
-    Error::Internal(format!("device: {e:?}"))
 }

@@ -24,6 +24,7 @@ use crate::{
 use arrow_array::ArrayRef;
 use geometry::{Raster, Sample};
 use image::DynamicImage;
+use onnx_forget_base::scope::install;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -101,23 +102,20 @@ impl Pictures {
         let len = self.row_len();
         let size = images.len().checked_mul(len).ok_or("too many pixels")?;
         let mut all = vec![T::default(); size];
-        let bad: Vec<(usize, Bad)> = all
-            .par_chunks_mut(len)
-            .enumerate()
-            .filter_map(|(i, out)| {
-                let found = self.one(images, i).and_then(|image| {
-                    let found = pixels(image).filter(|found| found.len() == out.len());
-                    found.ok_or_else(|| Bad::Other("cannot be brought to the model's size".into()))
-                });
-                match found {
-                    Ok(found) => {
-                        out.copy_from_slice(&found);
-                        None
-                    }
-                    Err(bad) => Some((i, bad)),
+        let found = all.par_chunks_mut(len).enumerate().filter_map(|(i, out)| {
+            let found = self.one(images, i).and_then(|image| {
+                let found = pixels(image).filter(|found| found.len() == out.len());
+                found.ok_or_else(|| Bad::Other("cannot be brought to the model's size".into()))
+            });
+            match found {
+                Ok(found) => {
+                    out.copy_from_slice(&found);
+                    None
                 }
-            })
-            .collect();
+                Err(bad) => Some((i, bad)),
+            }
+        });
+        let bad: Vec<(usize, Bad)> = install(|| found.collect());
         let Some((row, first)) = bad.iter().min_by_key(|(i, _)| i) else { return Ok(all) };
         let more = match bad.len() {
             1 => String::new(),

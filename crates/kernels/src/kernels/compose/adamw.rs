@@ -1,8 +1,8 @@
 //! AdamW's step.
 
 use crate::{
-    engine::{Context, Float},
-    error::{Error, Result},
+    engine::{Context, Float, device_error},
+    error::Result,
     kernels::{AdamArgs, Binary},
 };
 use dfdx::{
@@ -22,8 +22,7 @@ pub fn adamw<E: Float, D: Device<E>>(
         weight_decay: share.is_none().then_some(WeightDecay::Decoupled(step.decay)),
     };
     let before = share.map(|share| (parameter.clone(), share));
-    adam.try_update(step.number, parameter.flat_mut(), first, second, gradient)
-        .map_err(|e| Error::Internal(format!("device: {e:?}")))?;
+    adam.try_update(step.number, parameter.flat_mut(), first, second, gradient).map_err(device_error)?;
     if let Some((before, share)) = before {
         let moved = super::binary(cx, Binary::Sub, &parameter.detached(), &before.detached())?;
         let moved = super::binary(cx, Binary::Mul, &moved, share)?;

@@ -7,6 +7,7 @@ use crate::{
     kernels::{AdamArgs, shape::require},
 };
 use dfdx::prelude::Cpu;
+use onnx_forget_base::scope::install;
 use rayon::prelude::*;
 
 /// What is the same for all elements.
@@ -73,5 +74,5 @@ pub(in crate::kernels) fn adamw(
         }
         finite
     };
-    Ok(pieces.enumerate().map(finite).reduce(|| true, |a, b| a & b))
+    Ok(install(|| pieces.enumerate().map(finite).reduce(|| true, |a, b| a & b)))
 }

@@ -4,6 +4,7 @@
 use super::{product::Beta, tile::Lanes};
 use crate::engine::{GradSink, Slot};
 use dfdx::tensor::CpuError;
+use onnx_forget_base::scope::install;
 use rayon::prelude::*;
 use std::{cell::RefCell, marker::PhantomData, mem::MaybeUninit};
 
@@ -32,7 +33,8 @@ pub(super) fn generate_rows(n: usize, width: usize, cost: usize, f: impl Fn(usiz
     if n <= each * width {
         f(0, zeroed(room));
     } else {
-        room.par_chunks_mut(each * width).enumerate().for_each(|(i, piece)| f(i * each, zeroed(piece)));
+        let all = || room.par_chunks_mut(each * width).enumerate().for_each(|(i, piece)| f(i * each, zeroed(piece)));
+        install(all);
     }
     // SAFETY: the pieces are all of the first n elements, and each was filled.
     unsafe { v.set_len(n) };
@@ -124,7 +126,7 @@ pub(super) fn weighted_rows(v: &mut [f32], width: usize, cost: usize, f: impl Fn
     if v.len() <= each * width {
         return f(0, v);
     }
-    v.par_chunks_mut(each * width).enumerate().for_each(|(i, piece)| f(i * each, piece));
+    install(|| v.par_chunks_mut(each * width).enumerate().for_each(|(i, piece)| f(i * each, piece)));
 }
 
 /// Runs `f` for every task number below `n`.
@@ -132,7 +134,7 @@ pub(super) fn tasks(n: usize, f: impl Fn(usize) + Sync) {
     match n {
         0 => {}
         1 => f(0),
-        _ => (0..n).into_par_iter().with_max_len(1).for_each(&f),
+        _ => install(|| (0..n).into_par_iter().with_max_len(1).for_each(&f)),
     }
 }
 
@@ -140,7 +142,7 @@ pub(super) fn tasks(n: usize, f: impl Fn(usize) + Sync) {
 pub(super) fn collect<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     match n {
         1 => vec![f(0)],
-        _ => (0..n).into_par_iter().with_max_len(1).map(&f).collect(),
+        _ => install(|| (0..n).into_par_iter().with_max_len(1).map(&f).collect()),
     }
 }
 

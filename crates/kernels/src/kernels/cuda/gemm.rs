@@ -1,10 +1,10 @@
 //! Products of matrices in memory, by cuBLAS; long sums in parts.
 
 use super::{
-    gpu::{Gpu, Scratch, shifted, tf32, too_large},
+    gpu::{Gpu, Scratch, shifted, too_large},
     sum::sum_parts,
 };
-use crate::engine::Address;
+use crate::engine::{Address, Precision};
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use dfdx::tensor::CudaError;
 
@@ -96,7 +96,10 @@ impl Gpu {
         let one = 1.0_f32;
         let int = |x: usize| i32::try_from(x).map_err(|_| too_large());
         let (m32, n32, k32) = (int(m)?, int(n)?, int(k)?);
-        let math = if tf32() { Math::CUBLAS_TF32_TENSOR_OP_MATH } else { Math::CUBLAS_DEFAULT_MATH };
+        let math = match Precision::now() {
+            Precision::Tf32 => Math::CUBLAS_TF32_TENSOR_OP_MATH,
+            Precision::F32 => Math::CUBLAS_DEFAULT_MATH,
+        };
         self.device.bind_to_thread()?;
         // SAFETY: as for kernels; the handle is live.
         unsafe {

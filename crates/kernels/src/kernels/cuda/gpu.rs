@@ -4,9 +4,10 @@
 //! has to be waited for, and memory that is freed is not given out again before its last kernel is through.
 
 use super::{Cx, codes, upload::Uploads};
+pub(super) use crate::engine::device_error;
 use crate::{
     engine::{Address, Tensor},
-    error::{Error, Result},
+    error::Result,
 };
 use cudarc::{
     cublas::CudaBlas,
@@ -18,12 +19,10 @@ use dfdx::{
     tensor::{CudaError, Storage},
 };
 use std::{
+    cell::RefCell,
     collections::HashMap,
     ffi::{CString, c_void},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// The kernels' source, behind the codes of elementwise functions.
@@ -62,31 +61,42 @@ pub(super) struct Gpu {
     pub(super) uploads: Uploads,
 }
 
-/// Whether matrix products may round their factors to TF32.
-static TF32: AtomicBool = AtomicBool::new(false);
-static GPU: OnceLock<Arc<Gpu>> = OnceLock::new();
-
-/// Whether matrix products may round their factors to TF32 (10 bits of mantissa) from here on.
-pub fn allow_tf32(allow: bool) {
-    TF32.store(allow, Ordering::Relaxed);
+thread_local! {
+    /// The GPU of the job that this thread does.
+    static MINE: RefCell<Option<Mine>> = const { RefCell::new(None) };
 }
 
-/// See [`allow_tf32`].
-pub(super) fn tf32() -> bool {
-    TF32.load(Ordering::Relaxed)
+/// GPUs that no job has: their kernels are compiled, so that the next job need not do so. A handle is never closed, for what
+/// a tape or a tensor keeps may outlive the job's end; there are as many as jobs that ran side by side.
+static FREE: Mutex<Vec<&'static Gpu>> = Mutex::new(Vec::new());
+
+/// A GPU for one thread's job. Two jobs side by side never share one: each has its cuBLAS handle, its uploads, and its word
+/// on whether parameters stayed finite.
+struct Mine(&'static Gpu);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
+    }
 }
 
-/// The GPU of `cx`; the program runs on one only.
+/// Ends this thread's job on a GPU, so that the next may be on another one.
+pub fn leave() {
+    MINE.take();
+}
+
+/// The GPU of `cx`; a job runs on one only.
 pub(super) fn gpu(cx: &Cx) -> Result<&'static Gpu> {
-    if let Some(gpu) = GPU.get() {
+    if let Some(gpu) = mine() {
         return Ok(gpu);
     }
-    let gpu = Gpu::open(&cx.dev).map_err(device_error)?;
-    Ok(GPU.get_or_init(|| Arc::new(gpu)))
+    let gpu = Gpu::free(&cx.dev).map_err(device_error)?;
+    MINE.set(Some(Mine(gpu)));
+    Ok(gpu)
 }
 
-pub(super) fn device_error(e: CudaError) -> Error {
-    Error::Internal(format!("device: {e:?}"))
+fn mine() -> Option<&'static Gpu> {
+    MINE.with_borrow(|mine| mine.as_ref().map(|mine| mine.0))
 }
 
 /// A kernel's parameter.
@@ -186,9 +196,18 @@ fn clamp(blocks: usize) -> u32 {
 }
 
 impl Gpu {
-    fn open(dev: &Cuda) -> Result<Self, CudaError> {
+    /// One that no job has, or a new one.
+    fn free(dev: &Cuda) -> Result<&'static Self, CudaError> {
         // Any buffer of dfdx's tells the device that dfdx works on.
         let device = Storage::<f32>::try_alloc_len(dev, 1)?.device();
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        match free.iter().position(|gpu| gpu.device.ordinal() == device.ordinal()) {
+            Some(at) => Ok(free.swap_remove(at)),
+            None => Ok(Box::leak(Box::new(Self::open(device)?))),
+        }
+    }
+
+    fn open(device: Arc<CudaDevice>) -> Result<Self, CudaError> {
         keep_freed(&device)?;
         let blas = CudaBlas::new(device.clone())?;
         let broken = device.alloc_zeros::<u32>(1)?.leak();
@@ -333,7 +352,7 @@ pub(super) struct Scratch(cudarc::driver::CudaSlice<f32>);
 impl Scratch {
     /// Of elements that are written before they are read.
     pub fn new(dev: &Cuda, n: usize) -> Result<Self, CudaError> {
-        let device = match GPU.get() {
+        let device = match mine() {
             Some(gpu) => gpu.device.clone(),
             None => Storage::<f32>::try_alloc_len(dev, 1)?.device(),
         };

@@ -22,12 +22,13 @@ mod sum;
 mod upload;
 mod window;
 
+pub use gpu::leave;
+
 pub(super) use adamw::{adamw, stayed_finite};
 pub(super) use conv::{conv, convolves, fuses};
 pub(super) use elementwise::{binary, select, unary};
 #[cfg(test)]
 pub(super) use gpu::ALWAYS_WIDE;
-pub use gpu::allow_tf32;
 pub(super) use layout::{concat, expand, gather, gather_flat, pad, permute, slice};
 pub(super) use linear::linear;
 pub(super) use loss::{bce_with_logits, cross_entropy};

@@ -1,15 +1,17 @@
 //! The main job in a few calls. [`Forget`] says what is wanted, [`Prepared`] has read model and rows, [`Forgotten`] has
 //! unlearned them and passed its gates, and [`Forgotten::publish`] writes the new model and its report.
 
+use super::{common, references, rows};
 use crate::{
     error::Result,
-    report::Report,
+    report::{Judged, Report},
     run::{
-        Destination, Job, Observer, Options, Stop,
+        Destination, Job, MethodName, Observer, Options, Stop,
         forget::{Outcome, unlearned},
     },
+    unlearn::own::Chosen,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A request: which model, which rows, and what is to be forgotten.
 ///
@@ -40,45 +42,25 @@ impl Forget {
         Self { options: Options::new(model.as_ref()), stop: Stop::default() }
     }
 
-    /// The rows that the model was trained on: a file, folder or glob.
-    pub fn train(mut self, rows: impl Into<PathBuf>) -> Self {
-        self.options.data.files.train = Some(rows.into().into());
-        self
-    }
+    common!();
+    rows!();
+    references!();
 
-    /// Rows that the model was not trained on, whose loss the forgotten rows are to reach.
-    pub fn validation(mut self, rows: impl Into<PathBuf>) -> Self {
-        self.options.data.files.validation = Some(rows.into().into());
-        self
-    }
-
-    /// Other rows that the model was not trained on, for the audit.
-    pub fn test(mut self, rows: impl Into<PathBuf>) -> Self {
-        self.options.data.files.test = Some(rows.into().into());
-        self
-    }
-
-    /// A list of the ids of the rows to forget; may be called several times.
-    pub fn ids(mut self, list: impl Into<PathBuf>) -> Self {
-        self.options.forget.push(list.into());
-        self
-    }
-
-    /// The seed of every random choice: 0 unless given.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.options.seed = seed;
-        self
-    }
-
-    /// Changes any option.
-    pub fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(&mut self.options);
-        self
-    }
-
-    /// What ends the run from another thread.
-    pub fn stop(mut self, stop: &Stop) -> Self {
-        self.stop = stop.clone();
+    /// The method: ∇τ unless given. Another one by its name, or [one's own](crate::unlearn::own::OwnMethod).
+    ///
+    /// ```
+    /// use onnx_forget::{Forget, run::MethodName};
+    ///
+    /// let job = Forget::new("model.onnx").method(MethodName::NegGradPlus);
+    /// ```
+    pub fn method(mut self, method: impl Into<Chosen>) -> Self {
+        match method.into() {
+            Chosen::Named(name) => self.options.unlearn.method = Some(name),
+            Chosen::Own(own) => {
+                self.options.unlearn.method = Some(MethodName::Own);
+                self.options.own = own;
+            }
+        }
         self
     }
 
@@ -105,6 +87,27 @@ impl Prepared {
 
     /// What would be done, once the model has shown that it knows the rows: what `--dry-run` prints.
     ///
+    /// ```
+    /// use onnx_forget::{Forget, data::{InputConfig, PerChannel}};
+    ///
+    /// let folder = std::path::Path::new("fixtures/digits-cnn");
+    /// let pixels = InputConfig {
+    ///     scale: Some(1.0 / 255.0),
+    ///     mean: Some(PerChannel::One(0.2877)),
+    ///     std: Some(PerChannel::One(0.3549)),
+    ///     ..InputConfig::default()
+    /// };
+    /// let job = Forget::new(folder.join("model.onnx"))
+    ///     .train(folder.join("train.parquet"))
+    ///     .validation(folder.join("validation.parquet"))
+    ///     .test(folder.join("test.parquet"))
+    ///     .ids(folder.join("forget.parquet"))
+    ///     .input("image", pixels)
+    ///     .prepare(&mut ())?;
+    /// assert_eq!(job.describe(&mut ())?["method"], "nabla-tau");
+    /// # Ok::<(), onnx_forget::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownRows`](crate::Error::UnknownRows) if the model does not know the rows as they were read; those of
     /// building the model.
@@ -113,6 +116,18 @@ impl Prepared {
     }
 
     /// Compares the model with the runtimes, audits it, unlearns, audits again, and judges.
+    ///
+    /// ```no_run
+    /// use onnx_forget::{Error, Forget};
+    ///
+    /// let job = Forget::new("model.onnx").train("train.parquet").validation("held-out.parquet").ids("ids.parquet");
+    /// match job.prepare(&mut ())?.run(&mut ()) {
+    ///     Ok(forgotten) => println!("{:?}", forgotten.judged().verdict),
+    ///     Err(Error::NothingToForget(why)) => println!("nothing to do: {why}"),
+    ///     Err(e) => return Err(e),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownRows`](crate::Error::UnknownRows), [`Error::NothingToForget`](crate::Error::NothingToForget),
@@ -127,8 +142,22 @@ impl Prepared {
 pub struct Forgotten(Outcome);
 
 impl Forgotten {
+    /// The verdict and the figures that it is made of.
+    pub fn judged(&self) -> &Judged {
+        self.0.judged()
+    }
+
     /// Writes the new model to `out` and its report beside it, after the written file has been compared with the model in
     /// memory. Files that are there are not replaced.
+    ///
+    /// ```no_run
+    /// use onnx_forget::Forget;
+    ///
+    /// let job = Forget::new("model.onnx").train("train.parquet").validation("held-out.parquet").ids("ids.parquet");
+    /// let forgotten = job.prepare(&mut ())?.run(&mut ())?;
+    /// let report = forgotten.publish("model.forgotten.onnx", &mut ())?;
+    /// # Ok::<(), onnx_forget::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Write`](crate::Error::Write) if `out` may not or cannot be written,
