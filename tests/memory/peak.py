@@ -109,13 +109,14 @@ def peak(command: list[str], folder: pathlib.Path) -> tuple[int, float, float, f
     started, own, everything = time.time(), 0, 0
     while process.poll() is None:
         try:
-            kinds = {"RssAnon": 0, "VmRSS": 0}
+            # In proportion to those that share a page: a child has those of its parent until it starts its own program.
+            kinds = {"Pss_Anon": 0, "Pss": 0}
             for pid in tree(process.pid):
-                for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+                for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                     key, _, value = line.partition(":")
                     if key in kinds:
                         kinds[key] += int(value.split()[0]) * 1024
-            own, everything = max(own, kinds["RssAnon"]), max(everything, kinds["VmRSS"])
+            own, everything = max(own, kinds["Pss_Anon"]), max(everything, kinds["Pss"])
         except OSError:
             pass
         time.sleep(0.01)
