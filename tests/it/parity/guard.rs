@@ -49,7 +49,7 @@ fn where_onnxruntime_crashes_tract_decides_unless_it_may_not() {
 fn a_process_that_was_asked_to_end_ends_the_check() {
     let folder = tempfile::tempdir().unwrap();
     let mut opened = Opened::new(&classifier(folder.path(), DType::F32));
-    opened.settings.guard = guard(folder.path(), "kill -INT $$");
+    opened.settings.guard = guard(folder.path(), "kill -TERM $$");
     let (parity, model, batches) = opened.split();
     assert_eq!(parity.before(model, batches).unwrap_err().exit_code(), 130);
 }
