@@ -33,7 +33,7 @@ fn generated(name: &str, text: &str) {
     let line = differs.unwrap_or_else(|| there.lines().count().min(text.lines().count()));
     assert!(
         there == text,
-        "{name}:{}: there is\n  {:?}\nin place of\n  {:?}\nWrite it anew: UPDATE_DOCS=1 cargo test --release -p onnx-forget --lib cli::tests",
+        "{name}:{}: there is\n  {:?}\nin place of\n  {:?}\nWrite it anew: UPDATE_DOCS=1 cargo test -p onnx-forget --lib cli::tests",
         line + 1,
         there.lines().nth(line),
         text.lines().nth(line)
@@ -94,7 +94,7 @@ fn the_page_of_commands_is_what_help_says() {
     let mut text = String::from(
         "# Command line\n\n\
          This page is generated from `onnx-forget --help` and the help of each command.\n\n\
-         <!-- Generated: UPDATE_DOCS=1 cargo test --release -p onnx-forget --lib cli::tests -->\n",
+         <!-- Generated: UPDATE_DOCS=1 cargo test -p onnx-forget --lib cli::tests -->\n",
     );
     let mut main = Cli::command();
     main.build();
