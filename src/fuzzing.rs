@@ -1,4 +1,4 @@
-//! What the fuzz targets under `fuzz/` call, compiled with `--cfg fuzzing` only; see `docs/fuzzing.md`.
+//! What the fuzz targets under `fuzz/` call, compiled with the feature `fuzzing` only; see `docs/fuzzing.md`.
 //!
 //! Each function takes bytes as a file that somebody else wrote. It panics on what must not be: an invariant of this
 //! program that does not hold, a proof that fails, a message of megabytes. An input that is refused is as it should be.
@@ -185,7 +185,7 @@ pub fn table(bytes: &[u8]) {
         &mut Vec::new(),
     ));
     if lists.is_some() {
-        said(data::open_training(&config, Some(path), MissingIds::Ignore, &signature));
+        said(data::open_training(&config, Some(places.clone()), MissingIds::Ignore, &signature));
     }
 }
 

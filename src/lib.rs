@@ -64,7 +64,7 @@ mod face;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
 pub use error::{Error, Result};

@@ -23,7 +23,7 @@ mod verify;
 mod version;
 
 pub use args::{Cli, Command};
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub(crate) use inspect::inspected;
 
 use crate::{
@@ -39,7 +39,7 @@ use std::{
 };
 
 /// A model's configuration, as a run without flags takes it.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub(crate) fn configured(model: &std::path::Path) -> crate::Result<()> {
     let options = config::options(model, &args::SourceArgs::default(), &args::TestArgs::default())?;
     serde_json::to_string(&options).map(drop).map_err(|e| Error::Internal(e.to_string()))

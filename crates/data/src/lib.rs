@@ -37,9 +37,9 @@ pub use config::{
 };
 pub use dataset::Dataset;
 pub use decode::{Derived, Feed, Numbers, Pictures, Plan, Rule, TargetFeed, Tokens};
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use decode::{Picture, look, open_image};
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use list::Lists;
 pub use memory::{Element, Id, MemoryTable, column_of};
 pub use open::{Counts, Data, MissingIds, Request, open, open_rows};

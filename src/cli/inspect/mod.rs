@@ -94,7 +94,7 @@ fn asked(path: &Path, args: &InspectArgs) -> Result<Options> {
 }
 
 /// All that is printed of a file, in both formats.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub(crate) fn inspected(inspection: &crate::run::inspect::Inspection) -> Result<String> {
     let json = serde_json::to_string(inspection).map_err(|e| crate::Error::Internal(e.to_string()))?;
     Ok(text::inspection(inspection) + &json)

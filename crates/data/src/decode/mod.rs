@@ -6,7 +6,7 @@ mod store;
 mod target;
 mod tokens;
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use image::open_image;
 pub use image::{Encoded, Geometry, Picture, Pictures, look};
 pub use numbers::Numbers;

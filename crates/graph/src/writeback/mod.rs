@@ -83,7 +83,7 @@ pub fn splice<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force: 
 }
 
 /// Names of the stored floats that a graph reads, so that a run may change them.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub fn stored(file: &OnnxFile) -> std::collections::BTreeSet<String> {
     verify::stored_floats(file.proto()).into_keys().collect()
 }

@@ -11,7 +11,7 @@ mod open;
 
 pub use encoded::Encoded;
 pub use geometry::Geometry;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub use open::open as open_image;
 pub use open::{Picture, look};
 
