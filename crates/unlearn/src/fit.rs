@@ -16,6 +16,7 @@ use crate::{
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
 /// Most batches over which the statistics of BatchNormalization are measured.
@@ -164,11 +165,7 @@ pub fn initialize<E: Float, D: Backend<E>>(model: &mut Model<E, D>, seed: u64) -
         let mut rng = ChaCha8Rng::seed_from_u64(epoch_seed(seed, "initial", i));
         let mut draw = || match parameter.initial {
             Initial::Uniform(bound) => bound * (2.0 * rng.random::<f64>() - 1.0),
-            Initial::Normal(deviation) => {
-                // Box and Muller; 1 − u is never 0.
-                let (u, v): (f64, f64) = (rng.random(), rng.random());
-                deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-            }
+            Initial::Normal(deviation) => deviation * rng.sample::<f64, _>(StandardNormal),
             Initial::Constant(value) => value,
             Initial::Unknown => 0.0,
         };

@@ -18,22 +18,39 @@ fn allocate_workspaces(scope: &Scope) {
     scope.broadcast(product);
 }
 
-/// Sets a parameter of glibc's allocator, by its number in <malloc.h>; others have none.
-fn option(parameter: std::ffi::c_int, value: std::ffi::c_int) {
+/// What may be set of glibc's allocator.
+enum Setting {
+    /// Most arenas that threads get.
+    Arenas,
+    /// Least bytes of a block that may get a mapping of its own, which is handed back as soon as the block is freed.
+    MappedBytes,
+    /// Most blocks with a mapping of their own.
+    MappedBlocks,
+    /// Bytes free at the end of the heap above which they are handed back.
+    Trimmed,
+    /// Bytes that the heap grows by beyond what is asked for.
+    Padding,
+}
+
+/// Sets the allocator where it is glibc's.
+fn set(setting: Setting, value: i32) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        unsafe extern "C" {
-            fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
-        }
+        let parameter = match setting {
+            Setting::Arenas => libc::M_ARENA_MAX,
+            Setting::MappedBytes => libc::M_MMAP_THRESHOLD,
+            Setting::MappedBlocks => libc::M_MMAP_MAX,
+            Setting::Trimmed => libc::M_TRIM_THRESHOLD,
+            Setting::Padding => libc::M_TOP_PAD,
+        };
         // SAFETY: mallopt may be called at any time; these settings change where blocks come from, not what they are.
-        unsafe { mallopt(parameter, value) };
+        unsafe { libc::mallopt(parameter, value) };
     }
-    let _ = (parameter, value);
+    let _ = (setting, value);
 }
 
 /// Whether freed memory stays with the process, and how many scopes there are in which it does not.
 static KEPT: Mutex<(bool, usize)> = Mutex::new((false, 0));
-const M_MMAP_MAX: std::ffi::c_int = -4;
 
 /// A scope of [`handing_back`].
 struct HandingBack;
@@ -42,7 +59,7 @@ impl HandingBack {
     fn begin() -> Self {
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         kept.1 += 1;
-        option(M_MMAP_MAX, 1 << 16);
+        set(Setting::MappedBlocks, 1 << 16);
         Self
     }
 }
@@ -52,7 +69,7 @@ impl Drop for HandingBack {
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         kept.1 -= 1;
         if *kept == (true, 0) {
-            option(M_MMAP_MAX, 0);
+            set(Setting::MappedBlocks, 0);
         }
     }
 }
@@ -83,15 +100,13 @@ pub fn scope(threads: Option<usize>, limits: Limits) -> Result<Scope> {
 /// # Errors
 /// Those of `first`.
 pub fn keep_memory<R>(first: impl FnOnce() -> Result<R>) -> Result<R> {
-    // The numbers of <malloc.h>. Before there are threads: M_ARENA_MAX.
-    option(-8, 1);
+    // Before there are threads.
+    set(Setting::Arenas, 1);
     let made = first()?;
-    // M_MMAP_THRESHOLD for where blocks are handed back.
-    option(-3, 16 << 20);
-    option(M_MMAP_MAX, 0);
+    set(Setting::MappedBytes, 16 << 20);
+    set(Setting::MappedBlocks, 0);
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
-    // M_TRIM_THRESHOLD, M_TOP_PAD.
-    option(-1, std::ffi::c_int::MAX);
-    option(-2, 64 << 20);
+    set(Setting::Trimmed, i32::MAX);
+    set(Setting::Padding, 64 << 20);
     Ok(made)
 }
