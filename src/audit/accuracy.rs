@@ -1,6 +1,6 @@
 //! Mean loss and accuracy of a set of rows.
 
-use super::membership::INFORMATIVE_ROWS;
+use super::{membership::INFORMATIVE_ROWS, positions::Answered};
 use crate::{
     Error, Result,
     data::{TargetKind, Targets},
@@ -23,6 +23,8 @@ pub struct Outcome<'a> {
     pub targets: &'a Targets,
     /// The kind of the labels.
     pub kind: TargetKind,
+    /// The answers at the positions of the rows, if rows have several; then there are no logits.
+    pub answered: Option<&'a Answered>,
 }
 
 /// Mean loss and accuracy of a set of rows.
@@ -43,6 +45,12 @@ pub struct SplitScore {
     /// Coefficient of determination (R²), for regression; the mean if a row has several values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r2: Option<f64>,
+    /// Mean over classes of intersection over union (mIoU) of the labels and the answers at all positions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_iou: Option<f64>,
+    /// Perplexity of a language model: the exponential of the mean loss of all positions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
     /// Number of rows.
     pub rows: usize,
 }
@@ -94,6 +102,9 @@ impl Outcome<'_> {
 
     /// Share of right answers of each row; none for regression, and for rows with several classifications.
     pub(super) fn right(&self) -> Option<Vec<f64>> {
+        if let Some(answered) = self.answered {
+            return Some(answered.right());
+        }
         match (self.kind, self.targets) {
             (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => {
                 Some(self.rows().zip(classes).map(|(row, &class)| f64::from(is_right(row, class))).collect())
@@ -161,10 +172,16 @@ pub fn score(outcome: &Outcome, what: &str) -> Result<SplitScore> {
     }
     let loss = if total > 0.0 { loss / total } else { 0.0 };
     let mut found = SplitScore { loss, rows, ..SplitScore::default() };
+    if let Some(answered) = outcome.answered {
+        by_position(outcome, answered, &mut found);
+        return Ok(found);
+    }
     match (outcome.kind, outcome.targets) {
         (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => by_class(outcome, classes, &mut found),
         (TargetKind::MultiLabel, Targets::Values { width, values }) => by_label(outcome, *width, values, &mut found),
-        (TargetKind::Value, Targets::Values { width, values }) => found.r2 = r2(outcome, *width, values),
+        (TargetKind::Value | TargetKind::Same, Targets::Values { width, values }) => {
+            found.r2 = r2(outcome, *width, values)
+        }
         (TargetKind::Value, Targets::Classes(classes)) => {
             let values: Vec<f32> = classes.iter().map(|&class| class as f32).collect();
             found.r2 = r2(outcome, 1, &values);
@@ -190,6 +207,21 @@ pub fn score_of_kept_classes(forget: &Targets, kept: &BTreeSet<i64>, unseen: &Ou
     let rows = classes.iter().filter(|class| kept.contains(class)).count();
     let found = score(&Outcome { weights: &weights, ..*unseen }, "test")?;
     Ok((rows > 0).then_some(SplitScore { rows, ..found }))
+}
+
+fn by_position(outcome: &Outcome, answered: &Answered, found: &mut SplitScore) {
+    (found.accuracy, found.exact_match) = (answered.accuracy(), answered.exact_match());
+    match outcome.kind {
+        TargetKind::Next | TargetKind::Masked => {
+            let (sum, total) = outcome
+                .losses
+                .iter()
+                .zip(answered.counted())
+                .fold((0.0, 0usize), |(sum, total), (&l, n)| (sum + f64::from(l) * n as f64, total + n));
+            found.perplexity = (total > 0).then(|| (sum / total as f64).exp());
+        }
+        _ => (found.balanced_accuracy, found.mean_iou) = (answered.balanced_accuracy(), answered.mean_iou()),
+    }
 }
 
 fn by_class(outcome: &Outcome, classes: &[i64], found: &mut SplitScore) {
@@ -256,7 +288,7 @@ mod tests {
 
     fn outcome<'a>(losses: &'a [f32], logits: &'a [f32], targets: &'a Targets, kind: TargetKind) -> Outcome<'a> {
         let width = logits.len() / losses.len().max(1);
-        Outcome { losses, weights: &[], logits, width, targets, kind }
+        Outcome { losses, weights: &[], logits, width, targets, kind, answered: None }
     }
 
     #[test]

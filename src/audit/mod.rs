@@ -21,6 +21,7 @@ mod histogram;
 pub mod limits;
 mod logistic;
 mod membership;
+mod positions;
 mod readings;
 mod record;
 mod reference;
@@ -39,6 +40,7 @@ pub use gates::{Check, Evidence, Gate, Gates, Judgment, Need, Verdict, attacks, 
 pub use histogram::Histogram;
 pub use logistic::Logistic;
 pub use membership::{Attack, INFORMATIVE_ROWS, attack};
+pub use positions::{Answered, at_positions};
 pub use record::{Audit, Change, Measured, Mia, Retained, change, loss_histogram, measure};
 pub use reference::{Comparison, Gap, LossGap, Rmia, compare, ratios, rmia_scores};
 pub use relearning::{Deep, Point, Seeded, Sets, Training, matched, relearn};

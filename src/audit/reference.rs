@@ -201,6 +201,7 @@ mod tests {
             width: 2,
             targets: &targets,
             kind: TargetKind::Class,
+            answered: None,
         };
         measure(&outcome(0), &outcome(1), &outcome(2), None, 1).unwrap()
     }

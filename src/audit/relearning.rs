@@ -7,6 +7,7 @@
 use super::{
     accuracy::{Outcome, score},
     membership::INFORMATIVE_ROWS,
+    positions::Answered,
     signals::Signals,
     statistics::{auc, mean},
 };
@@ -217,11 +218,13 @@ fn step<D: Backend<f32>>(
 
 fn probed<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Rows, kind: TargetKind) -> Result<Probe> {
     let (mut losses, mut right) = (Vec::with_capacity(rows.len()), Some(0.0));
-    for batch in set.in_order(rows, 256) {
+    for batch in set.in_order(rows, set.evaluation_batch(256)) {
         let batch = batch?;
-        let Scores { losses: of_rows, weights, logits, width } = model.scores(&batch)?;
-        let outcome =
-            Outcome { losses: &of_rows, weights: &weights, logits: &logits, width, targets: &batch.targets, kind };
+        let scores = model.scores(&batch)?;
+        let answered = Answered::of(&scores, &batch.targets);
+        let Scores { losses: of_rows, weights, logits, width, .. } = scores;
+        let (logits, targets, answered) = (logits.as_slice(), &batch.targets, answered.as_ref());
+        let outcome = Outcome { losses: &of_rows, weights: &weights, logits, width, targets, kind, answered };
         let score = score(&outcome, "further trained")?;
         right = right.zip(score.accuracy).map(|(sum, accuracy)| sum + accuracy * score.rows as f64);
         losses.extend(of_rows.into_iter().map(f64::from));

@@ -29,8 +29,17 @@ impl Signals {
         let losses = |i: &usize| outcome.losses.get(*i).map(|&l| f64::from(l) * labels);
         Self {
             losses: rows.iter().filter_map(losses).collect(),
-            entropies: entropies(outcome),
-            likelihoods: likelihoods(outcome),
+            entropies: match outcome.answered {
+                Some(answered) => Some(rows.iter().filter_map(|&i| answered.entropies().get(i).copied()).collect()),
+                None => entropies(outcome),
+            },
+            likelihoods: match outcome.answered {
+                // The geometric mean over the positions.
+                Some(_) => {
+                    Some(rows.iter().filter_map(|&i| outcome.losses.get(i)).map(|&l| (-f64::from(l)).exp()).collect())
+                }
+                None => likelihoods(outcome),
+            },
             right: outcome.right().map(|right| rows.iter().filter_map(|&i| right.get(i).copied()).collect()),
             classes: match (outcome.kind, outcome.targets) {
                 (TargetKind::Class | TargetKind::Binary, Targets::Classes(all)) => {
@@ -130,7 +139,7 @@ pub(super) fn sigmoid(x: f64) -> f64 {
 }
 
 /// `ln Σ eᶻ − Σ p·z`, with z relative to its largest value.
-fn softmax_entropy(row: &[f32]) -> f64 {
+pub(super) fn softmax_entropy(row: &[f32]) -> f64 {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let (mut sum, mut weighted) = (0.0, 0.0);
     for &x in row {
@@ -158,7 +167,7 @@ mod tests {
     use super::*;
 
     fn outcome<'a>(logits: &'a [f32], width: usize, targets: &'a Targets, kind: TargetKind) -> Outcome<'a> {
-        Outcome { losses: &[], weights: &[], logits, width, targets, kind }
+        Outcome { losses: &[], weights: &[], logits, width, targets, kind, answered: None }
     }
 
     #[test]

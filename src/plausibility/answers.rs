@@ -1,9 +1,10 @@
 //! A model's answers to rows: how good they are, compared with answers that ignore the rows' inputs.
 
 use crate::{
-    audit::{Outcome, argmax, softplus},
+    audit::{Outcome, argmax, at_positions, softplus},
     data::{TargetKind, Targets},
     graph::loss::{LossKind, LossPlan},
+    model::Scores,
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -78,6 +79,28 @@ impl Answers {
         }
         let counted: Vec<usize> = (0..all.rows()).filter(|&i| counts(i) > 0.0).collect();
         Some(all.select(&counted))
+    }
+
+    /// Of rows that have several positions: each position that counts is an answer of its own. `None` where no position counts.
+    pub fn of_positions(scores: &Scores, targets: &Targets, plan: &LossPlan) -> Option<Self> {
+        let width = scores.classes.0;
+        let mut all = Self {
+            task: Task::Class,
+            log_probs: plan.scores_are_log_probs,
+            width,
+            scores: Vec::new(),
+            labels_a_row: 1,
+            labels: Vec::new(),
+            weights: Vec::new(),
+        };
+        for (logits, labels) in scores.logits.chunks_exact(scores.width.max(1)).zip(targets.positions()) {
+            at_positions(scores.classes, logits, labels, |class, own| {
+                all.scores.extend(own.iter().map(|&x| f64::from(x)));
+                all.labels.push(class as f64);
+                all.weights.push(1.0);
+            });
+        }
+        (width > 0 && !all.labels.is_empty()).then_some(all)
     }
 
     /// Number of rows.

@@ -80,7 +80,7 @@ impl Reading {
         let inputs = plan.feeds.iter().map(|(name, feed)| input(name, feed, sample)).collect();
         let target = TargetReading {
             columns: plan.target.columns.clone(),
-            labels: format!("{:?}", plan.target.labels).to_lowercase(),
+            labels: plan.target.labels.to_string(),
             width: plan.target.width,
         };
         Self { inputs, target: Some(target) }

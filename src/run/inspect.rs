@@ -1,7 +1,7 @@
 //! What a model takes and gives, what is trainable and why, what is unsupported.
 #![allow(missing_docs)]
 
-use super::{options::Options, read};
+use super::{options::Options, read, signature::label_kind};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -107,13 +107,18 @@ pub fn inspect(options: &Options) -> Result<(Inspection, Result<()>)> {
 pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<(Inspection, Result<()>)> {
     let mut outcome = forms::require_parameters(graph);
     let (mut loss, mut initializers) = (None, Vec::new());
-    let ask = Ask { loss: options.loss, output: options.data.target.output.clone(), labels: LabelKind::Unknown.into() };
+    let target = &options.data.target;
+    // Whether classes are those of rows or of positions, the rows tell.
+    let label = target.kind.map(label_kind).filter(|kind| *kind != LabelKind::Class).unwrap_or_default();
+    let ask =
+        Ask { loss: options.loss, output: target.output.clone(), labels: label.into(), class_axis: target.class_axis };
     let mut warnings = Vec::new();
     match loss::plan_for(graph, &ask) {
         Err(e @ Error::Usage(_)) => return Err(e),
         Ok(plan) => {
             warnings.extend(plan.head.undecided.clone());
-            warnings.extend(plan.head.positions.as_deref().map(loss::positions));
+            let open = plan.head.positions.as_deref().filter(|_| plan.class_axis.is_none());
+            warnings.extend(open.map(loss::labels_for_positions));
             warnings.extend(parameters::stored_as_integers(graph, &plan));
             outcome = outcome.and_then(|()| ops::support::require(graph, Some(plan.scores)));
             outcome = outcome.and_then(|()| row_axis::require(graph, &plan));

@@ -27,6 +27,9 @@ const LOOKED_AT: usize = 512;
 /// The same where these are too few to show anything.
 const MOST_LOOKED_AT: usize = 4096;
 
+/// Scores that are looked at, at most, where rows have several positions.
+const MOST_SCORES: usize = 1 << 24;
+
 /// Whether the model knows the rows, and how they were read.
 pub(super) struct Known {
     pub known: Examined,
@@ -117,11 +120,26 @@ impl Job {
 
     fn answers<D: Backend<f32>>(&self, model: &Model<f32, D>, batch: &Batch) -> Result<Option<Answers>> {
         let Some(plan) = model.plan() else { return Ok(None) };
-        let mut scored = Scored::default();
-        for (part, rows) in batch.parts(EVALUATION_BATCH).unwrap_or_else(|| vec![(batch.clone(), batch.rows())]) {
+        let (mut scored, mut positions): (_, Option<Answers>) = (Scored::default(), None);
+        let size = self.data.train.evaluation_batch(EVALUATION_BATCH);
+        for (part, rows) in batch.parts(size).unwrap_or_else(|| vec![(batch.clone(), batch.rows())]) {
             self.stop.check()?;
             debug_assert_eq!(part.rows(), rows);
-            scored.push(model.scores(&part)?, part.targets)?;
+            let scores = model.scores(&part)?;
+            if let Some(more) = Answers::of_positions(&scores, &part.targets, plan) {
+                let all = match positions.take() {
+                    Some(all) => all.joined(more),
+                    None => more,
+                };
+                if all.scores.len() > MOST_SCORES {
+                    return Ok(Some(all));
+                }
+                positions = Some(all);
+            }
+            scored.push(scores, part.targets)?;
+        }
+        if positions.is_some() {
+            return Ok(positions);
         }
         Ok(Answers::of(&scored.outcome(answered(model, self.data.target)), plan))
     }

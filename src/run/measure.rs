@@ -6,7 +6,7 @@ use super::{
     rows::sample,
 };
 use crate::{
-    audit::{Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
+    audit::{Answered, Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
     graph::loss::LossKind,
@@ -116,7 +116,7 @@ pub(super) fn scored<D: Backend<f32>>(
     rows: &Rows,
 ) -> Result<Scored> {
     let mut scored = Scored::default();
-    for batch in set.in_order(rows, EVALUATION_BATCH) {
+    for batch in set.in_order(rows, set.evaluation_batch(EVALUATION_BATCH)) {
         stop.check()?;
         let batch = batch?;
         scored.push(model.scores(&batch)?, batch.targets)?;
@@ -128,12 +128,18 @@ pub(super) fn scored<D: Backend<f32>>(
 #[derive(Default)]
 pub(super) struct Scored {
     scores: Option<Scores>,
+    /// Instead of the logits, if rows have several positions.
+    answered: Option<Answered>,
     targets: Option<Targets>,
 }
 
 impl Scored {
     /// Takes in the next batch.
-    pub(super) fn push(&mut self, scores: Scores, targets: Targets) -> Result<()> {
+    pub(super) fn push(&mut self, mut scores: Scores, targets: Targets) -> Result<()> {
+        if matches!(targets, Targets::Positions { .. }) {
+            self.answered.get_or_insert_default().push(&scores, &targets);
+            (scores.logits, scores.width) = (Vec::new(), 0);
+        }
         match &mut self.scores {
             None => self.scores = Some(scores),
             Some(all) => {
@@ -142,11 +148,11 @@ impl Scored {
                 all.logits.extend(scores.logits);
             }
         }
-        match (&mut self.targets, targets) {
-            (None, first) => self.targets = Some(first),
-            (Some(Targets::Classes(all)), Targets::Classes(more)) => all.extend(more),
-            (Some(Targets::Values { values, .. }), Targets::Values { values: more, .. }) => values.extend(more),
-            _ => return Err(Error::Internal("labels of two kinds in one set of rows".into())),
+        match &mut self.targets {
+            None => self.targets = Some(targets),
+            Some(all) => {
+                all.append(targets).ok_or_else(|| Error::Internal("labels of two kinds in one set of rows".into()))?;
+            }
         }
         Ok(())
     }
@@ -167,9 +173,10 @@ impl Scored {
         let targets = self.targets.as_ref().unwrap_or(NONE);
         match &self.scores {
             Some(s) => {
-                Outcome { losses: &s.losses, weights: &s.weights, logits: &s.logits, width: s.width, targets, kind }
+                let (losses, weights, logits) = (s.losses.as_slice(), s.weights.as_slice(), s.logits.as_slice());
+                Outcome { losses, weights, logits, width: s.width, targets, kind, answered: self.answered.as_ref() }
             }
-            None => Outcome { losses: &[], weights: &[], logits: &[], width: 0, targets, kind },
+            None => Outcome { losses: &[], weights: &[], logits: &[], width: 0, targets, kind, answered: None },
         }
     }
 }

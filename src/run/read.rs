@@ -114,8 +114,8 @@ impl ReadModel {
         let own = graph.inputs.iter().find(|input| graph.declared_dims(**input) == Some(dims));
         Some(match own {
             Some(&input) => format!(
-                "the output `{}` has the shape of the input `{}`: if the model is an autoencoder, its input is its target: \
-                 store it as a second column, too, and name that by --target",
+                "the output `{}` has the shape of the input `{}`: if the model is an autoencoder, whose input is its target, write \
+                 `kind = \"same\"` under `[target]`",
                 graph.name(output),
                 graph.name(input)
             ),
@@ -161,15 +161,20 @@ impl ReadModel {
 fn decided(graph: &Graph, options: &Options, look: Look<'_>) -> Result<(Ask, LossPlan)> {
     let kind = options.data.target.kind.map_or(LabelKind::Unknown, label_kind);
     let output = options.data.target.output.clone();
-    let mut ask = Ask { loss: options.loss, output, labels: kind.into() };
-    let first = supported_plan(graph, &ask)?;
+    let target = &options.data.target;
+    let mut ask = Ask { loss: options.loss, output, labels: kind.into(), class_axis: target.class_axis };
+    // Whether classes are those of rows or of positions, the labels tell.
+    let open = Ask { labels: LabelKind::Unknown.into(), ..ask.clone() };
+    let first = supported_plan(graph, if kind == LabelKind::Class { &open } else { &ask })?;
     let rows = match look {
         Look::Training => None,
         Look::Rows(places) => Some(places),
         Look::Nowhere => return Ok((ask, first)),
     };
     let head = &first.head;
-    if first.label_input.is_some() || head.heads < 2 && head.positions.is_none() {
+    // Labels that are the inputs themselves are in no column.
+    let own = matches!(target.kind, Some(TargetKind::Next | TargetKind::Same));
+    if first.label_input.is_some() || own || head.heads < 2 && head.positions.is_none() {
         return Ok((ask, first));
     }
     ask.labels = Labels { kind, facts: data::label_facts(&options.data, rows)? };
@@ -184,10 +189,8 @@ fn decided(graph: &Graph, options: &Options, look: Look<'_>) -> Result<(Ask, Los
 
 /// Fails if the output holds several answers a row, and the labels are not as many values.
 fn require_rows(plan: &LossPlan, ask: &Ask) -> Result<()> {
-    let Some(problem) = &plan.head.positions else { return Ok(()) };
-    let values = |facts: &LabelFacts| {
-        !facts.whole && facts.width.is_some() && plan.head.width.is_none_or(|w| Some(w) == facts.width)
-    };
+    let Some(problem) = plan.head.positions.as_ref().filter(|_| plan.class_axis.is_none()) else { return Ok(()) };
+    let values = |facts: &LabelFacts| facts.width.is_some() && plan.head.width.is_none_or(|w| Some(w) == facts.width);
     let as_values = ask.loss == Some(LossKind::Mse) || ask.labels.kind == LabelKind::Value;
     match as_values || ask.labels.facts.as_ref().is_some_and(values) {
         true => Ok(()),

@@ -69,7 +69,7 @@ impl Batches for RunBatches<'_> {
 
     fn validation(&mut self) -> Result<BatchIter> {
         let set = &self.job.data.validation;
-        Ok(Box::new(set.in_order(&Rows::all(set.len()), EVALUATION_BATCH)))
+        Ok(Box::new(set.in_order(&Rows::all(set.len()), set.evaluation_batch(EVALUATION_BATCH))))
     }
 }
 

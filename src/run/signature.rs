@@ -16,7 +16,8 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
         TargetKind::Class => LabelKind::Class,
         TargetKind::Binary => LabelKind::Binary,
         TargetKind::MultiLabel => LabelKind::MultiLabel,
-        TargetKind::Value => LabelKind::Value,
+        TargetKind::Next | TargetKind::Masked => LabelKind::Positions,
+        TargetKind::Value | TargetKind::Same => LabelKind::Value,
     }
 }
 
@@ -37,6 +38,7 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
         inputs: fed.filter_map(|id| spec(*id)).collect(),
         scores: spec(plan.scores).map(|spec| with_width(spec, plan)),
         label: plan.label_input.and_then(spec),
+        class_axis: plan.class_axis,
         independent: plan.kind == LossKind::Bce,
         values: plan.kind == LossKind::Mse,
         classes: plan.head.classes.clone(),

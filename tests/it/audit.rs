@@ -134,7 +134,7 @@ fn audit_of(forget: &[f64], retain: &[f64], test: &[f64]) -> (Audit, Measured) {
     let parts = [part(forget), part(retain), part(test)];
     let outcome = |i: usize| {
         let (losses, logits, targets) = &parts[i];
-        Outcome { losses, weights: &[], logits, width: 2, targets, kind: TargetKind::Class }
+        Outcome { losses, weights: &[], logits, width: 2, targets, kind: TargetKind::Class, answered: None }
     };
     measure(&outcome(0), &outcome(1), &outcome(2), None, 3).unwrap()
 }
@@ -174,7 +174,7 @@ fn a_model_that_forgot_passes_and_one_that_did_not_is_warned_of() {
 /// An audit in which all sets are these rows.
 fn alike(losses: &[f32], logits: &[f32], targets: &Targets, kind: TargetKind) -> (Audit, Measured) {
     let width = logits.len() / losses.len();
-    let rows = Outcome { losses, weights: &[], logits, width, targets, kind };
+    let rows = Outcome { losses, weights: &[], logits, width, targets, kind, answered: None };
     measure(&rows, &rows, &rows, None, 3).unwrap()
 }
 
@@ -304,8 +304,15 @@ fn entropies_are_those_of_the_stored_softmax() {
     let targets = Targets::Classes(vec![0; expected.len()]);
     let losses = vec![0.0; expected.len()];
     let width = logits.len() / expected.len();
-    let outcome =
-        Outcome { losses: &losses, weights: &[], logits: &logits, width, targets: &targets, kind: TargetKind::Class };
+    let outcome = Outcome {
+        losses: &losses,
+        weights: &[],
+        logits: &logits,
+        width,
+        targets: &targets,
+        kind: TargetKind::Class,
+        answered: None,
+    };
     for (found, expected) in entropies(&outcome).unwrap().iter().zip(expected) {
         // The logits are rounded to f32 on our side.
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
@@ -323,6 +330,7 @@ fn the_record_has_the_reports_keys() {
         width: 2,
         targets: &targets,
         kind: TargetKind::Class,
+        answered: None,
     };
     let (audit, _) = measure(&outcome, &outcome, &outcome, None, 1).unwrap();
     let json = serde_json::to_value(audit).unwrap();

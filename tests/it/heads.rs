@@ -54,9 +54,9 @@ fn labels_say_which_output_they_belong_to() {
 }
 
 #[test]
-fn labels_for_positions_are_refused() {
-    says(&["forget", "--target", "label"], "tags.onnx", 3, &["positions are not supported yet"]);
-    says(&["inspect"], "tags.onnx", 0, &["positions are not supported yet", "train  w f32[6, 3]"]);
+fn one_label_a_row_is_not_one_for_each_position() {
+    says(&["forget", "--target", "label"], "tags.onnx", 3, &["the labels hold one value a row", "kind = \"next\""]);
+    says(&["inspect"], "tags.onnx", 0, &["`kind = \"class\"` under `[target]`", "train  w f32[6, 3]"]);
     says(&["verify", "--samples", "8"], "tags.onnx", 0, &["forward   onnxruntime agrees", "gradient  agrees"]);
 }
 

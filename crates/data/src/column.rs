@@ -204,6 +204,14 @@ impl Lists {
         self.ends.iter().zip(self.ends.iter().skip(1)).map(|(a, b)| b - a)
     }
 
+    /// Each row's part of `values`, which are as many as the elements.
+    pub fn rows<'v, T>(&self, values: &'v [T]) -> impl Iterator<Item = &'v [T]> {
+        self.ends.windows(2).map(move |pair| match pair {
+            [start, end] => values.get(*start..*end).unwrap_or(&[]),
+            _ => &[],
+        })
+    }
+
     /// The row that element `at` of the values belongs to.
     pub fn row_of(&self, at: usize) -> usize {
         self.ends.partition_point(|&end| end <= at).saturating_sub(1)

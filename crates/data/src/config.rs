@@ -227,6 +227,19 @@ pub struct TargetConfig {
     /// The model's output that they belong to, where it has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// Labels of positions that do not count: −100 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<Vec<i64>>,
+    /// A column with a number for each position: where it is 0, the position does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+    /// The axis of the classes in the model's output, where a row has several positions and two readings of its shape fit; negative
+    /// ones count from the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_axis: Option<i64>,
+    /// The model input that labels of the kinds `next` and `same` are taken from, where several fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
 }
 
 impl DataConfig {

@@ -94,6 +94,14 @@ impl Dataset {
         &self.plan
     }
 
+    /// Rows of a batch of at most `most` whose scores fit in 64 MiB, where rows have several positions.
+    pub fn evaluation_batch(&self, most: usize) -> usize {
+        const SCORES: usize = 1 << 24;
+        let scores =
+            self.plan.target.positions().map(|positions| positions.saturating_mul(self.plan.target.width.max(1)));
+        scores.map_or(most, |scores| (SCORES / scores.max(1)).clamp(1, most.max(1)))
+    }
+
     /// The table's columns, in the order of the file.
     pub fn columns(&self) -> Vec<String> {
         self.source.fields().map(|field| field.name().clone()).collect()

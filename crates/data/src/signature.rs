@@ -47,6 +47,8 @@ pub struct Signature {
     pub scores: Option<InputSpec>,
     /// The input for labels, where the loss is in the graph.
     pub label: Option<InputSpec>,
+    /// The axis of the classes in the scores, where a row has a classification for each of several positions.
+    pub class_axis: Option<usize>,
     /// Whether each score is a yes or no of its own, as under a Sigmoid.
     pub independent: bool,
     /// Whether the scores are compared with values, as by the mean squared error.

@@ -133,7 +133,8 @@ fn tensor(dtype: DType, dims: &[usize], random: &mut Random, range: Option<usize
     }
 }
 
-/// Random labels for scores of shape `dims` (rows, then classes or values, then positions; axes of extent 1 apart).
+/// Random labels for scores of shape `dims` (rows, then classes or values, then positions; axes of extent 1 apart; or with classes along the
+/// plan's axis).
 ///
 /// # Errors
 /// [`Error::Untrainable`] if there is no row axis.
@@ -148,6 +149,14 @@ pub fn labels(plan: &LossPlan, dims: &[usize], seed: u64, batch: u64) -> Result<
     };
     Ok(match plan.kind {
         LossKind::Mse => values(width, Box::new(Random::normal)),
+        LossKind::CrossEntropy if plan.class_axis.is_some() => {
+            let classes = plan.class_axis.and_then(|axis| dims.get(axis).copied()).unwrap_or(1).max(1);
+            let positions = width / classes;
+            Targets::Positions {
+                ends: (0..=rows).map(|row| row * positions).collect(),
+                classes: (0..rows * positions).map(|_| random.below(classes) as i64).collect(),
+            }
+        }
         LossKind::CrossEntropy | LossKind::Graph if width > 1 => {
             let classes = dims.iter().skip(1).copied().find(|&d| d != 1).unwrap_or(1);
             match values(width / classes, Box::new(move |r| r.below(classes) as f64)) {

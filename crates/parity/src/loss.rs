@@ -2,7 +2,7 @@
 //! code with the model's own loss.
 
 use crate::{
-    batch::Targets,
+    batch::{IGNORED, Targets},
     error::{Error, Result},
     graph::loss::{LossKind, LossPlan},
     tensor::HostTensor,
@@ -36,11 +36,16 @@ pub(super) fn rows(plan: &LossPlan, scores: &HostTensor, targets: &Targets) -> R
     match plan.kind {
         LossKind::CrossEntropy if width == 1 && !plan.scores_are_log_probs => {}
         LossKind::CrossEntropy | LossKind::Graph => {
-            let rest: Vec<usize> = scores.dims().iter().skip(1).copied().filter(|&d| d != 1).collect();
-            let classes = rest.first().copied().unwrap_or(1);
+            let (classes, after) = classes(plan, scores.dims()).ok_or_else(misfit)?;
             let labels = numbers(targets, width / classes.max(1)).ok_or_else(misfit)?;
             let rows = z.chunks(width).zip(labels.chunks(width / classes.max(1)));
-            return rows.map(|(row, labels)| cross_entropy(plan, row, classes, labels).ok_or_else(misfit)).collect();
+            let alike = matches!(targets, Targets::Positions { .. }) && plan.kind != LossKind::Graph;
+            let row = |(row, labels)| {
+                let found = cross_entropy(plan, row, [classes, after], labels).ok_or_else(misfit)?;
+                // Every row counts the same, however many positions it has.
+                Ok(if alike { Row { weight: f64::from(u8::from(found.weight > 0.0)), ..found } } else { found })
+            };
+            return rows.map(row).collect();
         }
         LossKind::Bce | LossKind::Mse => {}
     }
@@ -57,15 +62,34 @@ fn numbers(targets: &Targets, width: usize) -> Option<Vec<f64>> {
         Targets::Values { width: given, values } => {
             (*given == width).then(|| values.iter().map(|&v| v.into()).collect())
         }
+        Targets::Positions { .. } => {
+            let padded = |row: &[i64]| {
+                let rest = width.checked_sub(row.len())?;
+                Some(
+                    row.iter().copied().chain(std::iter::repeat_n(IGNORED, rest)).map(|c| c as f64).collect::<Vec<_>>(),
+                )
+            };
+            targets.positions().map(padded).collect::<Option<Vec<_>>>().map(|rows| rows.concat())
+        }
     }
 }
 
-/// `row` is (classes, positions), row-major.
-fn cross_entropy(plan: &LossPlan, row: &[f64], classes: usize, labels: &[f64]) -> Option<Row> {
-    let positions = labels.len();
+/// How many classes the scores are of, and how many positions follow each of them in a row.
+fn classes(plan: &LossPlan, dims: &[usize]) -> Option<(usize, usize)> {
+    match plan.class_axis {
+        Some(axis) => Some((*dims.get(axis)?, dims.get(axis + 1..)?.iter().product())),
+        None => {
+            let rest: Vec<usize> = dims.iter().skip(1).copied().filter(|&d| d != 1).collect();
+            Some(rest.split_first().map_or((1, 1), |(&classes, after)| (classes, after.iter().product())))
+        }
+    }
+}
+
+/// `row` is (positions before, classes, positions after), row-major; there are as many labels as positions.
+fn cross_entropy(plan: &LossPlan, row: &[f64], [classes, after]: [usize; 2], labels: &[f64]) -> Option<Row> {
     let (mut sum, mut total) = (0.0, 0.0);
     for (position, &label) in labels.iter().enumerate() {
-        if plan.ignore_index == Some(label as i64) {
+        if plan.ignore_index == Some(label as i64) || plan.kind != LossKind::Graph && label as i64 == IGNORED {
             continue;
         }
         let class = usize::try_from(label as i64).ok()?;
@@ -73,7 +97,8 @@ fn cross_entropy(plan: &LossPlan, row: &[f64], classes: usize, labels: &[f64]) -
             Some(weights) => f64::from(*weights.get(class)?),
             None => 1.0,
         };
-        let scores = || row.iter().skip(position).step_by(positions).take(classes);
+        let first = position / after * classes * after + position % after;
+        let scores = || row.iter().skip(first).step_by(after).take(classes);
         let score = *scores().nth(class)?;
         let log_sum = if plan.scores_are_log_probs {
             0.0

@@ -224,7 +224,7 @@ fn a_class_for_each_position_is_never_a_set_of_labels() {
     ];
     for rows in rows {
         let message = refused(labels(ints(rows), of(12)));
-        assert!(message.contains("a class for each position"), "{message}");
+        assert!(message.contains("no sets of labels"), "{message}");
     }
     let target = TargetConfig { kind: Some(TargetKind::MultiLabel), ..TargetConfig::default() };
     let tags = ints(&[&[1, 2], &[3, 3], &[0, 1], &[1, 2]]);

@@ -10,6 +10,7 @@ mod inputs;
 mod label_forms;
 mod lists;
 mod passes;
+mod positions;
 mod splits;
 mod targets;
 mod token_rows;

@@ -377,7 +377,7 @@ fn random_rows_fit_the_model() {
         .iter()
         .flat_map(|b| match &b.targets {
             Targets::Classes(c) => c.clone(),
-            Targets::Values { .. } => panic!("classes expected"),
+            _ => panic!("classes expected"),
         })
         .collect();
     assert!(classes.iter().all(|c| (0..3).contains(c)) && classes.iter().any(|&c| c != classes[0]));

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
-    /// One class a row, counted from 0.
+    /// One class a row, counted from 0; or, where the model has scores for several positions of a row, one for each position.
     Class,
     /// 0 or 1, for one logit.
     Binary,
@@ -25,6 +25,19 @@ pub enum TargetKind {
     MultiLabel,
     /// Numbers (regression).
     Value,
+    /// At each position the token that follows (causal language models): the labels are the model's own tokens.
+    Next,
+    /// The tokens behind those that were masked; the others are ignored (masked language models).
+    Masked,
+    /// The numbers of an input of the model (autoencoders).
+    Same,
+}
+
+impl TargetKind {
+    /// Whether a row may have a class for each of several positions.
+    pub fn has_positions(self) -> bool {
+        matches!(self, Self::Class | Self::Next | Self::Masked)
+    }
 }
 
 /// What the rows of a batch should come out as.
@@ -39,7 +52,18 @@ pub enum Targets {
         /// `rows · width` values.
         values: Vec<f32>,
     },
+    /// A class for each position of each row, counted from 0; [`IGNORED`] where the position does not count. Positions of the model
+    /// behind those of a row are padding, and do not count.
+    Positions {
+        /// Row `i` has the classes `ends[i]..ends[i + 1]`; it begins with 0.
+        ends: Vec<usize>,
+        /// The classes of all rows, one after the other.
+        classes: Vec<i64>,
+    },
 }
+
+/// The class of a position that does not count.
+pub const IGNORED: i64 = -1;
 
 impl Targets {
     /// Number of rows.
@@ -47,6 +71,44 @@ impl Targets {
         match self {
             Self::Classes(c) => c.len(),
             Self::Values { width, values } => values.len().checked_div(*width).unwrap_or(0),
+            Self::Positions { ends, .. } => ends.len().saturating_sub(1),
+        }
+    }
+
+    /// Each row's classes by position; nothing unless rows have several.
+    pub fn positions(&self) -> impl Iterator<Item = &[i64]> {
+        let (ends, classes): (&[usize], &[i64]) = match self {
+            Self::Positions { ends, classes } => (ends, classes),
+            _ => (&[], &[]),
+        };
+        ends.windows(2).map(|pair| match pair {
+            [start, end] => classes.get(*start..*end).unwrap_or(&[]),
+            _ => &[],
+        })
+    }
+
+    /// Puts `other`'s rows behind these; `None` if they are of another kind.
+    #[must_use]
+    pub fn append(&mut self, other: Self) -> Option<()> {
+        match (self, other) {
+            (Self::Classes(a), Self::Classes(b)) => a.extend(b),
+            (Self::Values { width: w, values: a }, Self::Values { width, values: b }) if *w == width => a.extend(b),
+            (Self::Positions { ends, classes }, Self::Positions { ends: more, classes: b }) => {
+                let before = classes.len();
+                ends.extend(more.iter().skip(1).map(|end| before + end));
+                classes.extend(b);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Classes(classes) => classes.len() * 8,
+            Self::Values { values, .. } => values.len() * 4,
+            Self::Positions { ends, classes } => (ends.len() + classes.len()) * 8,
         }
     }
 
@@ -54,19 +116,28 @@ impl Targets {
     pub fn classes(&self) -> BTreeSet<i64> {
         match self {
             Self::Classes(all) => all.iter().copied().collect(),
-            Self::Values { .. } => BTreeSet::new(),
+            Self::Values { .. } | Self::Positions { .. } => BTreeSet::new(),
         }
     }
 
-    /// The targets of these rows; those that there are not are left out.
-    fn select(&self, rows: &[usize]) -> Self {
-        match self {
-            Self::Classes(all) => Self::Classes(rows.iter().filter_map(|&row| all.get(row).copied()).collect()),
+    /// The targets of these rows, in this order; `None` if there is no such row.
+    pub fn select(&self, rows: &[usize]) -> Option<Self> {
+        Some(match self {
+            Self::Classes(all) => Self::Classes(rows.iter().map(|&row| all.get(row).copied()).collect::<Option<_>>()?),
             Self::Values { width, values } => {
-                let row = |&row: &usize| values.get(row * width..(row + 1) * width);
-                Self::Values { width: *width, values: rows.iter().filter_map(row).flatten().copied().collect() }
+                let each = rows.iter().map(|row| values.get(row * width..(row + 1) * width));
+                Self::Values { width: *width, values: each.collect::<Option<Vec<_>>>()?.concat() }
             }
-        }
+            Self::Positions { ends, classes } => {
+                let each = rows.iter().map(|&row| classes.get(*ends.get(row)?..*ends.get(row.checked_add(1)?)?));
+                let each = each.collect::<Option<Vec<_>>>()?;
+                let lengths = each.iter().scan(0, |end, row| {
+                    *end += row.len();
+                    Some(*end)
+                });
+                Self::Positions { ends: std::iter::once(0).chain(lengths).collect(), classes: each.concat() }
+            }
+        })
     }
 }
 
@@ -109,7 +180,7 @@ impl Batch {
             (tensor.dims().first() == Some(&self.rows())).then(|| each!(tensor, a => selected(a, rows)))
         };
         let inputs = self.inputs.iter().map(|(name, t)| Some((name.clone(), select(t)?))).collect::<Option<_>>()?;
-        Some(Self { inputs, targets: self.targets.select(rows) })
+        Some(Self { inputs, targets: self.targets.select(rows)? })
     }
 
     /// All rows in batches of `size`, the last one filled up by repeating its last row, and how many rows of each count.

@@ -101,6 +101,27 @@ impl Seen {
     }
 }
 
+/// Whether a column of lists holds the same numbers as that of the `tokens`, those that are to be ignored apart.
+///
+/// # Errors
+/// Those of reading the rows.
+pub fn are_tokens(source: &Source, column: &str, tokens: &str, ignored: &[i64]) -> Result<bool> {
+    let (mut same, mut some) = (true, false);
+    source.scan(&[column, tokens], &Rows::all(source.rows()), |_, batch| {
+        let lists = |name: &str| column::flatten(batch.column_by_name(name).ok_or("a column was not read")?);
+        let (labels, tokens) = (lists(column)?, lists(tokens)?);
+        let (Ok(own), Ok(theirs)) = (column::integers(&labels.values), column::integers(&tokens.values)) else {
+            same = false;
+            return Ok(());
+        };
+        let pairs = || own.values().iter().zip(theirs.values()).filter(|(label, _)| !ignored.contains(label));
+        same &= labels.ends == tokens.ends && pairs().all(|(label, token)| label == token);
+        some |= pairs().next().is_some();
+        Ok(())
+    })?;
+    Ok(same && some)
+}
+
 /// The different whole numbers of a column, as text; empty where one is not whole, or there are too many to be classes.
 pub fn numbers(source: &Source, column: &str) -> Result<BTreeSet<String>> {
     let (mut found, mut whole) = (BTreeSet::new(), true);

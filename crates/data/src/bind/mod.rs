@@ -8,12 +8,13 @@ mod labels;
 mod numeric;
 mod peek;
 mod pictures;
+mod positions;
 mod target;
 mod words;
 
 pub use facts::label_facts;
 
-use super::{DataConfig, InputSpec, Signature, column, decode::Plan, source::Source};
+use super::{DataConfig, InputSpec, Signature, TargetKind, column, decode::Plan, source::Source};
 use crate::{Error, Result, nearest::nearest};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ pub struct Note {
 pub(super) struct Bound {
     pub plan: Plan,
     pub notes: Vec<Note>,
-    pub kind: super::TargetKind,
+    pub kind: TargetKind,
 }
 
 /// Binds a table's columns to a model. `taken` are columns that are not the model's: the id, the split.
@@ -55,13 +56,19 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
         )));
     }
     let mut notes = Vec::new();
-    let early = target::named(source, config, signature, taken)?;
+    let own = matches!(config.target.kind, Some(TargetKind::Next | TargetKind::Same));
+    let early = if own { None } else { target::named(source, config, signature, taken)? };
     let mut used: Vec<&str> = taken.to_vec();
+    used.extend(config.target.mask.as_deref());
     if let Some((columns, _)) = &early {
         used.extend(columns.iter().map(String::as_str));
     }
-    let assigned = inputs::assign(source, config, signature, &used, early.is_none())?;
+    let assigned = inputs::assign(source, config, signature, &used, early.is_none() && !own)?;
     let feeds = feeds::make(source, config, signature, &assigned, &mut notes)?;
+    if own {
+        let (target, kind) = positions::own(source, config, signature, &feeds, &mut notes)?;
+        return Ok(Bound { plan: Plan { feeds, target }, notes, kind });
+    }
     for choice in &assigned {
         used.extend(choice.columns().iter().map(String::as_str));
     }
@@ -69,7 +76,10 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
         Some(named) => named,
         None => (target::left(source, &used)?, true),
     };
-    let (target, kind) = target::make(source, config, signature, columns, inferred, &mut notes)?;
+    let (target, kind) = match signature.class_axis {
+        Some(axis) => positions::make(source, config, signature, (axis, &feeds), (columns, inferred), &mut notes)?,
+        None => target::make(source, config, signature, columns, inferred, &mut notes)?,
+    };
     Ok(Bound { plan: Plan { feeds, target }, notes, kind })
 }
 

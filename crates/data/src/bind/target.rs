@@ -3,7 +3,7 @@
 use super::super::{
     DataConfig, Signature, TargetKind,
     column::{self, Class, Number},
-    decode::{Labels, POSITIONS, TargetFeed, Words},
+    decode::{Labels, TargetFeed, Words},
     source::Source,
 };
 use super::{
@@ -180,8 +180,11 @@ pub fn make(
             Some(n) => return Err(fail(format!("holds {n} values a row, but the model has {outputs}"))),
             None => return Err(fail("holds lists of different lengths, which no output has".into())),
         },
+        TargetKind::Masked | TargetKind::Next | TargetKind::Same => {
+            return Err(fail(format!("has a class for each position, and the model has {outputs} that are none")));
+        }
     };
-    let meaning = match labels {
+    let meaning = match &labels {
         Labels::Class => match width {
             Some(_) => format!("a class of {outputs}"),
             None => "a class; the model leaves open of how many".into(),
@@ -190,7 +193,7 @@ pub fn make(
         Labels::Binary => "0 or 1 for the only output".into(),
         Labels::MultiHot => format!("0 or 1 for each of {label_width} labels"),
         Labels::LabelNumbers => format!("lists of label numbers, of {label_width} labels"),
-        Labels::Value => format!("{label_width} value(s) a row"),
+        _ => format!("{label_width} value(s) a row"),
     };
     let from = from.map_or(String::new(), |from| format!(" ({from})"));
     let how = format!("column {shown}: {meaning}{from}");
@@ -260,7 +263,7 @@ impl Known<'_> {
             (_, false) if known && (seen.negative || seen.repeats.is_some() || !within) => Ok(TargetKind::Value),
             (false, false) => Ok(TargetKind::MultiLabel),
             _ => Err(self.fail(&format!(
-                "holds lists of whole numbers that are no sets of labels{place}; {POSITIONS}. For values, write `kind = \
+                "holds lists of whole numbers that are no sets of labels{place}, and the model's output does not hold a class for each of several positions. For values, write `kind = \
                  \"value\"` under `[target]`"
             ))),
         }

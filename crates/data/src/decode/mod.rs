@@ -2,6 +2,7 @@
 
 mod image;
 mod numbers;
+mod positions;
 mod store;
 mod target;
 mod tokens;
@@ -10,8 +11,9 @@ mod tokens;
 pub use image::open_image;
 pub use image::{Encoded, Geometry, Picture, Pictures, look};
 pub use numbers::Numbers;
+pub use positions::Positions;
 pub use store::Store;
-pub use target::{Labels, POSITIONS, TargetFeed, Words, number};
+pub use target::{Labels, TargetFeed, Words, number};
 pub use tokens::{Derived, Rule, Tokens};
 
 use super::{Batch, Targets, fault::Fault};
@@ -56,7 +58,7 @@ impl Plan {
                 Feed::Derived(_) => {}
             }
         }
-        columns.extend(self.target.columns.iter().map(String::as_str));
+        columns.extend(self.target.columns());
         columns.sort_unstable();
         columns.dedup();
         columns
@@ -70,7 +72,7 @@ impl Plan {
             Feed::Tokens(f) => 8.0 * (1.0 + tokens(&f.column)),
             Feed::Derived(_) => 0.0,
         };
-        self.feeds.iter().map(|(_, feed)| of(feed)).sum::<f64>() + 8.0 + 4.0 * self.target.width as f64
+        self.feeds.iter().map(|(_, feed)| of(feed)).sum::<f64>() + self.target.row_bytes(&tokens)
     }
 
     /// Rows that are read at once: fewer where they are large.
@@ -118,11 +120,7 @@ impl Plan {
     /// No rows.
     pub fn empty(&self) -> Decoded {
         let stores = self.feeds.iter().map(|_| Store::None).collect();
-        let targets = match self.target.labels {
-            Labels::Class | Labels::OneHot | Labels::Binary => Targets::Classes(Vec::new()),
-            _ => Targets::Values { width: self.target.width, values: Vec::new() },
-        };
-        Decoded { rows: 0, stores, targets }
+        Decoded { rows: 0, stores, targets: self.target.empty() }
     }
 
     /// Stacks decoded rows, in the order given.
@@ -142,7 +140,15 @@ impl Plan {
             };
             inputs.insert(name.clone(), tensor);
         }
-        Ok(Batch { inputs, targets: take_targets(&decoded.targets, rows)? })
+        let targets = match &self.target.labels {
+            Labels::Same(of) => {
+                let input = self.feeds.get(*of).and_then(|(name, _)| inputs.get(name));
+                let values = input.map(|tensor| tensor.to_f32()).unwrap_or_default();
+                Targets::Values { width: values.len().checked_div(rows.len()).unwrap_or(0), values }
+            }
+            _ => take_targets(&decoded.targets, rows)?,
+        };
+        Ok(Batch { inputs, targets })
     }
 }
 
@@ -168,11 +174,7 @@ impl Decoded {
 
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        let targets = match &self.targets {
-            Targets::Classes(c) => c.len() * 8,
-            Targets::Values { values, .. } => values.len() * 4,
-        };
-        self.stores.iter().map(Store::bytes).sum::<usize>() + targets
+        self.stores.iter().map(Store::bytes).sum::<usize>() + self.targets.bytes()
     }
 
     /// Makes room for `rows` rows in all.
@@ -187,14 +189,7 @@ impl Decoded {
         for (mine, theirs) in self.stores.iter_mut().zip(other.stores) {
             mine.append(theirs).ok_or_else(mixed)?;
         }
-        match (&mut self.targets, other.targets) {
-            (Targets::Classes(a), Targets::Classes(b)) => a.extend(b),
-            (Targets::Values { width: w, values: a }, Targets::Values { width, values: b }) if *w == width => {
-                a.extend(b)
-            }
-            _ => return Err(mixed()),
-        }
-        Ok(())
+        self.targets.append(other.targets).ok_or_else(mixed)
     }
 
     /// The given rows only, in the order given.
@@ -207,11 +202,5 @@ impl Decoded {
 
 /// The targets of the given rows, in the order given.
 fn take_targets(targets: &Targets, rows: &[usize]) -> Result<Targets> {
-    let taken = match targets {
-        Targets::Classes(c) => rows.iter().map(|&r| c.get(r).copied()).collect::<Option<_>>().map(Targets::Classes),
-        Targets::Values { width, values } => {
-            store::gather(values, *width, rows).map(|values| Targets::Values { width: *width, values })
-        }
-    };
-    taken.ok_or_else(|| Error::Internal("a row beyond the dataset's".into()))
+    targets.select(rows).ok_or_else(|| Error::Internal("a row beyond the dataset's".into()))
 }

@@ -1,6 +1,6 @@
 //! Labels: what the rows should come out as.
 
-use super::column;
+use super::{Positions, column};
 use crate::{
     Targets,
     column::{self as columns, Class, Lists, doubles, flatten, integers},
@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, cast::AsArray};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How labels are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Labels {
     /// A class number from 0.
     Class,
@@ -24,6 +24,28 @@ pub enum Labels {
     LabelNumbers,
     /// Numbers: a column, a list, or several columns.
     Value,
+    /// A list of classes, one for each position.
+    Positions(Box<Positions>),
+    /// None: the tokens themselves, each at the position before it.
+    Next(Box<Positions>),
+    /// None: the numbers of this one of the plan's feeds.
+    Same(usize),
+}
+
+impl std::fmt::Display for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Class => "class",
+            Self::OneHot => "onehot",
+            Self::Binary => "binary",
+            Self::MultiHot => "multihot",
+            Self::LabelNumbers => "labelnumbers",
+            Self::Value => "value",
+            Self::Positions(_) => "a class for each position",
+            Self::Next(_) => "the next token at each position",
+            Self::Same(_) => "the input itself",
+        })
+    }
 }
 
 /// Which number stands for a label's word, or for its number.
@@ -94,8 +116,62 @@ pub struct TargetFeed {
 }
 
 impl TargetFeed {
+    /// The columns that are read.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let more = match &self.labels {
+            Labels::Positions(positions) | Labels::Next(positions) => Some(positions.columns()),
+            _ => None,
+        };
+        self.columns.iter().map(String::as_str).chain(more.into_iter().flatten())
+    }
+
+    /// Positions of a row, about, if rows have several.
+    pub(crate) fn positions(&self) -> Option<usize> {
+        const USUAL: usize = 512;
+        match &self.labels {
+            Labels::Positions(positions) | Labels::Next(positions) => {
+                let length = positions.tokens.as_ref().and_then(|tokens| tokens.length);
+                Some(positions.fixed.or(length).unwrap_or(USUAL))
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes of a decoded row, where lists have as many elements as `values` says.
+    pub(super) fn row_bytes(&self, values: impl Fn(&str) -> f64) -> f64 {
+        match &self.labels {
+            Labels::Positions(positions) | Labels::Next(positions) => {
+                let listed = self.columns.first().map(String::as_str).or_else(|| positions.columns().last());
+                8.0 + 8.0 * listed.map_or(0.0, values)
+            }
+            Labels::Same(_) => 0.0,
+            _ => 8.0 + 4.0 * self.width as f64,
+        }
+    }
+
+    /// No rows.
+    pub(super) fn empty(&self) -> Targets {
+        match self.labels {
+            Labels::Class | Labels::OneHot | Labels::Binary => Targets::Classes(Vec::new()),
+            Labels::Positions(_) | Labels::Next(_) => Targets::Positions { ends: vec![0], classes: Vec::new() },
+            Labels::Same(_) => Targets::Values { width: 0, values: Vec::new() },
+            _ => Targets::Values { width: self.width, values: Vec::new() },
+        }
+    }
+
     pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
-        match (self.labels, self.columns.as_slice()) {
+        match (&self.labels, self.columns.as_slice()) {
+            (Labels::Positions(positions), [name]) => {
+                let lists = self.lists(batch, name)?;
+                positions.labeled(batch, &lists).map_err(|fault| of_column(name, fault))
+            }
+            (Labels::Next(positions), [name]) => {
+                let lists = flatten(column(batch, name)?)?;
+                positions.next(batch, Some(&lists)).map_err(|fault| of_column(name, fault))
+            }
+            (Labels::Next(positions), _) => positions.next(batch, None),
+            // The inputs are not decoded yet.
+            (Labels::Same(_), _) => Ok(self.empty()),
             (Labels::Class | Labels::Binary, [name]) => self.classes(batch, name).map(Targets::Classes),
             (Labels::LabelNumbers, [name]) => self.numbered(batch, name),
             (Labels::OneHot, _) => self.one_hot(batch),
@@ -162,7 +238,7 @@ impl TargetFeed {
                     return Err(of_column(name, Fault::at(i, problem)));
                 };
                 if *slot != 0.0 {
-                    return Err(of_column(name, Fault::at(i, format!("a label number occurs twice; {POSITIONS}"))));
+                    return Err(of_column(name, Fault::at(i, "a label number occurs twice")));
                 }
                 *slot = 1.0;
             }
@@ -196,10 +272,6 @@ impl TargetFeed {
         Ok(Targets::Values { width: self.width, values })
     }
 }
-
-/// What to say of lists that are no sets of labels.
-pub const POSITIONS: &str =
-    "labels with a class for each position (tags of tokens, masks, next words) are not supported yet";
 
 fn of_column(name: &str, fault: Fault) -> Fault {
     Fault { problem: format!("label column `{name}`: {}", fault.problem), ..fault }

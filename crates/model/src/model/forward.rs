@@ -28,6 +28,9 @@ pub struct Scores {
     pub logits: Vec<f32>,
     /// Logits a row.
     pub width: usize,
+    /// Classes, and positions that follow each of them, where a row has a classification for each of several positions: a row's logits lie
+    /// as positions before, classes, positions after.
+    pub classes: (usize, usize),
 }
 
 /// A recorded forward pass: losses to look at, and the gradient to be had from them.
@@ -167,13 +170,17 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// # Errors
     /// [`Error::Data`] if the batch does not fit the model.
     pub fn scores(&self, batch: &Batch) -> Result<Scores> {
-        let mut all = Scores { losses: Vec::new(), weights: Vec::new(), logits: Vec::new(), width: 0 };
+        let mut all = Scores { losses: Vec::new(), weights: Vec::new(), logits: Vec::new(), width: 0, classes: (0, 0) };
         for (piece, count) in self.pieces(batch) {
             let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
             let (scores, rows) = self.score(&mut cx, &piece, Mode::default())?;
             let narrow =
                 |t: &Tensor<E, D>, n| t.to_vec().into_iter().take(n).map(|x| x.f64() as f32).collect::<Vec<_>>();
             all.width = scores.len() / piece.rows().max(1);
+            if let Some(axis) = self.plan().and_then(|plan| plan.class_axis) {
+                let behind = scores.dims().get(axis + 1..).unwrap_or(&[]);
+                all.classes = (scores.dims().get(axis).copied().unwrap_or(0), behind.iter().product());
+            }
             all.losses.extend(narrow(&rows.losses, count));
             all.logits.extend(narrow(&scores, count * all.width));
             all.weights.extend(rows.weights.iter().take(count).map(|&w| w as f32));

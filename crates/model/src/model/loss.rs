@@ -3,10 +3,11 @@
 //! The mean over a batch is Σ wᵢ·lᵢ / Σ wᵢ. The weights are all 1, except in cross-entropy with class weights or an ignored
 //! label: there wᵢ is the weight of the row's class, and 0 where the label is ignored, so that the mean is that of ONNX's
 //! `SoftmaxCrossEntropyLoss` with `reduction = mean`, while lᵢ stays the row's own −ln p, whatever else is in the batch.
-//! A row of several positions (segmentation, token tags) has the weighted mean of its positions as loss and their total as weight.
+//! A row of several positions (token tags, masks, next words) has the weighted mean of its positions as loss. Where the graph holds the loss,
+//! the row's weight is their total, as in ONNX; else every row that has a position that counts weighs the same.
 
 use crate::{
-    batch::Targets,
+    batch::{IGNORED, Targets},
     engine::{Context, Float, Tensor},
     error::{Error, Result},
     graph::loss::{LossKind, LossPlan},
@@ -50,6 +51,9 @@ pub(super) fn row_losses<E: Float, D: Backend<E>>(
 fn numbers<E: Float>(targets: &Targets, width: usize) -> Result<Vec<E>> {
     match targets {
         Targets::Classes(classes) if width == 1 => Ok(classes.iter().map(|&c| E::of(c as f64)).collect()),
+        Targets::Positions { .. } => Err(Error::Data(format!(
+            "the labels are a class for each position, but this loss needs a value for each of the {width} that the model's output has"
+        ))),
         Targets::Classes(_) => Err(Error::Data(format!(
             "the labels are one class a row, but the model's output has {width} values for which this loss needs one each: \
              use --loss ce, or a label column of lists"
@@ -103,6 +107,20 @@ fn squared<E: Float, D: Backend<E>>(
 fn classes(plan: &LossPlan, targets: &Targets, classes: usize, positions: usize) -> Result<Vec<Option<usize>>> {
     let labels: Vec<i64> = match targets {
         Targets::Classes(list) if positions == 1 => list.clone(),
+        Targets::Positions { .. } => {
+            let mut labels = Vec::with_capacity(targets.rows() * positions);
+            for row in targets.positions() {
+                if row.len() > positions {
+                    return Err(Error::Data(format!(
+                        "a row has {} labels, and the model's output {positions} positions",
+                        row.len()
+                    )));
+                }
+                labels.extend(row);
+                labels.extend(std::iter::repeat_n(IGNORED, positions - row.len()));
+            }
+            labels
+        }
         Targets::Classes(_) => {
             return Err(Error::Data(format!(
                 "the labels are one class a row, the model's output has {positions} positions a row"
@@ -122,6 +140,7 @@ fn classes(plan: &LossPlan, targets: &Targets, classes: usize, positions: usize)
     };
     let class = |&label: &i64| match usize::try_from(label) {
         _ if plan.ignore_index == Some(label) => Ok(None),
+        _ if label == IGNORED && matches!(targets, Targets::Positions { .. }) => Ok(None),
         Ok(c) if c < classes => Ok(Some(c)),
         _ => Err(Error::Data(format!(
             "a label is not one of the model's {classes} classes, 0 to {}",
@@ -131,30 +150,60 @@ fn classes(plan: &LossPlan, targets: &Targets, classes: usize, positions: usize)
     labels.iter().map(class).collect()
 }
 
-/// −ln p of the row's class; classes are the second axis of (n, c, positions…), axes of extent 1 apart.
+/// How the scores of a row lie: `before × classes × after`; each place before and after is a position.
+struct Layout {
+    rows: usize,
+    before: usize,
+    classes: usize,
+    after: usize,
+}
+
+impl Layout {
+    /// Classes are along the plan's axis, else along the second one of (n, c, positions…), axes of extent 1 apart.
+    fn of(plan: &LossPlan, dims: &[usize]) -> Option<Self> {
+        let (&rows, rest) = dims.split_first()?;
+        let wide: Vec<usize> = rest.iter().copied().filter(|&d| d != 1).collect();
+        let (before, classes, after) = match plan.class_axis {
+            Some(axis) => {
+                let at = axis.checked_sub(1)?;
+                (rest.get(..at)?, *rest.get(at)?, rest.get(axis..)?)
+            }
+            None => {
+                let (&classes, after) = (if wide.is_empty() { rest } else { &wide }).split_first()?;
+                (&[][..], classes, after)
+            }
+        };
+        Some(Self { rows, before: before.iter().product(), classes, after: after.iter().product() })
+    }
+
+    fn positions(&self) -> usize {
+        self.before * self.after
+    }
+
+    /// The scores as (rows · positions, classes).
+    fn table<E: Float, D: Backend<E>>(&self, cx: &mut Context<E, D>, scores: &Tensor<E, D>) -> Result<Tensor<E, D>> {
+        let dims = vec![self.rows * self.positions(), self.classes];
+        if self.after == 1 {
+            return scores.reshaped(dims);
+        }
+        let planes = scores.reshaped(vec![self.rows * self.before, self.classes, self.after])?;
+        D::permute(cx, &planes, &[0, 2, 1])?.reshaped(dims)
+    }
+}
+
+/// −ln p of the class of each position.
 fn cross_entropy<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     plan: &LossPlan,
     scores: &Tensor<E, D>,
     targets: &Targets,
 ) -> Result<RowLosses<E, D>> {
-    let (first, rest) = scores.dims().split_first().unwrap_or((&0, &[]));
-    let wide: Vec<usize> = rest.iter().copied().filter(|&d| d != 1).collect();
-    let axes = if wide.is_empty() { rest } else { &wide };
-    let (n, [c, rest @ ..]) = (first, axes) else {
-        return Err(Error::Untrainable(format!(
-            "cross-entropy needs scores of shape (rows, classes, …), not {:?}",
-            scores.dims()
-        )));
-    };
-    let (n, c, positions) = (*n, *c, rest.iter().product::<usize>());
+    let layout = Layout::of(plan, scores.dims()).ok_or_else(|| {
+        Error::Untrainable(format!("cross-entropy needs scores of shape (rows, classes, …), not {:?}", scores.dims()))
+    })?;
+    let (n, c, positions) = (layout.rows, layout.classes, layout.positions());
     let labels = classes(plan, targets, c, positions)?;
-    let table = if positions == 1 {
-        scores.reshaped(vec![n, c])?
-    } else {
-        let planes = scores.reshaped(vec![n, c, positions])?;
-        D::permute(cx, &planes, &[0, 2, 1])?.reshaped(vec![n * positions, c])?
-    };
+    let table = layout.table(cx, scores)?;
     let picked: Vec<usize> = labels.iter().map(|l| l.unwrap_or(0)).collect();
     let each = if plan.scores_are_log_probs {
         let places: Vec<usize> = picked.iter().enumerate().map(|(i, class)| i * c + class).collect();
@@ -163,9 +212,15 @@ fn cross_entropy<E: Float, D: Backend<E>>(
     } else {
         D::cross_entropy(cx, &table, &picked)?
     };
+    // One number a row, however many positions it has, unless the graph says otherwise.
+    let alike = matches!(targets, Targets::Positions { .. }) && plan.kind != LossKind::Graph;
+    let weights = |totals: Vec<f64>| match alike {
+        true => totals.into_iter().map(|total| f64::from(u8::from(total > 0.0))).collect(),
+        false => totals,
+    };
     if plan.class_weights.is_none() && labels.iter().all(Option::is_some) {
         let losses = per_row(cx, &each, n, positions)?;
-        return Ok(RowLosses { losses, weights: vec![positions as f64; n] });
+        return Ok(RowLosses { losses, weights: weights(vec![positions as f64; n]) });
     }
     let weight = |label: &Option<usize>| match (label, &plan.class_weights) {
         (None, _) => Ok(0.0),
@@ -182,7 +237,7 @@ fn cross_entropy<E: Float, D: Backend<E>>(
     let shares = shares.map(|(&w, t)| E::of(if t > 0.0 { positions as f64 * w / t } else { 0.0 })).collect();
     let shares = cx.upload(each.dims().to_vec(), shares)?;
     let each = D::binary(cx, Binary::Mul, &each, &shares)?;
-    Ok(RowLosses { losses: per_row(cx, &each, n, positions)?, weights: totals })
+    Ok(RowLosses { losses: per_row(cx, &each, n, positions)?, weights: weights(totals) })
 }
 
 fn per_row<E: Float, D: Backend<E>>(

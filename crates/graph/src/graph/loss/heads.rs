@@ -1,7 +1,7 @@
 //! Which of the graph's outputs the loss is computed on.
 
 pub(super) use super::pick::Choice;
-use super::{Labels, pick, tracer::Tracer};
+use super::{Labels, pick, positions::Several, tracer::Tracer};
 use crate::{
     error::{Error, Result},
     graph::{Dim, Graph, Links, ValueId, shapes::Extent},
@@ -40,7 +40,7 @@ pub(super) struct Head {
     /// Values of the logits a row, if known.
     pub(super) width: Option<usize>,
     /// Why the output is not one classification a row, if so.
-    pub(super) several_a_row: Option<String>,
+    pub(super) several_a_row: Option<Several>,
     /// `operator (node)` that makes a plain output lie between 0 and 1.
     pub(super) bounded: Option<String>,
     /// The probabilities that a plain output is only a part of: what they are, their logits, and what was passed.

@@ -23,9 +23,9 @@ pub(super) fn choose(
     use LossKind::*;
     let output = graph.name(head.output);
     let refuse = |problem: String| Err(Error::Untrainable(format!("output `{output}`: {problem}")));
-    // Cross-entropies are computed on logits, one answer a row.
+    // Cross-entropies are computed on logits, of one answer a row unless the labels have a class for each position.
     let on_logits = |kind: LossKind, because: String| match (&head.several_a_row, &head.bounded) {
-        (Some(problem), _) if kind == CrossEntropy || label != Unknown => refuse(positions(problem)),
+        (Some(several), _) if matches!(label, Class | Binary) => refuse(positions(&several.problem)),
         (_, Some(by)) => refuse(format!(
             "its values are made of probabilities ({by}), and which logits they come from is not told: cross-entropy \
              would take them for logits. Export the model with its logits as an output, or give --loss mse if the labels \
@@ -55,9 +55,10 @@ pub(super) fn choose(
         (Unknown, Ending::Plain, _) if head.bounded.is_some() => {
             Ok((Mse, "the output lies between 0 and 1, and which logits are behind it is not told".into()))
         }
-        (Unknown, _, _) if head.several_a_row.is_some() => {
-            Ok((Mse, "the output holds several answers a row, for which no labels are taken yet".into()))
+        (Unknown, ending, _) if head.several_a_row.as_ref().is_some_and(|s| ending == Ending::Plain || s.classes.is_none()) => {
+            Ok((Mse, "the output holds several answers a row, and nothing tells what the labels are".into()))
         }
+        (Positions, ..) => on_logits(CrossEntropy, "the labels hold a class for each position".into()),
         (_, Ending::Shares, _) => on_logits(
             CrossEntropy,
             "each class has a Sigmoid, and the output is its share in their sum (one-vs-rest); the logits of that are the \
@@ -127,11 +128,12 @@ fn explicit(
     }
 }
 
-/// What to say of labels for positions.
+/// What to say where an output holds several classifications a row, and the labels do not.
 pub(super) fn positions(problem: &str) -> String {
     format!(
-        "{problem} (tags of tokens, masks, boxes, next words): labels for positions are not supported yet. Bring a model with one \
-         answer a row, or name another output by --output"
+        "{problem} (tags of tokens, masks, next words), but the labels hold one value a row: name a column with a list of classes, \
+         one for each position, by --target; write `kind = \"next\"` under `[target]` for a language model; or name another output \
+         by --output"
     )
 }
 

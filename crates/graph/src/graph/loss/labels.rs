@@ -12,6 +12,8 @@ pub enum LabelKind {
     Binary,
     /// Several 0 or 1 a row.
     MultiLabel,
+    /// A class for each of several positions a row.
+    Positions,
     /// Real values.
     Value,
     /// Nothing is known.
@@ -43,4 +45,6 @@ pub struct Ask {
     pub output: Option<String>,
     /// The labels.
     pub labels: Labels,
+    /// The axis of the classes, where a row has several positions and it is asked for; negative ones count from the end.
+    pub class_axis: Option<i64>,
 }

@@ -7,6 +7,7 @@ mod kind;
 mod labels;
 mod loss_node;
 mod pick;
+mod positions;
 mod probability;
 mod steps;
 mod tracer;
@@ -50,6 +51,9 @@ pub struct LossPlan {
     pub sigmoid_shares: bool,
     /// The graph's input that takes the labels, if the graph holds the loss.
     pub label_input: Option<ValueId>,
+    /// The axis of the classes in `scores`, if a row has a classification for each of several positions; the positions are those
+    /// of all other axes but the first, row-major.
+    pub class_axis: Option<usize>,
     /// Class whose rows have no loss.
     pub ignore_index: Option<i64>,
     /// Weight of each class.
@@ -84,7 +88,7 @@ pub struct HeadNotes {
 /// # Errors
 /// As [`plan_for`].
 pub fn plan(graph: &Graph, asked: Option<LossKind>, label: LabelKind) -> Result<LossPlan> {
-    plan_for(graph, &Ask { loss: asked, output: None, labels: label.into() })
+    plan_for(graph, &Ask { loss: asked, labels: label.into(), ..Ask::default() })
 }
 
 /// Finds what the loss is computed from, and which loss it is: the one asked for, else the one in the graph, else the one
@@ -141,9 +145,17 @@ pub fn listed(graph: &Graph, values: &[ValueId]) -> String {
     heads::listed(graph, values)
 }
 
-/// What to say of labels for positions, of an output that is said to hold several answers a row.
+/// What to say where an output holds several classifications a row (`problem`), and the labels do not.
 pub fn positions(problem: &str) -> String {
     kind::positions(problem)
+}
+
+/// Which labels such an output takes.
+pub fn labels_for_positions(problem: &str) -> String {
+    format!(
+        "{problem}: with `kind = \"class\"` under `[target]`, labels are lists with a class for each position (tags of tokens, masks); with \
+         `kind = \"next\"`, the tokens that follow (language models); with `kind = \"value\"`, as many values as the output has"
+    )
 }
 
 /// Fails if `scores` need a tensor that could not be decoded.
@@ -189,7 +201,18 @@ fn is_training_mode(node: &Node, is_set: impl Fn(ValueId) -> bool) -> bool {
 fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
     let heads::Choice { head, heads, reason, undecided } =
         heads::choose(graph, links, ask.output.as_deref(), &ask.labels)?;
-    let (kind, because) = kind::choose(graph, ask.loss, ask.labels.kind, &head)?;
+    let tracer = tracer::Tracer::new(graph, links);
+    let label = positions::label_kind(&tracer, &ask.labels, &head);
+    let (kind, because) = kind::choose(graph, ask.loss, label, &head)?;
+    let class_axis = match &head.several_a_row {
+        Some(several) if kind == LossKind::CrossEntropy => {
+            let facts = ask.labels.facts.as_ref();
+            let axis = positions::class_axis(&tracer, head.logits, several.classes, ask.class_axis, facts);
+            let refused = |problem| Error::Untrainable(format!("output `{}`: {problem}", graph.name(head.output)));
+            Some(axis.map_err(refused)?)
+        }
+        _ => None,
+    };
     let on_output = kind == LossKind::Mse && !head.labels;
     let scores = if on_output { head.output } else { head.logits };
     let seen_through = if on_output { Vec::new() } else { head.seen_through.clone() };
@@ -200,6 +223,9 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
     };
     let name = graph.name(scores);
     let mut why = format!("{what} `{name}`: {because}");
+    if let Some(axis) = class_axis {
+        why += &format!("; classes along axis {axis}");
+    }
     if !seen_through.is_empty() {
         why += &format!("; seen through {}", seen_through.join(", "));
     }
@@ -209,12 +235,13 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
     Ok(LossPlan {
         output: Some(head.output),
         sigmoid_shares: kind == LossKind::CrossEntropy && head.ending == heads::Ending::Shares,
+        class_axis,
         seen_through,
         why,
         head: HeadNotes {
             heads,
             width: head.width,
-            positions: head.several_a_row,
+            positions: head.several_a_row.map(|several| several.problem),
             undecided,
             sigmoid: head.ending == heads::Ending::Sigmoid && !head.scaled && !head.labels,
             classes: classes::named(graph, links, head.logits, head.width),
@@ -233,6 +260,7 @@ impl LossPlan {
             scores_are_log_probs: false,
             sigmoid_shares: false,
             label_input: None,
+            class_axis: None,
             ignore_index: None,
             class_weights: None,
             seen_through: Vec::new(),

@@ -2,6 +2,7 @@
 
 use super::{
     heads::Ending,
+    positions::Several,
     tracer::{Tracer, label},
 };
 use crate::graph::{Node, ValueId, facts};
@@ -10,7 +11,7 @@ use crate::graph::{Node, ValueId, facts};
 const MOST_LOOKED_AT: usize = 64;
 
 /// What a written-out ending is, its logits, why it is not one classification a row, and the nodes that make it up.
-type Written = (Ending, ValueId, Option<String>, Vec<String>);
+type Written = (Ending, ValueId, Option<Several>, Vec<String>);
 
 /// The written-out Softmax, LogSoftmax or Sigmoid that makes `value`, if one does.
 pub(super) fn written_out(tracer: &Tracer<'_>, value: ValueId) -> Option<Written> {

@@ -5,6 +5,7 @@
 
 use super::{
     heads::{Ending, Head},
+    positions::{self, Several},
     probability, width,
 };
 use crate::{
@@ -54,9 +55,9 @@ pub(super) enum Step {
     /// One column of the value.
     Column(ValueId, Column),
     /// A decision: the highest of a row, or whether an element is above a bound.
-    Decision(ValueId, Option<String>),
+    Decision(ValueId, Option<Several>),
     /// A Softmax or Sigmoid, and its logits.
-    Ending(Ending, ValueId, Option<String>),
+    Ending(Ending, ValueId, Option<Several>),
 }
 
 /// How far the walk has come.
@@ -237,7 +238,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn found(&self, head: &mut Head, ending: Ending, walk: &Walk, several: Option<String>) {
+    fn found(&self, head: &mut Head, ending: Ending, walk: &Walk, several: Option<Several>) {
         head.ending = ending;
         head.logits = walk.at;
         head.seen_through = walk.passed.clone();
@@ -255,7 +256,7 @@ impl<'a> Tracer<'a> {
         }
         if matches!(head.ending, Ending::Plain | Ending::Sigmoid | Ending::Shares) {
             let dims = self.dims(head.logits).or_else(|| self.dims(head.output));
-            head.several_a_row = dims.and_then(|dims| positions(dims, None));
+            head.several_a_row = dims.and_then(|dims| positions::several(dims, None));
         }
         if head.ending == Ending::Plain {
             head.bounded = probability::bounded(self, head.output);
@@ -287,25 +288,27 @@ impl<'a> Tracer<'a> {
 
     /// Why a Softmax or ArgMax over its axis is not one classification a row, if so. Before opset 13, Softmax is over
     /// all axes from `axis` on.
-    pub(super) fn class_axis(&self, node: &Node, attribute: &str, default: i64, input: ValueId) -> Option<String> {
+    pub(super) fn class_axis(&self, node: &Node, attribute: &str, default: i64, input: ValueId) -> Option<Several> {
         let axis = node.int(attribute, Some(default)).ok()?;
         let flattens = node.op_type != "ArgMax" && node.opset < 13;
         self.over_axis(node, axis, flattens, input)
     }
 
     /// The same for classes along `axis`, or from there on.
-    pub(super) fn over_axis(&self, node: &Node, axis: i64, flattens: bool, input: ValueId) -> Option<String> {
+    pub(super) fn over_axis(&self, node: &Node, axis: i64, flattens: bool, input: ValueId) -> Option<Several> {
         let dims = self.dims(input).or_else(|| self.dims(node.output(0)?));
-        let Some(dims) = dims else {
-            return (axis == 0).then(|| format!("{} ({}) is over the axis of the rows", node.op_type, node.name));
+        let of_rows = || Several {
+            problem: format!("{} ({}) is over the axis of the rows", node.op_type, node.name),
+            classes: Some(0),
         };
+        let Some(dims) = dims else { return (axis == 0).then(of_rows) };
         let rank = i64::try_from(dims.len()).ok()?;
         let at = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?;
         if at == 0 {
-            return Some(format!("{} ({}) is over the axis of the rows", node.op_type, node.name));
+            return Some(of_rows());
         }
         let classes = if flattens { at..dims.len() } else { at..at + 1 };
-        positions(dims, Some(classes))
+        positions::several(dims, Some(classes))
     }
 
     fn inferred_width(&self, value: ValueId) -> Option<usize> {
@@ -348,17 +351,4 @@ impl<'a> Tracer<'a> {
 /// `operator (node)`.
 pub(super) fn label(node: &Node) -> String {
     format!("{} ({})", node.op_type, node.name)
-}
-
-/// Why a value of `dims` holds several classifications a row, if so: an axis that is neither the rows nor among
-/// `classes` (by default the one after the rows, if others have extent 1) has more than one entry.
-fn positions(dims: &[Dim], classes: Option<std::ops::Range<usize>>) -> Option<String> {
-    let wide = |dim: &Dim| *dim != Dim::Fixed(1);
-    let after_rows: Vec<usize> =
-        dims.iter().enumerate().skip(1).filter(|(_, dim)| wide(dim)).map(|(axis, _)| axis).collect();
-    let many = match classes {
-        Some(classes) => after_rows.iter().any(|axis| !classes.contains(axis)),
-        None => after_rows.len() > 1,
-    };
-    many.then(|| format!("it has {} axes, so several classifications a row", dims.len()))
 }

@@ -237,7 +237,7 @@ fn facts(column: &str, whole: bool, highest: f64) -> Labels {
 fn the_output_that_labels_belong_to_is_told_by_them() {
     let graph = faces();
     let output = |labels: Labels, name: Option<&str>| {
-        let ask = Ask { loss: None, output: name.map(str::to_string), labels };
+        let ask = Ask { loss: None, output: name.map(str::to_string), labels, ..Ask::default() };
         plan_for(&graph, &ask).map(|plan| graph.name(plan.output.unwrap()).to_string())
     };
     assert_eq!(output(facts("label", true, 6.0), None).unwrap(), "mood");
@@ -262,16 +262,17 @@ fn the_output_that_labels_belong_to_is_told_by_them() {
 }
 
 #[test]
-fn answers_for_positions_take_no_labels_yet() {
+fn answers_for_positions_take_labels_for_positions() {
     let tags = Model::new(17, &["x:f32[batch,7,4]"], &["y:f32[batch,7,5]"])
         .node("MatMul", "x w", "y", &[])
         .weight("w", &[4, 5])
         .build()
         .unwrap();
-    for (loss, label) in [(None, Class), (None, MultiLabel), (Some(Bce), MultiLabel), (Some(CrossEntropy), Class)] {
-        let error = plan(&tags, loss, label).unwrap_err().to_string();
-        assert!(error.contains("positions are not supported yet") && !error.contains("--loss mse"), "{error}");
+    for loss in [None, Some(CrossEntropy)] {
+        let error = plan(&tags, loss, Class).unwrap_err().to_string();
+        assert!(error.contains("the labels hold one value a row") && !error.contains("--loss mse"), "{error}");
     }
+    assert_eq!(plan(&tags, None, MultiLabel).unwrap().kind, Bce, "a yes or no for each value");
     assert_eq!(plan(&tags, None, Value).unwrap().kind, Mse, "as many values are fitted");
     let looked_at = plan(&tags, None, Unknown).unwrap();
     assert!(looked_at.kind == Mse && looked_at.head.positions.is_some());

@@ -31,7 +31,7 @@ fn zero_or_one(column: &str) -> Ask {
         lists: false,
         width: Some(1),
     };
-    Ask { loss: None, output: None, labels: Labels { kind: Binary, facts: Some(facts) } }
+    Ask { labels: Labels { kind: Binary, facts: Some(facts) }, ..Ask::default() }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 mod endings;
 mod forms;
+mod positions;
 
 use super::*;
 use crate::graph::testing::{Model, floats, int, property, string, tensor_attr};
@@ -85,8 +86,9 @@ fn softmax_before_13_is_over_all_axes_from_its_own() {
             .build()
             .unwrap()
     };
-    assert!(refused(&tokens(17), None, Class).contains("positions are not supported yet"));
-    assert_eq!(plan(&tokens(17), None, Unknown).unwrap().kind, Mse, "to be looked at");
+    assert!(refused(&tokens(17), None, Class).contains("the labels hold one value a row"));
+    let looked_at = plan(&tokens(17), None, Unknown).unwrap();
+    assert_eq!((looked_at.kind, looked_at.class_axis), (CrossEntropy, Some(2)));
     assert_eq!(plan(&tokens(17), Some(Mse), Unknown).unwrap().scores, tokens(17).id("y"));
 }
 

@@ -1,0 +1,78 @@
+//! Outputs with several classifications a row.
+
+use super::*;
+use crate::label_facts::LabelFacts;
+
+/// Scores `y` of this type, made from tokens.
+fn scored(tokens: &str, ty: &str, tail: impl Fn(Model) -> Model) -> Graph {
+    let model = Model::new(17, &[&format!("ids:i64{tokens}")], &[&format!("y:f32{ty}")]);
+    tail(model.node("Cast", "ids", "c", &[int("to", 1)]).node("Unsqueeze", "c axes", "u", &[])).build().unwrap()
+}
+
+fn facts(highest: f64, width: Option<usize>) -> Labels {
+    let columns = vec!["labels".to_string()];
+    let facts = LabelFacts { columns, whole: true, lowest: -100.0, highest, lists: true, width };
+    Labels { kind: Unknown, facts: Some(facts) }
+}
+
+fn axis(graph: &Graph, labels: Labels, class_axis: Option<i64>) -> Result<Option<usize>> {
+    plan_for(graph, &Ask { labels, class_axis, ..Ask::default() }).map(|plan| plan.class_axis)
+}
+
+fn image(ty: &str) -> Graph {
+    Model::new(17, &["x:f32[batch,3,8,8]"], &[&format!("y:f32{ty}")])
+        .node("Conv", "x w", "y", &[])
+        .weight("w", &[4, 3, 1, 1])
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn the_shape_tells_the_axis_of_the_classes() {
+    let image = image("[batch,4,8,8]");
+    assert_eq!(axis(&image, facts(3.0, Some(64)), None).unwrap(), Some(1));
+    assert_eq!(axis(&image, facts(3.0, Some(64)), Some(-3)).unwrap(), Some(1));
+    let plan = plan_for(&image, &Ask { labels: facts(3.0, Some(64)), ..Ask::default() }).unwrap();
+    assert!(plan.kind == CrossEntropy && plan.why.contains("classes along axis 1"), "{}", plan.why);
+    // As many numbers as the output has values are values, and labels that no axis takes are none of its classes.
+    assert_eq!(axis(&image, facts(3.0, Some(256)), None).unwrap(), None);
+    let said = axis(&image, facts(9.0, Some(64)), None).unwrap_err().to_string();
+    assert!(said.contains("class_axis = N"), "{said}");
+    let said = axis(&image, facts(3.0, Some(64)), Some(4)).unwrap_err().to_string();
+    assert!(said.contains("axes 1 to 3"), "{said}");
+}
+
+#[test]
+fn two_readings_of_a_shape_are_asked_about() {
+    let square = Model::new(17, &["x:f32[batch,6]"], &["y:f32[batch,6,6]"])
+        .node("Unsqueeze", "x axes", "u", &[])
+        .node("Mul", "u w", "y", &[])
+        .weight("w", &[1, 6, 6])
+        .longs("axes", &[2])
+        .build()
+        .unwrap();
+    let said = axis(&square, facts(5.0, Some(6)), None).unwrap_err().to_string();
+    assert!(said.contains("`class_axis = 1` or `class_axis = -1`"), "{said}");
+    assert_eq!(axis(&square, facts(5.0, Some(6)), Some(-1)).unwrap(), Some(2));
+    assert_eq!(axis(&square, facts(5.0, Some(6)), Some(1)).unwrap(), Some(1));
+}
+
+#[test]
+fn next_words_need_no_labels() {
+    for (tokens, ty) in [("[batch,12]", "[batch,12,40]"), ("[batch,time]", "[batch,time,40]")] {
+        let graph = scored(tokens, ty, |m| m.longs("axes", &[2]).node("MatMul", "u w", "y", &[]).weight("w", &[1, 40]));
+        assert_eq!(axis(&graph, Positions.into(), None).unwrap(), Some(2), "{ty}");
+    }
+}
+
+#[test]
+fn a_softmax_tells_the_axis() {
+    let graph = scored("[batch,time]", "[batch,time,5]", |m| {
+        m.longs("axes", &[2]).node("MatMul", "u w", "h", &[]).weight("w", &[1, 5]).node("Softmax", "h", "y", &[])
+    });
+    let plan = plan_for(&graph, &Ask { labels: facts(4.0, None), ..Ask::default() }).unwrap();
+    assert_eq!((plan.class_axis, plan.kind, graph.name(plan.scores)), (Some(2), CrossEntropy, "h"));
+    // One label a row is not what such an output takes.
+    let said = refused(&graph, None, Class);
+    assert!(said.contains("one value a row"), "{said}");
+}
