@@ -48,6 +48,9 @@ pub struct SplitScore {
     /// Mean over classes of intersection over union (mIoU) of the labels and the answers at all positions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_iou: Option<f64>,
+    /// F1 of entities, where the classes are tags such as `B-PER`, `I-PER` and `O`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_f1: Option<f64>,
     /// Perplexity of a language model: the exponential of the mean loss of all positions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
@@ -56,6 +59,18 @@ pub struct SplitScore {
 }
 
 impl SplitScore {
+    /// The figures, with their names, of rows that have several positions.
+    pub fn of_positions(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let exact = self.exact_match.filter(|_| self.mean_iou.is_some() || self.perplexity.is_some());
+        let all = [
+            ("exact match", exact),
+            ("mean IoU", self.mean_iou.filter(|_| self.entity_f1.is_none())),
+            ("entity F1", self.entity_f1),
+            ("perplexity", self.perplexity),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
     /// Quality of the answers, at most 1: accuracy, or R² for numbers.
     pub fn quality(&self) -> Option<f64> {
         self.accuracy.or(self.r2)
@@ -220,7 +235,10 @@ fn by_position(outcome: &Outcome, answered: &Answered, found: &mut SplitScore) {
                 .fold((0.0, 0usize), |(sum, total), (&l, n)| (sum + f64::from(l) * n as f64, total + n));
             found.perplexity = (total > 0).then(|| (sum / total as f64).exp());
         }
-        _ => (found.balanced_accuracy, found.mean_iou) = (answered.balanced_accuracy(), answered.mean_iou()),
+        _ => {
+            (found.balanced_accuracy, found.mean_iou) = (answered.balanced_accuracy(), answered.mean_iou());
+            found.entity_f1 = answered.entity_f1();
+        }
     }
 }
 

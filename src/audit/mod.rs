@@ -15,6 +15,7 @@
 mod accuracy;
 mod classes;
 mod conformal;
+mod entities;
 mod figures;
 mod gates;
 mod histogram;
@@ -35,6 +36,7 @@ mod transfer;
 pub use accuracy::{Outcome, SplitScore, argmax, score};
 pub use classes::{ClassScore, Classes, classes};
 pub use conformal::{LEVEL, PValues, Records, Share, UNSEEN_NEEDED, Unseen, records};
+pub use entities::{Tag, tags};
 pub use figures::{Key, Spread, figures};
 pub use gates::{Check, Evidence, Gate, Gates, Judgment, Need, Verdict, attacks, judge, overall};
 pub use histogram::Histogram;

@@ -2,7 +2,11 @@
 //!
 //! The scores of all positions of a set would seldom fit in memory, so what the audit needs of them is counted batch by batch.
 
-use super::{accuracy::argmax, signals::softmax_entropy};
+use super::{
+    accuracy::argmax,
+    entities::{Tag, entities},
+    signals::softmax_entropy,
+};
 use crate::{data::Targets, model::Scores};
 
 /// What a model answers at the positions that count.
@@ -14,12 +18,21 @@ pub struct Answered {
     entropies: Vec<f64>,
     /// Of each class: positions with this label, with this answer, and with both.
     classes: Vec<[usize; 3]>,
+    /// What the classes stand for, if they are tags of entities.
+    tags: Option<Vec<Tag>>,
+    /// Entities among the labels, among the answers, and in both.
+    entities: [usize; 3],
 }
 
 /// Positions of a class below which its recall says little.
 const ENOUGH: usize = 50;
 
 impl Answered {
+    /// None yet; `tags` is what the classes stand for, if they are tags of entities.
+    pub fn tagged(tags: Option<Vec<Tag>>) -> Self {
+        Self { tags, ..Self::default() }
+    }
+
     /// Those to a batch, if its rows have several positions.
     pub fn of(scores: &Scores, targets: &Targets) -> Option<Self> {
         matches!(targets, Targets::Positions { .. }).then(|| {
@@ -34,6 +47,7 @@ impl Answered {
         self.classes.resize(self.classes.len().max(scores.classes.0), [0; 3]);
         for (logits, labels) in scores.logits.chunks_exact(scores.width.max(1)).zip(targets.positions()) {
             let (mut counted, mut right, mut entropy) = (0, 0, 0.0);
+            let mut sequences: [Vec<Tag>; 2] = Default::default();
             at_positions(scores.classes, logits, labels, |class, own| {
                 let answer = argmax(own).unwrap_or(0);
                 if let Some([labeled, _, both]) = self.classes.get_mut(class) {
@@ -43,10 +57,17 @@ impl Answered {
                 if let Some([_, answered, _]) = self.classes.get_mut(answer) {
                     *answered += 1;
                 }
+                let tag = |class: usize| self.tags.as_ref()?.get(class).copied();
+                let [labels, answers] = &mut sequences;
+                labels.extend(tag(class));
+                answers.extend(tag(answer));
                 counted += 1;
                 right += usize::from(class == answer);
                 entropy += softmax_entropy(own);
             });
+            let [labels, answers] = sequences.map(|tags| entities(&tags));
+            let found = [labels.len(), answers.len(), labels.intersection(&answers).count()];
+            self.entities.iter_mut().zip(found).for_each(|(all, more)| *all += more);
             self.rows.push((counted, right));
             self.entropies.push(entropy / counted.max(1) as f64);
         }
@@ -85,6 +106,12 @@ impl Answered {
         let enough = self.classes.iter().filter(|counts| counts[0] >= ENOUGH);
         let recalls: Vec<f64> = enough.map(|counts| counts[2] as f64 / counts[0] as f64).collect();
         (recalls.len() > 1).then(|| recalls.iter().sum::<f64>() / recalls.len() as f64)
+    }
+
+    /// F1 of entities, each right if its kind, its first and its last token are (micro average). None without tags, or without entities.
+    pub fn entity_f1(&self) -> Option<f64> {
+        let [labeled, answered, both] = self.entities;
+        (labeled + answered > 0).then(|| 2.0 * both as f64 / (labeled + answered) as f64)
     }
 
     /// The mean over classes of intersection over union (mIoU), over all rows together. Classes that are neither labels nor answers are
@@ -135,6 +162,16 @@ mod tests {
         });
         let classes = if classes_last { (2, 1) } else { (2, 3) };
         Scores { losses: vec![0.0; 2], weights: vec![1.0; 2], logits: logits.collect(), width: 6, classes }
+    }
+
+    #[test]
+    fn entities_are_counted_over_all_rows() {
+        let tags = super::super::tags(&["O".into(), "B-x".into()]);
+        let mut answered = Answered::tagged(tags);
+        answered.push(&scores(true), &targets());
+        // Row 0: labels at 1 and 2, an answer at 1; row 1: no label, one answer. Both have the one at 1.
+        assert_eq!((answered.entities, answered.entity_f1()), ([2, 2, 1], Some(0.5)));
+        assert_eq!(Answered::of(&scores(true), &targets()).unwrap().entity_f1(), None);
     }
 
     #[test]

@@ -138,6 +138,9 @@ fn figures(audit: &Audit) -> Vec<(String, String)> {
             None => line(format!("{name} accuracy"), percent(set.accuracy)),
             some => line(format!("{name} R²"), figure(some)),
         }
+        for (what, value) in set.of_positions() {
+            line(format!("{name} {what}"), figure(Some(value)));
+        }
         line(format!("{name} loss"), format!("{:.4}", set.loss));
     }
     for (name, attack) in attacks(audit) {

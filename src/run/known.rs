@@ -120,7 +120,7 @@ impl Job {
 
     fn answers<D: Backend<f32>>(&self, model: &Model<f32, D>, batch: &Batch) -> Result<Option<Answers>> {
         let Some(plan) = model.plan() else { return Ok(None) };
-        let (mut scored, mut positions): (_, Option<Answers>) = (Scored::default(), None);
+        let (mut scored, mut positions): (_, Option<Answers>) = (Scored::of(model, &self.data.train), None);
         let size = self.data.train.evaluation_batch(EVALUATION_BATCH);
         for (part, rows) in batch.parts(size).unwrap_or_else(|| vec![(batch.clone(), batch.rows())]) {
             self.stop.check()?;

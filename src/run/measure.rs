@@ -6,7 +6,7 @@ use super::{
     rows::sample,
 };
 use crate::{
-    audit::{Answered, Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
+    audit::{Answered, Audit, Tag, tags, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
     graph::loss::LossKind,
@@ -115,7 +115,7 @@ pub(super) fn scored<D: Backend<f32>>(
     set: &Arc<Dataset>,
     rows: &Rows,
 ) -> Result<Scored> {
-    let mut scored = Scored::default();
+    let mut scored = Scored::of(model, set);
     for batch in set.in_order(rows, set.evaluation_batch(EVALUATION_BATCH)) {
         stop.check()?;
         let batch = batch?;
@@ -130,14 +130,23 @@ pub(super) struct Scored {
     scores: Option<Scores>,
     /// Instead of the logits, if rows have several positions.
     answered: Option<Answered>,
+    /// What the classes stand for, if they are tags of entities.
+    tags: Option<Vec<Tag>>,
     targets: Option<Targets>,
 }
 
 impl Scored {
+    /// Nothing yet, of rows of `set`.
+    pub(super) fn of<D: Backend<f32>>(model: &Model<f32, D>, set: &Dataset) -> Self {
+        let named = model.plan().and_then(|plan| plan.head.classes.clone());
+        let names = set.plan().target.words.names().or(named);
+        Self { tags: names.and_then(|names| tags(&names)), ..Self::default() }
+    }
+
     /// Takes in the next batch.
     pub(super) fn push(&mut self, mut scores: Scores, targets: Targets) -> Result<()> {
         if matches!(targets, Targets::Positions { .. }) {
-            self.answered.get_or_insert_default().push(&scores, &targets);
+            self.answered.get_or_insert_with(|| Answered::tagged(self.tags.clone())).push(&scores, &targets);
             (scores.logits, scores.width) = (Vec::new(), 0);
         }
         match &mut self.scores {

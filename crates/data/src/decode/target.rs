@@ -58,6 +58,14 @@ pub struct Words {
 }
 
 impl Words {
+    /// The words in the order of their classes, if each class from 0 on has one.
+    pub fn names(&self) -> Option<Vec<String>> {
+        let mut pairs: Vec<(i64, &String)> = self.map.iter().map(|(word, &class)| (class, word)).collect();
+        pairs.sort();
+        let whole = !pairs.is_empty() && pairs.iter().zip(0..).all(|((class, _), n)| *class == n);
+        whole.then(|| pairs.into_iter().map(|(_, word)| word.clone()).collect())
+    }
+
     /// The number of a word.
     pub fn class(&self, word: &str) -> Option<i64> {
         let word = word.trim();
