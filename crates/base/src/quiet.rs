@@ -12,7 +12,10 @@ thread_local! {
     static CAUGHT: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
 }
 
-/// Runs `f`. If it panics, returns the panic's message, and nothing is printed.
+/// Runs `f`. A panic of `f` prints nothing.
+///
+/// # Errors
+/// The message that `f` panicked with; `panic` if the panic holds no text.
 pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
