@@ -157,6 +157,9 @@ fn list_values<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> ArrayRef {
 }
 
 /// The rows that have a value.
+///
+/// # Errors
+/// Arrow's message if it cannot filter the column's type.
 pub fn present(array: &ArrayRef) -> Result<ArrayRef, String> {
     let there = match essential(array).logical_nulls() {
         None => return Ok(array.clone()),
@@ -219,6 +222,9 @@ impl Lists {
 }
 
 /// Takes the lists off a column, all levels of them; a column of plain numbers is lists of one.
+///
+/// # Errors
+/// A column whose list type has a negative length, or whose offsets lie outside its values.
 pub fn flatten(array: &ArrayRef) -> Result<Lists, String> {
     let mut ends: Vec<usize> = (0..=array.len()).collect();
     let mut values = array.clone();
@@ -263,7 +269,10 @@ pub fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
         .map_err(|_| format!("holds values of type {} that do not fit {to}", array.data_type()))
 }
 
-/// Numbers as `i64`. Floats are not taken, nor are integers beyond the range.
+/// Integers and booleans as `i64`.
+///
+/// # Errors
+/// A column of another type, or with an integer beyond the range of `i64`.
 pub fn integers(array: &ArrayRef) -> Result<Int64Array, String> {
     match classify(array.data_type()) {
         Class::Scalar(Number::Int | Number::Bool) => {
@@ -274,6 +283,9 @@ pub fn integers(array: &ArrayRef) -> Result<Int64Array, String> {
 }
 
 /// Numbers as `f64`.
+///
+/// # Errors
+/// A column that holds no numbers.
 pub fn doubles(array: &ArrayRef) -> Result<Float64Array, String> {
     Ok(number(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
 }
@@ -286,6 +298,9 @@ fn number(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
 }
 
 /// Encoded files: bytes, or the `bytes` of a struct.
+///
+/// # Errors
+/// A column that holds no encoded images.
 pub fn blobs(array: &ArrayRef) -> Result<LargeBinaryArray, String> {
     match classify(array.data_type()) {
         Class::Image => {
@@ -297,6 +312,9 @@ pub fn blobs(array: &ArrayRef) -> Result<LargeBinaryArray, String> {
 }
 
 /// A column whose dictionary, if it has one, is resolved.
+///
+/// # Errors
+/// A dictionary that Arrow cannot resolve.
 pub fn plain(array: &ArrayRef) -> Result<ArrayRef, String> {
     match array.data_type() {
         DataType::Dictionary(_, value) => cast(array, value),
@@ -305,6 +323,9 @@ pub fn plain(array: &ArrayRef) -> Result<ArrayRef, String> {
 }
 
 /// Text of any kind, also behind a dictionary.
+///
+/// # Errors
+/// Values that cannot be written as text, such as bytes that are not UTF-8.
 pub fn text(array: &ArrayRef) -> Result<ArrayRef, String> {
     cast(array, &DataType::LargeUtf8)
 }

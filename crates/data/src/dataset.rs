@@ -151,6 +151,10 @@ impl Dataset {
     }
 
     /// The chosen rows' targets, in ascending order of the rows. Reads the labels only.
+    ///
+    /// # Errors
+    /// [`Error::ReadData`] if a file was changed or is damaged, or if a row has no label or one that the model does not
+    /// have.
     pub fn targets(&self, rows: &Rows) -> Result<Targets> {
         if let Storage::Memory(all) = &self.storage {
             let rows = rows.to_vec();

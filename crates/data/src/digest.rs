@@ -116,6 +116,9 @@ pub fn bytes(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 of a file's bytes, read piece by piece.
+///
+/// # Errors
+/// [`Error::ReadData`] if the file cannot be opened or read.
 pub fn file(path: &Path) -> Result<String> {
     read(path, |_| ())
 }

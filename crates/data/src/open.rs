@@ -194,6 +194,10 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
 }
 
 /// Opens one table's rows alone, without any split or ids: for checks that need rows and nothing else.
+///
+/// # Errors
+/// [`Error::ReadData`] if the files cannot be read; [`Error::Data`] if there are no rows, or if columns do not fit the
+/// inputs and the labels of `signature`.
 pub fn open_rows(
     config: &DataConfig,
     places: &Places,
@@ -229,6 +233,10 @@ fn same_content(files: &[(PathBuf, String)]) -> Vec<String> {
     said
 }
 
+/// The table of the training rows. Without a split column, only the files that are named as training data are taken.
+///
+/// # Errors
+/// [`Error::Data`] if no training data is given, or if it has no rows; [`Error::ReadData`] if it cannot be read.
 pub fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
     let places = config.files.train.as_ref().ok_or_else(|| {
         Error::Data("no training data: give --data, or `train = \"...\"` under `[data]`, naming the rows that the model was trained on".into())

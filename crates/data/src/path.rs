@@ -31,6 +31,9 @@ pub fn root<'a>(schema: &'a Schema, name: &str) -> Option<&'a str> {
 }
 
 /// The batch with the columns of these names or paths.
+///
+/// # Errors
+/// A column that was not read.
 pub fn take(batch: RecordBatch, columns: &[&str]) -> Result<RecordBatch, String> {
     let schema = batch.schema();
     if columns.iter().all(|name| schema.index_of(name).is_ok()) {

@@ -74,6 +74,10 @@ pub fn files(config: &DataConfig, train: &Source, notes: &mut Vec<Note>) -> Resu
 }
 
 /// Decides about every row.
+///
+/// # Errors
+/// [`Error::Data`] if a part has no rows, or if a file is in two parts; [`Error::ReadData`] if the split column or the
+/// ids cannot be read.
 pub fn parts(train: &Arc<Source>, files: HeldOut, id: Option<&str>, notes: &mut Vec<Note>) -> Result<Parts> {
     let mut note = |how: String| notes.push(Note { what: "split".into(), how, inferred: true });
     let HeldOut { validation, test, split_column } = files;

@@ -17,6 +17,10 @@ use crate::{Error, Result};
 use arrow_schema::DataType;
 
 /// Makes a feed for every input.
+///
+/// # Errors
+/// [`Error::Data`] if the configuration of an input contradicts the model or its columns, or if the columns cannot feed
+/// the input; [`Error::ReadData`] if their first rows cannot be read.
 pub fn make(
     source: &Source,
     config: &DataConfig,
@@ -146,6 +150,9 @@ pub fn unused(spec: &InputSpec, given: &InputConfig, kind: InputKind) -> Result<
 }
 
 /// `(value · scale − mean) / std` as a factor and a term, for each of `n` channels.
+///
+/// # Errors
+/// [`Error::Data`] if `mean` or `std` has another count than `n`, if a value is not finite, or if a `std` is 0.
 pub fn affine(spec: &InputSpec, given: &InputConfig, n: usize, scale: f64) -> Result<Vec<(f64, f64)>> {
     let each = |entry: &str, value: &Option<PerChannel>, default: f64| match value {
         None => Ok(vec![default; n]),

@@ -29,6 +29,10 @@ impl Choice {
 }
 
 /// Chooses for every input, in the model's order. `label_open` says that one column has to be left for the label.
+///
+/// # Errors
+/// [`Error::Data`] if an input has both `column` and `columns`, names a column that the table does not have, or if
+/// nothing tells which columns feed it.
 pub fn assign(
     source: &Source,
     config: &DataConfig,

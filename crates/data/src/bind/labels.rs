@@ -123,6 +123,9 @@ pub fn are_tokens(source: &Source, column: &str, tokens: &str, ignored: &[i64]) 
 }
 
 /// The different whole numbers of a column, as text; empty where one is not whole, or there are too many to be classes.
+///
+/// # Errors
+/// [`crate::Error::ReadData`] if the column cannot be read, has rows without a value, or holds anything but numbers.
 pub fn numbers(source: &Source, column: &str) -> Result<BTreeSet<String>> {
     let (mut found, mut whole) = (BTreeSet::new(), true);
     source.scan(&[column], &Rows::all(source.rows()), |_, batch| {
@@ -139,6 +142,9 @@ pub fn numbers(source: &Source, column: &str) -> Result<BTreeSet<String>> {
 }
 
 /// The different words of a text column, without the spaces around them; `None` where there are too many to be classes.
+///
+/// # Errors
+/// [`crate::Error::ReadData`] if the column cannot be read, has rows without a value, or holds what is no text.
 pub fn words(source: &Source, name: &str) -> Result<Option<BTreeSet<String>>> {
     let mut found = BTreeSet::new();
     source.scan(&[name], &Rows::all(source.rows()), |_, batch| {

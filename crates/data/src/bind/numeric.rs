@@ -15,6 +15,10 @@ use crate::{Error, Result};
 use arrow_schema::DataType;
 
 /// A column of numbers, or of lists of as many in every row.
+///
+/// # Errors
+/// [`Error::Data`] if the column holds floats and the input takes none, if its lists differ in length, if their numbers
+/// do not fill the input's shape, or if the scaling of the configuration does not fit.
 pub fn numeric(
     source: &Source,
     spec: &InputSpec,
@@ -116,6 +120,10 @@ fn not_a_number(source: &Source, spec: &InputSpec, column: &str, ty: &DataType) 
 }
 
 /// Columns of numbers, side by side.
+///
+/// # Errors
+/// [`Error::Data`] if a column does not exist or does not hold one number a row, if it holds floats and the input takes
+/// none, if the number of columns does not fill the input's shape, or if an entry of the configuration does not fit.
 pub fn table(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
     unused(spec, given, InputKind::Numeric)?;
     if given.kind.is_some_and(|k| k != InputKind::Numeric) {

@@ -30,6 +30,10 @@ pub struct Peek {
 
 impl Peek {
     /// Looks at a column.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] if the table has no such column; [`crate::Error::ReadData`] if its first rows cannot be
+    /// read, or are not what its type says.
     pub fn at(source: &Source, name: &str) -> Result<Self> {
         let field = source.require(name, "the model")?;
         let mut peek = Peek {

@@ -22,6 +22,10 @@ struct Axes {
 }
 
 /// Makes the feed of an input from a column of encoded images, or of their paths.
+///
+/// # Errors
+/// [`Error::Data`] if the input takes no images, or if shape, channels, size or scale stay open or contradict the
+/// images; [`Error::ReadData`] if the first row's image cannot be read.
 pub fn image(source: &Source, spec: &InputSpec, given: &InputConfig, name: &str) -> Result<(Feed, String)> {
     if !spec.dtype.is_float() && spec.dtype != DType::U8 {
         return Err(wrong(source, spec, name, &format!("holds images, but the input takes {}", spec.dtype)));

@@ -25,6 +25,10 @@ pub fn is_label(config: &DataConfig, name: &str) -> bool {
 }
 
 /// The label's columns where the configuration or their name tells; and whether that was inferred.
+///
+/// # Errors
+/// [`Error::Data`] if `[target]` has both `column` and `columns`, an empty list, or a column that the table does not
+/// have.
 pub fn named(
     source: &Source,
     config: &DataConfig,
@@ -59,6 +63,9 @@ pub fn named(
 }
 
 /// The only column left that can be a label.
+///
+/// # Errors
+/// [`Error::Data`] if none or several columns are left.
 pub fn left(source: &Source, used: &[&str]) -> Result<Vec<String>> {
     let usable = |f: &&arrow_schema::Field| {
         !used.contains(&f.name().as_str())
@@ -91,6 +98,10 @@ struct Known<'a> {
 }
 
 /// Decides what the labels mean.
+///
+/// # Errors
+/// [`Error::Data`] if the columns hold what no label has, or labels that the model's outputs cannot be compared with;
+/// [`Error::ReadData`] if they cannot be read.
 pub fn make(
     source: &Source,
     config: &DataConfig,

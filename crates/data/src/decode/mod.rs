@@ -42,7 +42,7 @@ pub enum Feed {
 pub struct Plan {
     /// How each model input is made, by name.
     pub feeds: Vec<(String, Feed)>,
-    /// What the rows should come out as.
+    /// How the targets are made.
     pub target: TargetFeed,
 }
 
@@ -81,7 +81,12 @@ impl Plan {
         (CHUNK as f64 / bytes).clamp(64.0, 65536.0) as usize
     }
 
-    /// Decodes rows. An error says the column and the row, never a value.
+    /// Decodes rows.
+    ///
+    /// # Errors
+    /// [`Fault`] names the column, and the row where one is wrong: a value that is missing, is out of range, or does
+    /// not fit the input; an image that cannot be decoded; a label that the model does not have; lists that differ in
+    /// length from the tokens that they follow.
     pub fn decode(&self, batch: &RecordBatch) -> Result<Decoded, Fault> {
         let mut stores = Vec::with_capacity(self.feeds.len());
         for (_, feed) in &self.feeds {
@@ -96,6 +101,8 @@ impl Plan {
         Ok(Decoded { rows: batch.num_rows(), stores, targets: self.target.decode(batch)? })
     }
 
+    /// Checks the lists that follow tokens.
+    ///
     /// # Errors
     /// A mask, or another input that follows tokens, with a list of another length than the tokens of its row.
     fn same_lengths(&self, stores: &[Store]) -> Result<(), Fault> {
@@ -124,6 +131,9 @@ impl Plan {
     }
 
     /// Stacks decoded rows, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if `decoded` is of another plan, or `rows` names a row beyond it.
     pub fn batch(&self, decoded: &Decoded, rows: &[usize]) -> Result<Batch> {
         let mut inputs = BTreeMap::new();
         for (index, (name, feed)) in self.feeds.iter().enumerate() {
@@ -162,7 +172,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String
 pub struct Decoded {
     rows: usize,
     stores: Vec<Store>,
-    /// What they should come out as.
+    /// The targets of the rows.
     pub targets: Targets,
 }
 
@@ -172,7 +182,7 @@ impl Decoded {
         self.rows
     }
 
-    /// Bytes that they take.
+    /// Bytes that the rows take.
     pub fn bytes(&self) -> usize {
         self.stores.iter().map(Store::bytes).sum::<usize>() + self.targets.bytes()
     }
@@ -183,6 +193,9 @@ impl Decoded {
     }
 
     /// Puts `other`'s rows behind these.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if `other` is of another plan.
     pub fn append(&mut self, other: Decoded) -> Result<()> {
         let mixed = || Error::Internal("decoded rows of two plans".into());
         self.rows += other.rows;
@@ -193,6 +206,9 @@ impl Decoded {
     }
 
     /// The given rows only, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if `rows` names a row beyond the decoded ones.
     pub fn take(&self, rows: &[usize]) -> Result<Decoded> {
         let stores = self.stores.iter().map(|s| s.take(rows)).collect::<Option<_>>();
         let stores = stores.ok_or_else(|| Error::Internal("a row beyond the decoded ones".into()))?;

@@ -50,12 +50,18 @@ impl Groups {
     }
 
     /// The group of that number.
+    ///
+    /// # Errors
+    /// A number beyond the last group.
     pub fn get(&self, group: usize) -> Result<Group, String> {
         self.groups.get(group).copied().ok_or_else(|| "no such group of rows".into())
     }
 }
 
 /// The chosen rows of a group that was read whole, at most `chunk` at a time.
+///
+/// # Errors
+/// A row beyond the group, since the file has changed.
 pub fn chosen(batch: RecordBatch, rows: Option<&[usize]>, chunk: usize) -> Result<Batches, String> {
     let batch = match rows {
         None => batch,

@@ -6,6 +6,7 @@
 
 mod delimited;
 mod delta;
+mod faults;
 mod folder;
 mod footer;
 mod format;
@@ -57,7 +58,7 @@ fn inflated(bytes: u64) -> u64 {
 #[derive(Debug)]
 pub struct Source {
     asked: Places,
-    /// The same, for messages.
+    /// `asked` as a path, for messages.
     name: PathBuf,
     files: Vec<DataFile>,
     pieces: Vec<Piece>,
@@ -114,8 +115,9 @@ pub struct Piece {
 }
 
 impl Source {
-    /// Opens what `asked` names: rows in memory, or files, folders or globs, in their order and in order of the names. Of a folder, files in sub-folders are
-    /// taken, too; names that begin with `_` or `.` are not; `key=value` folders are columns.
+    /// Opens what `asked` names: rows in memory, or files, folders or globs, in their order and in order of the names.
+    /// Files in sub-folders of a folder are taken, too; names that begin with `_` or `.` are not; `key=value` folders
+    /// are columns.
     ///
     /// # Errors
     /// Nothing there, a file that is no table, files of several formats, or one that is damaged.
@@ -123,18 +125,21 @@ impl Source {
         Self::with(asked, None, None)
     }
 
-    /// The same, but of files whose names tell parts apart (`train-*`, `test-*`; also folders' names), only those of one
-    /// part are read.
+    /// Opens what `asked` names, as [`Source::open`] does. Where the names of files or folders tell parts apart
+    /// (`train-*`, `test-*`), only those of `part` are read.
     ///
     /// # Errors
-    /// Also: names that tell parts apart, but not this one.
+    /// Those of [`Source::open`]; names that tell parts apart, but not this one.
     pub fn open_part(asked: &Places, part: Part) -> Result<Self> {
         Self::with(asked, Some(part), None)
     }
 
-    /// The same for a list of values, such as ids: the first line of a text file is its columns' names if `known` says so
-    /// of one of them, or if it is a word and numbers follow. Otherwise, a single column is called `id`. The values of a
+    /// Opens a list of values, such as ids: the first line of a text file is its columns' names if `known` says so of
+    /// one of them, or if it is a word and numbers follow. Otherwise, a single column is called `id`. The values of a
     /// JSON list are a column called `id`.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`].
     pub fn open_list(asked: &Path, known: Known<'_>) -> Result<Self> {
         Self::with(&asked.into(), None, Some(known))
     }
@@ -311,6 +316,9 @@ impl Source {
 
     /// Reads `columns` of the chosen rows from first to last. `each` gets the number of a batch's first row among
     /// the chosen ones; the row of what it finds wrong counts from the batch's first.
+    ///
+    /// # Errors
+    /// Those of [`Source::read`]; [`Error::ReadData`] for rows without a value, and for what `each` finds wrong.
     pub fn scan(
         &self,
         columns: &[&str],
@@ -331,55 +339,6 @@ impl Source {
                 each(done, &batch).map_err(|e| self.fault(piece, chosen.as_deref(), before, e))?;
                 done += batch.num_rows();
                 before += batch.num_rows();
-            }
-        }
-        Ok(())
-    }
-
-    /// An error about the file that `piece` lies in.
-    pub fn problem(&self, piece: Piece, problem: String) -> Error {
-        let path = self.files.get(piece.file).map_or(&self.name, |f| &f.path);
-        Error::ReadData { path: path.clone(), problem }
-    }
-
-    /// An error about rows of a batch of `piece`, which begins behind `before` of the `chosen` rows (or of all).
-    pub fn fault(&self, piece: Piece, chosen: Option<&[usize]>, before: usize, fault: Fault) -> Error {
-        let Fault { row, problem } = fault;
-        let Some(row) = row.and_then(|r| r.checked_add(before)) else { return self.problem(piece, problem) };
-        let within = chosen.map_or(Some(row), |c| c.get(row).copied()).unwrap_or(row);
-        self.problem(piece, format!("row {} (counted from 0): {problem}", self.number(piece, within)))
-    }
-
-    /// The number that a piece's row has in its file.
-    fn number(&self, piece: Piece, row: usize) -> usize {
-        let first = self.files.get(piece.file).map_or(0, |f| f.first);
-        (piece.first - first.min(piece.first)).saturating_add(row)
-    }
-
-    /// # Errors
-    /// Rows without a value, with their number in the whole file and the first one's.
-    pub fn check_nulls(&self, piece: Piece, batch: &RecordBatch) -> Result<()> {
-        for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
-            if super::column::has_nulls(array) {
-                let (mut count, mut first) = (0, None);
-                for other in self.pieces.iter().filter(|p| p.file == piece.file) {
-                    let mut before = 0;
-                    for batch in self.read(*other, &[field.name()], None, 1 << 14)? {
-                        let batch = batch?;
-                        for array in batch.columns() {
-                            let rows = super::column::null_rows(array);
-                            count += rows.len();
-                            first = first.or(rows.first().map(|r| self.number(*other, before + r)));
-                        }
-                        before += batch.num_rows();
-                    }
-                }
-                let name = field.name();
-                let place = first.map_or(String::new(), |row| format!(" (the first is row {row}, counted from 0)"));
-                let problem = format!(
-                    "column `{name}`: {count} rows have no value, or one inside their list{place}; remove or fill them"
-                );
-                return Err(self.problem(piece, problem));
             }
         }
         Ok(())

@@ -10,6 +10,9 @@ use std::{
 };
 
 /// A file's batch as the table has it: its columns' order and types.
+///
+/// # Errors
+/// A column that neither the batch nor the folder has, or whose values do not fit the table's type.
 pub fn shaped(schema: &SchemaRef, batch: &RecordBatch, constants: &[(Field, ArrayRef)]) -> Result<RecordBatch, String> {
     let rows = batch.num_rows();
     let mut arrays = Vec::with_capacity(schema.fields().len());
@@ -30,6 +33,10 @@ pub fn shaped(schema: &SchemaRef, batch: &RecordBatch, constants: &[(Field, Arra
 /// Under this name, a batch's schema tells the folder of its file.
 const FOLDER: &str = "folder";
 
+/// The batch, which from now on tells the folder of the file at `path`: see [`folder_of`].
+///
+/// # Errors
+/// Arrow's message if it refuses the schema.
 pub fn in_folder(batch: RecordBatch, path: &Path) -> Result<RecordBatch, String> {
     let folder = path.parent().and_then(Path::to_str).unwrap_or_default();
     let schema = batch.schema().as_ref().clone().with_metadata(HashMap::from([(FOLDER.to_owned(), folder.to_owned())]));

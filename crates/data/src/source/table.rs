@@ -28,6 +28,9 @@ pub trait Table: std::fmt::Debug + Send + Sync {
 
     /// Those of `columns` that the file has, of one group, at most `chunk` rows at a time. `rows` chooses rows by their
     /// number within the group, ascending.
+    ///
+    /// # Errors
+    /// A number beyond the last group, a file that is damaged, or one that cannot be read.
     fn read(
         &self,
         file: File,
@@ -42,6 +45,9 @@ pub trait Table: std::fmt::Debug + Send + Sync {
 pub type Stamp = (u64, Option<SystemTime>);
 
 /// Opens a file by what it holds.
+///
+/// # Errors
+/// A file whose format is not known, or that does not follow its format.
 pub fn open_table(path: &Path, mut file: File, known: Option<Known<'_>>) -> Result<Box<dyn Table>, String> {
     Ok(match format::of(path)? {
         Format::Parquet => Box::new(parquet::Parquet::open(&file)?),
@@ -52,6 +58,9 @@ pub fn open_table(path: &Path, mut file: File, known: Option<Known<'_>>) -> Resu
 }
 
 /// Opens a regular file, to be read from its beginning.
+///
+/// # Errors
+/// [`Error::ReadData`] if there is no regular file, or if it cannot be opened.
 pub fn open_file(path: &Path) -> Result<(File, Stamp)> {
     let fail = |e: std::io::Error| Error::ReadData { path: path.into(), problem: format!("cannot be read ({e})") };
     let is_file = std::fs::metadata(path).map_err(fail)?.is_file();

@@ -21,6 +21,9 @@ pub struct Encoded {
 
 impl Encoded {
     /// Of a column of bytes, of text that holds paths, or of structs of `bytes` and `path`. Paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// A column that holds neither images nor text.
     pub fn of(array: &ArrayRef, folder: &Path) -> Result<Self, String> {
         let text = |array: &ArrayRef| Ok::<_, String>(column::text(array)?.as_string::<i64>().clone());
         let (bytes, paths) = match column::classify(array.data_type()) {

@@ -29,7 +29,11 @@ struct Batch {
 }
 
 impl Messages {
-    /// Those that the footer of a file of that many bytes lists.
+    /// The messages that the footer of a file of `bytes` bytes lists.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a footer or message that is damaged, batches that overlap or reach beyond the file,
+    /// or a batch that claims to be too large when decompressed.
     pub fn of_file(file: &mut File, bytes: u64) -> Result<Self, String> {
         let cut = || "its footer is damaged or cut off".to_string();
         let tail = bytes.checked_sub(10).ok_or_else(cut)?;
@@ -54,7 +58,11 @@ impl Messages {
         Ok(all)
     }
 
-    /// Those of a stream of that many bytes.
+    /// The messages of a stream of `bytes` bytes.
+    ///
+    /// # Errors
+    /// A stream that cannot be read, a damaged message, a batch that is cut off, or one that claims to be too large
+    /// when decompressed.
     pub fn of_stream(file: &mut File, bytes: u64) -> Result<Self, String> {
         let mut all = Self::default();
         let mut at = 0;
@@ -102,12 +110,18 @@ impl Messages {
     }
 
     /// The bytes of a stream of the batch with that number and what lies before it.
+    ///
+    /// # Errors
+    /// A number beyond the last batch; a file that cannot be read.
     pub fn up_to(&self, file: &mut File, batch: usize) -> Result<Vec<u8>, String> {
         let batch = self.batches.get(batch).ok_or("no such batch")?;
         self.stream(file, batch.before, Some(batch.place))
     }
 
     /// The bytes of a stream of `before` common messages and one batch.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
     pub fn stream(&self, file: &mut File, before: usize, batch: Option<(u64, u64)>) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
         for (at, length) in self.common.iter().take(before).copied().chain(batch) {
