@@ -83,57 +83,90 @@ impl Node {
     }
 
     /// An `INT` that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn opt_int(&self, name: &str) -> Result<Option<i64>> {
         self.typed(name, "an integer", Attr::int)
     }
 
     /// An `INT`; required if there is no `default`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind, or is missing and has no default.
     pub fn int(&self, name: &str, default: Option<i64>) -> Result<i64> {
         self.opt_int(name)?.or(default).ok_or_else(|| self.missing(name))
     }
 
     /// An `INT` that means yes or no; anything but 0 is yes.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool> {
         Ok(self.opt_int(name)?.map_or(default, |i| i != 0))
     }
 
     /// `INTS` that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn opt_ints(&self, name: &str) -> Result<Option<&[i64]>> {
         self.typed(name, "a list of integers", Attr::ints)
     }
 
     /// A `FLOAT`, or what it is if it is absent.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn float(&self, name: &str, default: f32) -> Result<f32> {
         Ok(self.typed(name, "a number", Attr::float)?.unwrap_or(default))
     }
 
     /// `FLOATS` that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn opt_floats(&self, name: &str) -> Result<Option<&[f32]>> {
         self.typed(name, "a list of numbers", Attr::floats)
     }
 
     /// A `STRING` that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn opt_string(&self, name: &str) -> Result<Option<&str>> {
         self.typed(name, "a string", Attr::string)
     }
 
     /// A `STRING`; required if there is no `default`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind, or is missing and has no default.
     pub fn string<'a>(&'a self, name: &str, default: Option<&'a str>) -> Result<&'a str> {
         self.opt_string(name)?.or(default).ok_or_else(|| self.missing(name))
     }
 
     /// `STRINGS` that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is of another kind.
     pub fn opt_strings(&self, name: &str) -> Result<Option<&[String]>> {
         self.typed(name, "a list of strings", Attr::strings)
     }
 
     /// A required `GRAPH`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if the attribute is missing or of another kind.
     pub fn graph(&self, name: &str) -> Result<&Arc<Graph>> {
         self.typed(name, "a graph", |attr| if let Attr::Graph(g) = attr { Some(g) } else { None })?
             .ok_or_else(|| self.missing(name))
     }
 
-    /// Fails if the node has an attribute that is not among `known`.
+    /// Checks that every attribute of the node is among `known`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] names the attributes that are not among `known`.
     pub fn require_known(&self, known: &[&str]) -> Result<()> {
         let unknown: Vec<_> = self.attrs.keys().filter(|name| !known.contains(&name.as_str())).collect();
         match unknown.as_slice() {

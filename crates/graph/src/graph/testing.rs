@@ -171,11 +171,19 @@ impl Model {
         self
     }
 
+    /// The graph of the model.
+    ///
+    /// # Errors
+    /// Those of [`build_model`].
     pub fn build(&self) -> Result<Graph> {
         build_model(Path::new("model.onnx"), &self.proto, &decode)
     }
 }
 
+/// The elements of a stored tensor, which lie in the typed field of its type.
+///
+/// # Errors
+/// [`Error::Internal`] if the number of elements is not that of the shape.
 pub fn decode(t: &TensorProto) -> Result<Held> {
     let dims: Vec<usize> = t.dims.iter().map(|&dim| dim as usize).collect();
     let tensor = match t.data_type() {

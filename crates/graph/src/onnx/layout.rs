@@ -170,6 +170,10 @@ pub struct Refusal {
 }
 
 /// Walks all known messages of the model in `bytes`.
+///
+/// # Errors
+/// [`Refusal`] at the first field that breaks the wire format or is stored in another form than its own; or where
+/// decoding would take too many bytes for the size of the file, there are too many nodes, or messages nest too deep.
 pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
     let mut stack = vec![("model", Kind::Model, Fields::new(bytes, 0..bytes.len()))];
     let allowed = (bytes.len() as u64).saturating_mul(PER_BYTE).saturating_add(FREE);

@@ -260,7 +260,10 @@ impl OnnxFile {
         Error::Malformed { path: self.path.clone(), place: place.into(), problem: problem.into() }
     }
 
-    /// Fails if the model file or an external file that was opened is no longer what it was when it was opened.
+    /// Checks that the model file, its checkpoint and the external files that were opened are those that were opened.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] names the file that has changed; [`Error::ReadModel`] if a file can no longer be found.
     pub fn require_unchanged(&self) -> Result<()> {
         let changed = |what: &str| self.malformed(what, "the file was changed while it was being used; run again");
         let same = |path: &Path, identity: &FileIdentity| {

@@ -15,6 +15,9 @@ use crate::{error::Result, limits::Budget};
 use std::ops::Range;
 
 /// Finds the spans of `file`.
+///
+/// # Errors
+/// Those of [`Spans::scan`].
 pub fn scan(file: &OnnxFile) -> Result<Spans> {
     let mut scanner = Scanner { file, spans: Spans::default(), names: Budget::new(file.size()) };
     let mut trainings = 0;

@@ -51,6 +51,9 @@ pub fn type_name(code: i32) -> String {
 const LARGE: usize = 1 << 20;
 
 /// Decodes `tensor`, a large one when it is asked for; see [`OnnxFile::held`].
+///
+/// # Errors
+/// Those of [`OnnxFile::tensor`].
 pub fn hold(file: &OnnxFile, tensor: &TensorProto) -> Result<Held> {
     let found = find(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))?;
     let ElementStorage::Raw { dtype, dims, bytes } = found else { return decoded(found, file, tensor).map(Held::from) };
@@ -62,6 +65,9 @@ pub fn hold(file: &OnnxFile, tensor: &TensorProto) -> Result<Held> {
 }
 
 /// Decodes `tensor`; see [`OnnxFile::tensor`].
+///
+/// # Errors
+/// Those of [`OnnxFile::tensor`].
 pub fn decode(file: &OnnxFile, tensor: &TensorProto) -> Result<HostTensor> {
     let found = find(file, tensor).map_err(|problem| file.malformed(place(tensor), problem))?;
     decoded(found, file, tensor)

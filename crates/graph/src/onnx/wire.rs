@@ -64,6 +64,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field, or `None` at the message's end.
+    ///
+    /// # Errors
+    /// [`WireError`] if the field is cut off or reaches past the message's end, has number 0, an unknown wire type, or
+    /// a number that is out of range, or if groups do not match or nest too deep.
     pub fn next_field(&mut self) -> Result<Option<Field>, WireError> {
         if self.at == self.bytes.len() {
             return Ok(None);
@@ -140,6 +144,9 @@ fn read_field(bytes: &[u8], start: usize) -> Result<(Field, usize), WireError> {
 }
 
 /// The varint at `at`, and the position after it.
+///
+/// # Errors
+/// [`WireError`] if the bytes end within the varint, or if it has more than 64 bits.
 pub fn read_varint(bytes: &[u8], at: usize) -> Result<(u64, usize), WireError> {
     let mut value = 0u64;
     for i in 0..10 {

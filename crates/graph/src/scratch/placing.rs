@@ -131,6 +131,9 @@ fn write_synced(path: &Path, journal: &Journal) -> io::Result<()> {
 }
 
 /// Undoes what a killed process had begun to place from its temporary folder, unless it had finished.
+///
+/// # Errors
+/// The list of files cannot be read, or a file cannot be removed or get its old name back.
 pub fn undo_unfinished(scratch: &Path) -> io::Result<()> {
     let text = match fs::read(scratch.join(JOURNAL)) {
         Ok(text) => text,

@@ -50,6 +50,9 @@ pub fn inputs(pending: &Pending<'_>) -> Vec<FileDigest> {
 }
 
 /// The output's files: the one that is written, and the external data that it refers to.
+///
+/// # Errors
+/// An external file of the output that cannot be opened.
 pub fn outputs(pending: &Pending<'_>, written: &OnnxFile, sha256: &str) -> Result<Vec<FileDigest>, String> {
     let model = FileDigest { name: pending.out.name.to_string_lossy().into_owned(), sha256: sha256.to_string() };
     let external = pending.plan.groups.iter().enumerate().map(|(index, group)| {
@@ -60,6 +63,9 @@ pub fn outputs(pending: &Pending<'_>, written: &OnnxFile, sha256: &str) -> Resul
 }
 
 /// Each changed tensor before and after.
+///
+/// # Errors
+/// A changed tensor that the output does not hold, or whose external file cannot be opened.
 pub fn tensors(pending: &Pending<'_>, written: &OnnxFile, spans: &Spans) -> Result<Vec<TensorDigest>, String> {
     let digest = |name: &String| {
         let (before, after) = (stored(pending.file, &pending.spans, name)?, stored(written, spans, name)?);

@@ -21,6 +21,10 @@ pub fn rounded(dtype: DType, value: f32) -> f32 {
 }
 
 /// Little-endian elements of `new`; where an element's `f32` value is that of `old`, its old bytes.
+///
+/// # Errors
+/// [`Refusal::NotFinite`] if an element is not finite in `dtype`; [`Refusal::Corrupt`] if `old` does not hold as many
+/// elements as `new`, or `dtype` is no float type.
 pub fn fixed(dtype: DType, old: &[u8], new: &[f32]) -> Result<Vec<u8>, Refusal> {
     fn each<const W: usize>(
         old: &[u8],
@@ -59,6 +63,10 @@ fn same(old: f32, new: f32) -> bool {
 ///
 /// The result has the length of `old` whenever the new values can be spelled in it: values that got shorter are padded
 /// up to their old width, as far as others do not need the room. Otherwise every value takes its shortest form.
+///
+/// # Errors
+/// [`Refusal::NotFinite`] if an element is not finite in `dtype`; [`Refusal::Corrupt`] if `old` does not hold as many
+/// varints of 16 bits as `new` has elements, or `dtype` is no half float type.
 pub fn varints(dtype: DType, old: &[u8], new: &[f32]) -> Result<Vec<u8>, Refusal> {
     match dtype {
         DType::F16 => spelled(old, new, |b| f16::from_bits(b).to_f32(), |x| f16::from_f32(x).to_bits()),

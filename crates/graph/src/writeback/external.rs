@@ -31,6 +31,9 @@ pub struct Group {
 
 impl Group {
     /// The external files of a model.
+    ///
+    /// # Errors
+    /// [`crate::Error::Malformed`] if an external file is named by a path that breaks the rules, or cannot be opened.
     pub fn all(file: &OnnxFile, spans: &Spans) -> Result<Vec<Self>> {
         let mut groups: Vec<Self> = vec![];
         let mut by_path = BTreeMap::new();
@@ -65,7 +68,10 @@ impl Group {
         uses
     }
 
-    /// Fails if two tensors share bytes and would no longer agree about them.
+    /// Checks that tensors which share bytes of the file still agree about them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Malformed`] names the two tensors and the file.
     pub fn require_agreement(&self, file: &OnnxFile, spans: &Spans) -> Result<()> {
         if self.changed.is_empty() {
             return Ok(());
@@ -110,6 +116,9 @@ impl Group {
     }
 
     /// Writes the new file: what the model refers to, with the changes, at the old offsets; zeros elsewhere.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
     pub fn write(&self, spans: &Spans, out: &mut File) -> std::io::Result<()> {
         let referenced = self.referenced(spans);
         out.set_len(self.extent(spans) as u64)?;

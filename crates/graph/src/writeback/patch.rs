@@ -40,6 +40,9 @@ pub struct Patch {
 /// Adds patches for the lengths of all fields whose content gets longer or shorter, and sorts.
 ///
 /// A length keeps its number of bytes if it fits.
+///
+/// # Errors
+/// [`Error::Internal`] if two patches overlap, or a length would become negative.
 pub fn complete(frames: &[Frame], mut patches: Vec<Patch>) -> Result<Vec<Patch>> {
     let mut grown = vec![0i64; frames.len()];
     let grow = |grown: &mut Vec<i64>, frame: Option<usize>, by: i64| {
@@ -72,6 +75,9 @@ fn broken(what: &str) -> Error {
 }
 
 /// Writes `input` with `patches`, which are sorted and apart.
+///
+/// # Errors
+/// `out` cannot be written.
 pub fn write(input: &[u8], patches: &[Patch], out: &mut impl Write) -> std::io::Result<()> {
     let mut at = 0;
     for patch in patches {

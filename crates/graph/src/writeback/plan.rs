@@ -28,6 +28,12 @@ pub struct Plan {
 }
 
 /// Encodes `changes` in the forms of `file`.
+///
+/// # Errors
+/// [`Error::Internal`] if a change names no float tensor of the file, names one twice, or has another number of
+/// elements; [`Error::Unlearning`] if a new element is not finite in the tensor's type; [`Error::Malformed`] for
+/// external files that cannot be opened, stored elements that are not of their type, or tensors that share bytes and
+/// would no longer agree about them.
 pub fn plan(file: &OnnxFile, spans: &Spans, changes: &[Change]) -> Result<Plan> {
     let mut plan = Plan { changed: vec![], patches: vec![], groups: Group::all(file, spans)? };
     let mut seen = std::collections::HashSet::new();

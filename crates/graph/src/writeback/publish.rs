@@ -52,6 +52,9 @@ pub struct Published {
 }
 
 /// Writes the temporary files; see [`splice`](super::splice).
+///
+/// # Errors
+/// Those of [`splice`](super::splice).
 pub fn prepare<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force: bool) -> Result<Pending<'a>> {
     let spans = Spans::scan(file)?;
     let out = target::model(file, &spans, out, force)?;
@@ -86,6 +89,9 @@ pub fn prepare<'a>(file: &'a OnnxFile, changes: &'a [Change], out: &Path, force:
 }
 
 /// Whether OUT and its external data may and can be written; see [`check_destination`](super::check_destination).
+///
+/// # Errors
+/// Those of [`check_destination`](super::check_destination).
 pub fn check(file: &OnnxFile, out: &Path, force: bool) -> Result<()> {
     let spans = Spans::scan(file)?;
     let out = target::model(file, &spans, out, force)?;

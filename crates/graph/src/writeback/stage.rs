@@ -43,6 +43,9 @@ impl Layout<'_> {
 }
 
 /// Writes all files; returns the patches of the model file, lengths included.
+///
+/// # Errors
+/// [`Error::Write`] names the file or folder that cannot be written; [`Error::Internal`] if two patches overlap.
 pub fn stage(file: &OnnxFile, spans: &Spans, plan: &Plan, layout: &Layout<'_>, speed: Speed) -> Result<Vec<Patch>> {
     let mut patches = plan.patches.clone();
     for (index, group) in plan.groups.iter().enumerate() {
@@ -158,6 +161,9 @@ fn sha1(path: &Path) -> Result<String> {
 }
 
 /// Makes the names in `folder` durable.
+///
+/// # Errors
+/// [`Error::Write`] if the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     #[cfg(unix)]
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| failed(folder, &e))?;

@@ -68,6 +68,9 @@ impl Target {
     }
 
     /// The name of the `n`th new external file of this model.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the name of the model is not in UTF-8, or makes a path that external data may not have.
     pub fn external_name(&self, n: usize) -> Result<String> {
         let problem = "external data are named after it, which takes a name in UTF-8";
         let stem = self.name.to_str().ok_or_else(|| self.failed(problem.to_string()))?;
@@ -77,6 +80,9 @@ impl Target {
     }
 
     /// The target for an external file at `path` beside this model.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the path is that of the model, or lies below it; those of [`Target::require_free`].
     pub fn beside(&self, file: &OnnxFile, spans: &Spans, path: &str, force: bool) -> Result<Self> {
         let target = Self { folder: self.folder.clone(), name: path.into(), model: Some(self.path()) };
         if target.name.starts_with(&self.name) {
@@ -87,7 +93,11 @@ impl Target {
         Ok(target)
     }
 
-    /// Fails if the name may not be written; tells whether it exists (and may be replaced).
+    /// Whether the name exists, and may be replaced.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the name belongs to the input or its external data, to a link, a folder, or a file with
+    /// other names; to any file if `force` is off; or to one that is not external data of the model that is replaced.
     pub fn require_free(&self, file: &OnnxFile, spans: &Spans, force: bool) -> Result<bool> {
         let mut below = self.folder.clone();
         for part in self.name.parent().into_iter().flat_map(Path::components) {
@@ -146,6 +156,9 @@ impl Target {
     }
 
     /// Creates the folders between [`folder`](Self::folder) and the file.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if a folder cannot be created.
     pub fn make_folders(&self) -> Result<()> {
         let mut below = self.folder.clone();
         for part in self.name.parent().into_iter().flat_map(Path::components) {

@@ -51,6 +51,11 @@ pub struct Proof {
 }
 
 /// Proves a pending write-back.
+///
+/// # Errors
+/// [`Error::ParityAfter`] if the new files cannot be read, or anything in them differs from the input except for what
+/// had to change, or from the weights in memory; those of
+/// [`OnnxFile::require_unchanged`](crate::onnx::OnnxFile::require_unchanged).
 pub fn verify(pending: &Pending<'_>) -> Result<Proof> {
     pending.file.require_unchanged()?;
     let out = pending.out.path();

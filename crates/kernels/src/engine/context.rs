@@ -90,12 +90,19 @@ impl<E: Float, D: Device<E>> Context<E, D> {
     }
 
     /// Moves indices to the device, for dfdx's gathers.
+    ///
+    /// # Errors
+    /// [`Error::DeviceFailed`] if the device has no room for them, or fails.
     pub fn upload_indices(&self, indices: Vec<usize>) -> Result<Indices<D>> {
         let n = indices.len();
         self.dev.try_tensor_from_vec(indices, (n,)).map_err(device_error)
     }
 
     /// Moves a host tensor of any element type to the device, converted to `E`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the tensor has more elements than memory can hold; [`Error::DeviceFailed`] if the device
+    /// has no room, or fails.
     pub fn upload_host(&self, tensor: &HostTensor) -> Result<Tensor<E, D>> {
         let values = match E::array(tensor) {
             Some(same) => same.iter().copied().collect(),
@@ -104,8 +111,11 @@ impl<E: Float, D: Device<E>> Context<E, D> {
         self.upload(tensor.dims().to_vec(), values)
     }
 
-    /// [`upload_host`](Context::upload_host) of a tensor that may be held elsewhere: one of type `E` that is not is moved
-    /// as it is.
+    /// Moves a host tensor to the device, as [`Context::upload_host`] does. Elements of type `E` that nobody else holds
+    /// are moved without a copy.
+    ///
+    /// # Errors
+    /// Those of [`Context::upload_host`].
     pub fn upload_held(&self, tensor: Arc<HostTensor>) -> Result<Tensor<E, D>> {
         let dims = tensor.dims().to_vec();
         match Arc::try_unwrap(tensor).map(E::own) {
@@ -118,6 +128,10 @@ impl<E: Float, D: Device<E>> Context<E, D> {
 
     /// Runs `f`, composed of dfdx operations, on the first of `inputs` with the step's tape in it. `f` may use the
     /// others' `flat()`; `inputs` names all that gradients may flow into. The result has `dims`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if `inputs` is empty; [`Error::Node`] if `dims` have more elements than the limits allow;
+    /// [`Error::DeviceFailed`] if `f` fails.
     pub fn compose<F>(&mut self, inputs: &[&Tensor<E, D>], dims: Vec<usize>, f: F) -> Result<Tensor<E, D>>
     where
         F: FnOnce(Taped<E, D>) -> Result<Taped<E, D>, D::Err>,
@@ -141,6 +155,9 @@ impl<E: Float, D: Device<E>> Context<E, D> {
 
     /// A tensor with the same elements and an identity of its own, whose gradient flows on to `tensor`: dfdx's
     /// binary operations refuse one tensor on both sides.
+    ///
+    /// # Errors
+    /// [`Error::DeviceFailed`] if the device fails.
     pub fn alias(&mut self, tensor: &Tensor<E, D>) -> Result<Tensor<E, D>> {
         self.compose(&[tensor], tensor.dims().to_vec(), |x| x.try_mul(E::ONE))
     }
@@ -170,6 +187,10 @@ where
 {
     /// Wraps the result of a CPU kernel and records `backward`, which is given the result's gradient and adds to the
     /// gradients of `inputs`. It is not kept if none of `inputs` is tracked, and not called if no gradient arrives.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there are not as many values as `dims` asks for; [`Error::DeviceFailed`] if the device
+    /// fails.
     pub fn record<F>(
         &mut self,
         inputs: &[&Tensor<E, Cpu>],
@@ -183,8 +204,11 @@ where
         self.record_with(inputs, dims, values, |_| backward)
     }
 
-    /// Like [`Context::record`], for a backward pass that needs the result itself: `prepare` is given the result
-    /// and makes `backward`.
+    /// Does what [`Context::record`] does, for a backward pass that needs the result itself: `prepare` is given the
+    /// result and makes `backward`.
+    ///
+    /// # Errors
+    /// Those of [`Context::record`].
     pub fn record_with<F, P>(
         &mut self,
         inputs: &[&Tensor<E, Cpu>],
@@ -220,6 +244,9 @@ where
 impl Context<f32, dfdx::prelude::Cuda> {
     /// Makes `out`, computed by a kernel of our own from `inputs`, a recorded result. `backward` is given the address
     /// of the result's gradient and adds to the gradients of `inputs`; it is not kept if none of them is tracked.
+    ///
+    /// # Errors
+    /// There is none: it returns a [`Result`], as all that records does.
     pub fn record_on_device<F>(
         &mut self,
         inputs: &[&Tensor<f32, dfdx::prelude::Cuda>],

@@ -45,6 +45,9 @@ pub struct DeviceSlot(Box<FindGradient>);
 
 impl DeviceSlot {
     /// The gradient's buffer, to be added to; zeros if nothing has arrived.
+    ///
+    /// # Errors
+    /// CUDA's error if the device has no room for a buffer of zeros.
     pub fn address(&self, grads: &mut Gradients<f32, Cuda>) -> Result<Address, CudaError> {
         Ok(Address(*(self.0)(grads)?.device_ptr()))
     }

@@ -117,6 +117,9 @@ impl<E: Float, D: Device<E>> Tensor<E, D> {
     }
 
     /// Whether every element is finite.
+    ///
+    /// # Errors
+    /// [`Error::DeviceFailed`] if the device fails.
     pub fn is_finite(&self) -> Result<bool, Error> {
         all_finite(self.flat.clone())
     }

@@ -5,7 +5,10 @@ use crate::{
     limits,
 };
 
-/// Says which invariant does not hold.
+/// Checks an invariant.
+///
+/// # Errors
+/// [`Error::Internal`] with the words of `what` if `holds` is false.
 pub fn require(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Internal(what())) }
 }
@@ -35,6 +38,9 @@ pub fn offsets(dims: &[usize], strides: &[isize], base: isize) -> Vec<usize> {
 }
 
 /// The dimensions that all of `dims` broadcast to.
+///
+/// # Errors
+/// [`Error::Internal`] if they do not broadcast; [`Error::Node`] if the result is larger than the limits allow.
 pub fn broadcast(dims: &[&[usize]]) -> Result<Vec<usize>> {
     let rank = dims.iter().map(|d| d.len()).max().unwrap_or(0);
     let mut out = vec![1; rank];
@@ -62,6 +68,9 @@ pub fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<isize> {
 }
 
 /// `dims` as (outer, `axis`, inner).
+///
+/// # Errors
+/// [`Error::Internal`] if there is no such axis.
 pub fn around(dims: &[usize], axis: usize) -> Result<(usize, usize, usize)> {
     match (dims.get(..axis), dims.get(axis), dims.get(axis + 1..)) {
         (Some(outer), Some(&d), Some(inner)) => Ok((outer.iter().product(), d, inner.iter().product())),
@@ -70,6 +79,9 @@ pub fn around(dims: &[usize], axis: usize) -> Result<(usize, usize, usize)> {
 }
 
 /// Rows of x (…, k), k and n of a product by weights (k, n), stored (n, k) if `transposed`, with a bias (n).
+///
+/// # Errors
+/// [`Error::Internal`] if the shapes do not fit, or k is 0.
 pub fn linear_dims(
     x: &[usize],
     w: &[usize],
@@ -95,6 +107,9 @@ pub struct LstmDims {
 }
 
 /// Extents of gates (steps, batch, 4·hidden), recurrent weights (4·hidden, hidden) and states (batch, hidden).
+///
+/// # Errors
+/// [`Error::Internal`] if the shapes do not fit, or an extent is 0.
 pub fn lstm_dims(gates: &[usize], recurrent: &[usize], h: &[usize], c: &[usize]) -> Result<LstmDims> {
     let misfit = || Error::Internal(format!("LSTM of gates {gates:?}, weights {recurrent:?}, states {h:?} and {c:?}"));
     let (&[steps, batch, wide], &[_, hidden]) = (gates, recurrent) else { return Err(misfit()) };
@@ -201,7 +216,11 @@ impl Windows<'_> {
         out
     }
 
-    /// Whether all parts speak of as many axes.
+    /// Checks that all parts have as many axes, and that their [`offsets`](Windows::offsets) are not too many.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the numbers of axes differ or are 0; [`Error::Node`] if the windows have more elements
+    /// than the limits allow.
     pub fn prove(&self) -> Result<()> {
         let n = self.input.len();
         let ranks = [self.kernel.len(), self.output.len(), self.strides.len(), self.dilations.len(), self.pads.len()];

@@ -61,6 +61,9 @@ pub fn build_given(file: &OnnxFile, given: &Given) -> Result<Graph> {
 }
 
 /// [`build`], with the decoding of stored tensors given as a function.
+///
+/// # Errors
+/// Those of [`build`], and of `decode`.
 #[doc(hidden)]
 pub fn build_model(path: &Path, model: &ModelProto, decode: &dyn Fn(&TensorProto) -> Result<Held>) -> Result<Graph> {
     read_model(path, model, decode, (Arc::default(), &Given::default()))

@@ -11,6 +11,9 @@ use dfdx::{
 };
 
 /// See [`crate::kernels::Backend::adamw`]. By dfdx's optimizer; a share of the step is what it has moved times the share.
+///
+/// # Errors
+/// Those of [`Backend::adamw`](crate::kernels::Backend::adamw).
 pub fn adamw<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     AdamArgs { step, parameter, moments: [first, second], gradient, share }: AdamArgs<'_, E, D>,

@@ -18,6 +18,9 @@ use dfdx::{
 };
 
 /// See [`crate::kernels::Backend::conv`].
+///
+/// # Errors
+/// Those of [`Backend::conv`](crate::kernels::Backend::conv).
 pub fn conv<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     ConvArgs { x, w, bias, residual, activation, spec }: ConvArgs<'_, E, D>,

@@ -22,6 +22,9 @@ use dfdx::{
 };
 
 /// See [`crate::kernels::Backend::unary`].
+///
+/// # Errors
+/// Those of [`Backend::unary`](crate::kernels::Backend::unary).
 pub fn unary<E: Float, D: Device<E>>(cx: &mut Context<E, D>, op: Unary, x: &Tensor<E, D>) -> Result<Tensor<E, D>> {
     let host = |f: fn(E) -> E| cx.upload(x.dims().to_vec(), x.to_vec().into_iter().map(f).collect());
     match op {
@@ -122,6 +125,9 @@ fn hard_sigmoid<E: Float, D: Device<E>>(x: Taped<E, D>, alpha: f64, beta: f64) -
 }
 
 /// See [`crate::kernels::Backend::binary`].
+///
+/// # Errors
+/// Those of [`Backend::binary`](crate::kernels::Backend::binary).
 pub fn binary<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     op: Binary,

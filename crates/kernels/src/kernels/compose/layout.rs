@@ -13,6 +13,9 @@ use crate::{
 use dfdx::prelude::{Axes4, Axis, Device, GatherTo, PermuteTo, ReshapeTo, TryConcatAlong, TryMul};
 
 /// See [`crate::kernels::Backend::gather_flat`].
+///
+/// # Errors
+/// Those of [`Backend::gather_flat`](crate::kernels::Backend::gather_flat).
 pub fn gather_flat<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
@@ -49,6 +52,9 @@ pub(super) fn gather_or<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::gather`]. Where nothing lies outside of `axis`, whole rows are gathered.
+///
+/// # Errors
+/// Those of [`Backend::gather`](crate::kernels::Backend::gather).
 pub fn gather<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
@@ -76,6 +82,9 @@ pub fn gather<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::permute`].
+///
+/// # Errors
+/// Those of [`Backend::permute`](crate::kernels::Backend::permute).
 pub fn permute<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
@@ -131,6 +140,9 @@ fn follows(dims: &[usize], pair: &[usize]) -> bool {
 }
 
 /// See [`crate::kernels::Backend::expand`].
+///
+/// # Errors
+/// Those of [`Backend::expand`](crate::kernels::Backend::expand).
 pub fn expand<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
@@ -160,6 +172,9 @@ pub fn expand<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::concat`]. Parts are joined two by two.
+///
+/// # Errors
+/// Those of [`Backend::concat`](crate::kernels::Backend::concat).
 pub fn concat<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     xs: &[&Tensor<E, D>],
@@ -205,6 +220,9 @@ pub fn concat<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::slice`].
+///
+/// # Errors
+/// Those of [`Backend::slice`](crate::kernels::Backend::slice).
 pub fn slice<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
@@ -231,6 +249,9 @@ pub fn slice<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::pad`].
+///
+/// # Errors
+/// Those of [`Backend::pad`](crate::kernels::Backend::pad).
 pub fn pad<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,

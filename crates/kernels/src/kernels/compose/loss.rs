@@ -13,6 +13,9 @@ use crate::{
 use dfdx::prelude::Device;
 
 /// See [`crate::kernels::Backend::cross_entropy`].
+///
+/// # Errors
+/// Those of [`Backend::cross_entropy`](crate::kernels::Backend::cross_entropy).
 pub fn cross_entropy<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     logits: &Tensor<E, D>,
@@ -31,6 +34,9 @@ pub fn cross_entropy<E: Float, D: Device<E>>(
 
 /// See [`crate::kernels::Backend::bce_with_logits`]: t·ln(1 + e⁻ˣ) + (1 − t)·ln(1 + eˣ), which keeps its precision where
 /// the prediction is right and confident, and max(x, 0) − x·t + … would cancel.
+///
+/// # Errors
+/// Those of [`Backend::bce_with_logits`](crate::kernels::Backend::bce_with_logits).
 pub fn bce_with_logits<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     logits: &Tensor<E, D>,

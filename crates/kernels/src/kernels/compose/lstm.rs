@@ -14,6 +14,9 @@ use dfdx::prelude::Device;
 /// See [`crate::kernels::Backend::lstm`]. With the gates of a step, G = X + h·Rᵀ,
 ///
 /// c' = σ(G_f)·c + σ(Gᵢ)·tanh G_g and h' = σ(Gₒ)·tanh c'.
+///
+/// # Errors
+/// Those of [`Backend::lstm`](crate::kernels::Backend::lstm).
 pub fn lstm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     LstmArgs { gates, recurrent, h, c }: LstmArgs<'_, E, D>,

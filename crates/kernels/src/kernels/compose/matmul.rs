@@ -19,6 +19,9 @@ use dfdx::{
 
 /// See [`crate::kernels::Backend::matmul`]. One product where `b` is one matrix and the rows of `a` follow each other;
 /// else as many as the broadcast leading axes ask for.
+///
+/// # Errors
+/// Those of [`Backend::matmul`](crate::kernels::Backend::matmul).
 pub fn matmul<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     a: &Tensor<E, D>,
@@ -53,6 +56,9 @@ pub fn matmul<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::linear`].
+///
+/// # Errors
+/// Those of [`Backend::linear`](crate::kernels::Backend::linear).
 pub fn linear<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     LinearArgs { x, w, transposed, bias, activation }: LinearArgs<'_, E, D>,

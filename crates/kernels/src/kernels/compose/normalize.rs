@@ -12,6 +12,9 @@ use crate::{
 use dfdx::prelude::Device;
 
 /// See [`crate::kernels::Backend::batch_norm`].
+///
+/// # Errors
+/// Those of [`Backend::batch_norm`](crate::kernels::Backend::batch_norm).
 pub fn batch_norm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     BatchNormArgs { x, scale, bias, statistics, epsilon }: BatchNormArgs<'_, E, D>,
@@ -35,6 +38,9 @@ pub fn batch_norm<E: Float, D: Device<E>>(
 }
 
 /// See [`crate::kernels::Backend::layer_norm`].
+///
+/// # Errors
+/// Those of [`Backend::layer_norm`](crate::kernels::Backend::layer_norm).
 pub fn layer_norm<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     LayerNormArgs { x, scale, bias, axis, epsilon }: LayerNormArgs<'_, E, D>,

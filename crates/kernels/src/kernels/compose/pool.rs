@@ -25,6 +25,9 @@ struct Extents {
 }
 
 /// See [`crate::kernels::Backend::max_pool`]: y = Σₖ xₖ·[k is the first with xₖ = max x]. NaN counts as largest.
+///
+/// # Errors
+/// Those of [`Backend::max_pool`](crate::kernels::Backend::max_pool).
 pub fn max_pool<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
@@ -49,6 +52,9 @@ pub fn max_pool<E: Float, D: Device<E>>(
 
 /// See [`crate::kernels::Backend::avg_pool`]: y = Σₖ xₖ/count, where the count is that of a window's elements inside
 /// the (padded) input. A window with none is 0.
+///
+/// # Errors
+/// Those of [`Backend::avg_pool`](crate::kernels::Backend::avg_pool).
 pub fn avg_pool<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,

@@ -17,6 +17,9 @@ use dfdx::{
 };
 
 /// See [`crate::kernels::Backend::reduce`]. Of no elements, the sum is 0, the product 1, the mean NaN, the largest −∞.
+///
+/// # Errors
+/// Those of [`Backend::reduce`](crate::kernels::Backend::reduce).
 pub fn reduce<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     op: Reduce,

@@ -10,6 +10,9 @@ use dfdx::prelude::Device;
 
 /// See [`crate::kernels::Backend::cumsum`]. After step s, element t is the sum of the 2ˢ elements that end at t: the next
 /// step adds what the tensor, shifted by 2ˢ with zeros moving in, has there.
+///
+/// # Errors
+/// Those of [`Backend::cumsum`](crate::kernels::Backend::cumsum).
 pub fn cumsum<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,

@@ -13,6 +13,9 @@ use dfdx::{
 use ndarray::ArrayD;
 
 /// See [`crate::kernels::Backend::select`]. The mask goes to the device as 0 and 1.
+///
+/// # Errors
+/// Those of [`Backend::select`](crate::kernels::Backend::select).
 pub fn select<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     mask: &ArrayD<bool>,

@@ -12,6 +12,9 @@ use dfdx::{
 };
 
 /// See [`crate::kernels::Backend::softmax`]: e^(x − m)/Σe^(x − m).
+///
+/// # Errors
+/// Those of [`Backend::softmax`](crate::kernels::Backend::softmax).
 pub fn softmax<E: Float, D: Device<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, axis: usize) -> Result<Tensor<E, D>> {
     along(cx, x, axis, |x, dims| {
         let powers = x.try_exp()?;
@@ -21,6 +24,9 @@ pub fn softmax<E: Float, D: Device<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>,
 }
 
 /// See [`crate::kernels::Backend::log_softmax`]: x − m − ln Σe^(x − m).
+///
+/// # Errors
+/// Those of [`Backend::log_softmax`](crate::kernels::Backend::log_softmax).
 pub fn log_softmax<E: Float, D: Device<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,

@@ -50,6 +50,9 @@ fn parts([m, n, k]: [usize; 3]) -> usize {
 impl Gpu {
     /// Row-major products, one for each of `batch.count`: c = a·b + `old`·c with a (m, k) and b (k, n), or their
     /// transposes as they are stored; `old` is 0 or 1.
+    ///
+    /// # Errors
+    /// cuBLAS's error; CUDA's if an extent is beyond 32 bits, or the GPU has no room for partial sums.
     pub fn gemm(
         &self,
         a: Factor,

@@ -259,6 +259,9 @@ impl Gpu {
     }
 
     /// Starts a kernel on tensors of up to `elements` elements.
+    ///
+    /// # Errors
+    /// CUDA's error if the kernel cannot be compiled, loaded or started.
     pub fn launch<const N: usize>(
         &self,
         name: &'static str,
@@ -287,6 +290,9 @@ impl Gpu {
     }
 
     /// Uploads what a kernel reads beside tensors.
+    ///
+    /// # Errors
+    /// CUDA's error if the GPU has no room, or the copy fails.
     pub fn upload<T: cudarc::driver::DeviceRepr + Unpin>(&self, values: Vec<T>) -> Result<Uploaded<T>, CudaError> {
         Ok(Uploaded(self.device.htod_copy(values)?))
     }
@@ -297,6 +303,9 @@ impl Gpu {
     }
 
     /// Whether every parameter that was stepped since the last call has stayed finite. Waits for the GPU.
+    ///
+    /// # Errors
+    /// CUDA's error if a kernel or the copy has failed.
     pub fn stayed_finite(&self) -> Result<bool, CudaError> {
         let mut flag = [0_u32];
         self.device.bind_to_thread()?;
@@ -339,7 +348,10 @@ pub(super) fn too_large() -> CudaError {
     CudaError::Driver(cudarc::driver::DriverError(driver_sys::CUresult::CUDA_ERROR_INVALID_VALUE))
 }
 
-/// A new tensor of zeros.
+/// A buffer of zeros.
+///
+/// # Errors
+/// CUDA's error if the GPU has no room, or the fill fails.
 pub(super) fn zeros(cx: &Cx, dims: &[usize]) -> Result<Tensor<f32, Cuda>> {
     let n: usize = dims.iter().product();
     let flat = cx.dev.try_zeros_like(&(n,)).map_err(device_error)?;
@@ -350,7 +362,10 @@ pub(super) fn zeros(cx: &Cx, dims: &[usize]) -> Result<Tensor<f32, Cuda>> {
 pub(super) struct Scratch(cudarc::driver::CudaSlice<f32>);
 
 impl Scratch {
-    /// Of elements that are written before they are read.
+    /// A buffer whose elements are written before they are read.
+    ///
+    /// # Errors
+    /// CUDA's error if the GPU has no room.
     pub fn new(dev: &Cuda, n: usize) -> Result<Self, CudaError> {
         let device = match mine() {
             Some(gpu) => gpu.device.clone(),
@@ -359,7 +374,10 @@ impl Scratch {
         Self::on(&device, n)
     }
 
-    /// The same, on a device at hand.
+    /// A buffer on `device`, whose elements are written before they are read.
+    ///
+    /// # Errors
+    /// CUDA's error if the GPU has no room.
     pub fn on(device: &Arc<CudaDevice>, n: usize) -> Result<Self, CudaError> {
         // SAFETY: by what `new` says of the elements; any bits are an f32.
         Ok(Self(unsafe { device.alloc::<f32>(n.max(1)) }?))

@@ -29,6 +29,9 @@ pub(super) struct Sum {
 
 impl Sum {
     /// From a tensor of `from`, over the axes along which `to` is repeated to give `from`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the sum takes more axes than a kernel walks.
     pub fn to(to: &[usize], from: &[usize]) -> Result<Self> {
         let repeats: Vec<bool> = broadcast_strides(to, from).iter().map(|&s| s == 0).collect();
         Self::over(&repeats, from).ok_or_else(|| Error::Internal(format!("a sum from {from:?} to {to:?}")))

@@ -50,6 +50,9 @@ struct Buffer {
 
 impl Uploads {
     /// On the device that this thread is bound to.
+    ///
+    /// # Errors
+    /// CUDA's error if it makes no stream or event.
     pub fn open() -> Result<Self, DriverError> {
         // It does not wait for the default stream.
         let stream = driver::stream::create(driver::stream::StreamKind::NonBlocking)? as usize;

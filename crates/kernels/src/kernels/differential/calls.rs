@@ -73,6 +73,9 @@ fn batch_norm_args<'a, E: Float, D: Backend<E>>(
 
 impl Call {
     /// Runs the kernel.
+    ///
+    /// # Errors
+    /// Those of the kernel.
     pub fn run<E: Float, D: Backend<E>>(&self, cx: &mut Context<E, D>, x: &[Tensor<E, D>]) -> Result<Tensor<E, D>> {
         match self {
             Self::Unary(op) => D::unary(cx, *op, &x[0]),
