@@ -71,6 +71,9 @@ fn resident(line: &str) -> Option<usize> {
 }
 
 /// Writes both files into `dir` and joins them.
+///
+/// # Errors
+/// Those of writing and of joining.
 pub fn measure(dir: &Path, kind: &str, rows: u64, listed: u64) -> Result<Measured, Box<dyn std::error::Error>> {
     let (large, list) = (dir.join("rows.parquet"), dir.join("list.parquet"));
     write(&large, kind, 0..rows)?;

@@ -6,7 +6,10 @@ use super::{
     rows::sample,
 };
 use crate::{
-    audit::{Answered, Audit, Tag, tags, Deep, Half, Measured, Outcome, Sets, SplitDigest, Training, matched, measure, relearn},
+    audit::{
+        Answered, Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Tag, Training, matched, measure, relearn,
+        tags,
+    },
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
     graph::loss::LossKind,

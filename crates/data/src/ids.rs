@@ -130,7 +130,7 @@ impl Key<'_> {
 /// Calls `each` with the number and id of every row.
 ///
 /// # Errors
-/// [`Fault`] if the column holds values of a type that ids cannot have, a float or decimal that is not whole or beyond
+/// `Fault` if the column holds values of a type that ids cannot have, a float or decimal that is not whole or beyond
 /// what its type holds exactly, or a time beyond the range of nanoseconds. The row is named where one is wrong.
 pub fn each_key(array: &ArrayRef, mut each: impl FnMut(usize, Key<'_>)) -> Result<(), Fault> {
     let array = &column::plain(array)?;

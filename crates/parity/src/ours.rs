@@ -18,14 +18,29 @@ pub trait Subject {
     /// Names of the outputs that it computes.
     fn output_names(&self) -> Vec<String>;
     /// All outputs of the graph, at inference.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the inputs do not fit the model.
     fn outputs(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Outputs>;
     /// Loss of each row, at inference.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the batch does not fit the model.
     fn losses(&self, batch: &Batch) -> Result<Vec<f32>>;
     /// The trainable tensors as they are now.
+    ///
+    /// # Errors
+    /// Those of the device.
     fn parameters(&self) -> Result<Vec<Movable>>;
     /// Puts other values in the place of the trainable tensors', in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is another number of tensors or elements.
     fn set_parameters(&mut self, values: &[&[f32]]) -> Result<()>;
     /// Gradient of the mean loss over the rows, in order of [`parameters`](Subject::parameters).
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the batch does not fit the model; [`Error::Untrainable`] if its loss depends on no parameter.
     fn gradient(&self, batch: &Batch) -> Result<Vec<Vec<f32>>>;
 }
 

@@ -149,11 +149,17 @@ impl ParityReport {
         Self { runtimes, not_available, between_runtimes, tolerance, rounding, passed, verdict }
     }
 
+    /// Nothing, if the check passed.
+    ///
+    /// # Errors
     /// [`Error::ParityBefore`] if the check failed.
     pub fn require_before(&self) -> Result<()> {
         if self.passed { Ok(()) } else { Err(Error::ParityBefore(self.verdict.clone())) }
     }
 
+    /// Nothing, if the check passed.
+    ///
+    /// # Errors
     /// [`Error::ParityAfter`] if the check failed.
     pub fn require_after(&self) -> Result<()> {
         if self.passed { Ok(()) } else { Err(Error::ParityAfter(self.verdict.clone())) }

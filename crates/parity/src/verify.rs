@@ -52,6 +52,9 @@ impl Verification {
         }
     }
 
+    /// Nothing, if every check passed.
+    ///
+    /// # Errors
     /// [`Error::ParityBefore`] if a check failed or could show nothing.
     pub fn require(&self) -> Result<()> {
         let forward = self.forward.iter().filter(|f| !f.passed).map(|f| format!("outputs: {}", f.verdict));

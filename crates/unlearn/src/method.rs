@@ -152,8 +152,14 @@ pub trait Sets: Batches {
     /// Number of rows.
     fn count(&self, set: Set) -> usize;
     /// One pass over a set in batches of `size`, in an order that depends on `pass`.
+    ///
+    /// # Errors
+    /// Those of reading the rows.
     fn pass(&mut self, set: Set, pass: usize, size: usize) -> Result<BatchIter>;
     /// One pass over all training rows in batches of `size`, in an order that depends on `pass`.
+    ///
+    /// # Errors
+    /// Those of reading the rows.
     fn mixed(&mut self, pass: usize, size: usize) -> Result<Box<dyn Iterator<Item = Result<Mixed>> + '_>>;
     /// The seed of a method's other random choices.
     fn seed(&self) -> u64;

@@ -26,6 +26,9 @@ struct State<E: Float, D: Backend<E>> {
 
 impl<E: Float, D: Backend<E>> AdamW<E, D> {
     /// Zero moments for every parameter of `model`, and step factors from its current weights.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceFailed`] if the device has no room for the moments.
     pub fn new(model: &Model<E, D>, weight_decay: f64, step_size: StepSize) -> Result<Self> {
         let cx = Context::inference(model.device().clone(), KernelChoice::default());
         let zeros = |n| <D as Storage<E>>::try_alloc_len(model.device(), n).map_err(device_error);
@@ -43,6 +46,9 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
     /// One step of size `rate` against the gradients. Returns the name of a parameter whose gradient is not finite, if
     /// there is one; the parameters are then unusable. An asynchronous device reports this only through
     /// [`AdamW::broken`].
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceFailed`] if the device fails.
     pub fn step(&mut self, model: &mut Model<E, D>, grads: &mut Grads<E, D>, rate: f64) -> Result<Option<String>> {
         self.steps += 1;
         let step = AdamStep { number: self.steps, rate, betas: [0.9, 0.999], epsilon: 1e-8, decay: self.weight_decay };
@@ -61,6 +67,9 @@ impl<E: Float, D: Backend<E>> AdamW<E, D> {
 
     /// The name of a parameter that was not finite after a step since the last call, if there is one. Waits for the
     /// device.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceFailed`] if the device fails.
     pub fn broken(&self, model: &Model<E, D>) -> Result<Option<String>> {
         if D::stayed_finite(&Context::inference(model.device().clone(), model.kernels()))? {
             return Ok(None);

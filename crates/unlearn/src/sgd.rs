@@ -19,6 +19,9 @@ pub struct Sgd<E: Float, D: Backend<E>> {
 
 impl<E: Float, D: Backend<E>> Sgd<E, D> {
     /// Zero velocities for every parameter of `model`.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceFailed`] if the device has no room for the optimizer's state.
     pub fn new(model: &Model<E, D>, momentum: f64, weight_decay: f64) -> Result<Self> {
         let zeros = |n: usize| model.device().try_zeros_like(&(n,)).map_err(device_error);
         let velocities = model.parameters().iter().map(|p| zeros(p.tensor.len())).collect::<Result<_>>()?;
@@ -75,11 +78,17 @@ pub enum Optimizer<E: Float, D: Backend<E>> {
 
 impl<E: Float, D: Backend<E>> Optimizer<E, D> {
     /// SGD.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceFailed`] if the device has no room for the optimizer's state.
     pub fn sgd(model: &Model<E, D>, momentum: f64, weight_decay: f64) -> Result<Self> {
         Ok(Self::Sgd(Sgd::new(model, momentum, weight_decay)?))
     }
 
     /// AdamW, or Adam without weight decay.
+    ///
+    /// # Errors
+    /// [`crate::Error::DeviceFailed`] if the device has no room for the optimizer's state.
     pub fn adamw(model: &Model<E, D>, weight_decay: f64) -> Result<Self> {
         Ok(Self::AdamW(AdamW::new(model, weight_decay, StepSize::Published)?))
     }

@@ -84,10 +84,16 @@ impl Trajectory {
 pub trait Observer {
     /// Called after each step, once its losses are known, which may be during the next step. An error ends the run;
     /// this is how an interruption is reported.
+    ///
+    /// # Errors
+    /// To end the run.
     fn step(&mut self, _record: &StepRecord, _steps: usize) -> Result<()> {
         Ok(())
     }
     /// Called after each epoch.
+    ///
+    /// # Errors
+    /// To end the run.
     fn epoch(&mut self, _record: &EpochRecord) -> Result<()> {
         Ok(())
     }

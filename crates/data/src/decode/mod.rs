@@ -84,7 +84,7 @@ impl Plan {
     /// Decodes rows.
     ///
     /// # Errors
-    /// [`Fault`] names the column, and the row where one is wrong: a value that is missing, is out of range, or does
+    /// `Fault` names the column, and the row where one is wrong: a value that is missing, is out of range, or does
     /// not fit the input; an image that cannot be decoded; a label that the model does not have; lists that differ in
     /// length from the tokens that they follow.
     pub fn decode(&self, batch: &RecordBatch) -> Result<Decoded, Fault> {

@@ -93,6 +93,9 @@ where
     Cpu: Device<E>,
 {
     /// What has arrived at `slot` so far, to be added to and [put](Self::put) back; `None` if nothing has.
+    ///
+    /// # Errors
+    /// If dfdx cannot allocate the gradient.
     pub fn take(&mut self, slot: &Slot<E>) -> Result<Option<Vec<E>>, CpuError> {
         match &slot.pending {
             Some(pending) => Ok(pending.take()),
@@ -101,6 +104,9 @@ where
     }
 
     /// Makes `gradient` what has arrived at `slot`, after [`take`](Self::take).
+    ///
+    /// # Errors
+    /// If dfdx cannot allocate the gradient.
     pub fn put(&mut self, slot: &Slot<E>, gradient: Vec<E>) -> Result<(), CpuError> {
         debug_assert_eq!(gradient.len(), slot.len);
         match &slot.pending {

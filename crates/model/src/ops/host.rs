@@ -148,6 +148,9 @@ pub fn power(base: &HostTensor, exponent: &ArrayD<f64>) -> Result<HostTensor> {
 }
 
 /// Converts to another integer type or to booleans, as a C cast does.
+///
+/// # Errors
+/// [`crate::Error::Node`] if the result is larger than the limits allow.
 pub fn cast(tensor: &HostTensor, to: DType) -> Result<HostTensor> {
     let dims = tensor.dims();
     match tensor.to_i64() {

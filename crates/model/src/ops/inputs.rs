@@ -47,11 +47,17 @@ impl<'a, E: Float, D: Backend<E>> Inputs<'a, E, D> {
     }
 
     /// Input `i`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is missing.
     pub fn value(&self, i: usize) -> Result<&'a Value<E, D>> {
         self.get(i).ok_or_else(|| problem(format!("input {i} is missing")))
     }
 
     /// Input `i`, a float tensor.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is missing, or integers or booleans.
     pub fn float(&self, i: usize) -> Result<&'a Tensor<E, D>> {
         match self.value(i)? {
             Value::Float(t) => Ok(t),
@@ -60,16 +66,25 @@ impl<'a, E: Float, D: Backend<E>> Inputs<'a, E, D> {
     }
 
     /// Input `i`, a float tensor, if it is there.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is integers or booleans.
     pub fn opt_float(&self, i: usize) -> Result<Option<&'a Tensor<E, D>>> {
         self.get(i).map(|_| self.float(i)).transpose()
     }
 
     /// All inputs, float tensors.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if one is missing, or integers or booleans.
     pub fn floats(&self) -> Result<Vec<&'a Tensor<E, D>>> {
         (0..self.len()).map(|i| self.float(i)).collect()
     }
 
     /// Input `i`, an integer or boolean tensor.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is missing, or a float tensor.
     pub fn host(&self, i: usize) -> Result<&'a HostTensor> {
         match self.value(i)? {
             Value::Host(t) => Ok(t),
@@ -78,22 +93,34 @@ impl<'a, E: Float, D: Backend<E>> Inputs<'a, E, D> {
     }
 
     /// Input `i`, a tensor of one element type.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is missing, or of another element type.
     pub fn array<T: Element>(&self, i: usize) -> Result<&'a ArrayD<T>> {
         let host = self.host(i)?;
         T::array(host).ok_or_else(|| problem(format!("input {i} is {}, not {}", host.dtype(), T::DTYPE)))
     }
 
     /// Input `i`'s elements, integers.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is missing, or a float tensor.
     pub fn ints(&self, i: usize) -> Result<Vec<i64>> {
         self.host(i)?.to_i64().ok_or_else(|| problem(format!("input {i} is not an integer tensor")))
     }
 
     /// Input `i`'s elements, integers, if it is there.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is a float tensor.
     pub fn opt_ints(&self, i: usize) -> Result<Option<Vec<i64>>> {
         self.get(i).map(|_| self.ints(i)).transpose()
     }
 
     /// Input `i`'s single integer.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it is missing, a float tensor, or has another number of elements.
     pub fn int(&self, i: usize) -> Result<i64> {
         match self.ints(i)?.as_slice() {
             [x] => Ok(*x),
@@ -102,6 +129,9 @@ impl<'a, E: Float, D: Backend<E>> Inputs<'a, E, D> {
     }
 
     /// Input `i`'s single value, of whatever type, if it is there.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if it has another number of elements.
     pub fn opt_scalar(&self, i: usize) -> Result<Option<f64>> {
         let values = match self.get(i) {
             None => return Ok(None),

@@ -80,44 +80,68 @@ impl<'a> NodeContext<'a> {
     }
 
     /// An `INT` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn int(&self, name: &'static str) -> Result<Option<i64>> {
         self.attr(name, "an integer", Attr::int)
     }
 
     /// An `INT` attribute that is a flag.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn flag(&self, name: &'static str, default: bool) -> Result<bool> {
         Ok(self.int(name)?.map_or(default, |x| x != 0))
     }
 
     /// A `FLOAT` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn float(&self, name: &'static str, default: f32) -> Result<f64> {
         let value = self.attr(name, "a float", Attr::float)?;
         Ok(value.unwrap_or(default).into())
     }
 
     /// A `FLOATS` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn floats(&self, name: &'static str) -> Result<Option<Vec<f64>>> {
         let wide = |x: &[f32]| x.iter().map(|&x| x.into()).collect();
         self.attr(name, "a list of floats", |a| a.floats().map(wide))
     }
 
     /// A `STRING` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn string(&self, name: &'static str, default: &'static str) -> Result<&'a str> {
         let value = self.attr(name, "a string", Attr::string)?;
         Ok(value.unwrap_or(default))
     }
 
     /// A `STRINGS` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn strings(&self, name: &'static str) -> Result<Option<&'a [String]>> {
         self.attr(name, "a list of strings", Attr::strings)
     }
 
     /// An `INTS` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>> {
         self.attr(name, "a list of integers", |a| a.ints().map(<[i64]>::to_vec))
     }
 
     /// An `INTS` attribute of values that count something.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind, or holds a value below `least`.
     pub fn sizes(&self, name: &'static str, least: usize) -> Result<Option<Vec<usize>>> {
         let Some(list) = self.ints(name)? else { return Ok(None) };
         let sizes = list.iter().map(|&x| usize::try_from(x).ok().filter(|&x| x >= least)).collect::<Option<Vec<_>>>();
@@ -125,6 +149,9 @@ impl<'a> NodeContext<'a> {
     }
 
     /// A `TENSOR` attribute.
+    ///
+    /// # Errors
+    /// [`crate::Error::Node`] if the attribute is of another kind.
     pub fn tensor(&self, name: &'static str) -> Result<Option<&'a HostTensor>> {
         self.attr(name, "a tensor", Attr::tensor)
     }

@@ -133,10 +133,19 @@ pub type MovedExactly = BTreeMap<usize, Vec<f64>>;
 /// The model under check, as functions of its moved parameters.
 pub trait Moving {
     /// Mean loss of the runtime.
+    ///
+    /// # Errors
+    /// Those of the runtime.
     fn loss(&mut self, moved: &Moved) -> Result<f64>;
     /// Our mean loss in `f64`, by the kernels' definitions.
+    ///
+    /// # Errors
+    /// Those of the model.
     fn exact(&mut self, moved: &MovedExactly) -> Result<f64>;
     /// Our gradient of the mean loss, a vector a parameter.
+    ///
+    /// # Errors
+    /// Those of the model.
     fn gradient(&mut self, moved: &Moved) -> Result<Vec<Vec<f32>>>;
     /// Told how far the check is: so many of so many.
     ///

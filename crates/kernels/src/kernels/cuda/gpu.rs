@@ -348,10 +348,7 @@ pub(super) fn too_large() -> CudaError {
     CudaError::Driver(cudarc::driver::DriverError(driver_sys::CUresult::CUDA_ERROR_INVALID_VALUE))
 }
 
-/// A buffer of zeros.
-///
-/// # Errors
-/// CUDA's error if the GPU has no room, or the fill fails.
+/// A new tensor of zeros.
 pub(super) fn zeros(cx: &Cx, dims: &[usize]) -> Result<Tensor<f32, Cuda>> {
     let n: usize = dims.iter().product();
     let flat = cx.dev.try_zeros_like(&(n,)).map_err(device_error)?;

@@ -62,6 +62,9 @@ pub fn cast<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Value<E, D>, to
 }
 
 /// Rounds to a half-precision type, and leaves others as they are; the gradient passes unchanged.
+///
+/// # Errors
+/// [`crate::Error::DeviceFailed`] if the device fails.
 pub fn rounded<E: Float, D: Backend<E>>(cx: &mut Context<E, D>, x: &Tensor<E, D>, to: DType) -> Result<Tensor<E, D>> {
     if !matches!(to, DType::F16 | DType::BF16) {
         return Ok(x.clone());
