@@ -1,8 +1,11 @@
-//! Forgetting against utility against time, as SVG: a circle a method, its area the time.
+//! Forgetting, utility and time as one chart: a circle for each method, its area the time.
 
 use super::{CompareReport, MethodRow};
-use crate::{audit::Spread, report::html::escape};
-use std::fmt::Write;
+use crate::{
+    audit::Spread,
+    report::html::{at, text},
+};
+use maud::{Markup, html};
 
 const WIDTH: f64 = 470.0;
 const HEIGHT: f64 = 380.0;
@@ -70,7 +73,7 @@ pub struct Shown {
 }
 
 /// One chart; nothing if no method has both figures.
-pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fmt::Result {
+pub fn chart(r: &CompareReport, x: &Shown, y: &Shown) -> Markup {
     let longest = r.measured().filter_map(|row| row.seconds.as_ref()).map(|s| s.mean).fold(0.0, f64::max);
     let radius =
         |row: &MethodRow| row.seconds.as_ref().map_or(5.0, |s| 5.0 + 17.0 * (s.mean / longest.max(1e-9)).sqrt());
@@ -81,97 +84,88 @@ pub fn chart(w: &mut String, r: &CompareReport, x: &Shown, y: &Shown) -> std::fm
         }
     }
     if places.is_empty() {
-        return Ok(());
+        return Markup::default();
     }
-    let reach = |of: fn(&Place<'_>) -> (f64, f64), factor: f64| -> Vec<f64> {
-        places
-            .iter()
-            .flat_map(|p| {
-                let (mean, sd) = of(p);
-                [factor * (mean - sd), factor * (mean + sd)]
-            })
-            .collect()
+    let reach = |of: for<'p> fn(&Place<'p>) -> &'p Spread, factor: f64| -> Vec<f64> {
+        let ends = |spread: &Spread| [spread.mean - spread.deviation, spread.mean + spread.deviation];
+        places.iter().flat_map(|p| ends(of(p)).map(|end| factor * end)).collect()
     };
-    let mut across = reach(|p| (p.x.mean, p.x.deviation), x.factor);
+    let mut across = reach(|p| p.x, x.factor);
     across.extend(x.ideal);
     let horizontal = Axis::around(&across, 0.05 * x.factor, LEFT + 14.0, WIDTH - RIGHT - 14.0);
-    let up = reach(|p| (p.y.mean, p.y.deviation), y.factor);
+    let up = reach(|p| p.y, y.factor);
     let vertical = Axis::around(&up, 0.02 * y.factor, HEIGHT - BOTTOM - 14.0, TOP + 14.0);
-    write!(w, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\" font-size=\"11\">")?;
-    write_axes(w, &horizontal, &vertical, x, y)?;
     // Large circles first, so that small ones lie on top.
     places.sort_by(|a, b| b.radius.total_cmp(&a.radius));
-    for p in &places {
-        let (cx, cy) = (horizontal.at(x.factor * p.x.mean), vertical.at(y.factor * p.y.mean));
+    let center = |p: &Place<'_>| (horizontal.at(x.factor * p.x.mean), vertical.at(y.factor * p.y.mean));
+    let circle = |p: &Place<'_>| {
+        let (cx, cy) = center(p);
         let (fill, opacity) = if p.row.seconds.is_some() { (p.color, 0.35) } else { ("none", 1.0) };
-        write!(
-            w,
-            "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"{:.1}\" fill=\"{fill}\" fill-opacity=\"{opacity}\" stroke=\"{}\" stroke-width=\"1.5\"/>",
-            p.radius, p.color
-        )?;
         let ends = |spread: &Spread, factor: f64, axis: &Axis| {
             (axis.at(factor * (spread.mean - spread.deviation)), axis.at(factor * (spread.mean + spread.deviation)))
         };
         let ((x1, x2), (y1, y2)) = (ends(p.x, x.factor, &horizontal), ends(p.y, y.factor, &vertical));
-        write!(
-            w,
-            "<path d=\"M{x1:.1} {cy:.1}H{x2:.1}M{cx:.1} {y1:.1}V{y2:.1}\" stroke=\"{}\" stroke-width=\"1\"/>",
-            p.color
-        )?;
+        let whiskers = format!("M{x1:.1} {cy:.1}H{x2:.1}M{cx:.1} {y1:.1}V{y2:.1}");
+        html! {
+            circle cx=(at(cx, 1)) cy=(at(cy, 1)) r=(at(p.radius, 1)) fill=(fill) fill-opacity=(opacity) stroke=(p.color)
+                stroke-width="1.5" {}
+            path d=(whiskers) stroke=(p.color) stroke-width="1" {}
+        }
+    };
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) role="img" font-size="11" {
+            (axes(&horizontal, &vertical, x, y))
+            @for p in &places { (circle(p)) }
+            (labels(&places, center))
+        }
     }
-    write_labels(w, &places, |p| (horizontal.at(x.factor * p.x.mean), vertical.at(y.factor * p.y.mean)))?;
-    write!(w, "</svg>")
 }
 
-fn write_axes(w: &mut String, across: &Axis, up: &Axis, x: &Shown, y: &Shown) -> std::fmt::Result {
+/// Text at a place; `anchor` is `start`, `middle` or `end`.
+fn label(x: f64, y: f64, anchor: &str, text: &str) -> Markup {
+    html! { text x=(at(x, 1)) y=(at(y, 1)) text-anchor=(anchor) { (text) } }
+}
+
+fn line((x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> Markup {
+    html! { line x1=(at(x1, 1)) x2=(at(x2, 1)) y1=(at(y1, 1)) y2=(at(y2, 1)) stroke="#e7eaf0" {} }
+}
+
+fn axes(across: &Axis, up: &Axis, x: &Shown, y: &Shown) -> Markup {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    if let Some((ideal, margin)) = x.ideal.zip(x.margin) {
-        let (from, to) = (across.at((ideal - margin).max(across.low)), across.at((ideal + margin).min(across.high)));
-        write!(
-            w,
-            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\" fill=\"#1a7f4b\" fill-opacity=\"0.1\"/>",
-            to - from,
-            bottom - TOP
-        )?;
-    }
     let digits = |axis: &Axis| (-((axis.high - axis.low) / 5.0).log10().floor()).clamp(0.0, 4.0) as usize;
-    for value in up.ticks() {
-        let at = up.at(value);
-        write!(w, "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#e7eaf0\"/>")?;
-        let digits = digits(up);
-        write!(w, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value:.digits$}</text>", LEFT - 6.0, at + 4.0)?;
+    let band = x.ideal.zip(x.margin).map(|(ideal, margin)| {
+        let (from, to) = (across.at((ideal - margin).max(across.low)), across.at((ideal + margin).min(across.high)));
+        let (width, height) = (at(to - from, 1), bottom - TOP);
+        html! { rect x=(at(from, 1)) y=(TOP) width=(width) height=(height) fill="#1a7f4b" fill-opacity="0.1" {} }
+    });
+    let ideal = x.ideal.map(|ideal| {
+        let place = at(across.at(ideal), 1);
+        html! {
+            line x1=(place) x2=(place) y1=(TOP) y2=(bottom) stroke="#1a7f4b" stroke-width="1.5" stroke-dasharray="5 4" {}
+        }
+    });
+    let (middle, height) = ((LEFT + right) / 2.0, (TOP + bottom) / 2.0);
+    let turned = format!("rotate(-90 13 {height:.1})");
+    html! {
+        @if let Some(band) = band { (band) }
+        @for value in up.ticks() {
+            (line((LEFT, up.at(value)), (right, up.at(value))))
+            (label(LEFT - 6.0, up.at(value) + 4.0, "end", &at(value, digits(up))))
+        }
+        @for value in across.ticks() {
+            (line((across.at(value), TOP), (across.at(value), bottom)))
+            (label(across.at(value), bottom + 15.0, "middle", &at(value, digits(across))))
+        }
+        @if let Some(ideal) = ideal { (ideal) }
+        text x=(at(middle, 1)) y=(HEIGHT - 8.0) text-anchor="middle" font-weight="600" { (x.title) }
+        text x="13" y=(at(height, 1)) text-anchor="middle" font-weight="600" transform=(turned) { (y.title) }
     }
-    for value in across.ticks() {
-        let (at, digits) = (across.at(value), digits(across));
-        write!(w, "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\" stroke=\"#e7eaf0\"/>")?;
-        write!(w, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{value:.digits$}</text>", bottom + 15.0)?;
-    }
-    if let Some(ideal) = x.ideal {
-        let at = across.at(ideal);
-        write!(
-            w,
-            "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\" stroke=\"#1a7f4b\" stroke-width=\"1.5\" stroke-dasharray=\"5 4\"/>"
-        )?;
-    }
-    let middle = (LEFT + right) / 2.0;
-    write!(
-        w,
-        "<text x=\"{middle:.1}\" y=\"{}\" text-anchor=\"middle\" font-weight=\"600\">{}</text>",
-        HEIGHT - 8.0,
-        x.title
-    )?;
-    let (at, middle) = (13.0, (TOP + bottom) / 2.0);
-    write!(
-        w,
-        "<text x=\"{at}\" y=\"{middle:.1}\" text-anchor=\"middle\" font-weight=\"600\" transform=\"rotate(-90 {at} {middle:.1})\">{}</text>",
-        y.title
-    )
 }
 
 /// Names on the right of the chart, in the order of the circles' heights, each with a line to its circle.
-fn write_labels(w: &mut String, places: &[Place<'_>], at: impl Fn(&Place<'_>) -> (f64, f64)) -> std::fmt::Result {
+fn labels(places: &[Place<'_>], center: impl Fn(&Place<'_>) -> (f64, f64)) -> Markup {
     const LINE: f64 = 14.0;
-    let mut labels: Vec<(f64, f64, &Place<'_>)> = places.iter().map(|p| (at(p).0, at(p).1, p)).collect();
+    let mut labels: Vec<(f64, f64, &Place<'_>)> = places.iter().map(|p| (center(p).0, center(p).1, p)).collect();
     labels.sort_by(|a, b| a.1.total_cmp(&b.1).then(b.0.total_cmp(&a.0)));
     let mut heights: Vec<f64> = Vec::new();
     for (_, y, _) in &labels {
@@ -183,18 +177,14 @@ fn write_labels(w: &mut String, places: &[Place<'_>], at: impl Fn(&Place<'_>) ->
         *height = height.min(limit);
         limit = *height - LINE;
     }
-    for ((x, y, p), height) in labels.into_iter().zip(heights) {
-        let from = WIDTH - RIGHT + 8.0;
-        write!(
-            w,
-            "<path d=\"M{:.1} {y:.1}L{:.1} {height:.1}\" stroke=\"{}\" stroke-opacity=\"0.35\" fill=\"none\"/>",
-            x + p.radius,
-            from - 2.0,
-            p.color
-        )?;
-        write!(w, "<text x=\"{from}\" y=\"{:.1}\" fill=\"{}\">{}</text>", height + 4.0, p.color, escape(&p.row.title))?;
+    let from = WIDTH - RIGHT + 8.0;
+    html! {
+        @for ((x, y, p), height) in labels.into_iter().zip(heights) {
+            @let way = format!("M{:.1} {y:.1}L{:.1} {height:.1}", x + p.radius, from - 2.0);
+            path d=(way) stroke=(p.color) stroke-opacity="0.35" fill="none" {}
+            text x=(from) y=(at(height + 4.0, 1)) fill=(p.color) { (text(&p.row.title)) }
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Did it forget, did it keep: the figures.
 
-use super::{FORGET, TEST, charts, further, write_table};
+use super::{FORGET, TEST, charts, further, table};
 use crate::{
     audit::{Audit, Change, LowFpr, Rate, Share, SplitScore, attacks},
     report::{
@@ -8,117 +8,96 @@ use crate::{
         words::{figure, percent},
     },
 };
-use std::fmt::Write;
+use maud::{Markup, html};
 
-pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
-    let (Some(before), Some(after)) = (&r.audit.before, &r.audit.after) else { return Ok(()) };
-    write!(w, "<h2>Did it forget?</h2>")?;
-    write_population(w, before, after)?;
-    write_histograms(w, r)?;
-    write_records(w, before, after)?;
-    write_classes(w, before, after)?;
-    further::write(w, r)?;
-    write!(w, "<h2>Did it keep the rest?</h2>")?;
-    write_kept(w, before, after, r.audit.change.as_ref())
+pub fn section(r: &Report) -> Markup {
+    let (Some(before), Some(after)) = (&r.audit.before, &r.audit.after) else { return Markup::default() };
+    html! {
+        h2 { "Did it forget?" }
+        (population(before, after))
+        (histograms(r))
+        (records(before, after))
+        (classes(before, after))
+        (further::section(r))
+        h2 { "Did it keep the rest?" }
+        (kept(before, after, r.audit.change.as_ref()))
+    }
 }
 
-fn write_population(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Result {
-    write!(
-        w,
-        "<h3>All forgotten rows together</h3><p class=\"note\">Attackers who try to tell forgotten rows from {} unseen rows \
-         of the same classes. Unseen rows are held-out rows that the model was never trained on and that did not serve for \
-         τ. An accuracy or an AUC of 0.5 is what a coin has; both directions count.</p>",
-        after.mia.unseen_rows
-    )?;
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut row = |name: String, b: String, a: String, ideal: String| rows.push(vec![name, b, a, ideal]);
+fn population(before: &Audit, after: &Audit) -> Markup {
+    let mut rows: Vec<Vec<Markup>> = Vec::new();
+    let mut row = |name: Markup, b: String, a: String, ideal: String| {
+        rows.push(vec![name, html! { (b) }, html! { (a) }, html! { (ideal) }]);
+    };
     for ((name, b), (_, a)) in attacks(before).into_iter().zip(attacks(after)) {
         let note = if a.informative { "" } else { " (too few rows to say anything)" };
         let margin = a.coin_margin.map_or(String::new(), |m| format!("0.5 ± {m:.3}"));
-        row(format!("Accuracy, by the {name}{note}"), figure(b.accuracy), figure(a.accuracy), margin);
-        row(format!("AUC, by the {name}"), figure(b.auc), figure(a.auc), "0.5".into());
+        row(html! { "Accuracy, by the " (name) (note) }, figure(b.accuracy), figure(a.accuracy), margin);
+        row(html! { "AUC, by the " (name) }, figure(b.auc), figure(a.auc), "0.5".into());
         let ks = |k: Option<crate::audit::KolmogorovSmirnov>| {
             k.map_or("–".into(), |k| format!("{:.3} (p {})", k.statistic, p_value(k.p_value)))
         };
-        row(format!("Kolmogorov-Smirnov distance of the {name}"), ks(b.ks), ks(a.ks), "0".into());
+        row(html! { "Kolmogorov-Smirnov distance of the " (name) }, ks(b.ks), ks(a.ks), "0".into());
         for (b, a) in b.low_fpr.iter().zip(&a.low_fpr) {
-            let (share, few) = (100.0 * a.fpr, if a.sufficient { "" } else { ", <strong>insufficient</strong>" });
-            let needed = if a.sufficient { String::new() } else { format!(": needs {} unseen rows", a.unseen_needed) };
-            let label = format!("Found by a low {name}, {share} % false alarms{few}{needed}");
-            row(label, rate(b.below), rate(a.below), format!("{share} %"));
-            row(
-                format!("Found by a high {name}, {share} % false alarms{few}"),
-                rate(b.above),
-                rate(a.above),
-                format!("{share} %"),
-            );
+            let share = format!("{} %", 100.0 * a.fpr);
+            let few = html! { @if !a.sufficient { ", " strong { "insufficient" } } };
+            let needed = html! { @if !a.sufficient { ": needs " (a.unseen_needed) " unseen rows" } };
+            let low = html! { "Found by a low " (name) ", " (share) " false alarms" (few) (needed) };
+            row(low, rate(b.below), rate(a.below), share.clone());
+            let high = html! { "Found by a high " (name) ", " (share) " false alarms" (few) };
+            row(high, rate(b.above), rate(a.above), share);
         }
     }
     if let (Some(b), Some(a)) = (&before.mia.entropy_transfer, &after.mia.entropy_transfer) {
-        let name = format!(
-            "Taken for members by an attacker who learned on {} retained and {} unseen rows",
-            a.training_members, a.training_others
-        );
-        row(
-            name,
-            percent(Some(b.forget)),
-            percent(Some(a.forget)),
-            format!("{} (other unseen rows)", percent(a.unseen)),
-        );
+        let name = html! {
+            "Taken for members by an attacker who learned on " (a.training_members) " retained and " (a.training_others) " unseen rows"
+        };
+        let ideal = format!("{} (other unseen rows)", percent(a.unseen));
+        row(name, percent(Some(b.forget)), percent(Some(a.forget)), ideal);
     }
-    write_table(w, &["", "before", "after", "ideal"], &rows)
+    html! {
+        h3 { "All forgotten rows together" }
+        p.note {
+            "Attackers who try to tell forgotten rows from " (after.mia.unseen_rows) " unseen rows of the same classes. Unseen rows are \
+             held-out rows that the model was never trained on and that did not serve for τ. An accuracy or an AUC of 0.5 is what a \
+             coin has; both directions count."
+        }
+        (table(&["", "before", "after", "ideal"], &rows))
+    }
 }
 
 fn p_value(p: f64) -> String {
-    if p < 1e-3 { "< 0.001".replace('<', "&lt;") } else { format!("{p:.3}") }
+    if p < 1e-3 { "< 0.001".into() } else { format!("{p:.3}") }
 }
 
 fn rate(rate: Option<Rate>) -> String {
     rate.map_or("–".into(), |r| format!("{:.1} % ({:.1}–{:.1})", 100.0 * r.rate, 100.0 * r.low, 100.0 * r.high))
 }
 
-fn write_histograms(w: &mut String, r: &Report) -> std::fmt::Result {
-    let Some(h) = &r.audit.losses else {
-        return Ok(());
-    };
+fn histograms(r: &Report) -> Markup {
+    let Some(h) = &r.audit.losses else { return Markup::default() };
     let set =
-        |name: &str| h.sets.iter().find(|(n, _)| n == name).map(|(_, counts)| counts.as_slice()).unwrap_or_default();
-    write!(w, "<div class=\"row\">")?;
-    for title in ["before", "after"] {
-        write!(w, "<figure>")?;
-        charts::bars(w, &h.edges, set(&format!("{title}/forget")), set(&format!("{title}/test")))?;
-        write!(w, "<figcaption>{title}: <span style=\"color:{FORGET}\">forgotten</span> and ")?;
-        write!(w, "<span style=\"color:{TEST}\">unseen</span> rows, share by loss</figcaption></figure>")?;
+        |name: String| h.sets.iter().find(|(n, _)| *n == name).map(|(_, counts)| counts.as_slice()).unwrap_or_default();
+    html! {
+        div.row {
+            @for title in ["before", "after"] {
+                figure {
+                    (charts::bars(&h.edges, set(format!("{title}/forget")), set(format!("{title}/test"))))
+                    figcaption {
+                        (title) ": " span style={ "color:" (FORGET) } { "forgotten" } " and "
+                        span style={ "color:" (TEST) } { "unseen" } " rows, share by loss"
+                    }
+                }
+            }
+        }
     }
-    write!(w, "</div>")
 }
 
-fn write_records(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Result {
-    let records = &after.records;
-    write!(
-        w,
-        "<h3>The forgotten rows one by one</h3><p class=\"note\">Each row's loss has a rank among the losses of unseen rows \
-         of its class. If the row had never been seen, every rank would be as likely as any other. Rows at the low end are \
-         still known (under-forgotten); rows at the high end were driven away so far that this gives them away \
-         (over-forgotten). {} rows could be judged{}.</p>",
-        records.judged,
-        match records.unjudged {
-            0 => String::new(),
-            n => format!("; for {n} there are fewer than {} unseen rows of the class", records.unseen_needed),
-        }
-    )?;
-    write!(w, "<div class=\"row\">")?;
-    for (title, ranks) in [("before", &before.records.ranks), ("after", &records.ranks)] {
-        write!(w, "<figure>")?;
-        charts::ranks(w, ranks)?;
-        write!(w, "<figcaption>{title}: forgotten rows by the rank of their loss among ")?;
-        write!(w, "<span style=\"color:{TEST}\">unseen rows</span>, in tenths</figcaption></figure>")?;
-    }
-    write!(w, "</div>")?;
+fn records(before: &Audit, after: &Audit) -> Markup {
     let share = |s: Option<Share>| percent(s.map(|s| s.share));
     let ideal =
         |s: Option<Share>| s.map_or("–".into(), |s| format!("{:.1} % ± {:.1}", 100.0 * s.expected, 100.0 * s.margin));
-    let (b, a) = (&before.records, records);
+    let (b, a) = (&before.records, &after.records);
     let rows = [
         vec![
             "Under-forgotten: lower than all but 5 % of unseen rows".into(),
@@ -139,28 +118,38 @@ fn write_records(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Res
             "0.1".into(),
         ],
     ];
-    write_table(w, &["", "before", "after", "ideal"], &rows)
+    html! {
+        h3 { "The forgotten rows one by one" }
+        p.note {
+            "Each row's loss has a rank among the losses of unseen rows of its class. If the row had never been seen, every rank would be \
+             as likely as any other. Rows at the low end are still known (under-forgotten); rows at the high end were driven away so far \
+             that this gives them away (over-forgotten). " (a.judged) " rows could be judged"
+            @if a.unjudged > 0 {
+                "; for " (a.unjudged) " there are fewer than " (a.unseen_needed) " unseen rows of the class"
+            }
+            "."
+        }
+        div.row {
+            @for (title, ranks) in [("before", &b.ranks), ("after", &a.ranks)] {
+                figure {
+                    (charts::ranks(ranks))
+                    figcaption {
+                        (title) ": forgotten rows by the rank of their loss among "
+                        span style={ "color:" (TEST) } { "unseen rows" } ", in tenths"
+                    }
+                }
+            }
+        }
+        (table(&["", "before", "after", "ideal"], &rows))
+    }
 }
 
-fn write_classes(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Result {
-    let Some(classes) = &after.classes else { return Ok(()) };
-    write!(w, "<h3>Class by class</h3>")?;
-    if classes.judged == 0 {
-        return write!(
-            w,
-            "<p class=\"note\">Insufficient: no class has {0} forgotten and {0} unseen rows.</p>",
-            classes.rows_needed
-        );
-    }
-    let few = match classes.unjudged {
-        0 => String::new(),
-        n => format!(" {n} classes have too few rows, and are not named: the class of a forgotten row is private."),
-    };
-    write!(w, "<p class=\"note\">Forgotten rows against unseen rows of the same class, by the loss.{few}</p>")?;
+fn classes(before: &Audit, after: &Audit) -> Markup {
+    const SHOWN: usize = 20;
+    let Some(classes) = &after.classes else { return Markup::default() };
     let scores = before.classes.iter().flat_map(|c| &c.scores).zip(&classes.scores);
     let mut rows: Vec<_> = scores.collect();
     rows.sort_by(|a, b| b.1.ks.statistic.total_cmp(&a.1.ks.statistic));
-    const SHOWN: usize = 20;
     let row = |(b, a): &(&crate::audit::ClassScore, &crate::audit::ClassScore)| {
         vec![
             a.class.to_string(),
@@ -173,45 +162,46 @@ fn write_classes(w: &mut String, before: &Audit, after: &Audit) -> std::fmt::Res
         ]
     };
     let head = ["class", "forgotten", "unseen", "AUC before", "after", "KS before", "after"];
-    write_table(w, &head, &rows.iter().take(SHOWN).map(row).collect::<Vec<_>>())?;
-    if rows.len() > SHOWN {
-        write!(w, "<p class=\"note\">The {SHOWN} worst of {}; report.json has all.</p>", rows.len())?;
+    html! {
+        h3 { "Class by class" }
+        @if classes.judged == 0 {
+            p.note {
+                "Insufficient: no class has " (classes.rows_needed) " forgotten and " (classes.rows_needed) " unseen rows."
+            }
+        } @else {
+            p.note {
+                "Forgotten rows against unseen rows of the same class, by the loss."
+                @if classes.unjudged > 0 {
+                    " " (classes.unjudged) " classes have too few rows, and are not named: the class of a forgotten row is private."
+                }
+            }
+            (table(&head, &rows.iter().take(SHOWN).map(row).collect::<Vec<_>>()))
+            @if rows.len() > SHOWN {
+                p.note { "The " (SHOWN) " worst of " (rows.len()) "; report.json has all." }
+            }
+        }
     }
-    Ok(())
 }
 
 /// Accuracy, and in brackets the balanced one; or R².
 fn quality(set: &SplitScore) -> String {
     let balanced = set.balanced_accuracy.map(|share| format!(" ({})", percent(Some(share)))).unwrap_or_default();
-    set.r2.map_or_else(|| percent(set.accuracy) + &balanced, |r2| format!("R² {r2:.3}"))
+    let quality = set.r2.map_or_else(|| percent(set.accuracy) + &balanced, |r2| format!("R² {r2:.3}"));
+    set.of_positions().fold(quality, |all, (name, value)| format!("{all}; {name} {}", figure(Some(value))))
 }
 
-fn write_kept(w: &mut String, before: &Audit, after: &Audit, change: Option<&Change>) -> std::fmt::Result {
+fn kept(before: &Audit, after: &Audit, change: Option<&Change>) -> Markup {
     let sets = [
         ("forgotten", &before.forget, &after.forget),
         ("retained", &before.retain, &after.retain),
         ("test", &before.test, &after.test),
     ];
     let kept = before.test_of_kept_classes.iter().zip(&after.test_of_kept_classes);
-    let rows: Vec<Vec<String>> = sets
-        .into_iter()
-        .chain(kept.map(|(b, a)| ("test, of kept classes", b, a)))
-        .map(|(name, b, a)| {
-            vec![
-                format!("{name} ({})", a.rows),
-                quality(b),
-                quality(a),
-                format!("{:.4}", b.loss),
-                format!("{:.4}", a.loss),
-            ]
-        })
-        .collect();
-    write_table(w, &["rows", "accuracy (balanced) before", "after", "loss before", "after"], &rows)?;
-    write!(
-        w,
-        "<h3>What became of retained rows</h3><p class=\"note\">Unlearning some rows can expose others. Retained rows were \
-         trained on, so that they stand out among test rows to begin with; what matters is whether it got worse.</p>"
-    )?;
+    let all = sets.into_iter().chain(kept.map(|(b, a)| ("test, of kept classes", b, a)));
+    let score = |(name, b, a): (&str, &SplitScore, &SplitScore)| {
+        vec![format!("{name} ({})", a.rows), quality(b), quality(a), format!("{:.4}", b.loss), format!("{:.4}", a.loss)]
+    };
+    let scores: Vec<_> = all.map(score).collect();
     let (b, a) = (&before.retained, &after.retained);
     let low = |l: &LowFpr| rate(l.below);
     let mut rows = vec![
@@ -223,5 +213,13 @@ fn write_kept(w: &mut String, before: &Audit, after: &Audit, change: Option<&Cha
         rows.push(vec!["… of these, new".into(), String::new(), percent(c.newly_exposed)]);
         rows.push(vec!["… no longer".into(), String::new(), percent(c.no_longer_exposed)]);
     }
-    write_table(w, &["", "before", "after"], &rows)
+    html! {
+        (table(&["rows", "accuracy (balanced) before", "after", "loss before", "after"], &scores))
+        h3 { "Retained rows" }
+        p.note {
+            "Unlearning some rows can expose others. Retained rows were trained on, so they stand out among test rows to begin with; what \
+             matters is whether it got worse."
+        }
+        (table(&["", "before", "after"], &rows))
+    }
 }

@@ -1,11 +1,32 @@
-//! Charts as SVG.
+//! Charts, drawn as elements of the page: a charting crate is larger than the report.
 
 use super::{FORGET, RETAIN, TAU, TEST};
 use crate::{report::UnlearnSection, unlearn::StepRecord};
-use std::fmt::Write;
+use maud::{Markup, html};
+
+/// A number with so many decimals.
+pub(in crate::report) fn at(value: f64, decimals: usize) -> String {
+    format!("{value:.decimals$}")
+}
+
+/// Text at a place; `anchor` is `start`, `middle` or `end`.
+fn label(x: f64, y: f64, anchor: &str, text: &str) -> Markup {
+    html! { text x=(at(x, 1)) y=(at(y, 1)) font-size="11" text-anchor=(anchor) { (text) } }
+}
+
+/// Text beside a vertical axis.
+fn upright(y: f64, text: &str) -> Markup {
+    let turned = format!("rotate(-90 12 {y:.0})");
+    html! { text x="12" y=(at(y, 0)) font-size="11" text-anchor="middle" transform=(turned) { (text) } }
+}
+
+/// A horizontal line across the chart.
+fn across(from: f64, to: f64, y: f64, color: &str) -> Markup {
+    html! { line x1=(from) x2=(to) y1=(at(y, 1)) y2=(at(y, 1)) stroke=(color) {} }
+}
 
 /// Two sets' shares over common bins.
-pub fn bars(w: &mut String, edges: &[f64], forget: &[usize], test: &[usize]) -> std::fmt::Result {
+pub fn bars(edges: &[f64], forget: &[usize], test: &[usize]) -> Markup {
     const WIDTH: f64 = 420.0;
     const HEIGHT: f64 = 200.0;
     let shares = |counts: &[usize]| {
@@ -15,50 +36,33 @@ pub fn bars(w: &mut String, edges: &[f64], forget: &[usize], test: &[usize]) -> 
     let (forget_shares, test_shares) = (shares(forget), shares(test));
     let top = forget_shares.iter().chain(&test_shares).copied().fold(1e-9, f64::max);
     let bin = (WIDTH - 50.0) / forget_shares.len().max(1) as f64;
-    write!(w, "<svg viewBox=\"0 0 {WIDTH} {}\" width=\"{WIDTH}\" role=\"img\">", HEIGHT + 14.0)?;
-    for (shares, color, offset) in [(&forget_shares, FORGET, 0.0), (&test_shares, TEST, 0.45)] {
-        for (i, share) in shares.iter().enumerate() {
-            let height = share / top * (HEIGHT - 40.0);
-            let (x, y, width) = (45.0 + (i as f64 + offset) * bin, HEIGHT - 25.0 - height, bin * 0.45);
-            write!(
-                w,
-                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{color}\"/>"
-            )?;
-        }
-    }
+    let bar = |i: usize, share: f64, offset: f64, color: &str| {
+        let height = share / top * (HEIGHT - 40.0);
+        let (x, y) = (45.0 + (i as f64 + offset) * bin, HEIGHT - 25.0 - height);
+        html! { rect x=(at(x, 1)) y=(at(y, 1)) width=(at(bin * 0.45, 1)) height=(at(height, 1)) fill=(color) {} }
+    };
     let edge = |e: Option<&f64>| {
         e.map_or(String::new(), |e| if e.abs() < 0.1 { format!("{e:.1e}") } else { format!("{e:.2}") })
     };
-    let base = HEIGHT - 8.0;
-    write!(w, "<line x1=\"45\" x2=\"{WIDTH}\" y1=\"{0}\" y2=\"{0}\" stroke=\"#9aa3b2\"/>", HEIGHT - 25.0)?;
-    write!(w, "<text x=\"45\" y=\"{base}\" font-size=\"11\">{}</text>", edge(edges.first()))?;
-    write!(
-        w,
-        "<text x=\"{:.1}\" y=\"{base}\" font-size=\"11\" text-anchor=\"middle\">{}</text>",
-        45.0 + (WIDTH - 45.0) / 2.0,
-        edge(edges.get(edges.len() / 2))
-    )?;
-    write!(
-        w,
-        "<text x=\"{WIDTH}\" y=\"{base}\" font-size=\"11\" text-anchor=\"end\">{} and more</text>",
-        edge(edges.last())
-    )?;
-    let middle = (HEIGHT - 25.0) / 2.0;
-    write!(
-        w,
-        "<text x=\"12\" y=\"{middle:.0}\" font-size=\"11\" text-anchor=\"middle\" transform=\"rotate(-90 12 {middle:.0})\">share of rows</text>"
-    )?;
-    let center = 45.0 + (WIDTH - 45.0) / 2.0;
-    write!(
-        w,
-        "<text x=\"{center:.0}\" y=\"{:.0}\" font-size=\"11\" text-anchor=\"middle\">loss of a row</text>",
-        HEIGHT + 8.0
-    )?;
-    write!(w, "<text x=\"40\" y=\"20\" font-size=\"11\" text-anchor=\"end\">{:.0} %</text></svg>", 100.0 * top)
+    let (base, center) = (HEIGHT - 8.0, 45.0 + (WIDTH - 45.0) / 2.0);
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT + 14.0) } width=(WIDTH) role="img" {
+            @for (shares, color, offset) in [(&forget_shares, FORGET, 0.0), (&test_shares, TEST, 0.45)] {
+                @for (i, share) in shares.iter().enumerate() { (bar(i, *share, offset, color)) }
+            }
+            (across(45.0, WIDTH, HEIGHT - 25.0, "#9aa3b2"))
+            (label(45.0, base, "start", &edge(edges.first())))
+            (label(center, base, "middle", &edge(edges.get(edges.len() / 2))))
+            (label(WIDTH, base, "end", &format!("{} and more", edge(edges.last()))))
+            (upright((HEIGHT - 25.0) / 2.0, "share of rows"))
+            (label(center, HEIGHT + 8.0, "middle", "loss of a row"))
+            (label(40.0, 20.0, "end", &format!("{:.0} %", 100.0 * top)))
+        }
+    }
 }
 
-/// How the rows' ranks are spread over tenths, beside the even spread that unseen rows have.
-pub fn ranks(w: &mut String, counts: &[usize]) -> std::fmt::Result {
+/// How the rows' ranks are spread over tenths, compared with the even spread that unseen rows have.
+pub fn ranks(counts: &[usize]) -> Markup {
     const WIDTH: f64 = 420.0;
     const HEIGHT: f64 = 160.0;
     let total = counts.iter().sum::<usize>().max(1) as f64;
@@ -66,41 +70,22 @@ pub fn ranks(w: &mut String, counts: &[usize]) -> std::fmt::Result {
     let top = counts.iter().map(|&c| c as f64 / total).fold(2.0 * even, f64::max);
     let bin = (WIDTH - 50.0) / counts.len().max(1) as f64;
     let y = |share: f64| HEIGHT - 25.0 - share / top * (HEIGHT - 40.0);
-    write!(w, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\">")?;
-    for (i, &count) in counts.iter().enumerate() {
-        let share = count as f64 / total;
-        let (x, height) = (45.0 + i as f64 * bin, HEIGHT - 25.0 - y(share));
-        write!(
-            w,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"{FORGET}\"/>",
-            x + 1.0,
-            y(share),
-            bin - 2.0
-        )?;
+    let bar = |i: usize, share: f64| {
+        let (x, height) = (46.0 + i as f64 * bin, HEIGHT - 25.0 - y(share));
+        html! { rect x=(at(x, 1)) y=(at(y(share), 1)) width=(at(bin - 2.0, 1)) height=(at(height, 1)) fill=(FORGET) {} }
+    };
+    let (base, level) = (HEIGHT - 8.0, at(y(even), 1));
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) role="img" {
+            @for (i, &count) in counts.iter().enumerate() { (bar(i, count as f64 / total)) }
+            line x1="45" x2=(WIDTH) y1=(level) y2=(level) stroke=(TEST) stroke-width="1.5" stroke-dasharray="5 4" {}
+            (label(45.0, base, "start", "lowest losses"))
+            (label(WIDTH, base, "end", "highest losses"))
+            (label(45.0 + (WIDTH - 45.0) / 2.0, base, "middle", "rank among unseen rows"))
+            (upright(60.0, "share of rows"))
+            (label(40.0, y(even) + 4.0, "end", &format!("{:.0} %", 100.0 * even)))
+        }
     }
-    write!(
-        w,
-        "<line x1=\"45\" x2=\"{WIDTH}\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"{TEST}\" stroke-width=\"1.5\" stroke-dasharray=\"5 4\"/>",
-        y(even)
-    )?;
-    let base = HEIGHT - 8.0;
-    write!(w, "<text x=\"45\" y=\"{base}\" font-size=\"11\">lowest losses</text>")?;
-    write!(w, "<text x=\"{WIDTH}\" y=\"{base}\" font-size=\"11\" text-anchor=\"end\">highest losses</text>")?;
-    write!(
-        w,
-        "<text x=\"{:.0}\" y=\"{base}\" font-size=\"11\" text-anchor=\"middle\">rank among unseen rows</text>",
-        45.0 + (WIDTH - 45.0) / 2.0
-    )?;
-    write!(
-        w,
-        "<text x=\"12\" y=\"60\" font-size=\"11\" text-anchor=\"middle\" transform=\"rotate(-90 12 60)\">share of rows</text>"
-    )?;
-    write!(
-        w,
-        "<text x=\"40\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\">{:.0} %</text></svg>",
-        y(even) + 4.0,
-        100.0 * even
-    )
 }
 
 /// Points of the chart of the steps: each is the mean of the steps in it, since single batches tell little.
@@ -119,41 +104,37 @@ fn means(steps: &[StepRecord], value: fn(&StepRecord) -> f64) -> Vec<(f64, f64)>
 }
 
 /// Losses and τ, smoothed, by step.
-pub fn trajectory(w: &mut String, u: &UnlearnSection) -> std::fmt::Result {
-    let lines: [(&str, &str, fn(&StepRecord) -> f64); 3] =
-        [(FORGET, "forget loss", |s| s.forget_loss), (RETAIN, "retain loss", |s| s.retain_loss), (TAU, "τ", |s| s.tau)];
+pub fn trajectory(u: &UnlearnSection) -> Markup {
     const WIDTH: f64 = 860.0;
     const HEIGHT: f64 = 260.0;
+    let lines: [(&str, &str, fn(&StepRecord) -> f64); 3] =
+        [(FORGET, "forget loss", |s| s.forget_loss), (RETAIN, "retain loss", |s| s.retain_loss), (TAU, "τ", |s| s.tau)];
     let lines = lines.map(|(color, name, value)| (color, name, means(&u.trajectory, value)));
     let top = lines.iter().flat_map(|(.., points)| points).map(|(_, y)| *y).fold(1e-9, f64::max);
-    write!(w, "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" role=\"img\">")?;
-    for tick in 0..=4 {
-        let value = top * f64::from(tick) / 4.0;
-        let y = HEIGHT - 25.0 - f64::from(tick) / 4.0 * (HEIGHT - 40.0);
-        write!(w, "<line x1=\"50\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#e7eaf0\"/>")?;
-        write!(w, "<text x=\"44\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\">{value:.3}</text>", y + 4.0)?;
-    }
     let last = u.trajectory.len().saturating_sub(1).max(1) as f64;
-    for (color, _, points) in &lines {
-        let place = |(step, value): &(f64, f64)| {
-            let (x, y) = (50.0 + step / last * (WIDTH - 55.0), HEIGHT - 25.0 - value / top * (HEIGHT - 40.0));
-            format!("{x:.1},{y:.1}")
-        };
-        let points: Vec<String> = points.iter().map(place).collect();
-        write!(w, "<polyline fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" points=\"{}\"/>", points.join(" "))?;
+    let y = |value: f64| HEIGHT - 25.0 - value / top * (HEIGHT - 40.0);
+    let place = |(step, value): &(f64, f64)| format!("{:.1},{:.1}", 50.0 + step / last * (WIDTH - 55.0), y(*value));
+    let drawn = |points: &[(f64, f64)]| points.iter().map(place).collect::<Vec<_>>().join(" ");
+    html! {
+        figure {
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) role="img" {
+                @for tick in 0..=4 {
+                    @let value = top * f64::from(tick) / 4.0;
+                    (across(50.0, WIDTH, y(value), "#e7eaf0"))
+                    (label(44.0, y(value) + 4.0, "end", &at(value, 3)))
+                }
+                @for (color, _, points) in &lines {
+                    polyline fill="none" stroke=(color) stroke-width="1.5" points=(drawn(points)) {}
+                }
+                (label(WIDTH, HEIGHT - 8.0, "end", &format!("step {}", u.steps)))
+            }
+            figcaption {
+                @for (i, (color, name, _)) in lines.iter().enumerate() {
+                    @if i > 0 { ", " }
+                    span style={ "color:" (color) } { (name) }
+                }
+                ": loss by step, means of " (u.trajectory.len().div_ceil(POINTS).max(1)) " steps"
+            }
+        }
     }
-    write!(
-        w,
-        "<text x=\"{WIDTH}\" y=\"{:.0}\" font-size=\"11\" text-anchor=\"end\">step {}</text></svg>",
-        HEIGHT - 8.0,
-        u.steps
-    )?;
-    let names: Vec<String> =
-        lines.iter().map(|(color, name, _)| format!("<span style=\"color:{color}\">{name}</span>")).collect();
-    write!(
-        w,
-        "<figcaption>{}: loss by step, means of {} steps</figcaption></figure>",
-        names.join(", "),
-        u.trajectory.len().div_ceil(POINTS).max(1)
-    )
 }

@@ -1,6 +1,6 @@
 //! What was asked for beyond the standard audit: further training, reference models.
 
-use super::{escape, write_table};
+use super::{table, text};
 use crate::{
     audit::{Comparison, Deep, LossGap, Point, Seeded},
     report::{
@@ -8,66 +8,49 @@ use crate::{
         words::{figure, percent},
     },
 };
-use std::fmt::Write;
+use maud::{Markup, html};
 
-pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
-    if let Some(deep) = &r.audit.deep {
-        write_deep(w, deep)?;
-    }
-    match &r.audit.reference {
-        Some(reference) => write_reference(w, reference),
-        None => Ok(()),
+pub fn section(r: &Report) -> Markup {
+    html! {
+        @if let Some(found) = &r.audit.deep { (deep(found)) }
+        @if let Some(found) = &r.audit.reference { (reference(found)) }
     }
 }
 
-fn write_deep(w: &mut String, deep: &Deep) -> std::fmt::Result {
-    write!(
-        w,
-        "<h3>What further training brings back</h3><p class=\"note\">A copy of the new model is trained on: {0} steps on {1} \
-         forgotten rows, and, from the same start, {0} steps on {1} unseen rows of the same classes. A model that never saw \
-         either learns both at the same pace. And {0} steps on retained rows alone: forgotten rows that come back with them \
-         were hidden, not gone. Means over {2} seeds.</p>",
-        deep.steps, deep.rows, deep.advantage.seeds
-    )?;
+fn deep(deep: &Deep) -> Markup {
     let seeded = |s: Seeded| format!("{:.3} ± {:.3}", s.mean, s.deviation);
     let rows = [
         ("Forgotten rows' loss fell more than unseen rows', by", seeded(deep.advantage)),
         ("With retained rows alone, it fell more by", seeded(deep.recovery)),
     ];
     let rows = rows.map(|(name, value)| vec![name.to_string(), value, "0".into()]);
-    write_table(w, &["share of the loss at the start", "measured", "ideal"], &rows)?;
+    let loss = |x: f64| format!("{x:.4}");
     let point = |p: &Point| {
-        let loss = |x: f64| format!("{x:.4}");
-        vec![
-            p.step.to_string(),
-            loss(p.forget_loss),
-            loss(p.unseen_loss),
-            percent(p.forget_accuracy),
-            percent(p.unseen_accuracy),
-            format!("{:.3}", p.auc),
-        ]
+        let (forget, unseen) = (percent(p.forget_accuracy), percent(p.unseen_accuracy));
+        vec![p.step.to_string(), loss(p.forget_loss), loss(p.unseen_loss), forget, unseen, format!("{:.3}", p.auc)]
     };
-    for (title, points) in [("each set by itself", &deep.relearning), ("retained rows alone", &deep.recovering)] {
-        write!(w, "<details><summary>Losses while training on {title}</summary>")?;
-        let rows: Vec<_> = points.iter().map(point).collect();
-        write_table(w, &["step", "loss forgotten", "unseen", "accuracy forgotten", "unseen", "AUC"], &rows)?;
-        write!(w, "</details>")?;
+    let head = ["step", "loss forgotten", "unseen", "accuracy forgotten", "unseen", "AUC"];
+    let (steps, sets) =
+        (deep.steps, [("each set by itself", &deep.relearning), ("retained rows alone", &deep.recovering)]);
+    html! {
+        h3 { "What further training brings back" }
+        p.note {
+            "A copy of the new model is trained further: " (steps) " steps on " (deep.rows) " forgotten rows, and, from the same start, "
+            (steps) " steps on " (deep.rows) " unseen rows of the same classes. A model that never saw either learns both at the same \
+             pace. And " (steps) " steps on retained rows alone: forgotten rows that come back with them were hidden, not gone. Means \
+             over " (deep.advantage.seeds) " seeds."
+        }
+        (table(&["share of the loss at the start", "measured", "ideal"], &rows))
+        @for (title, points) in sets {
+            details {
+                summary { "Losses while training on " (title) }
+                (table(&head, &points.iter().map(point).collect::<Vec<_>>()))
+            }
+        }
     }
-    Ok(())
 }
 
-fn write_reference(w: &mut String, reference: &ReferenceSection) -> std::fmt::Result {
-    write!(
-        w,
-        "<h3>Beside models that were trained without the rows</h3><p class=\"note\">What a model is like that never saw the \
-         rows, no audit without one can say. That these models are such ones is taken on trust: ",
-    )?;
-    for (i, model) in reference.models.iter().enumerate() {
-        let name = model.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let comma = if i == 0 { "" } else { ", " };
-        write!(w, "{comma}{} (SHA-256 <code>{}</code>)", escape(&name), model.sha256)?;
-    }
-    write!(w, ".</p>")?;
+fn reference(reference: &ReferenceSection) -> Markup {
     let (b, a) = (&reference.before, &reference.after);
     let gap = |of: Option<LossGap>| {
         of.map_or("–".into(), |g| format!("{:.3} (median {:.3}, 90 % {:.3})", g.mean, g.median, g.ninth_decile))
@@ -84,7 +67,6 @@ fn write_reference(w: &mut String, reference: &ReferenceSection) -> std::fmt::Re
         ],
         ["AUC of the attack with reference models (RMIA)".into(), rmia(b), rmia(a), "0.5".into()],
     ];
-    write_table(w, &["", "before", "after", "ideal"], &rows.map(|r: [String; 4]| r.to_vec()))?;
     let one = |(i, g): (usize, &crate::audit::Gap)| {
         vec![
             format!("reference {}", i + 1),
@@ -96,6 +78,20 @@ fn write_reference(w: &mut String, reference: &ReferenceSection) -> std::fmt::Re
             figure(g.average_gap),
         ]
     };
-    let rows: Vec<_> = a.gaps.iter().enumerate().map(one).collect();
-    write_table(w, &["", "forget accuracy", "retain", "test", "MIA (loss)", "tug-of-war", "average gap"], &rows)
+    let gaps: Vec<_> = a.gaps.iter().enumerate().map(one).collect();
+    let head = ["", "forget accuracy", "retain", "test", "MIA (loss)", "tug-of-war", "average gap"];
+    let name = |path: &std::path::Path| text(&path.file_name().unwrap_or_default().to_string_lossy());
+    html! {
+        h3 { "Compared with models that were trained without the rows" }
+        p.note {
+            "Only a model that never saw the rows shows what such a model is like. That these models are such ones is taken on trust: "
+            @for (i, model) in reference.models.iter().enumerate() {
+                @if i > 0 { ", " }
+                (name(&model.path)) " (SHA-256 " code { (model.sha256) } ")"
+            }
+            "."
+        }
+        (table(&["", "before", "after", "ideal"], &rows.map(|r: [String; 4]| r.to_vec())))
+        (table(&head, &gaps))
+    }
 }

@@ -6,11 +6,13 @@ mod further;
 mod rows;
 mod run;
 
+pub(super) use charts::at;
+
 use super::{Report, Status, words};
 use crate::{audit::Judgment, shown};
-use std::fmt::Write;
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
-pub(super) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}\
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2330;background:#fff}\
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d8dde6}h3{font-size:1rem;margin:1.2rem 0 .2rem}\
 table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #e7eaf0;vertical-align:top}\
 td:first-child,th:first-child{text-align:left;padding-left:0;min-width:13rem}th{font-weight:600}code{font-size:.85em;overflow-wrap:anywhere}\
@@ -28,120 +30,147 @@ const TEST: &str = "#1a7f4b";
 
 /// The page.
 pub fn html(report: &Report) -> String {
-    let mut page = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_page(&mut page, report);
-    page
+    page(report).into_string()
 }
 
-fn write_page(w: &mut String, r: &Report) -> std::fmt::Result {
-    write!(w, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>onnx-forget report</title>")?;
-    write!(w, "<meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>")?;
+fn page(r: &Report) -> Markup {
     let (class, word) = match r.status {
         Status::Published => ("pass", "published"),
         Status::Rejected => ("fail", "rejected"),
         Status::NothingToForget => ("none", "nothing to forget"),
         Status::DryRun => ("none", "dry run"),
     };
-    write!(w, "<h1>onnx-forget report</h1><p><span class=\"chip {class}\">{word}</span> exit code {}", r.exit_code)?;
-    if let Some(d) = &r.data {
-        write!(w, " · {} of {} training rows to be forgotten", d.forget_rows, d.train_rows)?;
-    }
-    write!(w, "</p>")?;
-    if let Some(name) = &r.run.name {
-        write!(w, "<p>Run: <strong>{}</strong></p>", escape(name))?;
-    }
-    if let Some(error) = &r.error {
-        write!(w, "<p><strong>{}</strong></p>", escape(error))?;
-    }
-    write_list(w, "What to try next", &r.advice)?;
-    write_list(w, "Warnings", &r.run.warnings)?;
-    write_verdict(w, r)?;
-    rows::write(w, r)?;
-    audit::write(w, r)?;
-    run::write(w, r)?;
-    write!(w, "</body></html>")
+    let body = html! {
+        h1 { "onnx-forget report" }
+        p {
+            span class={ "chip " (class) } { (word) } " exit code " (r.exit_code)
+            @if let Some(d) = &r.data { " · " (d.forget_rows) " of " (d.train_rows) " training rows to be forgotten" }
+        }
+        @if let Some(name) = &r.run.name { p { "Run: " strong { (text(name)) } } }
+        @if let Some(error) = &r.error { p { strong { (text(error)) } } }
+        (list("What to try next", &r.advice))
+        (list("Warnings", &r.run.warnings))
+        (verdict(r))
+        (rows::section(r))
+        (audit::section(r))
+        (run::section(r))
+    };
+    document("onnx-forget report", "", &body)
 }
 
-fn chip(judgment: Judgment) -> String {
+/// A page of its own: no script, nothing from the network. `style` is added to the common one.
+pub(super) fn document(title: &str, style: &'static str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { (title) }
+                meta name="viewport" content="width=device-width";
+                style { (PreEscaped(STYLE)) (PreEscaped(style)) }
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// What somebody else has named or written, without control characters.
+pub(super) fn text(given: &str) -> String {
+    shown::clean(given).into_owned()
+}
+
+fn chip(judgment: Judgment) -> Markup {
     let class = match judgment {
         Judgment::Pass => "pass",
         Judgment::Insufficient => "none",
         Judgment::Warn => "warn",
         Judgment::Fail => "fail",
     };
-    format!("<span class=\"chip {class}\">{}</span>", judgment.word())
+    html! { span class={ "chip " (class) } { (judgment.word()) } }
 }
 
-fn write_verdict(w: &mut String, r: &Report) -> std::fmt::Result {
-    let Some(verdict) = r.audit.verdict else { return Ok(()) };
-    write!(w, "<h2>Verdict</h2><p>{} {}</p>", chip(verdict), escape(&words::overall(verdict, &r.gates)))?;
+fn verdict(r: &Report) -> Markup {
+    let Some(verdict) = r.audit.verdict else { return Markup::default() };
     let row = |gate: &crate::audit::Verdict| {
-        let need = gate.need.map(|n| format!("<br><span class=\"note\">{} of {} {}</span>", n.have, n.needed, n.of));
-        vec![
-            format!(
-                "{}<br><span class=\"note\"><code>{}</code></span>{}",
-                escape(&words::gate(gate)),
-                escape(&gate.gate.to_string()),
-                need.unwrap_or_default()
-            ),
-            measured(gate),
-            format!("{}", gate.limit),
-            chip(gate.outcome),
-        ]
+        let name = html! {
+            (text(&words::gate(gate))) br; span.note { code { (text(&gate.gate.to_string())) } }
+            @if let Some(n) = gate.need { br; span.note { (n.have) " of " (n.needed) " " (n.of) } }
+        };
+        vec![name, measured(gate), html! { (gate.limit) }, chip(gate.outcome)]
     };
     let rows: Vec<_> = r.gates.iter().map(row).collect();
-    write!(w, "<div class=\"gates\">")?;
-    write_table(w, &["what should hold", "measured", "at most", ""], &rows)?;
-    write!(w, "</div>")?;
-    let off: Vec<String> = r.gates_off.iter().map(|gate| format!("<code>{}</code>", gate.key())).collect();
-    if !off.is_empty() {
-        write!(w, "<p><strong>Switched off by the configuration, and not checked:</strong> {}.</p>", off.join(", "))?;
+    html! {
+        h2 { "Verdict" }
+        p { (chip(verdict)) " " (text(&words::overall(verdict, &r.gates))) }
+        div.gates { (table(&["what should hold", "measured", "at most", ""], &rows)) }
+        @if !r.gates_off.is_empty() {
+            p {
+                strong { "Switched off by the configuration, and not checked:" } " "
+                @for (i, gate) in r.gates_off.iter().enumerate() {
+                    @if i > 0 { ", " }
+                    code { (gate.key()) }
+                }
+                "."
+            }
+        }
+        p.note {
+            "INSUFFICIENT: the rows are too few to say; it is neither a pass nor a fail. WARN: beyond a limit, published nevertheless. \
+             FAIL: nothing is published. The limits are those of " code { "[gates]" } " in the configuration. A verdict is about these \
+             tests only: see " a href="#limits" { "what this does not show" } "."
+        }
     }
-    write!(
-        w,
-        "<p class=\"note\">INSUFFICIENT: the rows are too few to say; it is neither a pass nor a fail. WARN: beyond a limit, \
-         published nevertheless. FAIL: nothing is published. The limits are those of <code>[gates]</code> in the \
-         configuration. A verdict is about these tests only: see <a href=\"#limits\">what this does not show</a>.</p>"
-    )
 }
 
 /// A gate's figure, with digits that tell it from the limit, and a word where it is a change for the better.
-fn measured(gate: &crate::audit::Verdict) -> String {
-    let Some(value) = gate.value else { return "–".into() };
+fn measured(gate: &crate::audit::Verdict) -> Markup {
+    let Some(value) = gate.value else { return html! { "–" } };
     let (four, _) = words::apart(value, gate.limit);
     let three = format!("{value:.3}");
     let shown = if three.parse() == Ok(gate.limit) { four } else { three };
-    match words::better(gate) {
-        "" => shown,
-        word => format!("{shown}<br><span class=\"note\">{word}</span>"),
-    }
+    let better = words::better(gate);
+    html! { (shown) @if !better.is_empty() { br; span.note { (better) } } }
 }
 
-fn write_list(w: &mut String, title: &str, lines: &[String]) -> std::fmt::Result {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let items: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
-    write!(w, "<h2>{title}</h2><ul>{items}</ul>")
-}
-
-pub(super) fn write_table(w: &mut String, head: &[&str], rows: &[Vec<String>]) -> std::fmt::Result {
-    write!(w, "<div class=\"wide\"><table><tr>")?;
-    for cell in head {
-        write!(w, "<th>{cell}</th>")?;
-    }
-    write!(w, "</tr>")?;
-    for row in rows {
-        write!(w, "<tr>")?;
-        for cell in row {
-            write!(w, "<td>{cell}</td>")?;
+fn list(title: &str, lines: &[String]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            h2 { (title) }
+            (items(lines.iter().map(String::as_str)))
         }
-        write!(w, "</tr>")?;
     }
-    write!(w, "</table></div>")
 }
 
-pub(super) fn escape(text: &str) -> String {
-    shown::clean(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// A list of sentences; nothing if there are none.
+fn items<'a>(lines: impl Iterator<Item = &'a str>) -> Markup {
+    let mut lines = lines.peekable();
+    html! { @if lines.peek().is_some() { ul { @for line in lines { li { (text(line)) } } } } }
+}
+
+pub(super) fn table<H: Render, C: Render>(head: &[H], rows: &[Vec<C>]) -> Markup {
+    html! {
+        div.wide {
+            table {
+                tr { @for cell in head { th { (cell) } } }
+                @for row in rows { tr { @for cell in row { td { (cell) } } } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_only_text() {
+        let hostile = "a\u{1b}[31m\u{202e}<script>alert('x')</script>\" onload=\"&";
+        let shown = html! { p title=(text(hostile)) { (text(hostile)) } }.into_string();
+        assert!(
+            !shown.contains("<script") && !shown.contains("\" onload") && shown.contains("&lt;script&gt;"),
+            "{shown}"
+        );
+        assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
+        let cells = table(&["<b>"], &[vec![hostile.to_string()]]).into_string();
+        assert!(cells.contains("&lt;b&gt;") && !cells.contains("<script"), "{cells}");
+    }
 }

@@ -1,93 +1,91 @@
 //! How the rows were read, and whether the model knows them so.
 
-use super::{escape, write_table};
+use super::{items, table, text};
 use crate::{
     plausibility::{Examined, InputReading, Reading, Statistics},
     report::{Report, words::figure},
 };
-use std::fmt::Write;
+use maud::{Markup, html};
 
-pub fn write(w: &mut String, r: &Report) -> std::fmt::Result {
-    let Some(data) = &r.data else { return Ok(()) };
-    if data.reading.is_none() && data.notes.is_empty() {
-        return Ok(());
-    }
-    write!(w, "<h2 id=\"rows\">How your rows were read</h2>")?;
-    if let Some(known) = &data.known {
-        write_known(w, known)?;
-    }
-    if let Some(reading) = &data.reading {
-        write_reading(w, reading)?;
-    }
-    write!(w, "<details><summary>Decisions and notes</summary><ul>")?;
-    for note in &data.notes {
-        write!(w, "<li>{}</li>", escape(note))?;
-    }
-    write!(w, "</ul></details>")
-}
-
-fn write_known(w: &mut String, known: &Examined) -> std::fmt::Result {
-    let said = match (known.known(), &known.figures) {
-        (_, None) => "Whether the model knows these rows could not be judged.",
-        (true, _) => "The model knows these rows: its answers confirm the reading below.",
-        (false, _) => {
-            "<strong>The model does not know these rows as they were read.</strong> The run went on because --accept-unknown-rows was given."
-        }
+pub fn section(r: &Report) -> Markup {
+    let Some(data) = r.data.as_ref().filter(|data| data.reading.is_some() || !data.notes.is_empty()) else {
+        return Markup::default();
     };
-    write!(w, "<p>{said}</p>")?;
-    if let Some(f) = &known.figures {
-        let name = if known.numbers { "R²" } else { "accuracy" };
-        let row = |of: &str, quality: Option<f64>, loss: Option<f64>| vec![of.into(), figure(quality), figure(loss)];
-        let rows = [
-            row(&format!("training rows ({})", f.rows), Some(f.quality), Some(f.loss)),
-            row("an answer that ignores the inputs", Some(f.quality_without_inputs), Some(f.loss_without_inputs)),
-            row("labels permuted among the rows", Some(f.quality_of_permuted), Some(f.loss_of_permuted)),
-            row(&format!("unseen rows ({})", f.unseen_rows), f.unseen_quality, f.unseen_loss),
-        ];
-        write_table(w, &["", name, "mean loss"], &rows)?;
+    html! {
+        h2 id="rows" { "How your rows were read" }
+        @if let Some(found) = &data.known { (known(found)) }
+        @if let Some(found) = &data.reading { (reading(found)) }
+        details {
+            summary { "Decisions and notes" }
+            (items(data.notes.iter().map(String::as_str)))
+        }
     }
-    let explanation = known.explanation();
-    if !explanation.is_empty() {
-        write!(w, "<pre>{}</pre>", escape(&explanation))?;
-    }
-    if let Some(why) = &known.not_judged {
-        write!(w, "<p class=\"note\">Not judged: {}.</p>", escape(why))?;
-    }
-    Ok(())
 }
 
-fn write_reading(w: &mut String, reading: &Reading) -> std::fmt::Result {
+fn known(known: &Examined) -> Markup {
+    let explanation = known.explanation();
+    html! {
+        p {
+            @match (known.known(), &known.figures) {
+                (_, None) => "Whether the model knows these rows could not be judged.",
+                (true, _) => "The model knows these rows: its answers confirm the reading below.",
+                (false, _) => {
+                    strong { "The model does not know these rows as they were read." }
+                    " The run went on because --accept-unknown-rows was given."
+                }
+            }
+        }
+        @if let Some(f) = &known.figures {
+            @let name = if known.numbers { "R²" } else { "accuracy" };
+            @let row = |of: String, quality: Option<f64>, loss: Option<f64>| vec![of, figure(quality), figure(loss)];
+            (table(&["", name, "mean loss"], &[
+                row(format!("training rows ({})", f.rows), Some(f.quality), Some(f.loss)),
+                row("an answer that ignores the inputs".into(), Some(f.quality_without_inputs), Some(f.loss_without_inputs)),
+                row("labels permuted among the rows".into(), Some(f.quality_of_permuted), Some(f.loss_of_permuted)),
+                row(format!("unseen rows ({})", f.unseen_rows), f.unseen_quality, f.unseen_loss),
+            ]))
+        }
+        @if !explanation.is_empty() { pre { (text(&explanation)) } }
+        @if let Some(why) = &known.not_judged { p.note { "Not judged: " (text(why)) "." } }
+    }
+}
+
+fn reading(reading: &Reading) -> Markup {
     let input = |i: &InputReading| {
         vec![
-            format!("<code>{}</code>", escape(&i.input)),
-            i.kind.to_string(),
+            html! { code { (text(&i.input)) } },
+            html! { (i.kind) },
             columns(&i.columns),
-            scale(i),
-            i.example.as_ref().map_or(String::new(), statistics),
+            html! { (scale(i)) },
+            html! { @if let Some(example) = &i.example { (statistics(example)) } },
         ]
     };
     let rows: Vec<_> = reading.inputs.iter().map(input).collect();
-    write!(w, "<div class=\"reading\">")?;
-    write_table(w, &["input", "kind", "columns, in order", "scale", "what the model gets"], &rows)?;
-    write!(w, "</div>")?;
-    if let Some(target) = &reading.target {
-        write!(w, "<p>Labels: {}, read as {}", columns(&target.columns), escape(&target.labels))?;
-        if target.width > 0 {
-            write!(w, " ({} a row or classes)", target.width)?;
+    html! {
+        div.reading { (table(&["input", "kind", "columns, in order", "scale", "what the model gets"], &rows)) }
+        @if let Some(target) = &reading.target {
+            p {
+                "Labels: " (columns(&target.columns)) ", read as " (text(&target.labels))
+                @if target.width > 0 { " (" (target.width) " a row or classes)" }
+                "."
+            }
         }
-        write!(w, ".</p>")?;
     }
-    Ok(())
 }
 
 /// Column names that are shown without a click.
 const SHOWN: usize = 6;
 
-fn columns(names: &[String]) -> String {
-    let all: Vec<_> = names.iter().map(|c| format!("<code>{}</code>", escape(c))).collect();
-    match all.as_slice() {
-        all if all.len() <= SHOWN => all.join(", "),
-        all => format!("<details><summary>{} columns</summary>{}</details>", all.len(), all.join(", ")),
+fn columns(names: &[String]) -> Markup {
+    let all = html! {
+        @for (i, name) in names.iter().enumerate() {
+            @if i > 0 { ", " }
+            code { (text(name)) }
+        }
+    };
+    match names.len() {
+        ..=SHOWN => all,
+        n => html! { details { summary { (n) " columns" } (all) } },
     }
 }
 
@@ -111,7 +109,7 @@ fn statistics(s: &Statistics) -> String {
     let dims = s.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
     format!(
         "{} {dims} a row; over {} rows: {:.4} to {:.4}, mean {:.4}, std {:.4}",
-        escape(&s.dtype),
+        text(&s.dtype),
         s.rows,
         s.min,
         s.max,
