@@ -16,6 +16,8 @@ pub struct LabelFacts {
     pub lists: bool,
     /// Values a row, if every row has as many.
     pub width: Option<usize>,
+    /// Values of the longest row.
+    pub longest: usize,
 }
 
 impl std::fmt::Display for LabelFacts {

@@ -124,11 +124,30 @@ fn next_words_are_the_tokens_themselves() {
     // A single token has none that follows.
     let message =
         refused(open(&[("input_ids", Arc::new(lists(&[&[1, 2], &[3]])) as ArrayRef)], kind(TargetKind::Next), &wide));
-    assert!(message.contains("row 1 (counted from 0)"), "{message}");
+    assert!(message.contains("row 1 (counted from 0): column `input_ids`: no position"), "{message}");
     let none =
         Signature { scores: Some(input("scores", DType::F32, &[None, Some(3)])), class_axis: None, ..tagger(None) };
     let message = refused(open(&columns, kind(TargetKind::Next), &none));
     assert!(message.contains("scores for the next token at each position"), "{message}");
+}
+
+/// A last token that is also the padding token counts where labels say so, and is padding where nothing does.
+#[test]
+fn labels_say_whether_the_last_token_counts() {
+    let wide = Signature {
+        scores: Some(input("scores", DType::F32, &[None, Some(4), Some(10)])),
+        inputs: vec![input("input_ids", DType::I64, &[None, Some(4)])],
+        ..tagger(None)
+    };
+    let columns: [(&str, ArrayRef); 2] = [
+        ("input_ids", Arc::new(lists(&[&[7, 8, 0, 0], &[5, 6, 4, 0]]))),
+        ("labels", Arc::new(lists(&[&[-100, 8, 0, -100], &[5, 6, 4, 0]]))),
+    ];
+    let column = TargetConfig { column: Some("labels".into()), ..kind(TargetKind::Next) };
+    let data = open(&columns, column, &wide).unwrap();
+    assert_eq!(classes(&data), [vec![8, 0, IGNORED, IGNORED], vec![6, 4, 0, IGNORED]]);
+    let data = open(&columns, kind(TargetKind::Next), &wide).unwrap();
+    assert_eq!(classes(&data), [vec![8, IGNORED, IGNORED, IGNORED], vec![6, 4, IGNORED, IGNORED]]);
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn facts(source: &Source, columns: Vec<String>) -> Result<Option<LabelFacts>> {
         true => seen.lengths.filter(|(low, high)| low == high).map(|(n, _)| n * columns.len()),
         false => Some(columns.len()),
     };
+    let longest = width.or(seen.lengths.map(|(_, high)| high * columns.len())).unwrap_or(0);
     let Seen { whole, lowest, highest, .. } = seen;
-    Ok(Some(LabelFacts { columns, whole, lowest, highest, lists, width }))
+    Ok(Some(LabelFacts { columns, whole, lowest, highest, lists, width, longest }))
 }

@@ -74,7 +74,7 @@ impl Positions {
     }
 
     /// From the tokens themselves, or from `labels` that say of each token whether it counts: at each position the one that follows. The last
-    /// position, and those before padding, do not count.
+    /// position does not count, nor, without labels, do those before padding.
     ///
     /// # Errors
     /// A token that is none of the model's classes; a row of fewer than two tokens that count; labels that are not one for each token.
@@ -90,7 +90,8 @@ impl Positions {
         }
         let mut classes = Vec::with_capacity(values.len());
         for (row, own) in lists.rows(&values).enumerate() {
-            let padding = if feed.padded { own.iter().rev().take_while(|&&t| t == feed.padding).count() } else { 0 };
+            let padded = feed.padded && labels.is_none();
+            let padding = if padded { own.iter().rev().take_while(|&&t| t == feed.padding).count() } else { 0 };
             let real = own.len() - padding;
             for at in 0..own.len() {
                 let next = own.get(at + 1).filter(|_| at + 1 < real);
@@ -101,6 +102,14 @@ impl Positions {
             }
         }
         self.counted(batch, &lists.lengths().collect::<Vec<_>>(), classes, 1)
+    }
+
+    /// What is wrong with rows whose labels are their tokens, with the tokens' column.
+    pub(super) fn of_tokens(&self, fault: Fault) -> Fault {
+        match self.tokens.as_ref().filter(|_| fault.row.is_some()) {
+            Some(tokens) => Fault { problem: format!("column `{}`: {}", tokens.column, fault.problem), ..fault },
+            None => fault,
+        }
     }
 
     /// The class of a label, [`IGNORED`] where it does not count; `None` where it is no class.
@@ -155,10 +164,11 @@ impl Positions {
             // What follows the last token that is fed is known, but the model is not asked for more than it is fed.
             let own = own.get(..length.min(most)).unwrap_or(own);
             if own.iter().all(|&class| class == IGNORED) {
-                return Err(Fault::at(
-                    row,
-                    "no position that counts: all labels are ignored, masked, or cut off; remove the row",
-                ));
+                let why = match ahead {
+                    0 => "all labels are ignored, masked, or cut off",
+                    _ => "after the first token, there is none that counts",
+                };
+                return Err(Fault::at(row, format!("no position that counts: {why}; remove the row")));
             }
             kept.extend(own);
             ends.push(kept.len());

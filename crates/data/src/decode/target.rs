@@ -177,7 +177,7 @@ impl TargetFeed {
                 let lists = flatten(column(batch, name)?)?;
                 positions.next(batch, Some(&lists)).map_err(|fault| of_column(name, fault))
             }
-            (Labels::Next(positions), _) => positions.next(batch, None),
+            (Labels::Next(positions), _) => positions.next(batch, None).map_err(|fault| positions.of_tokens(fault)),
             // The inputs are not decoded yet.
             (Labels::Same(_), _) => Ok(self.empty()),
             (Labels::Class | Labels::Binary, [name]) => self.classes(batch, name).map(Targets::Classes),

@@ -51,7 +51,8 @@ pub(super) fn label_kind(tracer: &Tracer<'_>, labels: &Labels, head: &Head) -> L
 /// The axis of the classes in `scores`: the one `asked` for, the one that a Softmax tells, else the one that shapes leave.
 ///
 /// The candidates are the second axis and the last one. A class axis has a fixed extent, above every label; the others together
-/// have as many entries as a row has labels, if that is known. An axis as long as the lists of tokens that the model takes is none.
+/// have as many entries as a row has labels, or no fewer if rows differ. Where a label or a row is wrong, the shape alone decides, so
+/// that reading the rows can name it. An axis as long as the lists of tokens that the model takes is none.
 ///
 /// # Errors
 /// What to do, if no candidate is left, or both are.
@@ -81,19 +82,22 @@ pub(super) fn class_axis(
         let others = dims.iter().enumerate().skip(1).filter(|(i, _)| *i != axis);
         others.map(|(_, d)| *d).try_fold(1usize, |all, d| all.checked_mul(d?))
     };
-    let fits = |axis: &usize| {
-        let Some(extent) = dims.get(*axis).copied().flatten() else { return false };
-        let above = facts.is_none_or(|facts| facts.highest < extent as f64);
-        let asked = facts.and_then(|facts| facts.width);
-        let as_many = positions_without(*axis).zip(asked).is_none_or(|(here, asked)| here == asked);
-        extent > 1 && above && as_many
+    let lengths = token_lengths(tracer);
+    let of_tokens = |axis: usize, n: usize| axis == 1 && lengths.contains(&n);
+    let extent = |axis: usize| dims.get(axis).copied().flatten().filter(|&n| n > 1 && !of_tokens(axis, n));
+    let above = |axis: usize| facts.is_none_or(|facts| extent(axis).is_some_and(|n| facts.highest < n as f64));
+    let as_many = |axis: usize| match (positions_without(axis), facts) {
+        (Some(here), Some(facts)) => facts.width.map_or(facts.longest <= here, |width| width == here),
+        _ => true,
     };
-    let mut candidates: Vec<usize> = [1, last].into_iter().filter(fits).collect();
+    // Rows of tokens are cut and padded, and then have as many labels as they like.
+    let any_length = !lengths.is_empty() || facts.is_some_and(|facts| facts.width.is_none());
+    let fitting = |fits: &dyn Fn(usize) -> bool| -> Vec<usize> {
+        [1, last].into_iter().filter(|&axis| extent(axis).is_some() && fits(axis)).collect()
+    };
+    let all = [fitting(&|axis| above(axis) && as_many(axis)), fitting(&as_many), fitting(&|_| any_length)];
+    let mut candidates = all.into_iter().find(|candidates| !candidates.is_empty()).unwrap_or_default();
     candidates.dedup();
-    if candidates.len() > 1 {
-        let lengths = token_lengths(tracer);
-        candidates.retain(|axis| *axis != 1 || !dims.get(1).copied().flatten().is_some_and(|n| lengths.contains(&n)));
-    }
     match candidates.as_slice() {
         [axis] => Ok(*axis),
         [] => Err(format!(

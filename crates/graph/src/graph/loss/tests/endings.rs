@@ -229,7 +229,7 @@ fn faces() -> Graph {
 
 fn facts(column: &str, whole: bool, highest: f64) -> Labels {
     let columns = vec![column.to_string()];
-    let facts = LabelFacts { columns, whole, lowest: 0.0, highest, lists: false, width: Some(1) };
+    let facts = LabelFacts { columns, whole, lowest: 0.0, highest, lists: false, width: Some(1), longest: 1 };
     Labels { kind: Unknown, facts: Some(facts) }
 }
 

@@ -30,6 +30,7 @@ fn zero_or_one(column: &str) -> Ask {
         highest: 1.0,
         lists: false,
         width: Some(1),
+        longest: 1,
     };
     Ask { labels: Labels { kind: Binary, facts: Some(facts) }, ..Ask::default() }
 }

@@ -11,7 +11,8 @@ fn scored(tokens: &str, ty: &str, tail: impl Fn(Model) -> Model) -> Graph {
 
 fn facts(highest: f64, width: Option<usize>) -> Labels {
     let columns = vec!["labels".to_string()];
-    let facts = LabelFacts { columns, whole: true, lowest: -100.0, highest, lists: true, width };
+    let longest = width.unwrap_or(64);
+    let facts = LabelFacts { columns, whole: true, lowest: -100.0, highest, lists: true, width, longest };
     Labels { kind: Unknown, facts: Some(facts) }
 }
 
@@ -34,10 +35,16 @@ fn the_shape_tells_the_axis_of_the_classes() {
     assert_eq!(axis(&image, facts(3.0, Some(64)), Some(-3)).unwrap(), Some(1));
     let plan = plan_for(&image, &Ask { labels: facts(3.0, Some(64)), ..Ask::default() }).unwrap();
     assert!(plan.kind == CrossEntropy && plan.why.contains("classes along axis 1"), "{}", plan.why);
-    // As many numbers as the output has values are values, and labels that no axis takes are none of its classes.
+    // As many numbers as the output has values are values, and no axis leaves another number of positions.
     assert_eq!(axis(&image, facts(3.0, Some(256)), None).unwrap(), None);
-    let said = axis(&image, facts(9.0, Some(64)), None).unwrap_err().to_string();
+    let said = axis(&image, facts(3.0, Some(63)), None).unwrap_err().to_string();
     assert!(said.contains("class_axis = N"), "{said}");
+    // A wrong label, or a row of another length, does not hide the axis: the row is named when it is read.
+    assert_eq!(axis(&image, facts(9.0, Some(64)), None).unwrap(), Some(1));
+    assert_eq!(axis(&image, facts(3.0, None), None).unwrap(), Some(1));
+    let short = Labels { facts: facts(3.0, None).facts.map(|f| LabelFacts { longest: 65, ..f }), kind: Unknown };
+    let said = axis(&image, short, None).unwrap_err().to_string();
+    assert!(said.contains("`class_axis = 1` or `class_axis = -1`"), "{said}");
     let said = axis(&image, facts(3.0, Some(64)), Some(4)).unwrap_err().to_string();
     assert!(said.contains("axes 1 to 3"), "{said}");
 }
@@ -55,6 +62,16 @@ fn two_readings_of_a_shape_are_asked_about() {
     assert!(said.contains("`class_axis = 1` or `class_axis = -1`"), "{said}");
     assert_eq!(axis(&square, facts(5.0, Some(6)), Some(-1)).unwrap(), Some(2));
     assert_eq!(axis(&square, facts(5.0, Some(6)), Some(1)).unwrap(), Some(1));
+}
+
+#[test]
+fn rows_of_tokens_are_cut_and_padded() {
+    let graph = scored("[batch,12]", "[batch,12,5]", |m| {
+        m.longs("axes", &[2]).node("MatMul", "u w", "y", &[]).weight("w", &[1, 5])
+    });
+    for width in [None, Some(5), Some(9), Some(12), Some(30)] {
+        assert_eq!(axis(&graph, facts(4.0, width), None).unwrap(), Some(2), "{width:?} labels a row");
+    }
 }
 
 #[test]
