@@ -4,9 +4,13 @@ use crate::flow::json;
 use dfdx::tensor::Cpu;
 use onnx_forget::{
     Error, Result,
-    data::{self, Data, DataConfig, Request, Rows},
+    data::{self, Data, DataConfig, Request, Rows, TargetKind},
     engine::Float,
-    graph::{build, loss, parameters},
+    graph::{
+        Graph, build,
+        loss::{self, Ask, LabelKind, Labels, LossPlan},
+        parameters,
+    },
     kernels::Backend,
     model::{Model, ModelOptions},
     onnx::{OnnxFile, ReadOptions},
@@ -81,6 +85,15 @@ fn agree(ours: f64, reference: &Value, what: &str, step: usize, allowed: f64) ->
     drift
 }
 
+/// The loss that a fixture's configuration and labels ask for; `kind` is that of the labels, as far as it is known.
+pub fn planned(graph: &Graph, config: &DataConfig, kind: LabelKind) -> LossPlan {
+    let labels = match config.target.kind {
+        Some(next @ TargetKind::Next) => onnx_forget::run::label_kind(next).into(),
+        _ => Labels { kind, facts: data::label_facts(config, None).unwrap() },
+    };
+    loss::plan_for(graph, &Ask { labels, class_axis: config.target.class_axis, ..Ask::default() }).unwrap()
+}
+
 fn follows_the_reference<E: Float>(name: &str, options: ModelOptions)
 where
     Cpu: Backend<E>,
@@ -93,7 +106,6 @@ where
 
     let file = OnnxFile::open(&folder.join("model.onnx"), &ReadOptions::default()).unwrap();
     let graph = build::build(&file).unwrap();
-    let plan = loss::plan(&graph, None, loss::LabelKind::Unknown).unwrap();
     let table: toml::Table = fs::read_to_string(folder.join("model.forget.toml")).unwrap().parse().unwrap();
     let mut config = DataConfig {
         files: table["data"].clone().try_into().unwrap(),
@@ -101,10 +113,10 @@ where
         target: table["target"].clone().try_into().unwrap(),
     };
     config.resolve(&folder);
+    let plan = planned(&graph, &config, LabelKind::Unknown);
     let request = Request { forget: vec![folder.join("forget.parquet").into()], ..Request::default() };
     let data = data::open(&config, &request, &onnx_forget::run::signature(&graph, &plan)).unwrap();
-    let kind = onnx_forget::run::label_kind(data.target);
-    let plan = loss::plan(&graph, None, kind).unwrap();
+    let plan = planned(&graph, &config, onnx_forget::run::label_kind(data.target));
     let decisions = parameters::decide(&graph, &plan, &[], &[]).unwrap();
     let mut model = Model::<E, Cpu>::build(&graph, &plan, &decisions, options, Cpu::default()).unwrap();
 
@@ -179,9 +191,19 @@ fn texts_follow_the_reference() {
 }
 
 #[test]
+fn tags_of_words_follow_the_reference() {
+    both_follow_the_reference("tags-lstm");
+}
+
+#[test]
+fn next_words_follow_the_reference() {
+    both_follow_the_reference("words-decoder");
+}
+
+#[test]
 fn micro_batches_follow_the_reference() {
     let options = ModelOptions { micro_batch: Some(5), ..ModelOptions::default() };
-    for name in ["digits-cnn", "cancer-mlp", "notes-transformer"] {
+    for name in ["digits-cnn", "cancer-mlp", "notes-transformer", "tags-lstm", "words-decoder"] {
         follows_the_reference::<f64>(name, options);
         follows_the_reference::<f32>(name, options);
     }

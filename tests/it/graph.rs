@@ -43,6 +43,8 @@ fn what_is_trained_is_what_pytorch_calls_a_parameter() {
         ("notes-transformer", "model.onnx", LabelKind::Class),
         ("notes-transformer", "variants/dynamo.onnx", LabelKind::Class),
         ("notes-transformer", "variants/torchscript-opset14.onnx", LabelKind::Class),
+        ("tags-lstm", "model.onnx", LabelKind::Positions),
+        ("words-decoder", "model.onnx", LabelKind::Positions),
     ];
     for (fixture, file, label) in exports {
         let decisions = decided(&graph(&format!("{fixture}/{file}")), label);

@@ -25,6 +25,7 @@ mod onnx_models;
 mod operators;
 mod parity;
 mod pipeline;
+mod positions;
 #[cfg(unix)]
 mod processes;
 mod readme;

@@ -48,7 +48,7 @@ fn wrong(what: &'static str, found: &'static str, make: impl Fn(&Fixture) + 'sta
 }
 
 /// Every table with one column rewritten.
-fn column(name: &'static str, map: impl Fn(&ArrayRef) -> ArrayRef + 'static) -> impl Fn(&Fixture) {
+pub fn column(name: &'static str, map: impl Fn(&ArrayRef) -> ArrayRef + 'static) -> impl Fn(&Fixture) {
     move |fixture| {
         for table in TABLES {
             let batch = read(&fixture.path(table));

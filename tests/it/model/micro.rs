@@ -22,7 +22,7 @@ fn model(fixture: &Fixture, micro_batch: Option<usize>) -> Model<f32, Cpu> {
 
 #[test]
 fn losses_and_gradients_are_the_batchs() {
-    for name in ["digits-cnn", "cancer-mlp", "notes-transformer"] {
+    for name in ["digits-cnn", "cancer-mlp", "notes-transformer", "tags-lstm", "words-decoder"] {
         let fixture = fixture(name, "model.onnx");
         let batch = rows(&fixture, 14);
         let whole = model(&fixture, None);

@@ -8,10 +8,10 @@ mod units;
 
 use dfdx::prelude::Cpu;
 use onnx_forget::{
-    data::{self, Batch, DataConfig, InputSpec, Signature},
+    data::{self, Batch, DataConfig},
     engine::KernelChoice,
     graph::{
-        self, Dim, Graph, ValueId,
+        self, Graph,
         loss::{LabelKind, LossPlan},
         parameters,
     },
@@ -41,32 +41,20 @@ fn fixture(name: &str, model: &str) -> Fixture {
     let text = std::fs::read_to_string(folder.join("model.forget.toml")).unwrap();
     let mut table: toml::Table = text.parse().unwrap();
     table.retain(|key, _| ["data", "inputs", "target"].contains(&key));
-    let config: DataConfig = table.try_into().unwrap();
+    let mut config: DataConfig = table.try_into().unwrap();
+    config.resolve(&folder);
     let label = match text.contains("kind = \"binary\"") {
         true => LabelKind::Binary,
         false => LabelKind::Class,
     };
-    let plan = graph::loss::plan(&graph, None, label).unwrap();
+    let plan = crate::fidelity::planned(&graph, &config, label);
     let expected = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
     Fixture { folder, graph, plan, expected, config }
 }
 
-fn spec(graph: &Graph, id: ValueId) -> InputSpec {
-    let info = &graph.values[id.0];
-    let ty = info.ty.clone().unwrap();
-    let extent = |d: &Dim| if let Dim::Fixed(n) = d { Some(*n) } else { None };
-    let dims = ty.dims.map(|dims| dims.iter().map(extent).collect());
-    InputSpec { name: info.name.clone(), dtype: ty.dtype.unwrap(), dims, table: None }
-}
-
 impl Fixture {
     fn batch(&self, file: &str, rows: &Json) -> Batch {
-        let inputs = self.graph.inputs.iter().filter(|id| Some(**id) != self.plan.label_input);
-        let signature = Signature {
-            inputs: inputs.map(|&id| spec(&self.graph, id)).collect(),
-            scores: self.plan.output.map(|id| spec(&self.graph, id)),
-            ..Signature::default()
-        };
+        let signature = onnx_forget::run::signature(&self.graph, &self.plan);
         let (dataset, ..) = data::open_rows(&self.config, &self.folder.join(file).into(), &signature).unwrap();
         let rows: Vec<usize> = rows.as_array().unwrap().iter().map(|r| r.as_u64().unwrap() as usize).collect();
         dataset.batch(&rows).unwrap()
@@ -147,6 +135,13 @@ fn transformer_agrees_with_pytorch() {
     for variant in ["dynamo.onnx", "torchscript-opset14.onnx"] {
         agrees_with_pytorch("notes-transformer", &format!("variants/{variant}"), false);
     }
+}
+
+#[test]
+fn models_with_answers_at_each_position_agree_with_pytorch() {
+    agrees_with_pytorch("tags-lstm", "model.onnx", true);
+    agrees_with_pytorch("words-decoder", "model.onnx", true);
+    agrees_with_pytorch("words-decoder", "variants/dynamo.onnx", false);
 }
 
 #[test]

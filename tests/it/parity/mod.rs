@@ -3,7 +3,7 @@
 #[cfg(unix)]
 mod guard;
 mod halves;
-mod models;
+pub mod models;
 mod rows;
 mod search;
 
@@ -388,7 +388,15 @@ fn random_rows_fit_the_model() {
 fn every_fixture_export_agrees() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut seen = 0;
-    for folder in ["digits-cnn", "digits-cnn/variants", "cancer-mlp", "notes-transformer"] {
+    for folder in [
+        "digits-cnn",
+        "digits-cnn/variants",
+        "cancer-mlp",
+        "notes-transformer",
+        "tags-lstm",
+        "words-decoder",
+        "words-decoder/variants",
+    ] {
         for entry in std::fs::read_dir(fixtures.join(folder)).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.extension().is_some_and(|e| e == "onnx") {
