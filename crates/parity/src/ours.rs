@@ -35,7 +35,7 @@ pub trait Subject {
     /// Puts other values in the place of the trainable tensors', in the same order.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there is another number of tensors or elements.
+    /// [`Error::Internal`] if there are more tensors than the model trains, or one has another number of elements.
     fn set_parameters(&mut self, values: &[&[f32]]) -> Result<()>;
     /// Gradient of the mean loss over the rows, in order of [`parameters`](Subject::parameters).
     ///

@@ -31,14 +31,10 @@ impl<E> Pending<E> {
         self.to_dfdx.store(true, Ordering::Relaxed);
     }
 
-    /// # Errors
-    /// dfdx's error if it cannot allocate its buffer.
     fn take(&self) -> Option<Vec<E>> {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// # Errors
-    /// dfdx's error if it cannot allocate its buffer.
     fn put(&self, gradient: Vec<E>) {
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
     }

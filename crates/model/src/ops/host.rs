@@ -150,7 +150,7 @@ pub fn power(base: &HostTensor, exponent: &ArrayD<f64>) -> Result<HostTensor> {
 /// Converts to another integer type or to booleans, as a C cast does.
 ///
 /// # Errors
-/// [`crate::Error::Node`] if the result is larger than the limits allow.
+/// [`crate::Error::Node`] if `to` is a float type.
 pub fn cast(tensor: &HostTensor, to: DType) -> Result<HostTensor> {
     let dims = tensor.dims();
     match tensor.to_i64() {

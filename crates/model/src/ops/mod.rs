@@ -159,8 +159,9 @@ pub fn build<E: Float, D: Backend<E>>(
 /// Runs a node's operator, after checking that a gradient can flow through every tracked input.
 ///
 /// # Errors
-/// [`crate::Error::Node`], with the node's name, if the inputs do not fit the operator, or a gradient would have to pass where the operator
-/// has none; errors of the device.
+/// [`crate::Error::Node`], with the node's name, if the inputs do not fit the operator, or the graph uses an output that
+/// is not supported; [`crate::Error::Untrainable`] if a gradient would have to pass where the operator has none; errors of
+/// the device.
 pub fn run<E: Float, D: Backend<E>>(
     node: &Node,
     spec: &Spec,
