@@ -254,7 +254,7 @@ pub fn train_source(config: &DataConfig) -> Result<Arc<Source>> {
 
 /// Training rows of a class, numbered within the training rows.
 fn class_rows(source: &Arc<Source>, plan: &Plan, kind: TargetKind, rows: &Rows, class: i64) -> Result<Rows> {
-    if !matches!(kind, TargetKind::Class | TargetKind::Binary) {
+    if !matches!(kind, TargetKind::Class | TargetKind::Binary) || plan.target.positions().is_some() {
         return Err(Error::Data("--forget-class needs labels of one class a row, but these are not".into()));
     }
     let width = plan.target.width;

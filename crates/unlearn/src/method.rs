@@ -118,7 +118,7 @@ impl MethodName {
             Self::Amnesiac | Self::SalUn | Self::RandomLabels if !one_class => {
                 "gives rows a wrong class, which takes labels of one class a row"
             }
-            Self::Scrub | Self::ScrubR if target == TargetKind::Class && !one_class => {
+            Self::Scrub | Self::ScrubR if target.has_positions() && !one_class => {
                 "compares one answer a row, and here each row has several positions"
             }
             _ => return None,
@@ -295,7 +295,9 @@ mod tests {
             assert!(name.obstacle(TargetKind::Value, false).unwrap().contains("one class a row"));
             assert_eq!(name.obstacle(TargetKind::Binary, true), None);
         }
-        assert!(MethodName::Scrub.obstacle(TargetKind::Class, false).is_some());
+        for several in [TargetKind::Class, TargetKind::Next, TargetKind::Masked] {
+            assert!(MethodName::Scrub.obstacle(several, false).is_some());
+        }
         assert_eq!(MethodName::Scrub.obstacle(TargetKind::MultiLabel, false), None);
         assert_eq!(MethodName::NablaTau.obstacle(TargetKind::Value, false), None);
     }

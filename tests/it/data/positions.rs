@@ -25,6 +25,16 @@ fn segmenter() -> Signature {
 const TOKENS: [&[i64]; 3] = [&[7, 8, 9], &[5, 6], &[4, 3, 2]];
 
 fn open(columns: &[(&str, ArrayRef)], target: TargetConfig, signature: &Signature) -> Result<Data, Error> {
+    forgetting(columns, target, signature, None)
+}
+
+/// The same where a class is to be forgotten.
+fn forgetting(
+    columns: &[(&str, ArrayRef)],
+    target: TargetConfig,
+    signature: &Signature,
+    class: Option<i64>,
+) -> Result<Data, Error> {
     let dir = TempDir::new().unwrap();
     let rows = |first: i64, name: &str| {
         let n = columns[0].1.len() as i64;
@@ -35,7 +45,11 @@ fn open(columns: &[(&str, ArrayRef)], target: TargetConfig, signature: &Signatur
     let mut config = DataConfig { target, ..DataConfig::default() };
     config.files.train = Some(rows(0, "train.parquet").into());
     config.files.test = Some(rows(100, "test.parquet").into());
-    data::open(&config, &request(id_list(&[0]).write(&dir, "forget.parquet")), signature)
+    let request = match class {
+        Some(_) => Request { forget_class: class, ..Request::default() },
+        None => request(id_list(&[0]).write(&dir, "forget.parquet")),
+    };
+    data::open(&config, &request, signature)
 }
 
 fn tagged(labels: &[&[i64]], target: TargetConfig) -> Result<Data, Error> {
@@ -78,6 +92,14 @@ fn rows_are_named_where_labels_do_not_fit_the_tokens() {
     assert!(message.contains("row 2 (counted from 0)") && message.contains("no position that counts"), "{message}");
     let message = refused(tagged(&[&[0, 1, 2], &[3, 5], &[0, 0, 0]], TargetConfig::default()));
     assert!(message.contains("row 1 (counted from 0)"), "{message}");
+}
+
+#[test]
+fn a_class_of_positions_is_no_class_of_rows() {
+    let columns: [(&str, ArrayRef); 2] =
+        [("input_ids", Arc::new(lists(&TOKENS))), ("labels", Arc::new(lists(&[&[0, 1, 2], &[3, 0], &[0, 1, 0]])))];
+    let message = refused(forgetting(&columns, TargetConfig::default(), &tagger(None), Some(1)));
+    assert!(message.contains("labels of one class a row"), "{message}");
 }
 
 #[test]
