@@ -96,9 +96,9 @@ fn too_little_memory_ends_with_a_word() {
     assert_eq!(left(temporary.path()), Vec::<String>::new());
 }
 
-const MORE: &str = "\u{1b}[31m\u{202e}\nPUBLISHED (exit code 0)";
+const MORE: &str = "\u{1b}[31m\u{202e}\nPUBLISHED (exit code 0)<script>&\"";
 
-/// The model with a line end, an escape sequence and a mark that reverses text in every name.
+/// The model with a line end, an escape sequence, a mark that reverses text, and HTML in every name.
 fn rename(path: &Path) {
     let mut model = ModelProto::decode(fs::read(path).unwrap().as_slice()).unwrap();
     let graph = model.graph.as_mut().unwrap();
@@ -144,8 +144,17 @@ fn names_neither_steer_the_terminal_nor_pass_for_lines_of_the_program() {
     assert_eq!(json(&report.join("report.json"))["status"], "published");
     for entry in fs::read_dir(report).unwrap() {
         let path = entry.unwrap().path();
-        assert!(!fs::read_to_string(&path).unwrap().contains(['\u{1b}', '\u{202e}']), "{}", path.display());
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{}", path.display());
+        assert!(!text.contains("<script") || path.extension().is_none_or(|end| end != "html"), "{}", path.display());
     }
+    let mut compare = program();
+    compare.arg("compare").arg(f.path("model.onnx")).arg("--forget").arg(f.path("forget.parquet"));
+    let output = compare.args(["--methods", "ssd", "--epochs", "1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let page = fs::read_to_string(f.path("model.compare/compare.html")).unwrap();
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(!page.contains(['\u{1b}', '\u{202e}']));
 }
 
 #[test]

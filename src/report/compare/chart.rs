@@ -1,4 +1,5 @@
-//! Forgetting, utility and time as one chart: a circle for each method, its area the time.
+//! Forgetting, utility and time as one chart: a circle for each method, its area the time. Drawn as elements of the page: a charting
+//! crate is larger than the report.
 
 use super::{CompareReport, MethodRow};
 use crate::{

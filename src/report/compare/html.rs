@@ -83,8 +83,8 @@ fn charts(r: &CompareReport) -> Markup {
             }
         }
         p.note {
-            "Best is on the dashed line, where an attacker is right as often as a coin, at the utility of the original model or above; \
-             within the green band, a coin might as well have been tossed. A circle's area grows with the time that the method took; \
+            "Best is on the dashed line, where an attacker does no better than random guessing, at the utility of the original model or above; \
+             within the green band, a difference from random guessing may be chance. A circle's area grows with the time that the method took; \
              whiskers are one standard deviation over seeds. The hollow circle took no time here."
         }
     }

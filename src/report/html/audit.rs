@@ -59,8 +59,8 @@ fn population(before: &Audit, after: &Audit) -> Markup {
         h3 { "All forgotten rows together" }
         p.note {
             "Attackers who try to tell forgotten rows from " (after.mia.unseen_rows) " unseen rows of the same classes. Unseen rows are \
-             held-out rows that the model was never trained on and that did not serve for τ. An accuracy or an AUC of 0.5 is what a \
-             coin has; both directions count."
+             held-out rows that the model was never trained on and that did not serve for τ. An accuracy or an AUC of 0.5 is that \
+             of random guessing; both directions count."
         }
         (table(&["", "before", "after", "ideal"], &rows))
     }
@@ -170,7 +170,7 @@ fn classes(before: &Audit, after: &Audit) -> Markup {
             }
         } @else {
             p.note {
-                "Forgotten rows against unseen rows of the same class, by the loss."
+                "Forgotten rows compared with unseen rows of the same class, by their losses."
                 @if classes.unjudged > 0 {
                     " " (classes.unjudged) " classes have too few rows, and are not named: the class of a forgotten row is private."
                 }
@@ -205,7 +205,7 @@ fn kept(before: &Audit, after: &Audit, change: Option<&Change>) -> Markup {
     let (b, a) = (&before.retained, &after.retained);
     let low = |l: &LowFpr| rate(l.below);
     let mut rows = vec![
-        vec!["AUC, retained against test rows".into(), figure(b.auc), figure(a.auc)],
+        vec!["AUC, retained rows and test rows".into(), figure(b.auc), figure(a.auc)],
         vec!["Found by a low loss, 1 % false alarms".into(), low(&b.low_fpr), low(&a.low_fpr)],
         vec!["Lower than all but 5 % of test rows of the class".into(), percent(b.exposed), percent(a.exposed)],
     ];

@@ -84,7 +84,7 @@ fn reference(reference: &ReferenceSection) -> Markup {
     html! {
         h3 { "Compared with models that were trained without the rows" }
         p.note {
-            "Only a model that never saw the rows shows what such a model is like. That these models are such ones is taken on trust: "
+            "Only a model that never saw the rows shows what such a model is like. The program trusts that these models are: "
             @for (i, model) in reference.models.iter().enumerate() {
                 @if i > 0 { ", " }
                 (name(&model.path)) " (SHA-256 " code { (model.sha256) } ")"

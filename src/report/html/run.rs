@@ -44,7 +44,7 @@ fn quoted(word: &str) -> String {
 fn mapping(r: &Report) -> Markup {
     let notes = r.data.iter().flat_map(|d| &d.notes).filter(|note| !r.run.warnings.contains(note));
     let mut notes = notes.map(String::as_str).peekable();
-    html! { @if notes.peek().is_some() { p { "How the data were taken:" } (items(notes)) } }
+    html! { @if notes.peek().is_some() { p { "How the data were read:" } (items(notes)) } }
 }
 
 /// What the method was set to, in words.

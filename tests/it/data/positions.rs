@@ -209,6 +209,57 @@ fn a_mask_of_pixels_is_any_list_of_as_many() {
 }
 
 #[test]
+fn masks_are_images_of_numbers() {
+    let png = |pixels: [u8; 6]| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let image = image::GrayImage::from_raw(3, 2, pixels.to_vec()).unwrap();
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    let read = |masks: [Vec<u8>; 2]| {
+        let masks: ArrayRef = Arc::new(arrow_array::BinaryArray::from_iter_values(masks));
+        let x: ArrayRef = Arc::new(Int64Array::from(vec![0, 1]));
+        let ignore = TargetConfig { ignore: Some(vec![255]), ..TargetConfig::default() };
+        open(&[("x", x), ("label", masks)], ignore, &segmenter())
+    };
+    let data = read([png([0, 1, 2, 3, 0, 255]), png([1; 6])]).unwrap();
+    assert_eq!(classes(&data), [vec![0, 1, 2, 3, 0, IGNORED], vec![1; 6]]);
+    let message = refused(read([png([0; 6]), png([9; 6])]));
+    assert!(message.contains("row 1 (counted from 0)") && message.contains("classes 0 to 3"), "{message}");
+    let mut turned = std::io::Cursor::new(Vec::new());
+    let image = image::GrayImage::from_raw(2, 3, vec![0; 6]).unwrap();
+    image.write_to(&mut turned, image::ImageFormat::Png).unwrap();
+    let message = refused(read([png([0; 6]), turned.into_inner()]));
+    assert!(message.contains("row 1 (counted from 0)") && message.contains("3×2 pixels"), "{message}");
+}
+
+#[test]
+fn tags_may_be_words() {
+    let words = |rows: &[&[&str]]| {
+        let mut list = arrow_array::builder::ListBuilder::new(arrow_array::builder::StringBuilder::new());
+        for row in rows {
+            row.iter().for_each(|word| list.values().append_value(word));
+            list.append(true);
+        }
+        Arc::new(list.finish()) as ArrayRef
+    };
+    let named = ["O", "B-x", "I-x", "B-y", "I-y"].map(String::from).to_vec();
+    let target = TargetConfig { classes: Some(named), ..TargetConfig::default() };
+    let tokens: ArrayRef = Arc::new(lists(&TOKENS));
+    let rows = words(&[&["O", "B-x", "I-x"], &["O", "O"], &["B-y", "I-y", "O"]]);
+    let columns = [("input_ids", tokens), ("labels", rows)];
+    assert_eq!(classes(&open(&columns, target, &tagger(None)).unwrap()), [vec![0, 1, 2], vec![0, 0], vec![3, 4, 0]]);
+    // What the program looks at before it knows the model's loss.
+    let dir = TempDir::new().unwrap();
+    let mut table = Table::new().with("id", Int64Array::from(vec![0, 1, 2]));
+    table.0.extend(columns.map(|(name, column)| (name.to_string(), column)));
+    let mut config = DataConfig::default();
+    config.files.train = Some(table.write(&dir, "train.parquet").into());
+    let facts = data::label_facts(&config, None).unwrap().unwrap();
+    assert!(facts.whole && facts.lists && facts.width.is_none() && facts.highest == 4.0, "{facts:?}");
+}
+
+#[test]
 fn an_autoencoder_gives_back_its_input() {
     let signature = Signature {
         inputs: vec![input("x", DType::F32, &[None, Some(2)])],

@@ -44,7 +44,8 @@ pub fn make(
     }
     let ty = source.require(name, "the label")?.data_type();
     let text = labels::is_text(ty) && column::classify(ty) != Class::Text;
-    if !text && !matches!(column::classify(ty), Class::List(..)) {
+    let images = column::classify(ty) == Class::Image;
+    if !text && !images && !matches!(column::classify(ty), Class::List(..)) {
         return Err(fail(format!(
             "holds {}, and the model has a classification for each of several positions: a list with a class for each is needed",
             column::described(ty)
@@ -52,7 +53,7 @@ pub fn make(
     }
     let (classes, fixed) = shape(signature, axis);
     let (words, from) = match kind {
-        TargetKind::Class => words::find(source, config, signature, name, classes)?,
+        TargetKind::Class if !images => words::find(source, config, signature, name, classes)?,
         _ => (Words::default(), None),
     };
     let of_tokens = |fixed: usize| {
@@ -65,6 +66,8 @@ pub fn make(
         ignore: config.target.ignore.clone().unwrap_or_else(|| vec![IGNORED]),
         masks: masks(source, config, None)?,
         fixed: fixed.filter(|_| tokens.is_none()),
+        images,
+        size: size(signature, axis).filter(|_| images),
         classes: classes.unwrap_or(0),
         tokens,
     };
@@ -136,6 +139,8 @@ pub fn own(
         masks: masks(source, config, Some((signature, feeds, at)))?,
         tokens: Some(tokens.clone()),
         fixed: None,
+        images: false,
+        size: None,
         classes: shape(signature, axis).0.unwrap_or(0),
     };
     let from = column.unwrap_or(&tokens.column);
@@ -157,6 +162,16 @@ fn shape(signature: &Signature, axis: usize) -> (Option<usize>, Option<usize>) {
     let others = dims.iter().enumerate().skip(1).filter(|(at, _)| *at != axis);
     let positions = others.map(|(_, dim)| *dim).try_fold(1usize, |all, dim| all.checked_mul(dim?));
     (dims.get(axis).copied().flatten(), positions)
+}
+
+/// Height and width of the positions, if these have two axes of fixed extent.
+fn size(signature: &Signature, axis: usize) -> Option<(usize, usize)> {
+    let dims = signature.scores.as_ref()?.dims.as_deref()?;
+    let others: Vec<_> = dims.iter().enumerate().skip(1).filter(|(at, _)| *at != axis).map(|(_, dim)| *dim).collect();
+    match others.as_slice() {
+        [Some(height), Some(width)] => Some((*height, *width)),
+        _ => None,
+    }
 }
 
 /// The tokens that positions are those of: of the input that is `asked` for, else of the only one.

@@ -1,12 +1,13 @@
 //! A class for each of several positions of a row: tags of tokens, masks, next words.
 
-use super::{Tokens, column};
+use super::{Encoded, Tokens, column, open_mask};
 use crate::{
     column::{Lists, doubles, flatten, integers},
     fault::Fault,
 };
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use onnx_forget_base::batch::{IGNORED, Targets};
+use std::{path::Path, sync::Arc};
 
 /// How the classes of a row's positions are made.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub struct Positions {
     pub tokens: Option<Tokens>,
     /// Positions a row, if the model has a fixed number of them and takes no tokens.
     pub fixed: Option<usize>,
+    /// Whether the labels are masks: images whose pixels are the classes.
+    pub images: bool,
+    /// Height and width of masks, where they are fixed.
+    pub size: Option<(usize, usize)>,
     /// Classes of the model; 0 where they are not known.
     pub classes: usize,
 }
@@ -49,6 +54,28 @@ impl Positions {
             })?);
         }
         self.counted(batch, &lengths, classes, 0)
+    }
+
+    /// The numbers of masks, as lists.
+    ///
+    /// # Errors
+    /// A row that holds no mask, or one of another size than the model's.
+    pub(super) fn masks(&self, array: &ArrayRef, folder: &Path) -> Result<Lists, Fault> {
+        let images = Encoded::of(array, folder)?;
+        let (mut ends, mut values) = (vec![0], Vec::new());
+        for row in 0..images.len() {
+            let fits = |height: usize, width: usize| match self.size {
+                Some((h, w)) if (h, w) != (height, width) => {
+                    Err(format!("is a mask of {height}×{width} pixels, and the model answers for {h}×{w}"))
+                }
+                _ => Ok(()),
+            };
+            let mask =
+                images.get(row).and_then(|bytes| open_mask(&bytes, fits)).map_err(|problem| Fault::at(row, problem))?;
+            values.extend(mask.numbers);
+            ends.push(values.len());
+        }
+        Ok(Lists { ends, values: Arc::new(Int64Array::from(values)), nested: Vec::new() })
     }
 
     /// # Errors

@@ -5,6 +5,7 @@ use crate::{
     Targets,
     column::{self as columns, Class, Lists, doubles, flatten, integers},
     fault::Fault,
+    source::folder_of,
 };
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, cast::AsArray};
 use std::{collections::BTreeMap, sync::Arc};
@@ -150,7 +151,7 @@ impl TargetFeed {
         match &self.labels {
             Labels::Positions(positions) | Labels::Next(positions) => {
                 let listed = self.columns.first().map(String::as_str).or_else(|| positions.columns().last());
-                8.0 + 8.0 * listed.map_or(0.0, values)
+                8.0 + 8.0 * positions.fixed.map_or_else(|| listed.map_or(0.0, values), |fixed| fixed as f64)
             }
             Labels::Same(_) => 0.0,
             _ => 8.0 + 4.0 * self.width as f64,
@@ -170,7 +171,10 @@ impl TargetFeed {
     pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
         match (&self.labels, self.columns.as_slice()) {
             (Labels::Positions(positions), [name]) => {
-                let lists = self.lists(batch, name)?;
+                let lists = match positions.images {
+                    true => positions.masks(column(batch, name)?, &folder_of(batch)).map_err(|f| of_column(name, f))?,
+                    false => self.lists(batch, name)?,
+                };
                 positions.labeled(batch, &lists).map_err(|fault| of_column(name, fault))
             }
             (Labels::Next(positions), [name]) => {
