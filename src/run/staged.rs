@@ -116,9 +116,9 @@ impl StagedReport {
     /// # Errors
     /// [`Error::Write`] names the file that could not be placed; then none is.
     pub fn place(self, commit: Option<Commit>) -> Result<PlacedReport> {
-        let Self { moves, scratch, made } = self;
-        let placed = scratch.place(&moves, commit).map_err(|(path, e)| cannot_write(&path, &e))?;
-        Ok(PlacedReport { placed, _staged: (scratch, made) })
+        // Where this fails, the whole is dropped in the order of its fields: the folder last.
+        let placed = self.scratch.place(&self.moves, commit).map_err(|(path, e)| cannot_write(&path, &e))?;
+        Ok(PlacedReport { placed, _staged: (self.scratch, self.made) })
     }
 }
 
@@ -191,4 +191,27 @@ pub fn place_texts(folder: &Path, texts: Vec<(&str, String)>, mode: u32) -> Resu
 /// A failure to write `path`.
 pub fn cannot_write(path: &Path, e: &std::io::Error) -> Error {
     Error::Write { path: path.to_path_buf(), problem: e.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_cannot_be_placed_leaves_no_folder() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("report");
+        let staged = StagedReport::stage(&folder, vec![("a", "one".into()), ("b", "two".into())], 0o600).unwrap();
+        // The second name is taken by a folder that holds something.
+        fs::create_dir(folder.join("b")).unwrap();
+        fs::write(folder.join("b/c"), "").unwrap();
+        assert!(staged.place(None).is_err());
+        fs::remove_dir_all(folder.join("b")).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "neither files nor temporary ones");
+        // The list of what is to be placed cannot be written.
+        fs::remove_dir(&folder).unwrap();
+        let staged = StagedReport::stage(&folder, vec![("a", "one".into())], 0o600).unwrap();
+        fs::create_dir(staged.scratch.path().join("placing.json")).unwrap();
+        assert!(staged.place(None).is_err() && !folder.exists());
+    }
 }

@@ -9,7 +9,7 @@ mod tokens;
 
 #[cfg(feature = "fuzzing")]
 pub use image::open_image;
-pub use image::{Encoded, Geometry, Mask, Picture, Pictures, look, open_mask};
+pub use image::{Encoded, Geometry, Picture, Pictures, look, open_mask};
 pub use numbers::Numbers;
 pub use positions::Positions;
 pub use store::Store;

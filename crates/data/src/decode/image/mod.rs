@@ -12,7 +12,7 @@ mod open;
 
 pub use encoded::Encoded;
 pub use geometry::Geometry;
-pub use mask::{Mask, open as open_mask};
+pub use mask::open as open_mask;
 #[cfg(feature = "fuzzing")]
 pub use open::open as open_image;
 pub use open::{Picture, look};
