@@ -82,7 +82,8 @@ mod tests {
     fn encoded(color: png::ColorType, depth: png::BitDepth, width: u32, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut encoder = png::Encoder::new(&mut out, width, 2);
-        (encoder.set_color(color), encoder.set_depth(depth));
+        encoder.set_color(color);
+        encoder.set_depth(depth);
         if color == png::ColorType::Indexed {
             encoder.set_palette([[9u8, 9, 9], [200, 0, 0], [0, 200, 0], [1, 2, 3]].concat());
         }
