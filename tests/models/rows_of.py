@@ -224,11 +224,13 @@ def one_class(*shape, classes, column, refused, config=""):
     return rows
 
 
-def lac(_, random):
+def lac(session, random):
     """A tag for each character of a sentence."""
-    columns = {"token_ids": lists(random.integers(1, 20000, (60, 24)), pa.int64()), "length": np.full(60, 24)}
-    columns["label"] = lists(random.integers(0, 59, (60, 24)), pa.int64())
-    return Trial(columns, 40, refused=(3, "positions"))
+    tokens, length = random.integers(1, 20000, (120, 24)), np.full(120, 24)
+    scores = answers(session, {"token_ids": tokens, "length": length}).reshape(120, 24, -1)
+    label = noisy(scores.argmax(2).ravel(), random, scores.shape[2]).reshape(120, 24)
+    columns = {"token_ids": lists(tokens, pa.int64()), "length": length, "label": lists(label, pa.int64())}
+    return Trial(columns, 80, wrong={"tags of other sentences": ({"label": lists(random.permutation(label), pa.int64())}, None)})
 
 
 TRIALS = {
@@ -244,7 +246,7 @@ TRIALS = {
     "attacut_c": positions(20, classes=2, column="input", high=130, refused=(4, "position")),
     "brainmaze_seizure": positions(100, 16, classes=4, column="x", kind=pa.float32(), refused=(3, "positions")),
     "madmom_key_2018": one_class(80, 105, classes=24, column="input", refused=(3, "no window fits")),
-    "nudenet": one_class(3, 64, 64, classes=18, column="images", refused=(3, "positions")),
+    "nudenet": one_class(3, 64, 64, classes=18, column="images", refused=(3, "one value a row")),
     "basic_pitch": one_class(43844, 1, classes=88, column="audio", refused=(3, "fit none of"), config="[inputs.'serving_default_input_2:0']\ncolumn = 'audio'\n"),
-    "rapidocr_rec": one_class(3, 48, 96, classes=6625, column="x", refused=(3, "positions")),
+    "rapidocr_rec": one_class(3, 48, 96, classes=6625, column="x", refused=(3, "one value a row")),
 }
