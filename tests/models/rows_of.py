@@ -244,7 +244,7 @@ TRIALS = {
     "madmom_chroma": madmom_chroma,
     "lac": lac,
     "attacut_c": positions(20, classes=2, column="input", high=130, refused=(4, "position")),
-    "brainmaze_seizure": positions(100, 16, classes=4, column="x", kind=pa.float32(), refused=(3, "positions")),
+    "brainmaze_seizure": positions(100, 16, classes=4, column="x", kind=pa.float32(), refused=(4, "16 labels for 4 positions")),
     "madmom_key_2018": one_class(80, 105, classes=24, column="input", refused=(3, "no window fits")),
     "nudenet": one_class(3, 64, 64, classes=18, column="images", refused=(3, "one value a row")),
     "basic_pitch": one_class(43844, 1, classes=88, column="audio", refused=(3, "fit none of"), config="[inputs.'serving_default_input_2:0']\ncolumn = 'audio'\n"),
