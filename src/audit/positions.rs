@@ -5,6 +5,7 @@
 use super::{
     accuracy::argmax,
     entities::{Tag, entities},
+    membership::INFORMATIVE_ROWS,
     signals::softmax_entropy,
 };
 use crate::{data::Targets, model::Scores};
@@ -23,9 +24,6 @@ pub struct Answered {
     /// Entities among the labels, among the answers, and in both.
     entities: [usize; 3],
 }
-
-/// Positions of a class below which its recall says little.
-const ENOUGH: usize = 50;
 
 impl Answered {
     /// None yet; `tags` is what the classes stand for, if they are tags of entities.
@@ -103,7 +101,7 @@ impl Answered {
 
     /// The mean recall of the classes that have enough positions; none without two such classes.
     pub fn balanced_accuracy(&self) -> Option<f64> {
-        let enough = self.classes.iter().filter(|counts| counts[0] >= ENOUGH);
+        let enough = self.classes.iter().filter(|counts| counts[0] >= INFORMATIVE_ROWS);
         let recalls: Vec<f64> = enough.map(|counts| counts[2] as f64 / counts[0] as f64).collect();
         (recalls.len() > 1).then(|| recalls.iter().sum::<f64>() / recalls.len() as f64)
     }

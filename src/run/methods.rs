@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use crate::{
-    data::{Augment, Rows, Targets},
+    data::{Augment, Dataset, Rows, Targets},
     error::{Error, Result},
     graph::{
         Graph,
@@ -18,7 +18,7 @@ impl Job {
     /// A method as the user set it.
     ///
     /// # Errors
-    /// [`Error::Usage`] if images are to be changed and there are none.
+    /// [`Error::Usage`] if images are to be changed and there are none, or the labels belong to places in them.
     pub(super) fn method<D: Backend<f32>>(&self, name: MethodName) -> Result<Box<dyn Method<f32, D>>> {
         let s = &self.options.unlearn;
         let asked =
@@ -43,7 +43,7 @@ impl Job {
     fn recipe(&self) -> Result<Recipe> {
         let augment = Augment { images: self.data.train.image_inputs(), ..Augment::default() };
         let recipe = Recipe::new(&self.options.train, self.schedule.batch_size, augment);
-        require_images(&recipe)?;
+        require_images(&recipe, &self.data.train)?;
         Ok(recipe)
     }
 
@@ -120,11 +120,18 @@ pub(super) fn folded_warning(graph: &Graph) -> Option<String> {
 }
 
 /// # Errors
-/// [`Error::Usage`] if images are to be changed and there are none.
-pub(super) fn require_images(recipe: &Recipe) -> Result<()> {
+/// [`Error::Usage`] if images are to be changed and there are none, or the labels belong to places in them.
+pub(super) fn require_images(recipe: &Recipe, rows: &Dataset) -> Result<()> {
     if recipe.augment.images.is_empty() && !recipe.augment.is_none() {
         return Err(Error::Usage(
             "--flip and --crop change images, and no input of the model is fed with images".into(),
+        ));
+    }
+    if !recipe.augment.is_none() && rows.plan().target.has_places() {
+        return Err(Error::Usage(
+            "--flip and --crop move the pixels of images, and the labels are a class or a value for each place of them, which would stay \
+             where it is: leave both out"
+                .into(),
         ));
     }
     Ok(())

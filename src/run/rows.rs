@@ -31,10 +31,11 @@ pub(super) fn runtime_batches(
 ) -> Result<Vec<Batch>> {
     let rows = sample(set.len(), None, count.max(1), seed, "parity");
     let batch = set.batch(&rows.to_vec())?;
-    let cut = match (graph.fixed_rows(), micro_batch) {
-        (Some(size), _) => batch.pieces(size),
-        (None, Some(size)) => batch.parts(size),
-        (None, None) => None,
+    let most = set.evaluation_batch(micro_batch.unwrap_or(batch.rows()));
+    let cut = match graph.fixed_rows() {
+        Some(size) => batch.pieces(size),
+        None if most < batch.rows() => batch.parts(most),
+        None => None,
     };
     let Some(pieces) = cut else { return Ok(vec![batch]) };
     Ok(pieces.into_iter().map(|(piece, _)| piece).collect())

@@ -112,7 +112,7 @@ fn trained(options: Options, training: Training, stop: &Stop, observer: &mut dyn
     let batch_size = Schedule::new(&options.unlearn, 0, data.rows.len()).batch_size;
     let augment = Augment { images: data.train.image_inputs(), ..Augment::default() };
     let recipe = Recipe::new(&options.train, batch_size, augment);
-    require_images(&recipe)?;
+    require_images(&recipe, &data.train)?;
     let (rows, of) = (data.rows.len(), data.train.len());
     watch.tell(Event::TrainingPrepared { loss: &model.plan.why, rows, of })?;
     data.warnings.iter().try_for_each(|w| watch.warn(w))?;

@@ -13,7 +13,7 @@ use arrow_array::{
     types::Int64Type,
 };
 use onnx_forget::{
-    audit::{Answered, Outcome, score},
+    audit::{Answered, Outcome, score, tags},
     data::{TargetKind, Targets},
     model::Scores,
     tensor::DType,
@@ -35,7 +35,7 @@ fn rows(value: &Value) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn figures_of_positions_are_scikit_learns_and_pytorchs() {
+fn figures_of_positions_are_scikit_learns_seqevals_and_pytorchs() {
     let stored = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/audit/positions.json"));
     for case in stored["cases"].as_array().unwrap() {
         let (logits, labels) = (rows(&case["logits"]), rows(&case["labels"]));
@@ -56,7 +56,9 @@ fn figures_of_positions_are_scikit_learns_and_pytorchs() {
             logits: logits.iter().flatten().map(|&x| x as f32).collect(),
             classes: (classes[0] as usize, classes[1] as usize),
         };
-        let answered = Answered::of(&scores, &targets).unwrap();
+        let names: Option<Vec<String>> = serde_json::from_value(case["names"].clone()).unwrap();
+        let mut answered = Answered::tagged(names.map(|names| tags(&names).unwrap()));
+        answered.push(&scores, &targets);
         let found = |kind| {
             let (answered, targets) = (Some(&answered), &targets);
             score(&Outcome { losses: &losses, weights: &[], logits: &[], width: 0, targets, kind, answered }, "stored")
@@ -79,6 +81,9 @@ fn figures_of_positions_are_scikit_learns_and_pytorchs() {
                 case["name"]
             );
         }
+        let (ours, theirs) = (of_tags.entity_f1, case["entity_f1"].as_f64());
+        assert!(ours.zip(theirs).is_none_or(|(a, b)| (a - b).abs() < 1e-12), "{}: {ours:?} {theirs:?}", case["name"]);
+        assert_eq!(ours.is_some(), theirs.is_some(), "{}", case["name"]);
         for (ours, theirs) in answered.entropies().iter().zip(numbers(&case["entropies"])) {
             assert!((ours - theirs).abs() < 1e-5, "{}: entropy {ours} for {theirs}", case["name"]);
         }

@@ -103,6 +103,24 @@ fn a_class_of_positions_is_no_class_of_rows() {
 }
 
 #[test]
+fn of_several_lists_of_tokens_one_is_named() {
+    let two = Signature {
+        inputs: vec![input("first", DType::I64, &[None, None]), input("second", DType::I64, &[None, None])],
+        ..tagger(None)
+    };
+    let columns: [(&str, ArrayRef); 3] = [
+        ("first", Arc::new(lists(&TOKENS))),
+        ("second", Arc::new(lists(&[&[1], &[1], &[1]]))),
+        ("labels", Arc::new(lists(&[&[0, 1, 2], &[3, 0], &[0, 1, 0]]))),
+    ];
+    let message = refused(open(&columns, TargetConfig::default(), &two));
+    assert!(message.contains("`first`, `second`") && message.contains("input = "), "{message}");
+    let named = TargetConfig { input: Some("first".into()), ..TargetConfig::default() };
+    let data = open(&columns, named, &two).unwrap();
+    assert!(classes(&data)[1] == [3, 0] && !data.train.plan().target.has_places());
+}
+
+#[test]
 fn padding_needs_no_labels() {
     let columns: [(&str, ArrayRef); 2] = [
         ("input_ids", Arc::new(lists(&[&[7, 8, 9, 0], &[5, 6, 0, 0], &[4, 0, 0, 0]]))),
@@ -223,14 +241,22 @@ fn masks_are_images_of_numbers() {
         open(&[("x", x), ("label", masks)], ignore, &segmenter())
     };
     let data = read([png([0, 1, 2, 3, 0, 255]), png([1; 6])]).unwrap();
+    assert!(data.train.plan().target.has_places(), "an image that is mirrored would have another mask");
     assert_eq!(classes(&data), [vec![0, 1, 2, 3, 0, IGNORED], vec![1; 6]]);
     let message = refused(read([png([0; 6]), png([9; 6])]));
     assert!(message.contains("row 1 (counted from 0)") && message.contains("classes 0 to 3"), "{message}");
     let mut turned = std::io::Cursor::new(Vec::new());
     let image = image::GrayImage::from_raw(2, 3, vec![0; 6]).unwrap();
     image.write_to(&mut turned, image::ImageFormat::Png).unwrap();
-    let message = refused(read([png([0; 6]), turned.into_inner()]));
+    let turned = turned.into_inner();
+    let message = refused(read([png([0; 6]), turned.clone()]));
     assert!(message.contains("row 1 (counted from 0)") && message.contains("3×2 pixels"), "{message}");
+    // Where the model takes any size, the first mask's is that of all.
+    let any = Signature { scores: Some(input("scores", DType::F32, &[None, Some(4), None, None])), ..segmenter() };
+    let masks: ArrayRef = Arc::new(arrow_array::BinaryArray::from_iter_values([png([0; 6]), turned]));
+    let x: ArrayRef = Arc::new(Int64Array::from(vec![0, 1]));
+    let message = refused(open(&[("x", x), ("label", masks)], TargetConfig::default(), &any));
+    assert!(message.contains("row 1 (counted from 0)") && message.contains("not of 2×3"), "{message}");
 }
 
 #[test]

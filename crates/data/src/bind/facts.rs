@@ -2,17 +2,16 @@
 
 use super::{
     labels::{self, Seen},
-    target,
+    pictures, target,
 };
 use crate::{
     DataConfig, Places, Result, Signature,
     column::{self, Class},
-    decode::{Encoded, Words, look},
-    fault::Fault,
+    decode::Words,
     label_facts::LabelFacts,
     open::train_source,
     rows::Rows,
-    source::{self, Source},
+    source::Source,
 };
 use std::sync::Arc;
 
@@ -39,8 +38,14 @@ fn facts(source: &Source, columns: Vec<String>) -> Result<Option<LabelFacts>> {
     for name in &columns {
         let ty = source.require(name, "the label")?.data_type();
         let tags = labels::is_text(ty) && column::classify(ty) != Class::Text;
-        if tags || column::classify(ty) == Class::Image {
-            return if columns.len() == 1 { of_lists(source, name, tags).map(Some) } else { Ok(None) };
+        match columns.len() {
+            1 if tags => return of_tags(source, name).map(Some),
+            // All masks have one size.
+            1 if column::classify(ty) == Class::Image => {
+                let (height, width) = pictures::size_of_first(source, name)?;
+                return Ok(Some(of_lists(name, 0, Some((height * width, height * width)))));
+            }
+            _ => {}
         }
         match column::classify(source.require(name, "the label")?.data_type()) {
             Class::Scalar(_) => {}
@@ -58,34 +63,23 @@ fn facts(source: &Source, columns: Vec<String>) -> Result<Option<LabelFacts>> {
     Ok(Some(LabelFacts { columns, whole, lowest, highest, lists, width, longest }))
 }
 
-/// Of lists of words, or of masks, that stand for classes: whole numbers, of which it is not told yet which.
-fn of_lists(source: &Source, name: &str, tags: bool) -> Result<LabelFacts> {
+/// Of lists of words that stand for classes.
+fn of_tags(source: &Source, name: &str) -> Result<LabelFacts> {
+    let words = labels::words(source, name)?.map_or(0, |words| words.len());
     let mut lengths: Option<(usize, usize)> = None;
-    let highest = match tags {
-        true => labels::words(source, name)?.map_or(0, |words| words.len().saturating_sub(1)),
-        false => 0,
-    };
     source.scan(&[name], &Rows::all(source.rows()), |_, batch| {
-        let array = batch.columns().first().ok_or("no label column")?;
-        let mut add = |n: usize| {
+        for n in column::flatten(batch.columns().first().ok_or("no label column")?)?.lengths() {
             let (low, high) = lengths.unwrap_or((n, n));
             lengths = Some((low.min(n), high.max(n)));
-        };
-        if tags {
-            column::flatten(array)?.lengths().for_each(add);
-            return Ok(());
-        }
-        let images = Encoded::of(array, &source::folder_of(batch))?;
-        for row in 0..images.len() {
-            let seen = images
-                .get(row)
-                .and_then(|bytes| look(&bytes))
-                .map_err(|problem| Fault::at(row, format!("label column `{name}` {problem}")))?;
-            add(seen.height * seen.width);
         }
         Ok(())
     })?;
+    Ok(of_lists(name, words.saturating_sub(1), lengths))
+}
+
+/// Of lists of classes from 0 to at least `highest`, and the lengths of the shortest and the longest list.
+fn of_lists(name: &str, highest: usize, lengths: Option<(usize, usize)>) -> LabelFacts {
     let width = lengths.filter(|(low, high)| low == high).map(|(n, _)| n);
     let (columns, longest) = (vec![name.to_string()], lengths.map_or(0, |(_, high)| high));
-    Ok(LabelFacts { columns, whole: true, lowest: 0.0, highest: highest as f64, lists: true, width, longest })
+    LabelFacts { columns, whole: true, lowest: 0.0, highest: highest as f64, lists: true, width, longest }
 }

@@ -82,6 +82,14 @@ fn first(source: &Source, name: &str) -> Result<Picture> {
     seen.map_err(|problem| source.fault(piece, None, 0, Fault::at(0, format!("column `{name}` {problem}"))))
 }
 
+/// Height and width of the first row's image.
+///
+/// # Errors
+/// As [`image`], of an image that cannot be read.
+pub fn size_of_first(source: &Source, name: &str) -> Result<(usize, usize)> {
+    first(source, name).map(|picture| (picture.height, picture.width))
+}
+
 fn axes(spec: &InputSpec, given: &InputConfig) -> Result<Axes> {
     let usual = |d: Option<usize>| matches!(d, Some(1 | 3));
     // Without any shape, images go in as most models have them.

@@ -7,7 +7,7 @@ use super::{
         decode::{Feed, Labels, Positions, Rule, TargetFeed, Tokens, Words},
         source::Source,
     },
-    Note, inputs, labels, words,
+    Note, inputs, labels, pictures, words,
 };
 use crate::{Error, Result};
 
@@ -51,7 +51,12 @@ pub fn make(
             column::described(ty)
         )));
     }
-    let (classes, fixed) = shape(signature, axis);
+    let (classes, mut fixed) = shape(signature, axis);
+    let image = match images {
+        true => Some(size(signature, axis).map_or_else(|| pictures::size_of_first(source, name), Ok)?),
+        false => None,
+    };
+    fixed = image.map(|(height, width)| height * width).or(fixed);
     let (words, from) = match kind {
         TargetKind::Class if !images => words::find(source, config, signature, name, classes)?,
         _ => (Words::default(), None),
@@ -60,14 +65,15 @@ pub fn make(
         let lists = signature.inputs.iter().filter(|spec| !spec.dtype.is_float());
         lists.filter_map(|spec| spec.row_dims()).any(|dims| dims == [Some(fixed)])
     };
-    let tokens = tokens(signature, feeds, config.target.input.as_deref());
-    let tokens = tokens.ok().filter(|_| fixed.is_none_or(of_tokens)).map(|(_, tokens)| tokens.clone());
+    let tokens = match fixed.is_none_or(of_tokens) {
+        true => tokens(signature, feeds, config.target.input.as_deref())?.map(|(_, tokens)| tokens.clone()),
+        false => None,
+    };
     let positions = Positions {
         ignore: config.target.ignore.clone().unwrap_or_else(|| vec![IGNORED]),
         masks: masks(source, config, None)?,
         fixed: fixed.filter(|_| tokens.is_none()),
-        images,
-        size: size(signature, axis).filter(|_| images),
+        image,
         classes: classes.unwrap_or(0),
         tokens,
     };
@@ -133,14 +139,15 @@ pub fn own(
             "`[target]`: `kind = \"next\"` needs a model with scores for the next token at each position, and this one has none".into(),
         ));
     };
-    let (at, tokens) = tokens(signature, feeds, asked)?;
+    let Some((at, tokens)) = tokens(signature, feeds, asked)? else {
+        return Err(Error::Data("`[target]`: no input of the model takes lists of tokens".into()));
+    };
     let positions = Positions {
         ignore: config.target.ignore.clone().unwrap_or_else(|| column.map(|_| IGNORED).into_iter().collect()),
         masks: masks(source, config, Some((signature, feeds, at)))?,
         tokens: Some(tokens.clone()),
         fixed: None,
-        images: false,
-        size: None,
+        image: None,
         classes: shape(signature, axis).0.unwrap_or(0),
     };
     let from = column.unwrap_or(&tokens.column);
@@ -175,7 +182,10 @@ fn size(signature: &Signature, axis: usize) -> Option<(usize, usize)> {
 }
 
 /// The tokens that positions are those of: of the input that is `asked` for, else of the only one.
-fn tokens<'a>(signature: &Signature, feeds: Feeds<'a>, asked: Option<&str>) -> Result<(usize, &'a Tokens)> {
+///
+/// # Errors
+/// [`Error::Data`]: the one that is asked for takes no tokens, or there are several.
+fn tokens<'a>(signature: &Signature, feeds: Feeds<'a>, asked: Option<&str>) -> Result<Option<(usize, &'a Tokens)>> {
     let follows = |name: &str| signature.inputs.iter().any(|s| s.name == name && inputs::follows(s).is_some());
     let all = feeds.iter().enumerate().filter_map(|(at, (name, feed))| match feed {
         Feed::Tokens(tokens) if !follows(name) => Some((at, name, tokens)),
@@ -183,11 +193,13 @@ fn tokens<'a>(signature: &Signature, feeds: Feeds<'a>, asked: Option<&str>) -> R
     });
     let fitting: Vec<_> = all.filter(|(_, name, _)| asked.is_none_or(|asked| asked == *name)).collect();
     match fitting.as_slice() {
-        [(at, _, tokens)] => Ok((*at, tokens)),
-        [] => Err(Error::Data(match asked {
-            Some(asked) => format!("`[target]`: `input = \"{asked}\"` is no input that lists of tokens feed"),
-            None => "`[target]`: no input of the model takes lists of tokens".into(),
-        })),
+        [(at, _, tokens)] => Ok(Some((*at, tokens))),
+        [] => match asked {
+            Some(asked) => {
+                Err(Error::Data(format!("`[target]`: `input = \"{asked}\"` is no input that lists of tokens feed")))
+            }
+            None => Ok(None),
+        },
         several => {
             let names: Vec<String> = several.iter().map(|(_, name, _)| format!("`{name}`")).collect();
             let names = names.join(", ");

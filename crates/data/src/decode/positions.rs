@@ -2,11 +2,11 @@
 
 use super::{Encoded, Tokens, column, open_mask};
 use crate::{
+    IGNORED, Targets,
     column::{Lists, doubles, flatten, integers},
     fault::Fault,
 };
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-use onnx_forget_base::batch::{IGNORED, Targets};
 use std::{path::Path, sync::Arc};
 
 /// How the classes of a row's positions are made.
@@ -20,10 +20,8 @@ pub struct Positions {
     pub tokens: Option<Tokens>,
     /// Positions a row, if the model has a fixed number of them and takes no tokens.
     pub fixed: Option<usize>,
-    /// Whether the labels are masks: images whose pixels are the classes.
-    pub images: bool,
-    /// Height and width of masks, where they are fixed.
-    pub size: Option<(usize, usize)>,
+    /// Height and width, if the labels are masks: images whose pixels are the classes.
+    pub image: Option<(usize, usize)>,
     /// Classes of the model; 0 where they are not known.
     pub classes: usize,
 }
@@ -56,19 +54,17 @@ impl Positions {
         self.counted(batch, &lengths, classes, 0)
     }
 
-    /// The numbers of masks, as lists.
+    /// The numbers of masks of this size, as lists.
     ///
     /// # Errors
-    /// A row that holds no mask, or one of another size than the model's.
-    pub(super) fn masks(&self, array: &ArrayRef, folder: &Path) -> Result<Lists, Fault> {
+    /// A row that holds no mask, or one of another size.
+    pub(super) fn masks((h, w): (usize, usize), array: &ArrayRef, folder: &Path) -> Result<Lists, Fault> {
         let images = Encoded::of(array, folder)?;
         let (mut ends, mut values) = (vec![0], Vec::new());
         for row in 0..images.len() {
-            let fits = |height: usize, width: usize| match self.size {
-                Some((h, w)) if (h, w) != (height, width) => {
-                    Err(format!("is a mask of {height}×{width} pixels, and the model answers for {h}×{w}"))
-                }
-                _ => Ok(()),
+            let fits = |height: usize, width: usize| match (h, w) == (height, width) {
+                true => Ok(()),
+                false => Err(format!("is a mask of {height}×{width} pixels, and not of {h}×{w}")),
             };
             let mask =
                 images.get(row).and_then(|bytes| open_mask(&bytes, fits)).map_err(|problem| Fault::at(row, problem))?;

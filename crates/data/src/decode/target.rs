@@ -134,6 +134,15 @@ impl TargetFeed {
         self.columns.iter().map(String::as_str).chain(more.into_iter().flatten())
     }
 
+    /// Whether each position of the targets belongs to a place of the inputs, so that nothing may be moved there.
+    pub fn has_places(&self) -> bool {
+        match &self.labels {
+            Labels::Positions(positions) => positions.tokens.is_none(),
+            Labels::Same(_) => true,
+            _ => false,
+        }
+    }
+
     /// Positions of a row, about, if rows have several.
     pub(crate) fn positions(&self) -> Option<usize> {
         const USUAL: usize = 512;
@@ -171,9 +180,10 @@ impl TargetFeed {
     pub(super) fn decode(&self, batch: &RecordBatch) -> Result<Targets, Fault> {
         match (&self.labels, self.columns.as_slice()) {
             (Labels::Positions(positions), [name]) => {
-                let lists = match positions.images {
-                    true => positions.masks(column(batch, name)?, &folder_of(batch)).map_err(|f| of_column(name, f))?,
-                    false => self.lists(batch, name)?,
+                let lists = match positions.image {
+                    Some(size) => Positions::masks(size, column(batch, name)?, &folder_of(batch))
+                        .map_err(|fault| of_column(name, fault))?,
+                    None => self.lists(batch, name)?,
                 };
                 positions.labeled(batch, &lists).map_err(|fault| of_column(name, fault))
             }
