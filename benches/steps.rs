@@ -85,6 +85,7 @@ fn steps<D: Backend<f32>>(dev: D, folder: &Path, steps: usize) -> std::result::R
     let mut config = DataConfig {
         files: table["data"].clone().try_into()?,
         inputs: table["inputs"].clone().try_into()?,
+        targets: Vec::new(),
         target: table["target"].clone().try_into()?,
     };
     config.resolve(folder);

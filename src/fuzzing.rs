@@ -173,7 +173,7 @@ pub fn table(bytes: &[u8]) {
     let signature = signature(*which);
     let files = Files { train: Some(places.clone()), memory_mib: Some(64), ..Files::default() };
     let config = DataConfig { files, target: TargetConfig::default(), ..DataConfig::default() };
-    if let Some((rows, ..)) = said(data::open_rows(&config, &places, &signature)) {
+    if let Some(OpenedRows { rows, .. }) = said(data::open_rows(&config, &places, &signature)) {
         let last = rows.len().saturating_sub(1);
         said(rows.batch(&[0, last / 2, last]));
         said(rows.targets(&Rows::all(rows.len())));

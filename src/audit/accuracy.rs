@@ -1,6 +1,6 @@
 //! Mean loss and accuracy of a set of rows.
 
-use super::{membership::INFORMATIVE_ROWS, positions::Answered};
+use super::{membership::INFORMATIVE_ROWS, positions::Answered, row_figures::RowFigures, statistics::variance};
 use crate::{
     Error, Result,
     data::{TargetKind, Targets},
@@ -25,10 +25,12 @@ pub struct Outcome<'a> {
     pub kind: TargetKind,
     /// The answers at the positions of the rows, if rows have several; then there are no logits.
     pub answered: Option<&'a Answered>,
+    /// What a loss graph says of the rows beyond their losses.
+    pub figures: Option<RowFigures<'a>>,
 }
 
 /// Mean loss and accuracy of a set of rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SplitScore {
     /// Weighted mean of the rows' losses.
     pub loss: f64,
@@ -54,13 +56,19 @@ pub struct SplitScore {
     /// Perplexity of a language model: the exponential of the mean loss of all positions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
+    /// Means of the figures that a loss graph gives of each row.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
+    /// Standard deviation of the rows' losses, where nothing but the loss tells how good the answers are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_deviation: Option<f64>,
     /// Number of rows.
     pub rows: usize,
 }
 
 impl SplitScore {
-    /// The figures, with their names, of rows that have several positions.
-    pub fn of_positions(&self) -> impl Iterator<Item = (&'static str, f64)> {
+    /// The figures, with their names, of rows that have several positions, or of a loss graph.
+    pub fn further(&self) -> impl Iterator<Item = (&str, f64)> {
         let exact = self.exact_match.filter(|_| self.mean_iou.is_some() || self.perplexity.is_some());
         let all = [
             ("exact match", exact),
@@ -68,7 +76,10 @@ impl SplitScore {
             ("entity F1", self.entity_f1),
             ("perplexity", self.perplexity),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        // What is the accuracy itself is not told twice.
+        let own = self.figures.iter().filter(|(_, value)| Some(**value) != self.accuracy);
+        let own = own.map(|(name, value)| (name.as_str(), *value));
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(own)
     }
 
     /// Quality of the answers, at most 1: accuracy, or R² for numbers.
@@ -119,6 +130,9 @@ impl Outcome<'_> {
     pub(super) fn right(&self) -> Option<Vec<f64>> {
         if let Some(answered) = self.answered {
             return Some(answered.right());
+        }
+        if let Some(figures) = self.figures {
+            return figures.right();
         }
         match (self.kind, self.targets) {
             (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => {
@@ -193,6 +207,7 @@ pub fn score(outcome: &Outcome, what: &str) -> Result<SplitScore> {
     }
     match (outcome.kind, outcome.targets) {
         (TargetKind::Class | TargetKind::Binary, Targets::Classes(classes)) => by_class(outcome, classes, &mut found),
+        (_, Targets::Inputs(_)) => by_figures(outcome, &mut found),
         (TargetKind::MultiLabel, Targets::Values { width, values }) => by_label(outcome, *width, values, &mut found),
         (TargetKind::Value | TargetKind::Same, Targets::Values { width, values }) => {
             found.r2 = r2(outcome, *width, values)
@@ -239,6 +254,15 @@ fn by_position(outcome: &Outcome, answered: &Answered, found: &mut SplitScore) {
             (found.balanced_accuracy, found.mean_iou) = (answered.balanced_accuracy(), answered.mean_iou());
             found.entity_f1 = answered.entity_f1();
         }
+    }
+}
+
+fn by_figures(outcome: &Outcome, found: &mut SplitScore) {
+    found.figures = outcome.figures.map(|figures| figures.means()).unwrap_or_default();
+    found.accuracy = outcome.right().and_then(|right| mean(&right));
+    if found.accuracy.is_none() {
+        let losses: Vec<f64> = outcome.losses.iter().map(|&loss| loss.into()).collect();
+        found.loss_deviation = (losses.len() > 1).then(|| variance(&losses).sqrt());
     }
 }
 
@@ -306,7 +330,7 @@ mod tests {
 
     fn outcome<'a>(losses: &'a [f32], logits: &'a [f32], targets: &'a Targets, kind: TargetKind) -> Outcome<'a> {
         let width = logits.len() / losses.len().max(1);
-        Outcome { losses, weights: &[], logits, width, targets, kind, answered: None }
+        Outcome { losses, weights: &[], logits, width, targets, kind, answered: None, figures: None }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Gates: limits, and the measured figures compared with them.
 
 use super::{
+    drift::Drift,
     membership::Attack,
     readings::readings,
     record::{Audit, Change},
@@ -23,6 +24,11 @@ pub enum Gate {
     MaxBalancedAccuracyDrop,
     /// Relative rise of the mean loss of test rows.
     MaxTestLossIncrease,
+    /// Rise of the mean loss of test rows and of retained rows, in standard deviations of the rows' losses before; where a loss graph
+    /// tells no accuracy.
+    MaxLossShift,
+    /// How far an output that no target names moved on test rows, relative to what told rows apart there; the worst of them.
+    MaxDrift,
     /// How much further from 0.5 each attack's accuracy is than before. Rises that random guessing reaches count as 0.
     MaxMiaIncrease,
     /// Distance of each attack's accuracy from 0.5 after the run.
@@ -77,6 +83,7 @@ impl Gate {
         matches!(
             self,
             Self::MaxTestAccuracyDrop
+                | Self::MaxLossShift
                 | Self::MaxMiaIncrease
                 | Self::MaxMiaDistance
                 | Self::MaxUnderForgotten
@@ -121,6 +128,8 @@ impl Default for Gates {
             (Gate::MaxTestAccuracyDrop, 0.05),
             (Gate::MaxRetainAccuracyDrop, 0.05),
             (Gate::MaxBalancedAccuracyDrop, 0.1),
+            (Gate::MaxLossShift, 0.2),
+            (Gate::MaxDrift, 0.5),
             (Gate::MaxMiaIncrease, 0.05),
             (Gate::MaxKsIncrease, 0.1),
             (Gate::MaxForgetGain, 0.01),
@@ -128,6 +137,7 @@ impl Default for Gates {
             (Gate::MaxUnchanged, 0.0),
         ];
         let warn = [
+            (Gate::MaxDrift, 0.2),
             (Gate::MaxMiaDistance, 0.05),
             (Gate::MaxKsDistance, 0.05),
             (Gate::MaxClassKsDistance, 0.05),
@@ -258,6 +268,8 @@ pub struct Evidence<'a> {
     pub deep: Option<&'a Deep>,
     /// The new model compared with reference models, if there are any.
     pub reference: Option<&'a Comparison>,
+    /// What became of outputs that no target names.
+    pub drifts: &'a [Drift],
 }
 
 /// The attacks of an audit, by name.

@@ -159,7 +159,14 @@ mod tests {
             false => (0..2).flat_map(|c| row.iter().map(move |&a| score(a, c))).collect(),
         });
         let classes = if classes_last { (2, 1) } else { (2, 3) };
-        Scores { losses: vec![0.0; 2], weights: vec![1.0; 2], logits: logits.collect(), width: 6, classes }
+        Scores {
+            losses: vec![0.0; 2],
+            weights: vec![1.0; 2],
+            logits: logits.collect(),
+            width: 6,
+            classes,
+            figures: Vec::new(),
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The figures that gates are applied to.
 
 use super::{
+    accuracy::SplitScore,
     conformal::{Records, Share},
+    drift::Drift,
     gates::{Evidence, Gate, Need, attacks},
     membership::{Attack, INFORMATIVE_ROWS},
     record::Audit,
@@ -59,6 +61,7 @@ pub(super) fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         },
     };
     match gate {
+        Gate::MaxTestAccuracyDrop | Gate::MaxRetainAccuracyDrop if before.test.loss_deviation.is_some() => Vec::new(),
         Gate::MaxTestAccuracyDrop => drop(before.useful().quality(), after.useful().quality(), test),
         Gate::MaxRetainAccuracyDrop => drop(before.retain.quality(), after.retain.quality(), retain),
         Gate::MaxBalancedAccuracyDrop => {
@@ -67,6 +70,21 @@ pub(super) fn readings(gate: Gate, e: &Evidence) -> Vec<Reading> {
         }
         Gate::MaxTestLossIncrease => {
             vec![Reading { of: "", value: Some(after.useful().loss / before.useful().loss - 1.0), need: test }]
+        }
+        Gate::MaxLossShift => {
+            let sets =
+                [("test", before.useful(), after.useful(), test), ("retained", &before.retain, &after.retain, retain)];
+            let shift = |was: &SplitScore, is: &SplitScore| {
+                was.loss_deviation.map(|spread| (is.loss - was.loss) / spread.max(f64::MIN_POSITIVE))
+            };
+            let told = sets.into_iter().filter(|(_, was, ..)| was.loss_deviation.is_some());
+            told.map(|(of, was, is, need)| Reading { of, value: shift(was, is), need }).collect()
+        }
+        Gate::MaxDrift => {
+            let worst = e.drifts.iter().max_by(|a, b| a.drift.total_cmp(&b.drift));
+            let reading =
+                |worst: &Drift| Reading { of: "", value: Some(worst.drift), need: of(worst.rows, "test rows") };
+            worst.map(reading).into_iter().collect()
         }
         Gate::MaxMiaIncrease => of_attacks(&|was, is| is.increase(was)),
         Gate::MaxMiaDistance => of_attacks(&|_, is| is.distance()),

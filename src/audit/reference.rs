@@ -13,7 +13,7 @@ use serde::Serialize;
 const RMIA_A: f64 = 0.3;
 
 /// How far a model is from one reference model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Gap {
     /// The reference's accuracy and loss on rows to forget.
     pub forget: SplitScore,
@@ -102,9 +102,9 @@ fn gap(own: &Audit, other: &Audit) -> Gap {
     let mia = other.mia.loss.accuracy;
     let attack = own.mia.loss.accuracy.zip(mia).map(|(a, b)| (a - b).abs());
     Gap {
-        forget: other.forget,
-        retain: other.retain,
-        test: *other.useful(),
+        forget: other.forget.clone(),
+        retain: other.retain.clone(),
+        test: other.useful().clone(),
         mia,
         tug_of_war: differences.as_ref().map(|d| d.iter().map(|d| 1.0 - d).product()),
         average_gap: differences.zip(attack).map(|(d, attack)| (d.iter().sum::<f64>() + attack) / (d.len() + 1) as f64),
@@ -202,6 +202,7 @@ mod tests {
             targets: &targets,
             kind: TargetKind::Class,
             answered: None,
+            figures: None,
         };
         measure(&outcome(0), &outcome(1), &outcome(2), None, 1).unwrap()
     }
@@ -223,7 +224,8 @@ mod tests {
         let (mut reference, other) = measured([1.0, 3.0, -1.0], 5);
         let gap = |a: &Audit, b: &Audit| compare(a, &own, &[(b.clone(), other.clone())], 1).tug_of_war.unwrap();
         assert!(gap(&audit, &reference) < 0.5);
-        (audit.test_of_kept_classes, reference.test_of_kept_classes) = (Some(audit.retain), Some(audit.retain));
+        (audit.test_of_kept_classes, reference.test_of_kept_classes) =
+            (Some(audit.retain.clone()), Some(audit.retain.clone()));
         assert_eq!(gap(&audit, &reference), 1.0);
     }
 

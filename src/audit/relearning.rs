@@ -8,6 +8,7 @@ use super::{
     accuracy::{Outcome, score},
     membership::INFORMATIVE_ROWS,
     positions::Answered,
+    row_figures::RowFigures,
     signals::Signals,
     statistics::{auc, mean},
 };
@@ -222,9 +223,10 @@ fn probed<D: Backend<f32>>(model: &Model<f32, D>, set: &Arc<Dataset>, rows: &Row
         let batch = batch?;
         let scores = model.scores(&batch)?;
         let answered = Answered::of(&scores, &batch.targets);
-        let Scores { losses: of_rows, weights, logits, width, .. } = scores;
+        let Scores { losses: of_rows, weights, logits, width, figures, .. } = scores;
         let (logits, targets, answered) = (logits.as_slice(), &batch.targets, answered.as_ref());
-        let outcome = Outcome { losses: &of_rows, weights: &weights, logits, width, targets, kind, answered };
+        let figures = RowFigures::of(model.figure_names(), &figures);
+        let outcome = Outcome { losses: &of_rows, weights: &weights, logits, width, targets, kind, answered, figures };
         let score = score(&outcome, "further trained")?;
         right = right.zip(score.accuracy).map(|(sum, accuracy)| sum + accuracy * score.rows as f64);
         losses.extend(of_rows.into_iter().map(f64::from));

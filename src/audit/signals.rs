@@ -94,7 +94,7 @@ impl Signals {
 /// `p·ln p` is 0 at `p = 0`. None for regression.
 pub fn entropies(outcome: &Outcome) -> Option<Vec<f64>> {
     let of: fn(&[f32]) -> f64 = match (outcome.kind, outcome.width) {
-        (_, 0) | (TargetKind::Value, _) => return None,
+        (_, 0) | (TargetKind::Value | TargetKind::LossGraph, _) => return None,
         (TargetKind::Class, 2..) => softmax_entropy,
         _ => sigmoid_entropy,
     };
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn outcome<'a>(logits: &'a [f32], width: usize, targets: &'a Targets, kind: TargetKind) -> Outcome<'a> {
-        Outcome { losses: &[], weights: &[], logits, width, targets, kind, answered: None }
+        Outcome { losses: &[], weights: &[], logits, width, targets, kind, answered: None, figures: None }
     }
 
     #[test]

@@ -151,6 +151,9 @@ pub struct SourceArgs {
     /// Loss; inferred from the labels and the output's shape if not given
     #[arg(long, value_parser = super::values::losses(), value_name = "LOSS", help_heading = "Model")]
     pub loss: Option<LossKind>,
+    /// ONNX graph that computes the loss of each row from outputs of the model and label columns
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["loss", "output", "target"], help_heading = "Model")]
+    pub loss_graph: Option<PathBuf>,
     /// Extent of an open dimension, by its name or by input and axis (x.2=48). May be given several times
     #[arg(long, value_name = "NAME=N", value_parser = dimension, help_heading = "Model")]
     pub dim: Vec<(String, usize)>,

@@ -18,7 +18,8 @@ use std::path::{Component, Path, PathBuf};
 pub fn options(model: &Path, args: &SourceArgs, tests: &TestArgs) -> Result<Options> {
     let (path, file) = read(model, args.config.as_deref())?;
     let base = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
-    let mut data = DataConfig { files: file.data, inputs: file.inputs, target: file.target };
+    let (target, targets) = file.target.parted();
+    let mut data = DataConfig { files: file.data, inputs: file.inputs, target, targets };
     data.resolve(&base);
     let override_path = |slot: &mut Option<Places>, flags: &[String]| {
         *slot = Places::of(flags).or(slot.take());
@@ -44,6 +45,7 @@ pub fn options(model: &Path, args: &SourceArgs, tests: &TestArgs) -> Result<Opti
         accept_unknown_rows: args.accept_unknown_rows,
         data,
         loss: args.loss.or(file.loss.kind),
+        loss_graph: args.loss_graph.clone().or(file.loss.graph.map(|graph| base.join(graph))),
         dims: file.model.dims.into_iter().chain(args.dim.iter().cloned()).collect(),
         loss_asked_by: match (args.loss, file.loss.kind) {
             (Some(_), _) => Some(" by --loss"),

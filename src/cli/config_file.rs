@@ -7,9 +7,16 @@ use crate::{
     },
 };
 use onnx_forget_base::nearest::nearest;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -24,7 +31,7 @@ const MOST: u64 = 1 << 20;
 pub struct ConfigFile {
     pub data: Files,
     pub inputs: BTreeMap<String, InputConfig>,
-    pub target: TargetConfig,
+    pub target: Targets,
     pub loss: LossTable,
     pub model: ModelTable,
     pub unlearn: Settings,
@@ -38,6 +45,43 @@ pub struct ConfigFile {
 #[serde(deny_unknown_fields, default)]
 pub struct LossTable {
     pub kind: Option<LossKind>,
+    pub graph: Option<PathBuf>,
+}
+
+/// `[target]`, or several `[[target]]`.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Vec<TargetConfig>);
+
+impl Targets {
+    /// The only one, or several.
+    pub fn parted(self) -> (TargetConfig, Vec<TargetConfig>) {
+        match <[TargetConfig; 1]>::try_from(self.0) {
+            Ok([one]) => (one, Vec::new()),
+            Err(several) => (TargetConfig::default(), several),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Targets {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Tables;
+        impl<'de> Visitor<'de> for Tables {
+            type Value = Targets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table `[target]`, or several `[[target]]`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> std::result::Result<Targets, A::Error> {
+                TargetConfig::deserialize(MapAccessDeserializer::new(table)).map(|one| Targets(vec![one]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> std::result::Result<Targets, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(tables)).map(Targets)
+            }
+        }
+        from.deserialize_any(Tables)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@
 mod answers;
 mod inputs;
 mod labels;
+mod losses;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod verdict;
 
 pub use answers::{Answers, Task};
 pub use inputs::{Alternative, OwnScales, alternatives};
+pub use losses::{Losses, examine_losses};
 pub use reading::{InputReading, Reading, Statistics, TargetReading};
 pub use verdict::{Examined, Figures, Problem, Sample, examine};
 

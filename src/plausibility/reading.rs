@@ -130,6 +130,8 @@ fn input(name: &str, feed: &Feed, sample: &Batch) -> InputReading {
             },
             ..bare
         },
+        // Labels show no statistics: they are what the rows are told apart by.
+        Feed::Label(f) => InputReading { kind: "labels", columns: f.columns.clone(), example: None, ..bare },
     }
 }
 

@@ -25,7 +25,8 @@ fn answers(kind: LossKind, target: TargetKind, logits: &[f32], targets: &Targets
     let rows = targets.rows();
     let losses = vec![0.0; rows];
     let width = logits.len() / rows;
-    let outcome = Outcome { losses: &losses, weights: &[], logits, width, targets, kind: target, answered: None };
+    let outcome =
+        Outcome { losses: &losses, weights: &[], logits, width, targets, kind: target, answered: None, figures: None };
     Answers::of(&outcome, &plan(kind)).unwrap()
 }
 

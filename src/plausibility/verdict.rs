@@ -15,9 +15,9 @@ use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write};
 
 /// Rows below which nothing is judged.
-const FEW: usize = 8;
+pub(super) const FEW: usize = 8;
 /// Standard errors by which answers must be better than those that ignore the inputs.
-const BEYOND_CHANCE: f64 = 2.0;
+pub(super) const BEYOND_CHANCE: f64 = 2.0;
 /// Rows on which every alternative is tried; those that look better are tried on all.
 const FIRST_LOOK: usize = 64;
 /// Share of right answers that leaves nothing to look for.
@@ -71,6 +71,9 @@ pub struct Examined {
     pub figures: Option<Figures>,
     /// Whether quality is R², else accuracy.
     pub numbers: bool,
+    /// Whether quality is the share of rows whose own labels fit better than another row's, since there are only losses.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub losses: bool,
     /// What speaks against the way in which the rows were read.
     pub problems: Vec<Problem>,
     /// Readings under which the model is right far more often, the best first.
@@ -274,6 +277,17 @@ impl Examined {
             return format!("not judged: {}", self.not_judged.as_deref().unwrap_or("no figures"));
         };
         let unseen = f.unseen_quality.map_or(String::new(), |q| format!(", on unseen rows {}", self.quality(q)));
+        if self.losses {
+            let unseen = f.unseen_loss.map_or(String::new(), |loss| format!(", on unseen rows {loss:.4}"));
+            return format!(
+                "{} {} of {} training rows (50 % by chance); mean loss {:.4}, with permuted labels {:.4}{unseen}",
+                self.name(),
+                self.quality(f.quality),
+                f.rows,
+                f.loss,
+                f.loss_of_permuted
+            );
+        }
         format!(
             "{} {} on {} training rows{unseen}; without the inputs {}, with permuted labels {}",
             self.name(),
@@ -284,8 +298,13 @@ impl Examined {
         )
     }
 
-    fn name(&self) -> &'static str {
-        if self.numbers { "R²" } else { "accuracy" }
+    /// What quality is called.
+    pub fn name(&self) -> &'static str {
+        match (self.losses, self.numbers) {
+            (true, _) => "rows whose own labels fit better than another row's:",
+            (_, true) => "R²",
+            _ => "accuracy",
+        }
     }
 
     fn quality(&self, q: f64) -> String {

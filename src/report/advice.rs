@@ -36,7 +36,9 @@ pub fn advice(report: &Report) -> Vec<String> {
 fn missed(gate: &Verdict) -> String {
     let Some(value) = gate.value else { return format!("`{}` was not met", gate.gate) };
     let (measured, limit) = words::apart(value, gate.limit);
-    let by = if gate.limit < 0.0 || matches!(gate.gate, Check::Gate(Gate::MaxTestLossIncrease, _)) {
+    let by = if gate.limit < 0.0
+        || matches!(gate.gate, Check::Gate(Gate::MaxTestLossIncrease | Gate::MaxLossShift | Gate::MaxDrift, _))
+    {
         String::new()
     } else {
         format!(", {} points beyond it", words::points(value - gate.limit))
@@ -52,9 +54,14 @@ fn remedy(check: Check) -> &'static str {
         Gate::MaxTestAccuracyDrop
         | Gate::MaxRetainAccuracyDrop
         | Gate::MaxBalancedAccuracyDrop
-        | Gate::MaxTestLossIncrease => {
+        | Gate::MaxTestLossIncrease
+        | Gate::MaxLossShift => {
             "forgetting took more than the rows. Give all retained training rows in --data; forget fewer rows at once; try half of the \
              --learning-rate with twice the --epochs, or a smaller --alpha. If the drop is acceptable, [gates] in the configuration sets the limit"
+        }
+        Gate::MaxDrift => {
+            "the run moved outputs that no target names, since they share weights with the one that it trained. Name them as further \
+             `[[target]]` if there are labels for them; keep the shared weights by --freeze; or try half of the --learning-rate"
         }
         Gate::MaxMiaIncrease
         | Gate::MaxMiaDistance

@@ -1,7 +1,7 @@
 //! The record of a run: `report.json`, schema `onnx-forget/report/v1` (`report.schema.json` in the project).
 
 use crate::{
-    audit::{Audit, Change, Comparison, Deep, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
+    audit::{Audit, Change, Comparison, Deep, Drift, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     plausibility::{Examined, Reading},
     unlearn::{MethodName, MethodSettings, StepSize, Trajectory},
@@ -251,6 +251,9 @@ pub struct AuditSection {
     /// Beside reference models (`--reference`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<ReferenceSection>,
+    /// What became of outputs that no target names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drifts: Vec<Drift>,
     /// All gates together.
     pub verdict: Option<Judgment>,
     /// That the file is what it should be.

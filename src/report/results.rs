@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error,
-    audit::{Audit, Change, Deep, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
+    audit::{Audit, Change, Deep, Drift, Gate, Histogram, Judgment, Remembered, SplitDigest, Verdict},
     parity::{GradientReport, ParityReport},
     plausibility::{Examined, Reading},
     shown,
@@ -91,6 +91,8 @@ pub struct Further {
     pub reference: Option<ReferenceSection>,
     /// What further training showed.
     pub deep: Option<Deep>,
+    /// What became of outputs that no target names.
+    pub drifts: Vec<Drift>,
 }
 
 /// The new file.
@@ -216,6 +218,7 @@ impl Report {
             deep: further.deep,
             reference: further.reference,
             losses: further.losses,
+            drifts: further.drifts,
             ..AuditSection::default()
         };
         if let Some(AuditedBefore { audit: before, splits, remembered }) = before {

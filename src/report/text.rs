@@ -78,6 +78,17 @@ fn write_summary(out: &mut Lines, report: &Report) -> std::fmt::Result {
     for (label, value) in lines.chain(report.audit.reference.as_ref().map(|r| beside(&r.after)).into_iter().flatten()) {
         writeln!(out, "audit      {label:>34} {:>10} {value:>10}", "")?;
     }
+    for drift in &report.audit.drifts {
+        let same = drift
+            .agreement
+            .map_or(String::new(), |share| format!(", same largest value in {} of rows", percent(Some(share))));
+        writeln!(
+            out,
+            "output     {}: moved by {} of what tells rows apart{same}",
+            drift.output,
+            percent(Some(drift.drift))
+        )?;
+    }
     for gate in &report.gates {
         let value = gate.value.map_or("–".into(), |v| words::apart(v, gate.limit).0);
         let better = Some(words::better(gate))
@@ -138,7 +149,7 @@ fn figures(audit: &Audit) -> Vec<(String, String)> {
             None => line(format!("{name} accuracy"), percent(set.accuracy)),
             some => line(format!("{name} R²"), figure(some)),
         }
-        for (what, value) in set.of_positions() {
+        for (what, value) in set.further() {
             line(format!("{name} {what}"), figure(Some(value)));
         }
         line(format!("{name} loss"), format!("{:.4}", set.loss));

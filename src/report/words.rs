@@ -13,6 +13,8 @@ pub fn gate(verdict: &Verdict) -> String {
         Gate::MaxRetainAccuracyDrop => "Accuracy on retained rows is kept".into(),
         Gate::MaxBalancedAccuracyDrop => "Rare classes or labels are still told on test rows".into(),
         Gate::MaxTestLossIncrease => "The loss of test rows is kept".into(),
+        Gate::MaxDrift => "Outputs that no target names are kept".into(),
+        Gate::MaxLossShift => format!("The loss of {of} rows is kept"),
         Gate::MaxMiaIncrease => format!("An attack on the {of} does not get better"),
         Gate::MaxMiaDistance => format!("An attack on the {of} does as badly as a coin"),
         Gate::MaxKsIncrease => "Losses of forgotten rows do not move away from those of unseen rows".into(),
@@ -86,6 +88,7 @@ pub fn better(verdict: &Verdict) -> &'static str {
                 | Gate::MaxRetainAccuracyDrop
                 | Gate::MaxBalancedAccuracyDrop
                 | Gate::MaxTestLossIncrease
+                | Gate::MaxLossShift
                 | Gate::MaxMiaIncrease
                 | Gate::MaxKsIncrease
                 | Gate::MaxRetainedAucIncrease,

@@ -155,6 +155,7 @@ fn unlearn<D: Backend<f32>>(device: D, job: &Job, watch: &mut Watch<'_>, reached
     let (splits, remembered) = (job.splits(&measured), job.remembered(&measured)?);
     let before = &*reached.before.insert(AuditedBefore { audit, splits, remembered });
     job.require_remembered(before.remembered.as_ref())?;
+    let others = job.other_outputs(&model)?;
 
     let weights = fingerprint(&model);
     let mut settings = method.described();
@@ -175,6 +176,7 @@ fn unlearn<D: Backend<f32>>(device: D, job: &Job, watch: &mut Watch<'_>, reached
     let change = audit::change(&measured, &measured_after);
     let further = &mut reached.further;
     further.losses = audit::loss_histogram(&measured, &measured_after);
+    further.drifts = others.map(|others| others.drifts(&model)).transpose()?.unwrap_or_default();
     let others = watch.stage_if(!references.is_empty(), "reference models", |_| job.audit_references(&references))?;
     further.reference = others.map(|others| ReferenceSection {
         models: reference::described(&references),
@@ -189,6 +191,7 @@ fn unlearn<D: Backend<f32>>(device: D, job: &Job, watch: &mut Watch<'_>, reached
         changed: fingerprint(&model) != weights,
         deep: further.deep.as_ref(),
         reference: further.reference.as_ref().map(|r| &r.after),
+        drifts: &further.drifts,
     };
     let mut gates = audit::judge(&options.gates, &evidence);
     gates.push(rows_known);

@@ -107,13 +107,13 @@ pub fn inspect(options: &Options) -> Result<(Inspection, Result<()>)> {
 pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<(Inspection, Result<()>)> {
     let mut outcome = forms::require_parameters(graph);
     let (mut loss, mut initializers) = (None, Vec::new());
-    let target = &options.data.target;
-    // Whether classes are those of rows or of positions, the rows tell.
-    let label = target.kind.map(label_kind).filter(|kind| *kind != LabelKind::Class).unwrap_or_default();
-    let ask =
-        Ask { loss: options.loss, output: target.output.clone(), labels: label.into(), class_axis: target.class_axis };
+    let behind = read::with_loss_graph(graph, options)?;
     let mut warnings = Vec::new();
-    match loss::plan_for(graph, &ask) {
+    let (graph, planned) = match &behind {
+        Some((graph, plan)) => (graph, Ok(plan.clone())),
+        None => (graph, loss::plan_for(graph, &asked(options))),
+    };
+    match planned {
         Err(e @ Error::Usage(_)) => return Err(e),
         Ok(plan) => {
             warnings.extend(plan.head.undecided.clone());
@@ -158,6 +158,13 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
         problem: outcome.as_ref().err().map(ToString::to_string),
     };
     Ok((inspection, outcome))
+}
+
+/// What is asked of the loss without any rows: whether classes are those of rows or of positions, these tell.
+fn asked(options: &Options) -> Ask {
+    let target = &options.data.target;
+    let label = target.kind.map(label_kind).filter(|kind| *kind != LabelKind::Class).unwrap_or_default();
+    Ask { loss: options.loss, output: target.output.clone(), labels: label.into(), class_axis: target.class_axis }
 }
 
 fn shown_domain(domain: &str) -> &str {

@@ -4,14 +4,14 @@ use super::{
     events::{Event, Observer, Stop, Watch},
     known::Known,
     options::Options,
-    read::{self, Look, ReadModel},
+    read::{self, Asked, Look, ReadModel},
     rows::runtime_batches,
 };
 use crate::{
     data::{self, Batch, Data, Request},
     engine,
     error::{Error, Result},
-    graph::{TrainableModel, loss::Ask},
+    graph::TrainableModel,
     kernels::Backend,
     model::{BatchNorm, Halves, Model, ModelOptions},
     onnx::{OnnxFile, checkpoint::Checkpoint},
@@ -33,7 +33,7 @@ pub struct Job {
     /// The trained model.
     pub model: TrainableModel,
     /// What decided its loss.
-    pub(super) ask: Ask,
+    pub(super) asked: Asked,
     /// The rows.
     pub data: Data,
     /// The method's settings.
@@ -91,14 +91,14 @@ impl Job {
             (Error::Data(problem), Some(hint)) => Error::Data(format!("{problem}; {hint}")),
             (e, _) => e,
         })?;
-        let ask = read.ask(data.target);
-        let mut model = read.labeled(data.target)?;
+        let asked = read.asked(data.target, &data.targets);
+        let mut model = read.labeled(data.target, &data.targets)?;
         if let Some(by) = options.loss_asked_by.filter(|_| model.plan.why.ends_with("asked for")) {
             model.plan.why += by;
         }
         let schedule = Schedule::new(&options.unlearn, data.forget.len(), data.retain.len());
         let (scope, stop, timings) = (scope.clone(), stop.clone(), watch.timings().clone());
-        let job = Self { options, model, ask, data, schedule, found, scope, stop, timings };
+        let job = Self { options, model, asked, data, schedule, found, scope, stop, timings };
         watch.tell(Event::Prepared(&job))?;
         job.warnings().iter().try_for_each(|warning| watch.warn(warning))?;
         Ok(job)

@@ -10,13 +10,15 @@ use crate::{
     audit::{Measured, Remembered, Signals},
     data::{Batch, Dataset},
     error::{Error, Result},
-    graph::input_scale,
+    graph::{input_scale, loss::LossGraph},
     kernels::Backend,
     model::Model,
     parity::Work,
-    plausibility::{Answers, Examined, Reading, Sample, alternatives, examine},
+    plausibility::{self, Answers, Examined, Losses, Reading, Sample, alternatives, examine},
     tensor::HostTensor,
 };
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -81,6 +83,15 @@ impl Job {
         let train = self.looked_at(&data.train, most, "known")?;
         let unseen =
             vec![self.looked_at(&data.validation, most, "unseen")?, self.looked_at(&data.test, most, "unseen")?];
+        if let Some(own) = &self.model.plan.loss_graph {
+            let found = self.examine_losses(model, own, (&train, &unseen))?;
+            let mut reading = Reading::of(data.train.plan(), &train);
+            let labels: Vec<&str> = own.labels.iter().map(|&label| self.model.graph.name(label)).collect();
+            // Statistics of labels would tell too much of them.
+            let of_labels = reading.inputs.iter_mut().filter(|input| labels.contains(&input.input.as_str()));
+            of_labels.for_each(|input| input.example = None);
+            return Ok((found, reading));
+        }
         let sets = Sample { train, unseen, seed: self.options.seed };
         let width = |(name, tensor): (&String, &HostTensor)| {
             (name.clone(), tensor.len().checked_div(sets.train.rows()).unwrap_or(0))
@@ -90,6 +101,36 @@ impl Job {
         let seen_through = model.plan().is_none_or(|plan| !plan.seen_through.is_empty() || plan.scores_are_log_probs);
         let found = examine(&sets, seen_through, &others, &|batch| self.answers(model, batch))?;
         Ok((found, Reading::of(data.train.plan(), &sets.train)))
+    }
+
+    /// Looks at the losses alone, with the rows' own labels and with those of other rows.
+    fn examine_losses<D: Backend<f32>>(
+        &self,
+        model: &Model<f32, D>,
+        own: &LossGraph,
+        (train, unseen): (&Batch, &[Batch]),
+    ) -> Result<Examined> {
+        let losses = |batch: &Batch| {
+            let mut all = Vec::new();
+            let parts = batch.parts(EVALUATION_BATCH).unwrap_or_else(|| vec![(batch.clone(), batch.rows())]);
+            for (part, _) in parts {
+                self.stop.check()?;
+                all.extend(model.scores(&part)?.losses.into_iter().map(f64::from));
+            }
+            Ok::<Vec<f64>, Error>(all)
+        };
+        let mut order: Vec<usize> = (0..train.rows()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.options.seed));
+        let other = train.select(&order).filter(|_| !own.labels.is_empty());
+        let permuted = other.map(|other| {
+            let labels = own.labels.iter().map(|&label| self.model.graph.name(label));
+            let labels = labels.filter_map(|name| Some((name.to_string(), other.inputs.get(name)?.clone())));
+            let inputs = train.inputs.clone().into_iter().chain(labels).collect();
+            losses(&Batch { inputs, targets: train.targets.clone() })
+        });
+        let of_unseen = unseen.iter().map(losses).collect::<Result<Vec<_>>>()?.concat();
+        let losses = Losses { own: losses(train)?, permuted: permuted.transpose()?, unseen: of_unseen };
+        Ok(plausibility::examine_losses(&losses))
     }
 
     /// Whether the model remembers the rows to forget better than unseen ones; none where that cannot be told, or does not matter.

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     audit::{
-        Answered, Audit, Deep, Half, Measured, Outcome, Sets, SplitDigest, Tag, Training, matched, measure, relearn,
-        tags,
+        Answered, Audit, Deep, Half, Measured, Outcome, RowFigures, Sets, SplitDigest, Tag, Training, matched, measure,
+        relearn, tags,
     },
     data::{Dataset, Rows, TargetKind, Targets},
     error::{Error, Result},
@@ -107,6 +107,7 @@ impl Job {
 pub(super) fn answered<D: Backend<f32>>(model: &Model<f32, D>, target: TargetKind) -> TargetKind {
     match model.plan().map(|plan| plan.kind) {
         Some(LossKind::Mse) => TargetKind::Value,
+        Some(LossKind::LossGraph) => TargetKind::LossGraph,
         _ => target,
     }
 }
@@ -135,6 +136,8 @@ pub(super) struct Scored {
     answered: Option<Answered>,
     /// What the classes stand for, if they are tags of entities.
     tags: Option<Vec<Tag>>,
+    /// The names of the figures of a loss graph.
+    names: Vec<String>,
     targets: Option<Targets>,
 }
 
@@ -143,7 +146,8 @@ impl Scored {
     pub(super) fn of<D: Backend<f32>>(model: &Model<f32, D>, set: &Dataset) -> Self {
         let named = model.plan().and_then(|plan| plan.head.classes.clone());
         let names = set.plan().target.words.names().or(named);
-        Self { tags: names.and_then(|names| tags(&names)), ..Self::default() }
+        let tags = names.and_then(|names| tags(&names));
+        Self { tags, names: model.figure_names().to_vec(), ..Self::default() }
     }
 
     /// Takes in the next batch.
@@ -158,6 +162,7 @@ impl Scored {
                 all.losses.extend(scores.losses);
                 all.weights.extend(scores.weights);
                 all.logits.extend(scores.logits);
+                all.figures.extend(scores.figures);
             }
         }
         match &mut self.targets {
@@ -186,9 +191,20 @@ impl Scored {
         match &self.scores {
             Some(s) => {
                 let (losses, weights, logits) = (s.losses.as_slice(), s.weights.as_slice(), s.logits.as_slice());
-                Outcome { losses, weights, logits, width: s.width, targets, kind, answered: self.answered.as_ref() }
+                let figures = RowFigures::of(&self.names, &s.figures);
+                let answered = self.answered.as_ref();
+                Outcome { losses, weights, logits, width: s.width, targets, kind, answered, figures }
             }
-            None => Outcome { losses: &[], weights: &[], logits: &[], width: 0, targets, kind, answered: None },
+            None => Outcome {
+                losses: &[],
+                weights: &[],
+                logits: &[],
+                width: 0,
+                targets,
+                kind,
+                answered: None,
+                figures: None,
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod compare;
 mod destination;
 mod device;
+mod drift;
 mod events;
 pub mod forget;
 pub mod inspect;

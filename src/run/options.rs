@@ -72,6 +72,9 @@ pub struct Options {
     pub data: DataConfig,
     /// Task loss, if asked for.
     pub loss: Option<LossKind>,
+    /// The ONNX graph that computes the loss of each row from outputs of the model and label columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_graph: Option<PathBuf>,
     /// Extents of open dimensions of the inputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dims: BTreeMap<String, usize>,
@@ -157,6 +160,7 @@ impl Options {
             unlearn_anyway: false,
             data: DataConfig::default(),
             loss: None,
+            loss_graph: None,
             dims: BTreeMap::new(),
             loss_asked_by: None,
             trainable: Vec::new(),
@@ -233,6 +237,26 @@ impl Options {
         Ok(())
     }
 
+    /// Several ways to say what the loss is exclude each other.
+    fn check_loss(&self) -> Result<()> {
+        let (one, several) = (&self.data.target, !self.data.targets.is_empty());
+        let labeled = one.column.is_some() || one.columns.is_some() || one.kind.is_some() || one.output.is_some();
+        let clash = match &self.loss_graph {
+            Some(_) if self.loss.is_some() => "--loss, or `kind` under `[loss]`, and a loss graph",
+            Some(_) if labeled || several => {
+                "`[target]` (--target, --output), whose labels belong to a loss that the program knows, and a loss graph, whose inputs name the label columns,"
+            }
+            None if several && self.loss.is_some() => {
+                "--loss, or `kind` under `[loss]`, and several `[[target]]`, of which each has its own loss,"
+            }
+            None if several && labeled => {
+                "--target or --output, and several `[[target]]`, which name their columns and outputs,"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("{clash} exclude each other: leave one out")))
+    }
+
     /// # Errors
     /// [`Error::Usage`] for a `command` that runs on the CPU alone, if another device is asked for.
     pub(super) fn require_cpu(&self, command: &str) -> Result<()> {
@@ -289,6 +313,7 @@ impl Options {
         {
             return Err(Error::Usage("batch_size, micro_batch, epochs and parity.samples must be at least 1".into()));
         }
+        self.check_loss()?;
         if s.micro_batch.is_some() && self.bn == BatchNorm::Batch {
             let problem = "BatchNormalization would take the statistics of each micro-batch in place of the batch's";
             return Err(Error::Usage(format!(

@@ -9,11 +9,11 @@ use super::{
     signature::{label_kind, signature},
 };
 use crate::{
-    data::{self, Places, Signature, TargetKind},
+    data::{self, BoundTarget, DataConfig, Places, Signature, TargetConfig, TargetKind},
     error::{Error, Result},
     graph::{
         Graph, TrainableModel, build, forms,
-        loss::{self, Ask, LabelKind, Labels, LossKind, LossPlan},
+        loss::{self, Ask, LabelKind, Labels, LossKind, LossPlan, Term},
         parameters::{self, Decision},
         row_axis,
     },
@@ -21,7 +21,7 @@ use crate::{
     onnx::{OnnxFile, artifacts},
     ops,
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// Whose labels are looked at, if several outputs could take them or the output holds several answers a row.
 #[derive(Clone, Copy)]
@@ -48,14 +48,39 @@ fn open_at(path: &Path, checkpoint: Option<&Path>, options: &Options) -> Result<
     Ok((file, graph))
 }
 
+/// What the loss is asked to be.
+#[derive(Clone)]
+pub(super) enum Asked {
+    /// One loss on one output.
+    One(Ask),
+    /// The user's loss graph.
+    LossGraph(Arc<OnnxFile>),
+    /// The weighted sum of several losses, each on an output.
+    Several(Vec<Part>),
+}
+
+/// One of several targets.
+#[derive(Clone)]
+pub(super) struct Part {
+    ask: Ask,
+    /// What its loss is, as far as that is known.
+    plan: LossPlan,
+    /// The name that its labels are fed by.
+    labels: String,
+    kind: TargetKind,
+    weight: f64,
+}
+
 /// A model whose labels were not read yet.
 pub(super) struct ReadModel {
     file: OnnxFile,
-    /// The graph, as far as it is needed.
+    /// The graph, as far as it is needed; with its loss graph behind it, if it has one.
     pub graph: Graph,
     /// The loss, as far as it is known before the rows are read.
     pub first: LossPlan,
-    ask: Ask,
+    /// The graph of the file itself, where the loss is another one once the labels are known.
+    whole: Option<Graph>,
+    asked: Asked,
     /// Globs of what is trained, and of what is not.
     choice: (Vec<String>, Vec<String>),
 }
@@ -67,9 +92,17 @@ impl ReadModel {
     /// Those of [`supported_plan`]; [`Error::Untrainable`] if nothing decides between outputs, or labels for positions
     /// would be needed.
     pub fn new((file, graph): (OnnxFile, Graph), options: &Options, look: Look<'_>) -> Result<Self> {
-        let (ask, first) = decided(&graph, options, look)?;
-        let graph = loss::narrowed(graph, &first);
-        Ok(Self { file, graph, first, ask, choice: (options.trainable.clone(), options.freeze.clone()) })
+        let choice = (options.trainable.clone(), options.freeze.clone());
+        let asked = match (&options.loss_graph, options.data.targets.as_slice()) {
+            (Some(path), _) => Asked::LossGraph(Arc::new(OnnxFile::open(path, &options.reading())?)),
+            (None, []) => {
+                let (ask, first) = decided(&graph, options, look)?;
+                let graph = loss::narrowed(graph, &first);
+                return Ok(Self { file, graph, first, whole: None, asked: Asked::One(ask), choice });
+            }
+            (None, several) => Asked::Several(parts(&graph, options, several, look)?),
+        };
+        Self::behind(file, graph, asked, choice)
     }
 
     /// Another model for the same rows, of which everything is trained that can be.
@@ -79,19 +112,51 @@ impl ReadModel {
     pub fn beside(
         path: &Path,
         options: &Options,
-        ask: Ask,
+        asked: Asked,
         check: impl FnOnce(&OnnxFile) -> Result<()>,
     ) -> Result<Self> {
         let file = artifacts::open(path, None, &options.reading())?;
         check(&file)?;
         let graph = build::build_given(&file, &options.given())?;
-        let first = supported_plan(&graph, &ask)?;
-        Ok(Self { file, graph, first, ask, choice: Default::default() })
+        match &asked {
+            Asked::One(ask) => {
+                let first = supported_plan(&graph, ask)?;
+                Ok(Self { file, graph, first, whole: None, asked, choice: Default::default() })
+            }
+            Asked::LossGraph(_) => Self::behind(file, graph, asked, Default::default()),
+            Asked::Several(parts) => {
+                let again = |part: &Part| Ok(Part { plan: supported_plan(&graph, &part.ask)?, ..part.clone() });
+                let asked = Asked::Several(parts.iter().map(again).collect::<Result<_>>()?);
+                Self::behind(file, graph, asked, Default::default())
+            }
+        }
+    }
+
+    /// A model with a loss graph behind it.
+    fn behind(file: OnnxFile, whole: Graph, asked: Asked, choice: (Vec<String>, Vec<String>)) -> Result<Self> {
+        let mut graph = whole.clone();
+        let first = match &asked {
+            Asked::LossGraph(own) => loss::attach(&mut graph, Arc::clone(own))?,
+            Asked::Several(parts) => sum(&mut graph, parts)?,
+            Asked::One(_) => return Err(Error::Internal("one loss is no loss graph".into())),
+        };
+        ops::support::require(&graph, Some(first.scores)).map_err(|e| forms::explained(&graph, e))?;
+        row_axis::require(&graph, &first)?;
+        graph.require_input_sizes()?;
+        let graph = loss::narrowed(graph, &first);
+        Ok(Self { file, graph, first, whole: Some(whole), asked, choice })
     }
 
     /// What the model asks of the rows.
     pub fn signature(&self) -> Signature {
-        signature(&self.graph, &self.first)
+        let own = signature(&self.graph, &self.first);
+        match (&self.asked, &self.whole) {
+            (Asked::Several(parts), Some(whole)) => {
+                let part = |part: &Part| (part.labels.clone(), signature(whole, &part.plan));
+                Signature { labels: None, several: parts.iter().map(part).collect(), ..own }
+            }
+            _ => own,
+        }
     }
 
     /// What is trained, as far as the first loss tells.
@@ -105,7 +170,7 @@ impl ReadModel {
     /// What to add to an error of the data where nothing tells which column is the label.
     pub fn without_labels(&self, options: &Options) -> Option<String> {
         let (graph, target) = (&self.graph, &options.data.target);
-        let named = target.column.is_some() || target.columns.is_some();
+        let named = target.column.is_some() || target.columns.is_some() || self.first.loss_graph.is_some();
         if named || self.first.label_input.is_some() || !matches!(data::label_facts(&options.data, None), Ok(None)) {
             return None;
         }
@@ -120,25 +185,49 @@ impl ReadModel {
                 graph.name(input)
             ),
             None => {
-                "rows without labels (embeddings, detection, a model of its own loss) are not supported yet: name the \
-                     label column by --target"
+                "if rows have no labels, or others than these (embeddings, detection, a loss of one's own), give the loss as a graph by \
+                 --loss-graph; else name the label column by --target"
                     .into()
             }
         })
     }
 
     /// What decides the loss once it is known what the labels are; of another model on the same rows, too.
-    pub fn ask(&self, target: TargetKind) -> Ask {
-        Ask { labels: Labels { kind: label_kind(target), ..self.ask.labels.clone() }, ..self.ask.clone() }
+    pub fn asked(&self, target: TargetKind, targets: &[BoundTarget]) -> Asked {
+        let kind_of =
+            |ask: &Ask, kind| Ask { labels: Labels { kind: label_kind(kind), ..ask.labels.clone() }, ..ask.clone() };
+        match &self.asked {
+            Asked::One(ask) => Asked::One(kind_of(ask, target)),
+            Asked::LossGraph(own) => Asked::LossGraph(Arc::clone(own)),
+            Asked::Several(parts) => {
+                let known = |(part, bound): (&Part, &BoundTarget)| Part {
+                    ask: kind_of(&part.ask, bound.kind),
+                    labels: bound.same.clone().unwrap_or_else(|| part.labels.clone()),
+                    kind: bound.kind,
+                    ..part.clone()
+                };
+                Asked::Several(parts.iter().zip(targets).map(known).collect())
+            }
+        }
     }
 
     /// The model with the loss for labels of this kind.
     ///
     /// # Errors
     /// Those of [`loss::plan_for`] and of [`parameters::decide`].
-    pub fn labeled(self, target: TargetKind) -> Result<TrainableModel> {
-        let plan = loss::plan_for(&self.graph, &self.ask(target))?;
-        self.with(plan)
+    pub fn labeled(self, target: TargetKind, targets: &[BoundTarget]) -> Result<TrainableModel> {
+        match (self.asked(target, targets), self.whole) {
+            (Asked::One(ask), _) => {
+                let plan = loss::plan_for(&self.graph, &ask)?;
+                with(self.file, self.graph, plan, self.choice)
+            }
+            (Asked::Several(parts), Some(whole)) => {
+                let planned = |part: Part| Ok(Part { plan: loss::plan_for(&whole, &part.ask)?, ..part });
+                let asked = Asked::Several(parts.into_iter().map(planned).collect::<Result<_>>()?);
+                Self::behind(self.file, whole, asked, self.choice)?.unlabeled()
+            }
+            _ => with(self.file, self.graph, self.first, self.choice),
+        }
     }
 
     /// The model with the loss that it was read with.
@@ -146,15 +235,67 @@ impl ReadModel {
     /// # Errors
     /// Those of [`parameters::decide`].
     pub fn unlabeled(self) -> Result<TrainableModel> {
-        let plan = self.first.clone();
-        self.with(plan)
+        with(self.file, self.graph, self.first, self.choice)
     }
+}
 
-    fn with(self, plan: LossPlan) -> Result<TrainableModel> {
-        let Self { file, graph, choice: (trainable, freeze), .. } = self;
-        let decisions = parameters::decide(&graph, &plan, &trainable, &freeze)?;
-        Ok(TrainableModel { file, graph, plan, decisions })
-    }
+fn with(
+    file: OnnxFile,
+    graph: Graph,
+    plan: LossPlan,
+    (trainable, freeze): (Vec<String>, Vec<String>),
+) -> Result<TrainableModel> {
+    let decisions = parameters::decide(&graph, &plan, &trainable, &freeze)?;
+    Ok(TrainableModel { file, graph, plan, decisions })
+}
+
+/// Several targets, each with its loss before the rows are read.
+fn parts(graph: &Graph, options: &Options, several: &[TargetConfig], look: Look<'_>) -> Result<Vec<Part>> {
+    let one = |(at, (data, target)): (usize, (DataConfig, &TargetConfig))| {
+        let weight = target.weight.unwrap_or(1.0);
+        if !weight.is_finite() || weight <= 0.0 {
+            return Err(Error::Usage("`[[target]]`: `weight` has to be finite and above 0".into()));
+        }
+        if target.output.is_none() {
+            return Err(Error::Usage(
+                "a `[[target]]` names no output of the model: write `output = \"...\"` in each".into(),
+            ));
+        }
+        let (ask, plan) = decided(graph, &Options { data, ..options.clone() }, look)?;
+        let kind = target.kind.unwrap_or(TargetKind::Class);
+        Ok(Part { ask, plan, labels: format!("target {at}"), kind, weight })
+    };
+    options.data.parts().into_iter().zip(several).enumerate().map(one).collect()
+}
+
+/// The graph with the loss graph that is asked for, if one is, behind it; no rows are looked at.
+///
+/// # Errors
+/// Those of [`loss::attach`], and of finding the loss of each of several targets.
+pub(super) fn with_loss_graph(graph: &Graph, options: &Options) -> Result<Option<(Graph, LossPlan)>> {
+    let mut graph = graph.clone();
+    let plan = match (&options.loss_graph, options.data.targets.as_slice()) {
+        (Some(path), _) => loss::attach(&mut graph, Arc::new(OnnxFile::open(path, &options.reading())?))?,
+        (None, []) => return Ok(None),
+        (None, several) => {
+            let parts = parts(&graph, options, several, Look::Nowhere)?;
+            sum(&mut graph, &parts)?
+        }
+    };
+    Ok(Some((graph, plan)))
+}
+
+/// Puts the weighted sum of several losses behind `graph`.
+fn sum(graph: &mut Graph, parts: &[Part]) -> Result<LossPlan> {
+    let terms = parts.iter().map(|part| {
+        let Part { plan, labels, kind, weight, .. } = part;
+        Term { plan, kind: *kind, labels: labels.clone(), weight: *weight }
+    });
+    let terms: Vec<Term<'_>> = terms.collect();
+    let made = loss::joined(graph, &terms)?;
+    let plan = loss::attach_made(graph, &made)?;
+    let each = parts.iter().map(|part| format!("{} times {}", part.weight, part.plan.why));
+    Ok(LossPlan { why: format!("the sum of {} targets: {}", parts.len(), each.collect::<Vec<_>>().join("; ")), ..plan })
 }
 
 /// What is asked of the loss, and the loss before the rows are read.

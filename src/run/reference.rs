@@ -34,7 +34,7 @@ impl Job {
 
     fn open_reference(&self, path: &Path) -> Result<TrainableModel> {
         let wrong = |problem: String| Error::Usage(format!("--reference {}: {problem}", path.display()));
-        let read = ReadModel::beside(path, &self.options, self.ask.clone(), |file| {
+        let read = ReadModel::beside(path, &self.options, self.asked.clone(), |file| {
             match file.sha256() == self.model.file.sha256() {
                 true => {
                     Err(wrong("this is the model itself; give one that was trained without the rows to forget".into()))

@@ -18,6 +18,7 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
         TargetKind::MultiLabel => LabelKind::MultiLabel,
         TargetKind::Next | TargetKind::Masked => LabelKind::Positions,
         TargetKind::Value | TargetKind::Same => LabelKind::Value,
+        TargetKind::LossGraph => LabelKind::Unknown,
     }
 }
 
@@ -33,7 +34,9 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
         let dtype = ty.and_then(|t| t.dtype).unwrap_or(DType::F32);
         Some(InputSpec { name: info.name.clone(), dtype, dims, table: tables::rows(graph, &links, id) })
     };
-    let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input);
+    let own = plan.loss_graph.as_ref();
+    let labels = own.map(|own| own.labels.clone()).unwrap_or_default();
+    let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input && !labels.contains(id));
     Signature {
         inputs: fed.filter_map(|id| spec(*id)).collect(),
         scores: spec(plan.scores).map(|spec| with_width(spec, plan)),
@@ -42,6 +45,8 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
         independent: plan.kind == LossKind::Bce,
         values: plan.kind == LossKind::Mse,
         classes: plan.head.classes.clone(),
+        labels: own.map(|own| own.labels.iter().filter_map(|id| spec(*id)).collect()),
+        several: Vec::new(),
     }
 }
 

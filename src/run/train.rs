@@ -108,7 +108,7 @@ fn trained(options: Options, training: Training, stop: &Stop, observer: &mut dyn
     let data = watch.stage("reading the data", |_| {
         data::open_training(&options.data, exclude, options.missing_ids(), &read.signature())
     })?;
-    let model = read.labeled(data.target)?;
+    let model = read.labeled(data.target, &data.targets)?;
     let batch_size = Schedule::new(&options.unlearn, 0, data.rows.len()).batch_size;
     let augment = Augment { images: data.train.image_inputs(), ..Augment::default() };
     let recipe = Recipe::new(&options.train, batch_size, augment);

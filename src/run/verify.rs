@@ -65,8 +65,8 @@ fn checked(options: &Options, checks: &Checks, stop: &Stop, observer: &mut dyn O
         None => (ReadModel::new(opened, options, Look::Nowhere)?.unlabeled()?, None),
         Some(places) => {
             let read = ReadModel::new(opened, options, Look::Rows(places))?;
-            let (rows, target, _) = data::open_rows(&options.data, places, &read.signature())?;
-            (read.labeled(target)?, Some(rows))
+            let opened = data::open_rows(&options.data, places, &read.signature())?;
+            (read.labeled(opened.target, &opened.targets)?, Some(opened.rows))
         }
     };
     let TrainableModel { file, graph, plan, decisions } = &subject;

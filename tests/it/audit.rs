@@ -134,7 +134,16 @@ fn audit_of(forget: &[f64], retain: &[f64], test: &[f64]) -> (Audit, Measured) {
     let parts = [part(forget), part(retain), part(test)];
     let outcome = |i: usize| {
         let (losses, logits, targets) = &parts[i];
-        Outcome { losses, weights: &[], logits, width: 2, targets, kind: TargetKind::Class, answered: None }
+        Outcome {
+            losses,
+            weights: &[],
+            logits,
+            width: 2,
+            targets,
+            kind: TargetKind::Class,
+            answered: None,
+            figures: None,
+        }
     };
     measure(&outcome(0), &outcome(1), &outcome(2), None, 3).unwrap()
 }
@@ -146,8 +155,15 @@ fn spread(n: usize, center: f64) -> Vec<f64> {
 
 fn judged(before: &(Audit, Measured), after: &(Audit, Measured)) -> Vec<onnx_forget::audit::Verdict> {
     let change = change(&before.1, &after.1);
-    let evidence =
-        Evidence { before: &before.0, after: &after.0, change: &change, changed: true, deep: None, reference: None };
+    let evidence = Evidence {
+        before: &before.0,
+        after: &after.0,
+        change: &change,
+        changed: true,
+        deep: None,
+        reference: None,
+        drifts: &[],
+    };
     judge(&Gates::default(), &evidence)
 }
 
@@ -174,7 +190,7 @@ fn a_model_that_forgot_passes_and_one_that_did_not_is_warned_of() {
 /// An audit in which all sets are these rows.
 fn alike(losses: &[f32], logits: &[f32], targets: &Targets, kind: TargetKind) -> (Audit, Measured) {
     let width = logits.len() / losses.len();
-    let rows = Outcome { losses, weights: &[], logits, width, targets, kind, answered: None };
+    let rows = Outcome { losses, weights: &[], logits, width, targets, kind, answered: None, figures: None };
     measure(&rows, &rows, &rows, None, 3).unwrap()
 }
 
@@ -257,8 +273,15 @@ fn few_rows_are_insufficient_and_neither_pass_nor_fail() {
     let mut strict = Gates::default();
     strict.fail.insert(Gate::MaxTprAt01pctFpr, 0.0);
     let change = change(&known.1, &forgot.1);
-    let evidence =
-        Evidence { before: &known.0, after: &forgot.0, change: &change, changed: true, deep: None, reference: None };
+    let evidence = Evidence {
+        before: &known.0,
+        after: &forgot.0,
+        change: &change,
+        changed: true,
+        deep: None,
+        reference: None,
+        drifts: &[],
+    };
     let verdict = judge(&strict, &evidence).into_iter().find(|v| v.gate.to_string() == "max_tpr_at_01pct_fpr").unwrap();
     assert_eq!(verdict.outcome, Judgment::Insufficient);
     assert!(
@@ -312,6 +335,7 @@ fn entropies_are_those_of_the_stored_softmax() {
         targets: &targets,
         kind: TargetKind::Class,
         answered: None,
+        figures: None,
     };
     for (found, expected) in entropies(&outcome).unwrap().iter().zip(expected) {
         // The logits are rounded to f32 on our side.
@@ -331,6 +355,7 @@ fn the_record_has_the_reports_keys() {
         targets: &targets,
         kind: TargetKind::Class,
         answered: None,
+        figures: None,
     };
     let (audit, _) = measure(&outcome, &outcome, &outcome, None, 1).unwrap();
     let json = serde_json::to_value(audit).unwrap();

@@ -110,6 +110,7 @@ where
     let mut config = DataConfig {
         files: table["data"].clone().try_into().unwrap(),
         inputs: table["inputs"].clone().try_into().unwrap(),
+        targets: Vec::new(),
         target: table["target"].clone().try_into().unwrap(),
     };
     config.resolve(&folder);

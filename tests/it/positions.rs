@@ -55,13 +55,26 @@ fn figures_of_positions_are_scikit_learns_seqevals_and_pytorchs() {
             width: logits[0].len(),
             logits: logits.iter().flatten().map(|&x| x as f32).collect(),
             classes: (classes[0] as usize, classes[1] as usize),
+            figures: Vec::new(),
         };
         let names: Option<Vec<String>> = serde_json::from_value(case["names"].clone()).unwrap();
         let mut answered = Answered::tagged(names.map(|names| tags(&names).unwrap()));
         answered.push(&scores, &targets);
         let found = |kind| {
             let (answered, targets) = (Some(&answered), &targets);
-            score(&Outcome { losses: &losses, weights: &[], logits: &[], width: 0, targets, kind, answered }, "stored")
+            score(
+                &Outcome {
+                    losses: &losses,
+                    weights: &[],
+                    logits: &[],
+                    width: 0,
+                    targets,
+                    kind,
+                    answered,
+                    figures: None,
+                },
+                "stored",
+            )
         };
         let (of_tags, of_words) = (found(TargetKind::Class).unwrap(), found(TargetKind::Next).unwrap());
         for (ours, figure) in [

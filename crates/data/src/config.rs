@@ -16,6 +16,9 @@ pub struct DataConfig {
     pub inputs: BTreeMap<String, InputConfig>,
     /// What the rows should come out as.
     pub target: TargetConfig,
+    /// The same for several outputs at once (`[[target]]`); then `target` says nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetConfig>,
 }
 
 /// The `[data]` table. Rows are in a file, a folder or a glob, or in a list of them.
@@ -240,6 +243,9 @@ pub struct TargetConfig {
     /// The model input that labels of the kinds `next` and `same` are taken from, where several fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
+    /// What this target counts for in the loss of a row, where there are several: 1 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
 }
 
 impl DataConfig {
@@ -247,6 +253,12 @@ impl DataConfig {
     pub fn resolve(&mut self, base: &Path) {
         let places = [&mut self.files.train, &mut self.files.validation, &mut self.files.test];
         places.into_iter().flatten().for_each(|places| places.resolve(base));
+    }
+
+    /// A configuration for each of several targets, which says nothing of the others.
+    pub fn parts(&self) -> Vec<Self> {
+        let part = |target: &TargetConfig| Self { target: target.clone(), targets: Vec::new(), ..self.clone() };
+        self.targets.iter().map(part).collect()
     }
 
     /// Decoded bytes below which a dataset is kept in memory.

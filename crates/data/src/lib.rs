@@ -30,7 +30,7 @@ mod source;
 mod split;
 mod stream;
 
-pub use bind::{Note, label_facts};
+pub use bind::{BoundTarget, Note, label_facts};
 pub use config::{
     ChannelOrder, Channels, DataConfig, Extent, Files, Fixed, InputConfig, InputKind, Interpolation, PerChannel,
     TargetConfig,
@@ -42,7 +42,7 @@ pub use decode::{Picture, look, open_image};
 #[cfg(feature = "fuzzing")]
 pub use list::Lists;
 pub use memory::{Element, Id, MemoryTable, column_of};
-pub use open::{Counts, Data, MissingIds, Request, open, open_rows};
+pub use open::{Counts, Data, MissingIds, OpenedRows, Request, open, open_rows};
 pub use open_training::{TrainingData, open_training};
 pub use places::Places;
 pub use rows::Rows;

@@ -2,7 +2,7 @@
 
 use super::{
     DataConfig, Dataset, Note, Places, Rows, Signature, TargetKind, Targets,
-    bind::{Bound, bind},
+    bind::{Bound, BoundTarget, bind},
     decode::Plan,
     digest::{Content, Salt},
     join,
@@ -79,6 +79,8 @@ pub struct Data {
     pub retain: Rows,
     /// What the labels are.
     pub target: TargetKind,
+    /// What they are for each of several targets.
+    pub targets: Vec<BoundTarget>,
     /// Classes (0 if not known), labels or values a row.
     pub target_width: usize,
     /// Numbers of rows and ids.
@@ -119,7 +121,7 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
     let id = join::id_column(config, &train, lists.as_ref(), &mut notes)?;
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(files.split_column.as_deref());
-    let Bound { plan, notes: more, kind } = bind(&train, config, signature, &taken)?;
+    let Bound { plan, notes: more, kind, targets } = bind(&train, config, signature, &taken)?;
     notes.extend(more);
     for source in [&files.validation, &files.test].into_iter().flatten() {
         for column in plan.columns() {
@@ -183,6 +185,7 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
         forget,
         retain,
         target: kind,
+        targets,
         target_width,
         counts,
         salt,
@@ -193,26 +196,35 @@ pub fn open(config: &DataConfig, request: &Request, signature: &Signature) -> Re
     })
 }
 
+/// One table's rows, and what was decided about them.
+pub struct OpenedRows {
+    /// The rows.
+    pub rows: Arc<Dataset>,
+    /// What the labels are.
+    pub target: TargetKind,
+    /// What they are for each of several targets.
+    pub targets: Vec<BoundTarget>,
+    /// What was decided.
+    pub notes: Vec<Note>,
+}
+
 /// Opens one table's rows alone, without any split or ids: for checks that need rows and nothing else.
 ///
 /// # Errors
 /// [`Error::ReadData`] if the files cannot be read; [`Error::Data`] if there are no rows, or if columns do not fit the
 /// inputs and the labels of `signature`.
-pub fn open_rows(
-    config: &DataConfig,
-    places: &Places,
-    signature: &Signature,
-) -> Result<(Arc<Dataset>, TargetKind, Vec<Note>)> {
+pub fn open_rows(config: &DataConfig, places: &Places, signature: &Signature) -> Result<OpenedRows> {
     let source = Arc::new(Source::open(places)?);
     let id = config.files.id.clone().or_else(|| source.field("id").map(|_| "id".into()));
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(config.files.split.as_deref());
-    let Bound { plan, notes, kind } = bind(&source, config, signature, &taken)?;
+    let Bound { plan, notes, kind: target, targets } = bind(&source, config, signature, &taken)?;
     let rows = Rows::all(source.rows());
     if rows.is_empty() {
         return Err(Error::Data(format!("{places}: no rows")));
     }
-    Ok((Arc::new(Dataset::open(source, Arc::new(plan), rows, config.memory())?), kind, notes))
+    let rows = Arc::new(Dataset::open(source, Arc::new(plan), rows, config.memory())?);
+    Ok(OpenedRows { rows, target, targets, notes })
 }
 
 /// A sentence for every file that has the content of one before it.

@@ -2,7 +2,7 @@
 
 use super::{
     DataConfig, Dataset, MissingIds, Places, Request, Rows, Signature, TargetKind,
-    bind::{Bound, bind},
+    bind::{Bound, BoundTarget, bind},
     digest::Salt,
     join,
     list::Lists,
@@ -24,6 +24,8 @@ pub struct TrainingData {
     pub held_out: Vec<(&'static str, Arc<Dataset>)>,
     /// What the labels are.
     pub target: TargetKind,
+    /// What they are for each of several targets.
+    pub targets: Vec<BoundTarget>,
     /// What the user should know, though it stops nothing.
     pub warnings: Vec<String>,
 }
@@ -51,7 +53,7 @@ pub fn open_training(
     let id = join::id_column(config, &train, list.as_ref(), &mut notes)?;
     let mut taken: Vec<&str> = id.iter().map(String::as_str).collect();
     taken.extend(files.as_ref().and_then(|f| f.split_column.as_deref()));
-    let Bound { plan, kind, .. } = bind(&train, config, signature, &taken)?;
+    let Bound { plan, kind, targets, .. } = bind(&train, config, signature, &taken)?;
     let parts = match files {
         Some(files) => {
             for source in [&files.validation, &files.test].into_iter().flatten() {
@@ -88,5 +90,5 @@ pub fn open_training(
         }
     }
     let train = Arc::new(Dataset::open(train, plan, parts.train, memory)?);
-    Ok(TrainingData { train, rows, held_out: others, target: kind, warnings })
+    Ok(TrainingData { train, rows, held_out: others, target: kind, targets, warnings })
 }

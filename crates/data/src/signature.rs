@@ -55,4 +55,15 @@ pub struct Signature {
     pub values: bool,
     /// The model's names of its classes, in the order of the scores, if it has them.
     pub classes: Option<Vec<String>>,
+    /// The labels that the user's own loss graph takes, if there is one.
+    pub labels: Option<Vec<InputSpec>>,
+    /// What each of several targets is compared with, and the name that its labels are fed by.
+    pub several: Vec<(String, Signature)>,
+}
+
+impl Signature {
+    /// Everything that rows feed by a name: the inputs, and the labels of a loss graph.
+    pub fn fed(&self) -> impl Iterator<Item = &InputSpec> {
+        self.inputs.iter().chain(self.labels.iter().flatten())
+    }
 }

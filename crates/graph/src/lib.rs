@@ -7,4 +7,4 @@ pub mod scratch;
 pub mod writeback;
 
 pub use onnx_forget_base::{Error, Result};
-use onnx_forget_base::{each, error, label_facts, limits, quiet, tensor};
+use onnx_forget_base::{batch, each, error, label_facts, limits, quiet, tensor};

@@ -2,14 +2,14 @@
 
 use super::{
     Comparison, Library, NotAvailable, Outputs, ParityReport, Rounding, Runner, RuntimeReport, Runtimes, ScoreOutput,
-    Settings, Subject, TractRunner, compare, conditioning, loss, ours, prepare::Prepared,
+    Settings, Subject, TractRunner, chained, compare, conditioning, loss, ours, prepare::Prepared,
 };
 use crate::{
     batch::{Batch, Targets},
     error::{Error, Result},
     graph::{
         Graph, halves,
-        loss::{LossKind, LossPlan},
+        loss::{LossGraph, LossKind, LossPlan},
         parameters::Decision,
     },
     onnx::OnnxFile,
@@ -85,7 +85,7 @@ impl Parity<'_> {
         batches: &[Batch],
         failed: fn(String) -> Error,
     ) -> Result<ParityReport> {
-        let prepared = Prepared::new(file, self.graph, self.plan.scores, &subject.output_names())?;
+        let prepared = Prepared::new(file, self.graph, self.plan, &subject.output_names())?;
         let Some(first) = batches.first() else { return Err(failed("there are no rows to compare on".into())) };
         self.try_out(&prepared, batches)?;
         let loaded = self.load(file, &prepared, &ours::feeds(self.graph, self.plan, first)?, failed)?;
@@ -105,7 +105,11 @@ impl Parity<'_> {
             // Outputs that only training has are not in the copy that runtimes are given.
             let mut ours = ours::as_declared(self.graph, subject.outputs(&fed)?);
             ours.retain(|(name, _)| prepared.outputs.contains(name));
-            our_loss += subject.losses(batch)?.iter().map(|&l| f64::from(l)).sum::<f64>();
+            let each = subject.losses(batch)?;
+            our_loss += each.iter().map(|&l| f64::from(l)).sum::<f64>();
+            if self.plan.loss_graph.is_some() {
+                ours.extend(prepared.scores.clone().zip(HostTensor::new(&[each.len()], each)));
+            }
             let mut reference: Option<Outputs> = None;
             for ((runner, comparison), loss) in loaded.runners.iter().zip(&mut comparisons).zip(&mut losses) {
                 let cannot = |why| refused(runner.name(), "run", why, failed);
@@ -114,9 +118,7 @@ impl Parity<'_> {
                 let sum = shown.map(|(_, scores)| loss::rows(self.plan, scores, &batch.targets)).transpose();
                 let sum = sum.ok().flatten().map(|rows| rows.iter().map(|r| r.loss).sum::<f64>());
                 *loss = loss.zip(sum).map(|(all, sum)| all + sum);
-                if !prepared.scores_are_public {
-                    theirs.retain(|(name, _)| Some(name) != prepared.scores.as_ref());
-                }
+                theirs.retain(|(name, _)| !prepared.hidden.contains(name));
                 comparison.merge(compare::compare_within(&theirs, &ours, &tolerance, scores.as_ref()));
                 match &reference {
                     None => reference = Some(theirs),
@@ -175,6 +177,9 @@ impl Parity<'_> {
         let limit = BYTES / batches.first().map_or(1, bytes).max(1);
         let Some(rows) = ours::first_rows(self.graph, batches, limit).into_iter().next() else { return Ok(()) };
         let fed = ours::feeds(self.graph, self.plan, &rows)?;
+        let labels =
+            self.plan.loss_graph.iter().flat_map(|own| own.labels.iter().map(|&id| self.graph.name(id).to_string()));
+        let fed = chained::without(&fed, &labels.collect::<Vec<_>>());
         self.settings.guard.try_out(library, prepared.source(), &fed, self.settings.threads)
     }
 
@@ -200,14 +205,30 @@ impl Parity<'_> {
                 let library = Library::get(&self.settings.search)?;
                 let tried = self.settings.guard.found();
                 let crash = || cannot("onnxruntime", format!("it crashes on it ({})", tried.crash.unwrap_or_default()));
-                let runner = library.session(source, self.settings.threads, tried.runs.ok_or_else(crash)?);
-                Box::new(runner.map_err(|why| cannot("onnxruntime", why))?)
+                let (threads, level) = (self.settings.threads, tried.runs.ok_or_else(crash)?);
+                let runner = library.session(source, threads, level).map_err(|why| cannot("onnxruntime", why))?;
+                let open = |path: &Path, _: &LossGraph, _: &BTreeMap<String, HostTensor>| {
+                    Ok(Box::new(library.session((path, None), threads, level)?) as Box<dyn Runner>)
+                };
+                chained::with_loss(Box::new(runner), (self.graph, self.plan), fed, open)
+                    .map_err(|why| cannot("onnxruntime", why))?
             }
-            Runtimes::Tract => {
-                let runner = TractRunner::open(source.0, prepared.outputs.clone(), fed);
-                Box::new(runner.map_err(|why| cannot("tract", why))?)
-            }
+            Runtimes::Tract => self.in_tract(source.0, prepared, fed).map_err(|why| cannot("tract", why))?,
         })
+    }
+
+    /// The model at `path` in tract.
+    fn in_tract(
+        &self,
+        path: &Path,
+        prepared: &Prepared,
+        fed: &BTreeMap<String, HostTensor>,
+    ) -> Result<Box<dyn Runner>, String> {
+        let runner = TractRunner::open(path, prepared.outputs.clone(), fed)?;
+        let open = |path: &Path, own: &LossGraph, fed: &BTreeMap<String, HostTensor>| {
+            Ok(Box::new(TractRunner::open(path, own.outputs(), fed)?) as Box<dyn Runner>)
+        };
+        chained::with_loss(Box::new(runner), (self.graph, self.plan), fed, open)
     }
 
     /// What to do where it does not load the model.
@@ -269,11 +290,11 @@ impl Parity<'_> {
                     mib(TractRunner::MOST_BYTES),
                 )
             } else {
-                TractRunner::open(prepared.with_data_beside(file)?, prepared.outputs.clone(), fed)
+                self.in_tract(prepared.with_data_beside(file)?, prepared, fed)
             };
             // A model that loads may still not run, which must not stop what onnxruntime decides.
             match tract.and_then(|tract| tract.run(fed).map(|_| tract)) {
-                Ok(tract) => loaded.runners.push(Box::new(tract)),
+                Ok(tract) => loaded.runners.push(tract),
                 Err(why) => loaded.not_available.push(NotAvailable { name: "tract".into(), why }),
             }
         }

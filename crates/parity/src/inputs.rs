@@ -149,6 +149,7 @@ pub fn labels(plan: &LossPlan, dims: &[usize], seed: u64, batch: u64) -> Result<
     };
     Ok(match plan.kind {
         LossKind::Mse => values(width, Box::new(Random::normal)),
+        LossKind::LossGraph => Targets::Inputs(rows),
         LossKind::CrossEntropy if plan.class_axis.is_some() => {
             let classes = plan.class_axis.and_then(|axis| dims.get(axis).copied()).unwrap_or(1).max(1);
             let positions = width / classes;

@@ -9,6 +9,7 @@
 //! a temporary copy set to inference (`prepare`).
 
 mod bisect;
+mod chained;
 mod check;
 pub mod compare;
 mod conditioning;

@@ -34,6 +34,9 @@ pub(super) fn rows(plan: &LossPlan, scores: &HostTensor, targets: &Targets) -> R
     }
     let width = z.len() / n;
     match plan.kind {
+        // The scores are the losses.
+        LossKind::LossGraph if width == 1 => return Ok(z.into_iter().map(|loss| Row { loss, weight: 1.0 }).collect()),
+        LossKind::LossGraph => return Err(misfit()),
         LossKind::CrossEntropy if width == 1 && !plan.scores_are_log_probs => {}
         LossKind::CrossEntropy | LossKind::Graph => {
             let (classes, after) = classes(plan, scores.dims()).ok_or_else(misfit)?;
@@ -62,6 +65,7 @@ fn numbers(targets: &Targets, width: usize) -> Option<Vec<f64>> {
         Targets::Values { width: given, values } => {
             (*given == width).then(|| values.iter().map(|&v| v.into()).collect())
         }
+        Targets::Inputs(_) => None,
         Targets::Positions { .. } => {
             let padded = |row: &[i64]| {
                 let rest = width.checked_sub(row.len())?;

@@ -40,7 +40,7 @@ impl Parity<'_> {
     /// [`Error::RuntimeMissing`] without an onnxruntime; [`Error::ParityBefore`] if the runtime cannot load or run the
     /// model, or its scores lie where no output reaches.
     pub fn gradient_over(&self, subject: &mut dyn Subject, batches: &[Batch]) -> Result<GradientReport> {
-        let prepared = Prepared::taken_apart(self.file, self.graph, self.plan.scores, &subject.output_names())?;
+        let prepared = Prepared::taken_apart(self.file, self.graph, self.plan, &subject.output_names())?;
         let output = self.plan.output.filter(|_| self.plan.head.sigmoid).map(|output| self.graph.name(output));
         let output = output.filter(|name| prepared.outputs.iter().any(|shown| shown == name));
         // What no output reaches is told by the probability that is made of it.

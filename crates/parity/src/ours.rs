@@ -118,6 +118,7 @@ pub(super) fn feeds(graph: &Graph, plan: &LossPlan, batch: &Batch) -> Result<BTr
     let (values, width): (Vec<f64>, usize) = match &batch.targets {
         Targets::Classes(classes) => (classes.iter().map(|&c| c as f64).collect(), 1),
         Targets::Values { width, values } => (values.iter().map(|&v| v.into()).collect(), *width),
+        Targets::Inputs(_) => return Ok(fed),
         // A graph that holds its loss takes its labels as they are.
         Targets::Positions { .. } => {
             let problem = format!("the graph's label input {} does not take labels with positions", label.name);

@@ -5,7 +5,7 @@
 use super::{guard::private_folder, linear, ort};
 use crate::{
     error::{Error, Result},
-    graph::{Graph, ValueId},
+    graph::{Graph, ValueId, loss::LossPlan},
     onnx::{
         OnnxFile, drop_unused_nodes,
         proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
@@ -30,8 +30,8 @@ pub struct Prepared {
     pub outputs: Vec<String>,
     /// The output that holds the scores; `None` if they lie inside a function or a linear model, where no output reaches.
     pub scores: Option<String>,
-    /// Whether the scores are an output of the model itself.
-    pub scores_are_public: bool,
+    /// Outputs that the model itself does not have: what the loss is computed from.
+    pub hidden: BTreeSet<String>,
     /// Whether it is a copy without what is not compared, so that the file itself may be one that runtimes refuse.
     pub leaves_out: bool,
     /// If it is a copy, where.
@@ -52,29 +52,28 @@ pub struct Copied {
 }
 
 impl Prepared {
-    /// Prepares `file`, whose loss is computed from `scores`, without outputs that are not among `computed`.
+    /// Prepares `file`, of which `plan` is the loss, without outputs that are not among `computed`.
     ///
     /// # Errors
     /// If the temporary copy cannot be written.
-    pub fn new(file: &OnnxFile, graph: &Graph, scores: ValueId, computed: &[String]) -> Result<Self> {
-        Self::of(file, file.proto().clone(), graph, scores, computed, false)
+    pub fn new(file: &OnnxFile, graph: &Graph, plan: &LossPlan, computed: &[String]) -> Result<Self> {
+        Self::of(file, file.proto().clone(), (graph, plan), computed, false)
     }
 
     /// The same, with linear models whose scores have no name in the file apart from what follows them.
     ///
     /// # Errors
     /// If the temporary copy cannot be written.
-    pub fn taken_apart(file: &OnnxFile, graph: &Graph, scores: ValueId, computed: &[String]) -> Result<Self> {
+    pub fn taken_apart(file: &OnnxFile, graph: &Graph, plan: &LossPlan, computed: &[String]) -> Result<Self> {
         let mut proto = file.proto().clone();
         let changed = linear::take_apart(&mut proto, graph);
-        Self::of(file, proto, graph, scores, computed, changed)
+        Self::of(file, proto, (graph, plan), computed, changed)
     }
 
     fn of(
         file: &OnnxFile,
         mut proto: ModelProto,
-        graph: &Graph,
-        scores: ValueId,
+        (graph, plan): (&Graph, &LossPlan),
         computed: &[String],
         mut changed: bool,
     ) -> Result<Self> {
@@ -84,27 +83,29 @@ impl Prepared {
         let mut dropped = drop_uncomputed_outputs(&mut proto, computed);
         dropped |= hold_fixed(&mut proto, graph);
         dropped |= drop_unfed_inputs(&mut proto, graph);
-        let name = graph.values.get(scores.0).map(|v| v.name.clone()).unwrap_or_default();
         let mut outputs = output_names(&proto);
-        let scores_are_public = outputs.contains(&name);
-        let mut found = Some(name.clone());
-        if !scores_are_public {
-            if produced(&proto).contains(&name) {
-                if let Some(graph) = &mut proto.graph {
-                    graph.output.push(ValueInfoProto { name: Some(name.clone()), ..Default::default() });
-                }
-                outputs.push(name);
-                changed = true;
-            } else {
-                found = None;
+        let shown: Vec<ValueId> = match &plan.loss_graph {
+            Some(own) => own.taken.iter().copied().filter(|value| !graph.inputs.contains(value)).collect(),
+            None => vec![plan.scores],
+        };
+        let mut hidden: BTreeSet<String> = shown.iter().map(|&value| graph.name(value).to_string()).collect();
+        hidden.retain(|name| !outputs.contains(name));
+        let reached = produced(&proto).is_superset(&hidden);
+        if !hidden.is_empty() && reached {
+            if let Some(graph) = &mut proto.graph {
+                let value = |name: &String| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
+                graph.output.extend(hidden.iter().map(value));
             }
+            outputs.extend(hidden.iter().cloned());
+            changed = true;
         }
+        let found = reached.then(|| graph.name(plan.scores).to_string());
         if dropped {
             drop_unused_nodes(&mut proto);
         }
         let copy = if changed || dropped { Some(write(file, &proto)?) } else { None };
         let path = copy.as_ref().map_or(file.path(), |copy| &copy.path).to_path_buf();
-        Ok(Self { path, outputs, scores: found, scores_are_public, leaves_out: dropped, copy })
+        Ok(Self { path, outputs, scores: found, hidden, leaves_out: dropped, copy })
     }
 }
 
@@ -223,8 +224,11 @@ fn drop_uncomputed_outputs(proto: &mut ModelProto, computed: &[String]) -> bool 
 fn hold_fixed(proto: &mut ModelProto, graph: &Graph) -> bool {
     let Some(proto) = &mut proto.graph else { return false };
     let fixed = graph.fixed.iter().filter_map(|value| Some((graph.name(*value), graph.initializers.get(value)?)));
+    // Constants of a loss graph are not the file's.
+    let of_nodes = proto.node.iter().flat_map(|node| node.input.iter().chain(&node.output).cloned());
+    let named: BTreeSet<String> = of_nodes.chain(proto.input.iter().map(|input| input.name().to_string())).collect();
     let mut held = false;
-    for (name, stored) in fixed {
+    for (name, stored) in fixed.filter(|(name, _)| named.contains(*name)) {
         proto.input.retain(|input| input.name() != name);
         for output in proto.node.iter_mut().flat_map(|node| &mut node.output).filter(|output| *output == name) {
             output.push_str("/replaced");

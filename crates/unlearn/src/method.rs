@@ -118,6 +118,9 @@ impl MethodName {
             Self::Amnesiac | Self::SalUn | Self::RandomLabels if !one_class => {
                 "gives rows a wrong class, which takes labels of one class a row"
             }
+            Self::Scrub | Self::ScrubR if target == TargetKind::LossGraph => {
+                "compares answers, and a loss graph, or several targets, give the loss of a row alone"
+            }
             Self::Scrub | Self::ScrubR if target.has_positions() && !one_class => {
                 "compares one answer a row, and here each row has several positions"
             }

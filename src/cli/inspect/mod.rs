@@ -37,6 +37,9 @@ pub struct InspectArgs {
     /// Loss; inferred from the output's shape if not given
     #[arg(long, value_parser = super::values::losses(), value_name = "LOSS")]
     pub loss: Option<LossKind>,
+    /// ONNX graph that computes the loss of each row from outputs of the model and label columns
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["loss", "output"])]
+    pub loss_graph: Option<PathBuf>,
     /// Train only initializers that match one of these globs
     #[arg(long, value_name = "GLOB")]
     pub trainable: Vec<String>,
@@ -83,12 +86,14 @@ fn asked(path: &Path, args: &InspectArgs) -> Result<Options> {
         checkpoint: args.checkpoint.clone(),
         dims: given.dims,
         loss: args.loss,
+        loss_graph: args.loss_graph.clone().or(given.loss_graph),
         trainable: args.trainable.clone(),
         freeze: args.freeze.clone(),
         allow_symlink_inside: args.allow_symlink_inside,
         ..Options::new(path)
     };
     asked.data.inputs = given.data.inputs;
+    asked.data.targets = given.data.targets;
     asked.data.target.output = args.output.clone();
     Ok(asked)
 }

@@ -251,8 +251,16 @@ mod tests {
             let logits = batch.inputs["x"].to_f32();
             let losses = vec![0.0; logits.len()];
             let (targets, kind) = (&batch.targets, TargetKind::Value);
-            let outcome =
-                Outcome { losses: &losses, weights: &[], logits: &logits, width: 1, targets, kind, answered: None };
+            let outcome = Outcome {
+                losses: &losses,
+                weights: &[],
+                logits: &logits,
+                width: 1,
+                targets,
+                kind,
+                answered: None,
+                figures: None,
+            };
             Ok(Answers::of(&outcome, &LossPlan::new(LossKind::Mse, ValueId(0))))
         };
         let found = examine(&Sample { train, unseen: Vec::new(), seed: 0 }, true, &all, &answer).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{FORGET, TEST, charts, further, table};
 use crate::{
-    audit::{Audit, Change, LowFpr, Rate, Share, SplitScore, attacks},
+    audit::{Audit, Change, Drift, LowFpr, Rate, Share, SplitScore, attacks},
     report::{
         Report,
         words::{figure, percent},
@@ -20,7 +20,7 @@ pub fn section(r: &Report) -> Markup {
         (classes(before, after))
         (further::section(r))
         h2 { "Did it keep the rest?" }
-        (kept(before, after, r.audit.change.as_ref()))
+        (kept(before, after, r.audit.change.as_ref(), &r.audit.drifts))
     }
 }
 
@@ -187,10 +187,10 @@ fn classes(before: &Audit, after: &Audit) -> Markup {
 fn quality(set: &SplitScore) -> String {
     let balanced = set.balanced_accuracy.map(|share| format!(" ({})", percent(Some(share)))).unwrap_or_default();
     let quality = set.r2.map_or_else(|| percent(set.accuracy) + &balanced, |r2| format!("R² {r2:.3}"));
-    set.of_positions().fold(quality, |all, (name, value)| format!("{all}; {name} {}", figure(Some(value))))
+    set.further().fold(quality, |all, (name, value)| format!("{all}; {name} {}", figure(Some(value))))
 }
 
-fn kept(before: &Audit, after: &Audit, change: Option<&Change>) -> Markup {
+fn kept(before: &Audit, after: &Audit, change: Option<&Change>, drifts: &[Drift]) -> Markup {
     let sets = [
         ("forgotten", &before.forget, &after.forget),
         ("retained", &before.retain, &after.retain),
@@ -215,6 +215,14 @@ fn kept(before: &Audit, after: &Audit, change: Option<&Change>) -> Markup {
     }
     html! {
         (table(&["rows", "accuracy (balanced) before", "after", "loss before", "after"], &scores))
+        @if !drifts.is_empty() {
+            h3 { "Outputs that no target names" }
+            p.note {
+                "They share weights with the output that was trained. The change is the root mean square over test rows, compared with that of the "
+                "output's deviations from its mean: at 100 %, nothing is left of what told rows apart."
+            }
+            (table(&["output", "change", "rows with the same largest value"], &drifts.iter().map(|d| vec![d.output.clone(), percent(Some(d.drift)), d.agreement.map_or("–".into(), |share| percent(Some(share)))]).collect::<Vec<_>>()))
+        }
         h3 { "Retained rows" }
         p.note {
             "Unlearning some rows can expose others. Retained rows were trained on, so they stand out among test rows to begin with; what \

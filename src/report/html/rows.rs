@@ -36,7 +36,7 @@ fn known(known: &Examined) -> Markup {
             }
         }
         @if let Some(f) = &known.figures {
-            @let name = if known.numbers { "R²" } else { "accuracy" };
+            @let name = known.name();
             @let row = |of: String, quality: Option<f64>, loss: Option<f64>| vec![of, figure(quality), figure(loss)];
             (table(&["", name, "mean loss"], &[
                 row(format!("training rows ({})", f.rows), Some(f.quality), Some(f.loss)),

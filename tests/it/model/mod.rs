@@ -55,7 +55,7 @@ fn fixture(name: &str, model: &str) -> Fixture {
 impl Fixture {
     fn batch(&self, file: &str, rows: &Json) -> Batch {
         let signature = onnx_forget::run::signature(&self.graph, &self.plan);
-        let (dataset, ..) = data::open_rows(&self.config, &self.folder.join(file).into(), &signature).unwrap();
+        let dataset = data::open_rows(&self.config, &self.folder.join(file).into(), &signature).unwrap().rows;
         let rows: Vec<usize> = rows.as_array().unwrap().iter().map(|r| r.as_u64().unwrap() as usize).collect();
         dataset.batch(&rows).unwrap()
     }

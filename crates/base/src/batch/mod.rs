@@ -31,6 +31,9 @@ pub enum TargetKind {
     Masked,
     /// The numbers of an input of the model (autoencoders).
     Same,
+    /// Whatever a loss graph takes: the labels are among the inputs of the batch.
+    #[serde(skip_deserializing)]
+    LossGraph,
 }
 
 impl TargetKind {
@@ -60,6 +63,8 @@ pub enum Targets {
         /// The classes of all rows, one after the other.
         classes: Vec<i64>,
     },
+    /// Those of so many rows are among the inputs of the batch, where a loss graph takes them.
+    Inputs(usize),
 }
 
 /// The class of a position that does not count.
@@ -72,6 +77,7 @@ impl Targets {
             Self::Classes(c) => c.len(),
             Self::Values { width, values } => values.len().checked_div(*width).unwrap_or(0),
             Self::Positions { ends, .. } => ends.len().saturating_sub(1),
+            Self::Inputs(rows) => *rows,
         }
     }
 
@@ -98,6 +104,7 @@ impl Targets {
                 ends.extend(more.iter().skip(1).map(|end| before + end));
                 classes.extend(b);
             }
+            (Self::Inputs(rows), Self::Inputs(more)) => *rows += more,
             _ => return None,
         }
         Some(())
@@ -109,6 +116,7 @@ impl Targets {
             Self::Classes(classes) => classes.len() * 8,
             Self::Values { values, .. } => values.len() * 4,
             Self::Positions { ends, classes } => (ends.len() + classes.len()) * 8,
+            Self::Inputs(_) => 0,
         }
     }
 
@@ -116,13 +124,14 @@ impl Targets {
     pub fn classes(&self) -> BTreeSet<i64> {
         match self {
             Self::Classes(all) => all.iter().copied().collect(),
-            Self::Values { .. } | Self::Positions { .. } => BTreeSet::new(),
+            Self::Values { .. } | Self::Positions { .. } | Self::Inputs(_) => BTreeSet::new(),
         }
     }
 
     /// The targets of these rows, in this order; `None` if there is no such row.
     pub fn select(&self, rows: &[usize]) -> Option<Self> {
         Some(match self {
+            Self::Inputs(all) => Self::Inputs(rows.iter().all(|row| row < all).then_some(rows.len())?),
             Self::Classes(all) => Self::Classes(rows.iter().map(|&row| all.get(row).copied()).collect::<Option<_>>()?),
             Self::Values { width, values } => {
                 let each = rows.iter().map(|row| values.get(row * width..(row + 1) * width));

@@ -68,7 +68,11 @@ fn followed(signature: &Signature, spec: &InputSpec) -> Option<usize> {
     signature.inputs.iter().position(|s| s.name == name)
 }
 
-fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
+/// The feed of one input from its columns.
+///
+/// # Errors
+/// As [`make`].
+pub fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
     let [name] = columns else { return table(source, spec, given, columns) };
     let peek = Peek::at(source, name)?;
     let kind = match (given.kind, peek.class) {

@@ -9,6 +9,7 @@ mod numeric;
 mod peek;
 mod pictures;
 mod positions;
+mod several;
 mod target;
 mod words;
 
@@ -34,6 +35,19 @@ pub(super) struct Bound {
     pub plan: Plan,
     pub notes: Vec<Note>,
     pub kind: TargetKind,
+    /// Of several targets, each.
+    pub targets: Vec<BoundTarget>,
+}
+
+/// What the labels of one of several targets are.
+#[derive(Clone, Debug)]
+pub struct BoundTarget {
+    /// Their kind.
+    pub kind: TargetKind,
+    /// The input of the model that they are, if they are one.
+    pub same: Option<String>,
+    /// The names of the classes, in their order, if the labels are words.
+    pub names: Option<Vec<String>>,
 }
 
 /// Binds a table's columns to a model. `taken` are columns that are not the model's: the id, the split.
@@ -46,14 +60,17 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
         .iter()
         .filter(|(_, input)| input.value.is_none())
         .map(|(name, _)| name)
-        .find(|name| !signature.inputs.iter().any(|i| i.name == **name))
+        .find(|name| !signature.fed().any(|i| i.name == **name))
     {
-        let names = || signature.inputs.iter().map(|i| i.name.as_str());
+        let names = || signature.fed().map(|i| i.name.as_str());
         let meant = nearest(name, names()).map_or(String::new(), |meant| format!("; did you mean `[inputs.{meant}]`?"));
         let names = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         return Err(Error::Usage(format!(
             "`[inputs.{name}]` in the configuration: the model has no such input; its inputs are {names}{meant}"
         )));
+    }
+    if signature.labels.is_some() || !signature.several.is_empty() {
+        return several::bind(source, config, signature, taken);
     }
     let mut notes = Vec::new();
     let own = matches!(config.target.kind, Some(TargetKind::Next | TargetKind::Same));
@@ -67,7 +84,7 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
     let feeds = feeds::make(source, config, signature, &assigned, &mut notes)?;
     if own {
         let (target, kind) = positions::own(source, config, signature, &feeds, &mut notes)?;
-        return Ok(Bound { plan: Plan { feeds, target }, notes, kind });
+        return Ok(Bound { plan: Plan { feeds, target }, notes, kind, targets: Vec::new() });
     }
     for choice in &assigned {
         used.extend(choice.columns().iter().map(String::as_str));
@@ -80,7 +97,7 @@ pub(super) fn bind(source: &Source, config: &DataConfig, signature: &Signature, 
         Some(axis) => positions::make(source, config, signature, (axis, &feeds), (columns, inferred), &mut notes)?,
         None => target::make(source, config, signature, columns, inferred, &mut notes)?,
     };
-    Ok(Bound { plan: Plan { feeds, target }, notes, kind })
+    Ok(Bound { plan: Plan { feeds, target }, notes, kind, targets: Vec::new() })
 }
 
 /// What to do where an input of tokens has no column, but the table has text.

@@ -191,7 +191,7 @@ pub fn make(
             Some(n) => return Err(fail(format!("holds {n} values a row, but the model has {outputs}"))),
             None => return Err(fail("holds lists of different lengths, which no output has".into())),
         },
-        TargetKind::Masked | TargetKind::Next | TargetKind::Same => {
+        TargetKind::Masked | TargetKind::Next | TargetKind::Same | TargetKind::LossGraph => {
             return Err(fail(format!("has a class for each position, and the model has {outputs} that are none")));
         }
     };

@@ -35,6 +35,8 @@ pub enum Feed {
     Tokens(Tokens),
     /// From the lists that feed another input.
     Derived(Derived),
+    /// From labels, where the loss is made of several targets.
+    Label(Box<TargetFeed>),
 }
 
 /// How rows are made ready for a model.
@@ -56,6 +58,7 @@ impl Plan {
                 Feed::Numbers(f) => columns.extend(f.columns.iter().map(String::as_str)),
                 Feed::Tokens(f) => columns.push(&f.column),
                 Feed::Derived(_) => {}
+                Feed::Label(f) => columns.extend(f.columns()),
             }
         }
         columns.extend(self.target.columns());
@@ -71,6 +74,7 @@ impl Plan {
             Feed::Numbers(f) => (f.row_len() * f.stored_size()) as f64,
             Feed::Tokens(f) => 8.0 * (1.0 + tokens(&f.column)),
             Feed::Derived(_) => 0.0,
+            Feed::Label(f) => f.row_bytes(&tokens),
         };
         self.feeds.iter().map(|(_, feed)| of(feed)).sum::<f64>() + self.target.row_bytes(&tokens)
     }
@@ -95,6 +99,7 @@ impl Plan {
                 Feed::Numbers(f) => f.decode(batch)?,
                 Feed::Tokens(f) => f.decode(column(batch, &f.column)?)?,
                 Feed::Derived(_) => Store::None,
+                Feed::Label(f) => f.stored(batch)?,
             });
         }
         self.same_lengths(&stores)?;
@@ -143,6 +148,7 @@ impl Plan {
                 Feed::Image(f) => f.stack(store(index)?, rows)?,
                 Feed::Numbers(f) => f.stack(store(index)?, rows)?,
                 Feed::Tokens(f) => f.stack(store(index)?, rows)?,
+                Feed::Label(f) => f.stack(store(index)?, rows)?,
                 Feed::Derived(f) => match self.feeds.get(f.of) {
                     Some((_, Feed::Tokens(tokens))) => f.stack(tokens, store(f.of)?, rows)?,
                     _ => return Err(Error::Internal(format!("input `{name}` follows an input without tokens"))),
@@ -156,6 +162,7 @@ impl Plan {
                 let values = input.map(|tensor| tensor.to_f32()).unwrap_or_default();
                 Targets::Values { width: values.len().checked_div(rows.len()).unwrap_or(0), values }
             }
+            Labels::Inputs => Targets::Inputs(rows.len()),
             _ => take_targets(&decoded.targets, rows)?,
         };
         Ok(Batch { inputs, targets })

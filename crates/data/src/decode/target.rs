@@ -1,11 +1,12 @@
 //! Labels: what the rows should come out as.
 
-use super::{Positions, column};
+use super::{Positions, Store, column};
 use crate::{
-    Targets,
+    Error, IGNORED, Result, Targets,
     column::{self as columns, Class, Lists, doubles, flatten, integers},
     fault::Fault,
     source::folder_of,
+    tensor::HostTensor,
 };
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, cast::AsArray};
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +32,8 @@ pub enum Labels {
     Next(Box<Positions>),
     /// None: the numbers of this one of the plan's feeds.
     Same(usize),
+    /// None: the labels are among the plan's feeds.
+    Inputs,
 }
 
 impl std::fmt::Display for Labels {
@@ -45,6 +48,7 @@ impl std::fmt::Display for Labels {
             Self::Positions(_) => "a class for each position",
             Self::Next(_) => "the next token at each position",
             Self::Same(_) => "the input itself",
+            Self::Inputs => "what the loss graph takes",
         })
     }
 }
@@ -125,6 +129,41 @@ pub struct TargetFeed {
 }
 
 impl TargetFeed {
+    /// Of labels that a loss graph takes.
+    pub fn of_inputs() -> Self {
+        Self { columns: Vec::new(), labels: Labels::Inputs, words: Words::default(), width: 0 }
+    }
+
+    /// The targets of a label that a loss graph takes, as one of its inputs.
+    pub(super) fn stored(&self, batch: &RecordBatch) -> Result<Store, Fault> {
+        Ok(match self.decode(batch)? {
+            Targets::Classes(classes) => Store::I64(1, classes),
+            Targets::Values { width, values } => Store::F32(width, values),
+            Targets::Positions { ends, classes } => Store::Lists { ends, values: classes },
+            Targets::Inputs(_) => Store::None,
+        })
+    }
+
+    /// Such labels as a tensor: (rows) of classes, (rows, values), or (rows, positions of the longest row) padded with [`IGNORED`].
+    pub(super) fn stack(&self, store: &Store, rows: &[usize]) -> Result<HostTensor> {
+        let n = rows.len();
+        let tensor = match store.take(rows) {
+            Some(Store::I64(1, classes)) => HostTensor::new(&[n], classes),
+            Some(Store::F32(width, values)) => HostTensor::new(&[n, width], values),
+            Some(Store::Lists { ends, values }) => {
+                let lists = || ends.windows(2).filter_map(|end| values.get(*end.first()?..*end.last()?));
+                let longest = lists().map(<[i64]>::len).max().unwrap_or(0);
+                let padded = |list: &[i64]| {
+                    let rest = std::iter::repeat_n(IGNORED, longest - list.len());
+                    list.iter().copied().chain(rest).collect::<Vec<i64>>()
+                };
+                HostTensor::new(&[n, longest], lists().flat_map(padded).collect())
+            }
+            _ => None,
+        };
+        tensor.ok_or_else(|| Error::Internal("labels of another shape".into()))
+    }
+
     /// The columns that are read.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let more = match &self.labels {
@@ -138,7 +177,7 @@ impl TargetFeed {
     pub fn has_places(&self) -> bool {
         match &self.labels {
             Labels::Positions(positions) => positions.tokens.is_none(),
-            Labels::Same(_) => true,
+            Labels::Same(_) | Labels::Inputs => true,
             _ => false,
         }
     }
@@ -162,7 +201,7 @@ impl TargetFeed {
                 let listed = self.columns.first().map(String::as_str).or_else(|| positions.columns().last());
                 8.0 + 8.0 * positions.fixed.map_or_else(|| listed.map_or(0.0, values), |fixed| fixed as f64)
             }
-            Labels::Same(_) => 0.0,
+            Labels::Same(_) | Labels::Inputs => 0.0,
             _ => 8.0 + 4.0 * self.width as f64,
         }
     }
@@ -173,6 +212,7 @@ impl TargetFeed {
             Labels::Class | Labels::OneHot | Labels::Binary => Targets::Classes(Vec::new()),
             Labels::Positions(_) | Labels::Next(_) => Targets::Positions { ends: vec![0], classes: Vec::new() },
             Labels::Same(_) => Targets::Values { width: 0, values: Vec::new() },
+            Labels::Inputs => Targets::Inputs(0),
             _ => Targets::Values { width: self.width, values: Vec::new() },
         }
     }
@@ -194,6 +234,7 @@ impl TargetFeed {
             (Labels::Next(positions), _) => positions.next(batch, None).map_err(|fault| positions.of_tokens(fault)),
             // The inputs are not decoded yet.
             (Labels::Same(_), _) => Ok(self.empty()),
+            (Labels::Inputs, _) => Ok(Targets::Inputs(batch.num_rows())),
             (Labels::Class | Labels::Binary, [name]) => self.classes(batch, name).map(Targets::Classes),
             (Labels::LabelNumbers, [name]) => self.numbered(batch, name),
             (Labels::OneHot, _) => self.one_hot(batch),

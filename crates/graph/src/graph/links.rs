@@ -42,11 +42,12 @@ impl Graph {
 
     /// The number of rows that every input is declared to have, if the file fixes it: the extent of their first axes.
     pub fn fixed_rows(&self) -> Option<usize> {
+        let declared = self.inputs.iter().filter(|input| self.declared_dims(**input).is_some());
         let rows = |input: &ValueId| match self.declared_dims(*input)?.first()? {
             super::Dim::Fixed(rows) => Some(*rows),
             _ => None,
         };
-        let fixed: Option<BTreeSet<usize>> = self.inputs.iter().map(rows).collect();
+        let fixed: Option<BTreeSet<usize>> = declared.map(rows).collect();
         fixed.filter(|all| all.len() == 1)?.pop_first().filter(|&rows| rows > 0)
     }
 

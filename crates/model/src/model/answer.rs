@@ -21,7 +21,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             Some((LossKind::CrossEntropy, false)) if width == 1 => Answer::Labels,
             Some((LossKind::CrossEntropy | LossKind::Graph, _)) => Answer::Class,
             Some((LossKind::Bce, _)) => Answer::Labels,
-            Some((LossKind::Mse, _)) | None => Answer::Numbers,
+            Some((LossKind::Mse | LossKind::LossGraph, _)) | None => Answer::Numbers,
         }
     }
 }

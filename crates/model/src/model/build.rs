@@ -109,7 +109,15 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let is_known = |id: ValueId| known.contains_key(&id) || trained.contains(&id);
         let outputs = Program::new(nodes(), graph.outputs.clone(), is_known);
         let scoring = plan.map(|plan| (plan.clone(), Program::new(nodes(), vec![plan.scores], is_known)));
-        for program in [Some(&outputs), scoring.as_ref().map(|(_, p)| p)].into_iter().flatten() {
+        let own = plan.and_then(|plan| plan.loss_graph.as_ref()).filter(|own| !own.figures.is_empty());
+        let figures = own.map(|own| {
+            let values = own.figures.iter().map(|(_, value)| *value).collect();
+            (Program::new(nodes(), values, is_known), own.figure_names())
+        });
+        let programs = || {
+            [Some(&outputs), scoring.as_ref().map(|(_, p)| p), figures.as_ref().map(|(p, _)| p)].into_iter().flatten()
+        };
+        for program in programs() {
             require_held(graph, program)?;
         }
         let computed = halves::computed(graph);
@@ -122,8 +130,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
                 Ok(Step { node: node.clone(), spec, operator })
             })
             .collect::<Result<Vec<_>>>()?;
-        let needed = |id: &ValueId| outputs.needed.contains(id) || scoring.iter().any(|(_, p)| p.needed.contains(id));
-        let wanted = |id: &ValueId| outputs.wanted.contains(id) || scoring.iter().any(|(_, p)| p.wanted.contains(id));
+        let needed = |id: &ValueId| programs().any(|p| p.needed.contains(id));
+        let wanted = |id: &ValueId| programs().any(|p| p.wanted.contains(id));
         let (mut constants, mut in_file) = (BTreeMap::new(), BTreeMap::new());
         for (&id, tensor) in known.iter().filter(|(id, _)| needed(id)) {
             if tensor.is_in_file() && !wanted(&id) {
@@ -147,6 +155,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             measured: Vec::new(),
             makers: nodes().flat_map(made).collect(),
             plan: scoring,
+            figures,
             calls: AtomicU64::new(0),
             half: halves::coarsest(&computed),
             rounded: if options.halves == Halves::Everywhere { computed } else { BTreeMap::new() },

@@ -4,6 +4,7 @@ use super::{
     BatchNorm, Model,
     loss::{RowLosses, row_losses},
     program::Program,
+    to_host,
 };
 use crate::{
     batch::Batch,
@@ -18,7 +19,7 @@ use crate::{
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// What the rows of a batch score, in inference.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
     /// Loss of each row.
     pub losses: Vec<f32>,
@@ -31,6 +32,8 @@ pub struct Scores {
     /// Classes, and positions that follow each of them, where a row has a classification for each of several positions: a row's logits lie
     /// as positions before, classes, positions after.
     pub classes: (usize, usize),
+    /// `rows × figures` numbers, row-major: the further outputs of a loss graph.
+    pub figures: Vec<f32>,
 }
 
 /// A recorded forward pass: losses to look at, and the gradient to be had from them.
@@ -149,8 +152,8 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
 
     fn score(&self, cx: &mut Context<E, D>, batch: &Batch, mode: Mode) -> Result<(Tensor<E, D>, RowLosses<E, D>)> {
         let (plan, program) = self.scoring()?;
-        let mut values = self.run(cx, program, &batch.inputs, mode)?;
-        match values.pop() {
+        let values = self.run(cx, program, &batch.inputs, mode)?;
+        match values.into_iter().next() {
             Some(Value::Float(mut scores)) => {
                 if plan.sigmoid_shares {
                     // ln σ(z) = −ln(1 + e⁻ᶻ)
@@ -170,7 +173,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// # Errors
     /// [`Error::Data`] if the batch does not fit the model.
     pub fn scores(&self, batch: &Batch) -> Result<Scores> {
-        let mut all = Scores { losses: Vec::new(), weights: Vec::new(), logits: Vec::new(), width: 0, classes: (0, 0) };
+        let mut all = Scores::default();
         for (piece, count) in self.pieces(batch) {
             let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
             let (scores, rows) = self.score(&mut cx, &piece, Mode::default())?;
@@ -184,13 +187,32 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             all.losses.extend(narrow(&rows.losses, count));
             all.logits.extend(narrow(&scores, count * all.width));
             all.weights.extend(rows.weights.iter().take(count).map(|&w| w as f32));
+            all.figures.extend(self.figures(&piece, count)?);
         }
         Ok(all)
     }
 
+    /// What a loss graph says of the first `count` rows beyond their losses.
+    fn figures(&self, piece: &Batch, count: usize) -> Result<Vec<f32>> {
+        let Some((program, names)) = &self.figures else { return Ok(Vec::new()) };
+        let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
+        let values = self.run(&mut cx, program, &piece.inputs, Mode::default())?;
+        let mut columns = Vec::with_capacity(names.len());
+        for (value, name) in values.into_iter().zip(names) {
+            let column = to_host(value).to_f32();
+            if column.len() != piece.rows() {
+                let problem = format!("{} numbers for {} rows: it needs one a row", column.len(), piece.rows());
+                return Err(Error::Untrainable(format!("the output `{name}` of the loss graph has {problem}")));
+            }
+            columns.push(column);
+        }
+        let row = |row: usize| columns.iter().filter_map(move |column| column.get(row).copied());
+        Ok((0..count).flat_map(row).collect())
+    }
+
     /// The batch, or parts of it, and how many rows of each count: of as many rows as the graph computes where that is fixed,
     /// else of at most a micro-batch.
-    pub(super) fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
+    pub fn pieces<'b>(&self, batch: &'b Batch) -> Vec<(Cow<'b, Batch>, usize)> {
         let rows = batch.rows();
         limits::fed(rows);
         let pieces = match (self.rows_at_once, self.options.micro_batch) {

@@ -40,6 +40,13 @@ pub(super) fn row_losses<E: Float, D: Backend<E>>(
     }
     let width = scores.len() / n;
     match plan.kind {
+        LossKind::LossGraph if width == 1 => Ok(RowLosses { losses: scores.reshaped(vec![n])?, weights: vec![1.0; n] }),
+        LossKind::LossGraph => {
+            let (given, dims) = (plan.loss_graph.as_ref().map_or("", |own| own.loss.as_str()), scores.dims());
+            Err(Error::Untrainable(format!(
+                "the output `{given}` of the loss graph has shape {dims:?} for {n} rows: it needs one number a row"
+            )))
+        }
         LossKind::CrossEntropy if width == 1 && !plan.scores_are_log_probs => binary(cx, scores, targets),
         LossKind::CrossEntropy | LossKind::Graph => cross_entropy(cx, plan, scores, targets),
         LossKind::Bce => binary(cx, scores, targets),
@@ -54,6 +61,7 @@ fn numbers<E: Float>(targets: &Targets, width: usize) -> Result<Vec<E>> {
         Targets::Positions { .. } => Err(Error::Data(format!(
             "the labels are a class for each position, but this loss needs a value for each of the {width} that the model's output has"
         ))),
+        Targets::Inputs(_) => Err(Error::Internal("labels of a loss graph without one".into())),
         Targets::Classes(_) => Err(Error::Data(format!(
             "the labels are one class a row, but the model's output has {width} values for which this loss needs one each: \
              use --loss ce, or a label column of lists"
@@ -121,6 +129,7 @@ fn classes(plan: &LossPlan, targets: &Targets, classes: usize, positions: usize)
             }
             labels
         }
+        Targets::Inputs(_) => return Err(Error::Internal("labels of a loss graph without one".into())),
         Targets::Classes(_) => {
             return Err(Error::Data(format!(
                 "the labels are one class a row, the model's output has {positions} positions a row"

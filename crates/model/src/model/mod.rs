@@ -139,6 +139,8 @@ pub struct Model<E: Float, D: Backend<E>> {
     output_names: Vec<String>,
     outputs: Program,
     plan: Option<(LossPlan, Program)>,
+    /// The further outputs of a loss graph, and their names.
+    figures: Option<(Program, Vec<String>)>,
     calls: AtomicU64,
     /// Values that are rounded when they are computed, and to what.
     rounded: BTreeMap<ValueId, DType>,
@@ -203,6 +205,11 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     /// What the loss is computed from; `None` for a model that was built for inference alone.
     pub fn plan(&self) -> Option<&LossPlan> {
         self.plan.as_ref().map(|(plan, _)| plan)
+    }
+
+    /// Names of the figures that a loss graph gives of each row.
+    pub fn figure_names(&self) -> &[String] {
+        self.figures.as_ref().map_or(&[], |(_, names)| names)
     }
 
     /// Names of the outputs that [`Model::outputs`] gives: those of the graph that can be computed.

@@ -3,8 +3,10 @@
 mod classes;
 mod columns;
 mod heads;
+mod joined;
 mod kind;
 mod labels;
+mod loss_graph;
 mod loss_node;
 mod pick;
 mod positions;
@@ -16,7 +18,9 @@ mod written_out;
 use super::{Dim, Graph, Links, Node, ValueId, fold};
 use crate::error::{Error, Result};
 pub(super) use columns::complements_last;
+pub use joined::{Term, joined};
 pub use labels::{Ask, LabelKind, Labels};
+pub use loss_graph::{LossGraph, attach, attach_made};
 use serde::{Deserialize, Serialize};
 use std::{cell::LazyCell, collections::BTreeSet};
 
@@ -32,6 +36,8 @@ pub enum LossKind {
     Mse,
     /// The loss in the graph
     Graph,
+    /// A loss graph (`--loss-graph`)
+    LossGraph,
 }
 
 /// What is differentiated, and why.
@@ -58,6 +64,8 @@ pub struct LossPlan {
     pub ignore_index: Option<i64>,
     /// Weight of each class.
     pub class_weights: Option<Vec<f32>>,
+    /// The loss graph whose first output `scores` is.
+    pub loss_graph: Option<LossGraph>,
     /// The operators between `scores` and `output` that the loss takes the place of, each with its node.
     pub seen_through: Vec<String>,
     /// One sentence for the user: which loss on what, and why.
@@ -125,8 +133,9 @@ pub fn holds_loss(graph: &Graph) -> bool {
 /// `graph` without what needs inputs that the loss of `plan` does not: where it takes the place of a loss in the graph, the
 /// labels of that one.
 pub fn narrowed(graph: Graph, plan: &LossPlan) -> Graph {
-    let nodes = graph.ancestors(&[plan.scores]).into_iter().filter_map(|n| graph.nodes.get(n));
-    let taken = nodes.flat_map(|node| node.dependencies().flatten()).chain([plan.scores]);
+    let wanted = plan.wanted();
+    let nodes = graph.ancestors(&wanted).into_iter().filter_map(|n| graph.nodes.get(n));
+    let taken = nodes.flat_map(|node| node.dependencies().flatten()).chain(wanted.iter().copied());
     let needed: BTreeSet<ValueId> = taken.chain(plan.label_input).collect();
     if graph.inputs.iter().all(|input| needed.contains(input)) {
         return graph;
@@ -134,10 +143,26 @@ pub fn narrowed(graph: Graph, plan: &LossPlan) -> Graph {
     let others = graph.inputs.iter().copied().filter(|input| !needed.contains(input));
     let behind_others = graph.derived_from(others);
     let kept: Vec<ValueId> = graph.outputs.iter().copied().filter(|output| !behind_others.contains(output)).collect();
-    let mut narrowed = graph.prune(&[kept.as_slice(), &[plan.scores]].concat());
+    let mut narrowed = graph.prune(&[kept.as_slice(), &wanted].concat());
     narrowed.inputs = graph.inputs.iter().copied().filter(|input| needed.contains(input)).collect();
     narrowed.outputs = kept;
     narrowed
+}
+
+/// The outputs that `trained` tensors change, and that are neither made of what the loss is computed from nor on the way to it: other
+/// heads, which no target names.
+pub fn others(graph: &Graph, plan: &LossPlan, trained: &[ValueId]) -> Vec<ValueId> {
+    let scores = plan.loss_graph.as_ref().map_or_else(|| vec![plan.scores], |own| own.taken.clone());
+    let behind = graph.derived_from(scores.iter().copied());
+    let nodes = graph.ancestors(&scores);
+    let before: BTreeSet<ValueId> = nodes
+        .iter()
+        .filter_map(|&n| graph.nodes.get(n))
+        .flat_map(|node| node.outputs.iter().flatten().copied())
+        .collect();
+    let moved = graph.derived_from(trained.iter().copied());
+    let other = |output: &ValueId| moved.contains(output) && !behind.contains(output) && !before.contains(output);
+    graph.outputs.iter().copied().filter(other).collect()
 }
 
 /// Values with their shapes, for a message.
@@ -219,7 +244,7 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
     let what = match kind {
         LossKind::CrossEntropy => "cross-entropy on the logits",
         LossKind::Bce => "binary cross-entropy on the logits",
-        LossKind::Mse | LossKind::Graph => "mean squared error of",
+        LossKind::Mse | LossKind::Graph | LossKind::LossGraph => "mean squared error of",
     };
     let name = graph.name(scores);
     let mut why = format!("{what} `{name}`: {because}");
@@ -251,6 +276,12 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
 }
 
 impl LossPlan {
+    /// The scores, and what else is computed from the model's values for the loss.
+    pub fn wanted(&self) -> Vec<ValueId> {
+        let figures = self.loss_graph.iter().flat_map(|own| own.figures.iter().map(|(_, value)| *value));
+        std::iter::once(self.scores).chain(figures).collect()
+    }
+
     /// A loss on `scores`, of which nothing else is known.
     pub fn new(kind: LossKind, scores: ValueId) -> Self {
         Self {
@@ -263,6 +294,7 @@ impl LossPlan {
             class_axis: None,
             ignore_index: None,
             class_weights: None,
+            loss_graph: None,
             seen_through: Vec::new(),
             why: String::new(),
             head: HeadNotes::default(),
