@@ -243,12 +243,7 @@ fn by_position(outcome: &Outcome, answered: &Answered, found: &mut SplitScore) {
     (found.accuracy, found.exact_match) = (answered.accuracy(), answered.exact_match());
     match outcome.kind {
         TargetKind::Next | TargetKind::Masked => {
-            let (sum, total) = outcome
-                .losses
-                .iter()
-                .zip(answered.counted())
-                .fold((0.0, 0usize), |(sum, total), (&l, n)| (sum + f64::from(l) * n as f64, total + n));
-            found.perplexity = (total > 0).then(|| (sum / total as f64).exp());
+            found.perplexity = answered.perplexity(outcome.losses);
         }
         _ => {
             (found.balanced_accuracy, found.mean_iou) = (answered.balanced_accuracy(), answered.mean_iou());

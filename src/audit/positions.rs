@@ -21,6 +21,8 @@ pub struct Answered {
     classes: Vec<[usize; 3]>,
     /// What the classes stand for, if they are tags of entities.
     tags: Option<Vec<Tag>>,
+    /// Whether losses of rows are sums over their positions.
+    summed: bool,
     /// Entities among the labels, among the answers, and in both.
     entities: [usize; 3],
 }
@@ -42,6 +44,7 @@ impl Answered {
 
     /// Takes in the scores of more rows.
     pub fn push(&mut self, scores: &Scores, targets: &Targets) {
+        self.summed = scores.summed;
         self.classes.resize(self.classes.len().max(scores.classes.0), [0; 3]);
         for (logits, labels) in scores.logits.chunks_exact(scores.width.max(1)).zip(targets.positions()) {
             let (mut counted, mut right, mut entropy) = (0, 0, 0.0);
@@ -81,9 +84,18 @@ impl Answered {
         &self.entropies
     }
 
-    /// Positions of each row that count.
-    pub fn counted(&self) -> impl Iterator<Item = usize> {
-        self.rows.iter().map(|row| row.0)
+    /// The mean loss of the positions of each row, from the rows' losses.
+    pub fn mean_losses(&self, losses: &[f32]) -> Vec<f64> {
+        let positions = |counted: usize| if self.summed { counted.max(1) as f64 } else { 1.0 };
+        losses.iter().zip(&self.rows).map(|(&loss, row)| f64::from(loss) / positions(row.0)).collect()
+    }
+
+    /// Perplexity: the exponential of the mean loss of all positions that count.
+    pub fn perplexity(&self, losses: &[f32]) -> Option<f64> {
+        let counted = self.rows.iter().map(|row| row.0);
+        let sum: f64 = self.mean_losses(losses).iter().zip(counted.clone()).map(|(loss, n)| loss * n as f64).sum();
+        let total: usize = counted.sum();
+        (total > 0).then(|| (sum / total as f64).exp())
     }
 
     /// Share of right answers among all positions of these rows.
@@ -165,7 +177,7 @@ mod tests {
             logits: logits.collect(),
             width: 6,
             classes,
-            figures: Vec::new(),
+            ..Scores::default()
         }
     }
 
@@ -184,7 +196,9 @@ mod tests {
         for classes_last in [true, false] {
             let mut answered = Answered::default();
             answered.push(&scores(classes_last), &targets());
-            assert_eq!(answered.counted().collect::<Vec<_>>(), [3, 1]);
+            assert_eq!(answered.perplexity(&[1.0, 2.0]), Some((5.0f64 / 4.0).exp()));
+            let summed = Answered::of(&Scores { summed: true, ..scores(classes_last) }, &targets()).unwrap();
+            assert_eq!(summed.perplexity(&[3.0, 2.0]), Some((5.0f64 / 4.0).exp()));
             assert_eq!(answered.right(), [2.0 / 3.0, 0.0]);
             assert_eq!((answered.accuracy(), answered.exact_match()), (Some(0.5), Some(0.0)));
             // Class 0: 2 labels, 2 answers, 1 both; class 1: 2 labels, 2 answers, 1 both.

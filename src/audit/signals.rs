@@ -35,8 +35,9 @@ impl Signals {
             },
             likelihoods: match outcome.answered {
                 // The geometric mean over the positions.
-                Some(_) => {
-                    Some(rows.iter().filter_map(|&i| outcome.losses.get(i)).map(|&l| (-f64::from(l)).exp()).collect())
+                Some(answered) => {
+                    let losses = answered.mean_losses(outcome.losses);
+                    Some(rows.iter().filter_map(|&i| losses.get(i)).map(|loss| (-loss).exp()).collect())
                 }
                 None => likelihoods(outcome),
             },

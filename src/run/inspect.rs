@@ -164,7 +164,13 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
 fn asked(options: &Options) -> Ask {
     let target = &options.data.target;
     let label = target.kind.map(label_kind).filter(|kind| *kind != LabelKind::Class).unwrap_or_default();
-    Ask { loss: options.loss, output: target.output.clone(), labels: label.into(), class_axis: target.class_axis }
+    Ask {
+        loss: options.loss,
+        output: target.output.clone(),
+        labels: label.into(),
+        class_axis: target.class_axis,
+        reduction: target.reduction.unwrap_or_default(),
+    }
 }
 
 fn shown_domain(domain: &str) -> &str {

@@ -303,7 +303,13 @@ fn decided(graph: &Graph, options: &Options, look: Look<'_>) -> Result<(Ask, Los
     let kind = options.data.target.kind.map_or(LabelKind::Unknown, label_kind);
     let output = options.data.target.output.clone();
     let target = &options.data.target;
-    let mut ask = Ask { loss: options.loss, output, labels: kind.into(), class_axis: target.class_axis };
+    let mut ask = Ask {
+        loss: options.loss,
+        output,
+        labels: kind.into(),
+        class_axis: target.class_axis,
+        reduction: target.reduction.unwrap_or_default(),
+    };
     // Whether classes are those of rows or of positions, the labels tell.
     let open = Ask { labels: LabelKind::Unknown.into(), ..ask.clone() };
     let first = supported_plan(graph, if kind == LabelKind::Class { &open } else { &ask })?;

@@ -55,7 +55,7 @@ fn figures_of_positions_are_scikit_learns_seqevals_and_pytorchs() {
             width: logits[0].len(),
             logits: logits.iter().flatten().map(|&x| x as f32).collect(),
             classes: (classes[0] as usize, classes[1] as usize),
-            figures: Vec::new(),
+            ..Scores::default()
         };
         let names: Option<Vec<String>> = serde_json::from_value(case["names"].clone()).unwrap();
         let mut answered = Answered::tagged(names.map(|names| tags(&names).unwrap()));

@@ -1,6 +1,6 @@
 //! What a configuration file may say of the data: its `[data]`, `[inputs.NAME]` and `[target]` tables.
 
-use super::{Layout, Places, TargetKind};
+use super::{Layout, Places, Reduction, TargetKind};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
@@ -243,6 +243,9 @@ pub struct TargetConfig {
     /// The model input that labels of the kinds `next` and `same` are taken from, where several fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
+    /// How the losses of a row's positions become that of the row: their mean unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reduction: Option<Reduction>,
     /// What this target counts for in the loss of a row, where there are several: 1 unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,

@@ -54,6 +54,6 @@ pub use arrow_array;
 pub use ndarray;
 pub use onnx_forget_base::{
     Error, Result,
-    batch::{Augment, Batch, IGNORED, ImageInput, Layout, TargetKind, Targets, epoch_seed},
+    batch::{Augment, Batch, IGNORED, ImageInput, Layout, Reduction, TargetKind, Targets, epoch_seed},
 };
 use onnx_forget_base::{label_facts, nearest, quiet, tensor};

@@ -2,7 +2,7 @@
 //! code with the model's own loss.
 
 use crate::{
-    batch::{IGNORED, Targets},
+    batch::{IGNORED, Reduction, Targets},
     error::{Error, Result},
     graph::loss::{LossKind, LossPlan},
     tensor::HostTensor,
@@ -113,7 +113,12 @@ fn cross_entropy(plan: &LossPlan, row: &[f64], [classes, after]: [usize; 2], lab
         sum += weight * (log_sum - score);
         total += weight;
     }
-    Some(Row { loss: if total > 0.0 { sum / total } else { 0.0 }, weight: total })
+    let loss = match plan.reduction {
+        Reduction::Sum => sum,
+        Reduction::Mean if total > 0.0 => sum / total,
+        Reduction::Mean => 0.0,
+    };
+    Some(Row { loss, weight: total })
 }
 
 fn binary(z: f64, target: f64) -> f64 {

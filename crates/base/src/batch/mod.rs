@@ -36,6 +36,17 @@ pub enum TargetKind {
     LossGraph,
 }
 
+/// How the losses of a row's positions become that of the row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reduction {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// Their sum: long rows weigh more.
+    Sum,
+}
+
 impl TargetKind {
     /// Whether a row may have a class for each of several positions.
     pub fn has_positions(self) -> bool {

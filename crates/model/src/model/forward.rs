@@ -7,7 +7,7 @@ use super::{
     to_host,
 };
 use crate::{
-    batch::Batch,
+    batch::{Batch, Reduction},
     engine::{Context, Float, Grads, Tensor, Value},
     error::{Error, Result},
     graph::loss::LossPlan,
@@ -32,6 +32,8 @@ pub struct Scores {
     /// Classes, and positions that follow each of them, where a row has a classification for each of several positions: a row's logits lie
     /// as positions before, classes, positions after.
     pub classes: (usize, usize),
+    /// Whether the loss of a row is the sum over its positions, instead of the mean.
+    pub summed: bool,
     /// `rows × figures` numbers, row-major: the further outputs of a loss graph.
     pub figures: Vec<f32>,
 }
@@ -180,6 +182,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             let narrow =
                 |t: &Tensor<E, D>, n| t.to_vec().into_iter().take(n).map(|x| x.f64() as f32).collect::<Vec<_>>();
             all.width = scores.len() / piece.rows().max(1);
+            all.summed = self.plan().is_some_and(|plan| plan.reduction == Reduction::Sum);
             if let Some(axis) = self.plan().and_then(|plan| plan.class_axis) {
                 let behind = scores.dims().get(axis + 1..).unwrap_or(&[]);
                 all.classes = (scores.dims().get(axis).copied().unwrap_or(0), behind.iter().product());

@@ -3,11 +3,11 @@
 //! The mean over a batch is Σ wᵢ·lᵢ / Σ wᵢ. The weights are all 1, except in cross-entropy with class weights or an ignored
 //! label: there wᵢ is the weight of the row's class, and 0 where the label is ignored, so that the mean is that of ONNX's
 //! `SoftmaxCrossEntropyLoss` with `reduction = mean`, while lᵢ stays the row's own −ln p, whatever else is in the batch.
-//! A row of several positions (token tags, masks, next words) has the weighted mean of its positions as loss. Where the graph holds the loss,
+//! A row of several positions (token tags, masks, next words) has the weighted mean of its positions as loss, or their sum if the user says so. Where the graph holds the loss,
 //! the row's weight is their total, as in ONNX; else every row that has a position that counts weighs the same.
 
 use crate::{
-    batch::{IGNORED, Targets},
+    batch::{IGNORED, Reduction, Targets},
     engine::{Context, Float, Tensor},
     error::{Error, Result},
     graph::loss::{LossKind, LossPlan},
@@ -223,12 +223,16 @@ fn cross_entropy<E: Float, D: Backend<E>>(
     };
     // One number a row, however many positions it has, unless the graph says otherwise.
     let alike = matches!(targets, Targets::Positions { .. }) && plan.kind != LossKind::Graph;
+    let over = match plan.reduction {
+        Reduction::Mean => Reduce::Mean,
+        Reduction::Sum => Reduce::Sum,
+    };
     let weights = |totals: Vec<f64>| match alike {
         true => totals.into_iter().map(|total| f64::from(u8::from(total > 0.0))).collect(),
         false => totals,
     };
     if plan.class_weights.is_none() && labels.iter().all(Option::is_some) {
-        let losses = per_row(cx, &each, n, positions)?;
+        let losses = per_row(cx, &each, n, positions, over)?;
         return Ok(RowLosses { losses, weights: weights(vec![positions as f64; n]) });
     }
     let weight = |label: &Option<usize>| match (label, &plan.class_weights) {
@@ -243,10 +247,15 @@ fn cross_entropy<E: Float, D: Backend<E>>(
     let totals: Vec<f64> = each_weight.chunks(positions.max(1)).map(|w| w.iter().sum()).collect();
     // A row's own loss: its positions by their share of the row's weight, an ignored one not at all.
     let shares = each_weight.iter().zip(totals.iter().flat_map(|&t| std::iter::repeat_n(t, positions)));
-    let shares = shares.map(|(&w, t)| E::of(if t > 0.0 { positions as f64 * w / t } else { 0.0 })).collect();
+    let share = |(&w, t): (&f64, f64)| match plan.reduction {
+        Reduction::Sum => w,
+        Reduction::Mean if t > 0.0 => positions as f64 * w / t,
+        Reduction::Mean => 0.0,
+    };
+    let shares = shares.map(|pair| E::of(share(pair))).collect();
     let shares = cx.upload(each.dims().to_vec(), shares)?;
     let each = D::binary(cx, Binary::Mul, &each, &shares)?;
-    Ok(RowLosses { losses: per_row(cx, &each, n, positions)?, weights: weights(totals) })
+    Ok(RowLosses { losses: per_row(cx, &each, n, positions, over)?, weights: weights(totals) })
 }
 
 fn per_row<E: Float, D: Backend<E>>(
@@ -254,10 +263,11 @@ fn per_row<E: Float, D: Backend<E>>(
     each: &Tensor<E, D>,
     n: usize,
     positions: usize,
+    over: Reduce,
 ) -> Result<Tensor<E, D>> {
     if positions == 1 {
         return Ok(each.clone());
     }
     let table = each.reshaped(vec![n, positions])?;
-    D::reduce(cx, Reduce::Mean, &table, &[1], false)
+    D::reduce(cx, over, &table, &[1], false)
 }

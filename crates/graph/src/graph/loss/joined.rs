@@ -2,7 +2,7 @@
 
 use super::{LossKind, LossPlan};
 use crate::{
-    batch::{IGNORED, TargetKind},
+    batch::{IGNORED, Reduction, TargetKind},
     error::{Error, Result},
     graph::Graph,
     onnx::proto::{
@@ -169,7 +169,10 @@ impl Made {
         let one = self.floats(&own.name("one"), &[], &[1.0]);
         let number = self.node("Max", &[&number, &one], &own.name("at least one"), &[]);
         let sum = self.reduce("ReduceSum", &each, &own.name("sum of each"));
-        let loss = self.node("Div", &[&sum, &number], &own.name("own"), &[]);
+        let loss = match own.term.plan.reduction {
+            Reduction::Sum => sum,
+            Reduction::Mean => self.node("Div", &[&sum, &number], &own.name("own"), &[]),
+        };
         let best = self.node("ArgMax", &[&z], &own.name("best"), &[int("axis", 1), int("keepdims", 0)]);
         let right = self.node("Equal", &[&best, &labels], &own.name("right"), &[]);
         let right = self.cast(&right, &own.name("right numbers"), DType::F32);

@@ -1,7 +1,7 @@
 //! What is known of the labels before the loss is chosen.
 
 use super::LossKind;
-use crate::label_facts::LabelFacts;
+use crate::{batch::Reduction, label_facts::LabelFacts};
 
 /// What labels are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,4 +47,6 @@ pub struct Ask {
     pub labels: Labels,
     /// The axis of the classes, where a row has several positions and it is asked for; negative ones count from the end.
     pub class_axis: Option<i64>,
+    /// How the losses of a row's positions become that of the row.
+    pub reduction: Reduction,
 }

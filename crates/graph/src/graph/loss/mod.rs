@@ -16,7 +16,10 @@ mod tracer;
 mod written_out;
 
 use super::{Dim, Graph, Links, Node, ValueId, fold};
-use crate::error::{Error, Result};
+use crate::{
+    batch::Reduction,
+    error::{Error, Result},
+};
 pub(super) use columns::complements_last;
 pub use joined::{Term, joined};
 pub use labels::{Ask, LabelKind, Labels};
@@ -60,6 +63,8 @@ pub struct LossPlan {
     /// The axis of the classes in `scores`, if a row has a classification for each of several positions; the positions are those
     /// of all other axes but the first, row-major.
     pub class_axis: Option<usize>,
+    /// How the losses of the positions become that of the row.
+    pub reduction: Reduction,
     /// Class whose rows have no loss.
     pub ignore_index: Option<i64>,
     /// Weight of each class.
@@ -250,6 +255,13 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
     let mut why = format!("{what} `{name}`: {because}");
     if let Some(axis) = class_axis {
         why += &format!("; classes along axis {axis}");
+        if ask.reduction == Reduction::Sum {
+            why += "; the sum over the positions of a row";
+        }
+    } else if ask.reduction == Reduction::Sum {
+        let problem =
+            "`reduction = \"sum\"` under `[target]` means nothing where a row has no classes at several positions";
+        return Err(Error::Usage(problem.into()));
     }
     if !seen_through.is_empty() {
         why += &format!("; seen through {}", seen_through.join(", "));
@@ -261,6 +273,7 @@ fn on_output(graph: &Graph, links: &Links, ask: &Ask) -> Result<LossPlan> {
         output: Some(head.output),
         sigmoid_shares: kind == LossKind::CrossEntropy && head.ending == heads::Ending::Shares,
         class_axis,
+        reduction: ask.reduction,
         seen_through,
         why,
         head: HeadNotes {
@@ -292,6 +305,7 @@ impl LossPlan {
             sigmoid_shares: false,
             label_input: None,
             class_axis: None,
+            reduction: Reduction::Mean,
             ignore_index: None,
             class_weights: None,
             loss_graph: None,
