@@ -130,6 +130,12 @@ fn input(name: &str, feed: &Feed, sample: &Batch) -> InputReading {
             },
             ..bare
         },
+        // All items are read alike.
+        Feed::Group(f) => {
+            let of_items = f.items.iter().map(|item| input(name, item, sample));
+            let columns = of_items.clone().flat_map(|item| item.columns).collect();
+            of_items.into_iter().next().map_or_else(|| bare.clone(), |item| InputReading { columns, ..item })
+        }
         // Labels show no statistics: they are what the rows are told apart by.
         Feed::Label(f) => InputReading { kind: "labels", columns: f.columns.clone(), example: None, ..bare },
     }

@@ -153,7 +153,7 @@ impl ReadModel {
         match (&self.asked, &self.whole) {
             (Asked::Several(parts), Some(whole)) => {
                 let part = |part: &Part| (part.labels.clone(), signature(whole, &part.plan));
-                Signature { labels: None, several: parts.iter().map(part).collect(), ..own }
+                Signature { labels: None, taken: Vec::new(), several: parts.iter().map(part).collect(), ..own }
             }
             _ => own,
         }
@@ -263,7 +263,11 @@ fn parts(graph: &Graph, options: &Options, several: &[TargetConfig], look: Look<
         }
         let (ask, plan) = decided(graph, &Options { data, ..options.clone() }, look)?;
         let kind = target.kind.unwrap_or(TargetKind::Class);
-        Ok(Part { ask, plan, labels: format!("target {at}"), kind, weight })
+        let mut labels = format!("target {at}");
+        while graph.by_name.contains_key(&labels) {
+            labels.push('\'');
+        }
+        Ok(Part { ask, plan, labels, kind, weight })
     };
     options.data.parts().into_iter().zip(several).enumerate().map(one).collect()
 }

@@ -25,6 +25,8 @@ pub fn label_kind(target: TargetKind) -> LabelKind {
 /// What the model asks of the rows.
 pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
     let links = graph.links();
+    let own = plan.loss_graph.as_ref();
+    let labels = own.map(|own| own.labels.clone()).unwrap_or_default();
     let spec = |id: ValueId| -> Option<InputSpec> {
         let info = graph.values.get(id.0)?;
         let ty = info.ty.as_ref();
@@ -32,10 +34,9 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
             .and_then(|t| t.dims.as_ref())
             .map(|dims| dims.iter().map(|d| if let Dim::Fixed(n) = d { Some(*n) } else { None }).collect());
         let dtype = ty.and_then(|t| t.dtype).unwrap_or(DType::F32);
-        Some(InputSpec { name: info.name.clone(), dtype, dims, table: tables::rows(graph, &links, id) })
+        let items = own.and_then(|own| own.group).filter(|_| graph.inputs.contains(&id) && !labels.contains(&id));
+        Some(InputSpec { name: info.name.clone(), dtype, dims, table: tables::rows(graph, &links, id), items })
     };
-    let own = plan.loss_graph.as_ref();
-    let labels = own.map(|own| own.labels.clone()).unwrap_or_default();
     let fed = graph.inputs.iter().filter(|id| Some(**id) != plan.label_input && !labels.contains(id));
     Signature {
         inputs: fed.filter_map(|id| spec(*id)).collect(),
@@ -46,6 +47,10 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
         values: plan.kind == LossKind::Mse,
         classes: plan.head.classes.clone(),
         labels: own.map(|own| own.labels.iter().filter_map(|id| spec(*id)).collect()),
+        taken: own.map_or_else(Vec::new, |own| {
+            let made = own.taken.iter().filter(|id| !graph.inputs.contains(id));
+            made.map(|&id| graph.name(id).to_string()).collect()
+        }),
         several: Vec::new(),
     }
 }

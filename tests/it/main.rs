@@ -17,6 +17,7 @@ mod heads;
 mod large_model;
 mod library;
 mod linear_models;
+mod loss_graphs;
 mod machine;
 mod model;
 mod model_diff;

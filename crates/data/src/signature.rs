@@ -13,12 +13,22 @@ pub struct InputSpec {
     pub dims: Option<Vec<Option<usize>>>,
     /// Of an input whose numbers are looked up in a stored table, such as tokens: how many rows the table has.
     pub table: Option<usize>,
+    /// Items of a row, if a row is a group: then these are the second axis.
+    pub items: Option<usize>,
 }
 
 impl InputSpec {
     /// Extents behind the row axis, if the rank is known.
     pub fn row_dims(&self) -> Option<&[Option<usize>]> {
         self.dims.as_deref().map(|d| d.get(1..).unwrap_or(&[]))
+    }
+
+    /// The same input for one item of a row, if a row is a group.
+    pub fn of_item(&self) -> Option<Self> {
+        self.items?;
+        let mut item = Self { items: None, ..self.clone() };
+        item.dims.as_mut().filter(|dims| dims.len() > 1).map(|dims| dims.remove(1));
+        Some(item)
     }
 
     /// Elements of one row, if every extent is fixed.
@@ -57,6 +67,8 @@ pub struct Signature {
     pub classes: Option<Vec<String>>,
     /// The labels that the user's own loss graph takes, if there is one.
     pub labels: Option<Vec<InputSpec>>,
+    /// The values of the model that it takes by their names, but for inputs of the model.
+    pub taken: Vec<String>,
     /// What each of several targets is compared with, and the name that its labels are fed by.
     pub several: Vec<(String, Signature)>,
 }

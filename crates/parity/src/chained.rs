@@ -11,6 +11,8 @@ use crate::{
 use std::{collections::BTreeMap, path::Path};
 
 type Fed = BTreeMap<String, HostTensor>;
+/// What a loss graph takes of the model, its labels, and the items of a row.
+type Wiring<'a> = (&'a [(String, Option<DType>)], &'a [String], Option<usize>);
 
 /// A model, and the loss graph that takes its outputs.
 struct Chained {
@@ -19,6 +21,8 @@ struct Chained {
     /// What the loss graph takes of the model's outputs and of the model's inputs, and as which type.
     takes: Vec<(String, Option<DType>)>,
     labels: Vec<String>,
+    /// Items of a row, if a row is a group.
+    group: Option<usize>,
     /// The loss in the loss graph's file, and in the graph of both.
     output: (String, String),
 }
@@ -37,26 +41,53 @@ pub(super) fn with_loss(
     let named = |value: &crate::graph::ValueId| graph.name(*value).to_string();
     let takes: Vec<_> = own.taken.iter().map(|value| (named(value), own.declared(graph.name(*value)))).collect();
     let labels: Vec<String> = own.labels.iter().map(named).collect();
-    let outputs = model.run(&without(fed, &labels))?;
-    let example = behind(&takes, &labels, &outputs, fed)?;
+    let outputs = model.run(&alone(fed, &labels, own.group)?)?;
+    let example = behind((&takes, &labels, own.group), &outputs, fed)?;
     let loss = open(own.file.path(), own, &example).map_err(|why| format!("the loss graph: {why}"))?;
     let output = (own.loss.clone(), named(&plan.scores));
-    Ok(Box::new(Chained { model, loss, takes, labels, output }))
+    Ok(Box::new(Chained { model, loss, takes, labels, group: own.group, output }))
 }
 
-/// What the model alone is fed.
-pub(super) fn without(fed: &Fed, labels: &[String]) -> Fed {
-    fed.iter().filter(|(name, _)| !labels.contains(name)).map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
+/// What the model of `plan` alone is fed: no labels, and each item of a group as a row.
+///
+/// # Errors
+/// A sentence, if an input has no axis of items.
+pub(super) fn of_model((graph, plan): (&Graph, &LossPlan), fed: &Fed) -> Result<Fed, String> {
+    let Some(own) = &plan.loss_graph else { return Ok(fed.clone()) };
+    let labels: Vec<String> = own.labels.iter().map(|&label| graph.name(label).to_string()).collect();
+    alone(fed, &labels, own.group)
+}
+
+fn alone(fed: &Fed, labels: &[String], group: Option<usize>) -> Result<Fed, String> {
+    let inputs = fed.iter().filter(|(name, _)| !labels.contains(name));
+    let item = |(name, tensor): (&String, &HostTensor)| {
+        let flat = match (group, tensor.dims()) {
+            (None, _) => Some(tensor.clone()),
+            (Some(_), [rows, items, rest @ ..]) => tensor.clone().reshaped(&[&[rows * items], rest].concat()),
+            (Some(_), _) => None,
+        };
+        Ok((name.clone(), flat.ok_or_else(|| format!("the input `{name}` has no axis of items"))?))
+    };
+    inputs.map(item).collect()
 }
 
 /// What the loss graph is fed behind a model that gave `outputs`.
-fn behind(takes: &[(String, Option<DType>)], labels: &[String], outputs: &Outputs, fed: &Fed) -> Result<Fed, String> {
+fn behind((takes, labels, group): Wiring<'_>, outputs: &Outputs, fed: &Fed) -> Result<Fed, String> {
     let taken = takes.iter().map(|(name, dtype)| {
         let given =
             outputs.iter().find(|(output, _)| output == name).map(|(_, tensor)| tensor).or_else(|| fed.get(name));
         let tensor =
             given.ok_or_else(|| format!("the model does not show `{name}`, which the loss graph takes"))?.clone();
         let to = dtype.unwrap_or(tensor.dtype());
+        let dims = tensor.dims().to_vec();
+        let grouped = match (group, dims.as_slice()) {
+            // An input of the model is grouped already.
+            (Some(items), [rows, rest @ ..]) if !fed.contains_key(name) => {
+                tensor.reshaped(&[&[rows / items.max(1), items], rest].concat())
+            }
+            _ => Some(tensor),
+        };
+        let tensor = grouped.ok_or_else(|| format!("`{name}` cannot be parted into groups"))?;
         Ok((name.clone(), as_float(tensor, to)))
     });
     let labels = labels.iter().map(|name| {
@@ -76,8 +107,8 @@ impl Runner for Chained {
     }
 
     fn run(&self, inputs: &Fed) -> Result<Outputs, String> {
-        let mut outputs = self.model.run(&without(inputs, &self.labels))?;
-        let fed = behind(&self.takes, &self.labels, &outputs, inputs)?;
+        let mut outputs = self.model.run(&alone(inputs, &self.labels, self.group)?)?;
+        let fed = behind((&self.takes, &self.labels, self.group), &outputs, inputs)?;
         let (name, shown) = &self.output;
         let losses = self.loss.run(&fed).map_err(|why| format!("the loss graph: {why}"))?;
         let loss = losses.into_iter().find(|(output, _)| output == name);

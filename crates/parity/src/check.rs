@@ -177,9 +177,7 @@ impl Parity<'_> {
         let limit = BYTES / batches.first().map_or(1, bytes).max(1);
         let Some(rows) = ours::first_rows(self.graph, batches, limit).into_iter().next() else { return Ok(()) };
         let fed = ours::feeds(self.graph, self.plan, &rows)?;
-        let labels =
-            self.plan.loss_graph.iter().flat_map(|own| own.labels.iter().map(|&id| self.graph.name(id).to_string()));
-        let fed = chained::without(&fed, &labels.collect::<Vec<_>>());
+        let fed = chained::of_model((self.graph, self.plan), &fed).map_err(Error::Internal)?;
         self.settings.guard.try_out(library, prepared.source(), &fed, self.settings.threads)
     }
 
@@ -224,7 +222,8 @@ impl Parity<'_> {
         prepared: &Prepared,
         fed: &BTreeMap<String, HostTensor>,
     ) -> Result<Box<dyn Runner>, String> {
-        let runner = TractRunner::open(path, prepared.outputs.clone(), fed)?;
+        let of_model = chained::of_model((self.graph, self.plan), fed)?;
+        let runner = TractRunner::open(path, prepared.outputs.clone(), &of_model)?;
         let open = |path: &Path, own: &LossGraph, fed: &BTreeMap<String, HostTensor>| {
             Ok(Box::new(TractRunner::open(path, own.outputs(), fed)?) as Box<dyn Runner>)
         };

@@ -46,7 +46,7 @@ pub fn alternatives(plan: &Plan, sample: &Batch, order: &[String], own: &OwnScal
                 }
             }
             Feed::Tokens(tokens) => tokens::token_lists((plan, index), name, tokens, sample, &mut all),
-            Feed::Derived(_) | Feed::Label(_) => {}
+            Feed::Derived(_) | Feed::Label(_) | Feed::Group(_) => {}
         }
         tokens::masks(name, feed, sample, &mut all);
     }

@@ -107,7 +107,7 @@ pub(super) fn masks(name: &str, feed: &Feed, sample: &Batch, all: &mut Vec<Alter
         Feed::Derived(derived) => derived.rule == Rule::Mask,
         Feed::Numbers(numbers) => numbers.row_len() > 1,
         Feed::Tokens(_) => true,
-        Feed::Image(_) | Feed::Label(_) => false,
+        Feed::Image(_) | Feed::Label(_) | Feed::Group(_) => false,
     };
     if !may_mark || !zero_one(sample, name) {
         return;

@@ -64,7 +64,7 @@ impl Table {
 }
 
 pub fn input(name: &str, dtype: DType, dims: &[Option<usize>]) -> InputSpec {
-    InputSpec { name: name.into(), dtype, dims: Some(dims.to_vec()), table: None }
+    InputSpec { name: name.into(), dtype, dims: Some(dims.to_vec()), table: None, items: None }
 }
 
 /// A model of one input and `[rows, outputs]` scores.

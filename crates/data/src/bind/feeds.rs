@@ -3,7 +3,7 @@
 use super::super::{
     DataConfig, InputConfig, InputKind, InputSpec, PerChannel, Signature,
     column::{self, Class, Number},
-    decode::{Derived, Feed, Tokens},
+    decode::{Derived, Feed, Group, Tokens},
     source::Source,
 };
 use super::{
@@ -11,7 +11,7 @@ use super::{
     inputs::{Choice, follows},
     numeric::{numeric, table},
     peek::Peek,
-    pictures,
+    pictures, say,
 };
 use crate::{Error, Result};
 use arrow_schema::DataType;
@@ -39,7 +39,7 @@ pub fn make(
                 (feed, format!("{} of the tokens of `{tokens}`", format!("{rule:?}").to_lowercase()), true)
             }
             Choice::Columns(columns, inferred) => {
-                let (mut feed, how) = one(source, spec, given, columns)?;
+                let (mut feed, how) = one(source, spec, given, columns).map_err(|e| of_items(spec, e))?;
                 if let Feed::Tokens(tokens) = &mut feed {
                     tokens.follows = followed(signature, spec);
                 }
@@ -51,6 +51,17 @@ pub fn make(
         feeds.push((spec.name.clone(), feed));
     }
     Ok(feeds)
+}
+
+/// What to say beyond an error where a row is a group of items.
+fn of_items(spec: &InputSpec, error: Error) -> Error {
+    match (spec.items, error) {
+        (Some(items), Error::Data(problem)) => Error::Data(format!(
+            "{problem}; a row is a group of {items} items for the loss graph: {}",
+            say(&spec.name, &format!("columns = [...], with a column for each of {items} items,"))
+        )),
+        (_, error) => error,
+    }
 }
 
 /// Which input's tokens the lists of `spec` go with: the only one, or the one whose name begins alike, as
@@ -73,6 +84,12 @@ fn followed(signature: &Signature, spec: &InputSpec) -> Option<usize> {
 /// # Errors
 /// As [`make`].
 pub fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
+    if let (Some(item), Some(items)) = (spec.of_item(), spec.items)
+        && columns.len() == items
+        && item.row_len() != Some(1)
+    {
+        return group(source, &item, given, columns);
+    }
     let [name] = columns else { return table(source, spec, given, columns) };
     let peek = Peek::at(source, name)?;
     let kind = match (given.kind, peek.class) {
@@ -108,6 +125,24 @@ pub fn one(source: &Source, spec: &InputSpec, given: &InputConfig, columns: &[St
             ))
         }
     }
+}
+
+/// A column for each item of a row.
+fn group(source: &Source, item: &InputSpec, given: &InputConfig, columns: &[String]) -> Result<(Feed, String)> {
+    let mut items = Vec::with_capacity(columns.len());
+    let mut first = String::new();
+    for name in columns {
+        let (feed, how) = one(source, item, given, std::slice::from_ref(name))?;
+        if first.is_empty() {
+            first = how;
+        }
+        items.push(feed);
+    }
+    let others: Vec<String> = columns.iter().skip(1).map(|name| format!("`{name}`")).collect();
+    Ok((
+        Feed::Group(Group { items }),
+        format!("a group of {} items: {first}; likewise {}", columns.len(), others.join(", ")),
+    ))
 }
 
 /// A column of a type that the input is not made from.

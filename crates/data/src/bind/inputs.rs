@@ -105,7 +105,8 @@ fn configured(source: &Source, spec: &InputSpec, given: &InputConfig, used: &[&s
 pub fn follows(spec: &InputSpec) -> Option<Rule> {
     let name = spec.name.to_ascii_lowercase();
     let ids = name.contains("token_type") || name.contains("segment_id");
-    let flat = spec.row_dims().is_none_or(|d| d.len() == 1);
+    let axes = 1 + usize::from(spec.items.is_some());
+    let flat = spec.row_dims().is_none_or(|d| d.len() == axes);
     match flat {
         true if name.contains("mask") => Some(Rule::Mask),
         true if ids => Some(Rule::Zeros),
@@ -191,7 +192,10 @@ fn derive(signature: &Signature, choices: &mut [Option<Choice>]) {
         .iter()
         .zip(choices.iter())
         .enumerate()
-        .filter(|(_, (spec, choice))| integer(spec) && matches!(choice, Some(Choice::Columns(c, _)) if c.len() == 1))
+        .filter(|(_, (spec, choice))| {
+            let items = spec.items.unwrap_or(1);
+            integer(spec) && matches!(choice, Some(Choice::Columns(c, _)) if c.len() == items)
+        })
         .map(|(i, _)| i)
         .collect();
     let [of] = tokens.as_slice() else { return };

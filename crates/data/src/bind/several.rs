@@ -21,6 +21,13 @@ pub fn bind(source: &Source, config: &DataConfig, signature: &Signature, taken: 
     let mut notes = Vec::new();
     let mut used: Vec<&str> = taken.to_vec();
     let own = signature.labels.as_deref().unwrap_or_default();
+    if let Some(name) = signature.taken.iter().find(|name| source.field(name).is_some()) {
+        return Err(Error::Data(format!(
+            "{}: `{name}`, an input of the loss graph, is a value of the model and also a column of the rows: which one is meant is not told. \
+             Give the column, or the input and what it stands for in the loss graph, another name",
+            source.path().display()
+        )));
+    }
     let labels = own.iter().map(|spec| columns(source, config, spec)).collect::<Result<Vec<_>>>()?;
     used.extend(labels.iter().flatten().map(String::as_str));
     let parts: Vec<DataConfig> = config.parts();
@@ -32,7 +39,7 @@ pub fn bind(source: &Source, config: &DataConfig, signature: &Signature, taken: 
     let length = feeds.iter().find_map(|(_, feed)| if let Feed::Tokens(tokens) = feed { tokens.length } else { None });
     for (spec, columns) in own.iter().zip(&labels) {
         let given = config.inputs.get(&spec.name).cloned().unwrap_or_default();
-        let given = InputConfig { padding: given.padding.or(lists(source, columns).then_some(IGNORED)), ..given };
+        let given = InputConfig { padding: given.padding.or(lists(source, spec, columns).then_some(IGNORED)), ..given };
         let (mut feed, how) = feeds::one(source, spec, &given, columns)?;
         if let Feed::Tokens(tokens) = &mut feed {
             tokens.length = tokens.length.or(length);
@@ -92,9 +99,9 @@ fn columns(source: &Source, config: &DataConfig, spec: &InputSpec) -> Result<Vec
 }
 
 /// Whether a label is a column of lists of integers, which are padded.
-fn lists(source: &Source, columns: &[String]) -> bool {
+fn lists(source: &Source, spec: &InputSpec, columns: &[String]) -> bool {
     use super::super::column::{Class, Number, classify};
-    let [name] = columns else { return false };
+    let ([name], true) = (columns, spec.row_dims().is_none_or(|dims| dims.len() == 1)) else { return false };
     source.field(name).is_some_and(|field| matches!(classify(field.data_type()), Class::List(Number::Int, None)))
 }
 

@@ -1,5 +1,6 @@
 //! From columns to what a model is fed: a [`Plan`] says how, a [`Decoded`] holds rows that are ready to be batched.
 
+mod group;
 mod image;
 mod numbers;
 mod positions;
@@ -7,6 +8,7 @@ mod store;
 mod target;
 mod tokens;
 
+pub use group::Group;
 #[cfg(feature = "fuzzing")]
 pub use image::open_image;
 pub use image::{Encoded, Geometry, Picture, Pictures, look, open_mask};
@@ -17,7 +19,7 @@ pub use target::{Labels, TargetFeed, Words, number};
 pub use tokens::{Derived, Rule, Tokens};
 
 use super::{Batch, Targets, fault::Fault};
-use crate::{Error, Result};
+use crate::{Error, Result, tensor::HostTensor};
 use arrow_array::{ArrayRef, RecordBatch};
 use std::collections::BTreeMap;
 
@@ -37,6 +39,57 @@ pub enum Feed {
     Derived(Derived),
     /// From labels, where the loss is made of several targets.
     Label(Box<TargetFeed>),
+    /// From several columns, one for each item of a row.
+    Group(Group),
+}
+
+impl Feed {
+    /// The columns that are read.
+    fn columns(&self) -> Vec<&str> {
+        match self {
+            Feed::Image(f) => vec![&f.column],
+            Feed::Numbers(f) => f.columns.iter().map(String::as_str).collect(),
+            Feed::Tokens(f) => vec![&f.column],
+            Feed::Derived(_) => Vec::new(),
+            Feed::Label(f) => f.columns().collect(),
+            Feed::Group(f) => f.items.iter().flat_map(Feed::columns).collect(),
+        }
+    }
+
+    /// Bytes of a decoded row, where lists of tokens have `tokens` elements.
+    fn row_bytes(&self, tokens: &impl Fn(&str) -> f64) -> f64 {
+        match self {
+            Feed::Image(f) => f.row_bytes() as f64,
+            Feed::Numbers(f) => (f.row_len() * f.stored_size()) as f64,
+            Feed::Tokens(f) => 8.0 * (1.0 + tokens(&f.column)),
+            Feed::Derived(_) => 0.0,
+            Feed::Label(f) => f.row_bytes(tokens),
+            Feed::Group(f) => f.items.iter().map(|item| item.row_bytes(tokens)).sum(),
+        }
+    }
+
+    fn decode(&self, batch: &RecordBatch) -> Result<Store, Fault> {
+        Ok(match self {
+            Feed::Image(f) => f.decode(column(batch, &f.column)?, &super::source::folder_of(batch))?,
+            Feed::Numbers(f) => f.decode(batch)?,
+            Feed::Tokens(f) => f.decode(column(batch, &f.column)?)?,
+            Feed::Derived(_) => Store::None,
+            Feed::Label(f) => f.stored(batch)?,
+            Feed::Group(f) => f.decode(batch)?,
+        })
+    }
+
+    /// The tensor of these rows; one that is derived needs the plan.
+    fn stack(&self, store: &Store, rows: &[usize]) -> Result<HostTensor> {
+        match self {
+            Feed::Image(f) => f.stack(store, rows),
+            Feed::Numbers(f) => f.stack(store, rows),
+            Feed::Tokens(f) => f.stack(store, rows),
+            Feed::Label(f) => f.stack(store, rows),
+            Feed::Group(f) => f.stack(store, rows),
+            Feed::Derived(_) => Err(Error::Internal("an input that follows nothing".into())),
+        }
+    }
 }
 
 /// How rows are made ready for a model.
@@ -51,16 +104,7 @@ pub struct Plan {
 impl Plan {
     /// The columns that are read.
     pub fn columns(&self) -> Vec<&str> {
-        let mut columns: Vec<&str> = Vec::new();
-        for (_, feed) in &self.feeds {
-            match feed {
-                Feed::Image(f) => columns.push(&f.column),
-                Feed::Numbers(f) => columns.extend(f.columns.iter().map(String::as_str)),
-                Feed::Tokens(f) => columns.push(&f.column),
-                Feed::Derived(_) => {}
-                Feed::Label(f) => columns.extend(f.columns()),
-            }
-        }
+        let mut columns: Vec<&str> = self.feeds.iter().flat_map(|(_, feed)| feed.columns()).collect();
         columns.extend(self.target.columns());
         columns.sort_unstable();
         columns.dedup();
@@ -69,14 +113,7 @@ impl Plan {
 
     /// Bytes of a decoded row, where lists of tokens have `tokens` elements.
     pub fn row_bytes(&self, tokens: impl Fn(&str) -> f64) -> f64 {
-        let of = |feed: &Feed| match feed {
-            Feed::Image(f) => f.row_bytes() as f64,
-            Feed::Numbers(f) => (f.row_len() * f.stored_size()) as f64,
-            Feed::Tokens(f) => 8.0 * (1.0 + tokens(&f.column)),
-            Feed::Derived(_) => 0.0,
-            Feed::Label(f) => f.row_bytes(&tokens),
-        };
-        self.feeds.iter().map(|(_, feed)| of(feed)).sum::<f64>() + self.target.row_bytes(&tokens)
+        self.feeds.iter().map(|(_, feed)| feed.row_bytes(&tokens)).sum::<f64>() + self.target.row_bytes(&tokens)
     }
 
     /// Rows that are read at once: fewer where they are large.
@@ -92,16 +129,7 @@ impl Plan {
     /// not fit the input; an image that cannot be decoded; a label that the model does not have; lists that differ in
     /// length from the tokens that they follow.
     pub fn decode(&self, batch: &RecordBatch) -> Result<Decoded, Fault> {
-        let mut stores = Vec::with_capacity(self.feeds.len());
-        for (_, feed) in &self.feeds {
-            stores.push(match feed {
-                Feed::Image(f) => f.decode(column(batch, &f.column)?, &super::source::folder_of(batch))?,
-                Feed::Numbers(f) => f.decode(batch)?,
-                Feed::Tokens(f) => f.decode(column(batch, &f.column)?)?,
-                Feed::Derived(_) => Store::None,
-                Feed::Label(f) => f.stored(batch)?,
-            });
-        }
+        let stores = self.feeds.iter().map(|(_, feed)| feed.decode(batch)).collect::<Result<Vec<_>, Fault>>()?;
         self.same_lengths(&stores)?;
         Ok(Decoded { rows: batch.num_rows(), stores, targets: self.target.decode(batch)? })
     }
@@ -145,14 +173,12 @@ impl Plan {
             let store =
                 |i: usize| decoded.stores.get(i).ok_or_else(|| Error::Internal("decoded rows of another plan".into()));
             let tensor = match feed {
-                Feed::Image(f) => f.stack(store(index)?, rows)?,
-                Feed::Numbers(f) => f.stack(store(index)?, rows)?,
-                Feed::Tokens(f) => f.stack(store(index)?, rows)?,
-                Feed::Label(f) => f.stack(store(index)?, rows)?,
                 Feed::Derived(f) => match self.feeds.get(f.of) {
                     Some((_, Feed::Tokens(tokens))) => f.stack(tokens, store(f.of)?, rows)?,
+                    Some((_, Feed::Group(group))) => group.derived(f, store(f.of)?, rows)?,
                     _ => return Err(Error::Internal(format!("input `{name}` follows an input without tokens"))),
                 },
+                feed => feed.stack(store(index)?, rows)?,
             };
             inputs.insert(name.clone(), tensor);
         }

@@ -20,6 +20,8 @@ pub enum Store {
         /// All lists, end to end.
         values: Vec<i64>,
     },
+    /// The items of a group.
+    Group(Vec<Store>),
 }
 
 /// Rows of one width, in the order given; `None` if one lies beyond the values.
@@ -47,6 +49,7 @@ impl Store {
             Store::F64(_, v) => v.len() * 8,
             Store::I64(_, v) => v.len() * 8,
             Store::Lists { ends, values } => (ends.len() + values.len()) * 8,
+            Store::Group(items) => items.iter().map(Store::bytes).sum(),
         }
     }
 
@@ -64,6 +67,7 @@ impl Store {
             Store::I64(n, v) => room(v, rows.saturating_mul(*n)),
             // How long the lists are is not known.
             Store::Lists { ends, .. } => room(ends, rows.saturating_add(1)),
+            Store::Group(items) => items.iter_mut().for_each(|item| item.reserve(rows)),
         }
     }
 
@@ -81,6 +85,9 @@ impl Store {
                 ends.extend(theirs.into_iter().skip(1).map(|e| e + base));
                 values.extend(more);
             }
+            (Store::Group(mine), Store::Group(theirs)) if mine.len() == theirs.len() => {
+                return mine.iter_mut().zip(theirs).try_for_each(|(mine, theirs)| mine.append(theirs));
+            }
             _ => return None,
         }
         Some(())
@@ -90,6 +97,7 @@ impl Store {
     pub fn take(&self, rows: &[usize]) -> Option<Store> {
         Some(match self {
             Store::None => Store::None,
+            Store::Group(items) => Store::Group(items.iter().map(|item| item.take(rows)).collect::<Option<_>>()?),
             Store::U8(n, v) => Store::U8(*n, gather(v, *n, rows)?),
             Store::F32(n, v) => Store::F32(*n, gather(v, *n, rows)?),
             Store::F64(n, v) => Store::F64(*n, gather(v, *n, rows)?),

@@ -76,6 +76,11 @@ impl Tokens {
         tensor(rows.len(), length, values, self.dtype)
     }
 
+    /// Tokens of the longest of these rows, at least one.
+    pub(super) fn longest(&self, store: &Store, rows: &[usize]) -> Result<usize> {
+        self.lists(store, rows).map(|(_, length)| length)
+    }
+
     /// The rows' lists, and the length that they are brought to.
     fn lists<'a>(&self, store: &'a Store, rows: &[usize]) -> Result<(Vec<&'a [i64]>, usize)> {
         let found = match store {

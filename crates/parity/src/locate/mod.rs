@@ -5,7 +5,7 @@
 //! judged by the next ones after.
 
 use super::{
-    Parity, Runner,
+    Parity, Runner, chained,
     compare::{self, Comparison, Tolerance},
     ort::Library,
     ours,
@@ -193,6 +193,7 @@ impl Parity<'_> {
         };
         let opened = Opened::new(self.file, self.graph);
         let fed = ours::feeds(self.graph, self.plan, batch)?;
+        let of_model = chained::of_model((self.graph, self.plan), &fed).map_err(Error::Internal)?;
         let name = |id: ValueId| self.graph.values.get(id.0).map(|v| v.name.as_str()).unwrap_or_default();
         let cannot = |why| Error::ParityBefore(format!("onnxruntime cannot show the values between the nodes: {why}"));
         let mut reference = |asked: &BTreeSet<ValueId>| -> Result<BTreeMap<ValueId, HostTensor>> {
@@ -202,7 +203,7 @@ impl Parity<'_> {
             let source = (copy.path.as_path(), copy.data.as_deref());
             let runner = library.session(source, self.settings.threads, optimization).map_err(cannot)?;
             let taken = runner.inputs();
-            let inputs = fed.iter().filter(|(name, _)| taken.contains(name)).map(|(n, t)| (n.clone(), t.clone()));
+            let inputs = of_model.iter().filter(|(name, _)| taken.contains(name)).map(|(n, t)| (n.clone(), t.clone()));
             let outputs: BTreeMap<String, HostTensor> =
                 runner.run(&inputs.collect()).map_err(cannot)?.into_iter().collect();
             let of = |&id: &ValueId| Some((id, outputs.get(name(id)).or_else(|| fed.get(name(id)))?.clone()));

@@ -2,8 +2,11 @@
 //!
 //! An input of the loss graph that has the name of a value of the model is that value; every other one is a label, which the rows feed
 //! like an input of the model. Its first output is the loss of each row; further ones are figures of each row.
+//!
+//! If its inputs have one axis more than the values of the model, the second one, a row is a group of that many items (an anchor, a
+//! positive, negatives): the model runs on each item (`group`).
 
-use super::{LossKind, LossPlan, listed};
+use super::{LossKind, LossPlan, group, listed};
 use crate::{
     error::{Error, Result},
     graph::{Attr, Dim, Graph, Initializer, Node, ValueId, ValueInfo, build},
@@ -29,6 +32,8 @@ pub struct LossGraph {
     pub taken: Vec<ValueId>,
     /// Its other inputs: inputs of the graph now, which rows feed.
     pub labels: Vec<ValueId>,
+    /// Items of a row that the model runs on one by one, if a row is a group.
+    pub group: Option<usize>,
     /// Its outputs after the loss, by their names in its file: figures of each row.
     pub figures: Vec<(String, ValueId)>,
     /// The name of the loss in its file.
@@ -82,9 +87,12 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
     }
     let mut moved: BTreeMap<ValueId, ValueId> = BTreeMap::new();
     let (mut taken, mut labels, rows) = (Vec::new(), Vec::new(), graph.fixed_rows());
+    let extents = known_extents(graph, &own);
     for &input in &own.inputs {
         let name = own.name(input);
-        let value = match graph.by_name.get(name) {
+        // A stored tensor is no answer to a row: what has its name is a label.
+        let known = graph.by_name.get(name).filter(|value| !graph.initializers.contains_key(value));
+        let value = match known {
             Some(&value) => {
                 taken.push(value);
                 value
@@ -95,7 +103,7 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
                     return Err(refused(format!("input `{name}` {problem}")));
                 }
                 let label = add(graph, name.to_string(), &own, input);
-                fix_rows(graph, label, rows);
+                fix_extents(graph, label, rows, &extents);
                 graph.inputs.push(label);
                 labels.push(label);
                 label
@@ -103,6 +111,7 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
         };
         moved.insert(input, value);
     }
+    let group = group::of(graph, &own, &taken).map_err(refused)?;
     if taken.is_empty() {
         return Err(refused(format!(
             "none of its inputs ({}) is a value of the model, whose outputs are {}: give the inputs the names of the outputs that \
@@ -114,6 +123,12 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
     for at in (0..own.values.len()).map(ValueId) {
         if !moved.contains_key(&at) {
             moved.insert(at, add(graph, format!("{PREFIX}{}", own.name(at)), &own, at));
+        }
+    }
+    if let Some(items) = group {
+        group::split_inputs(graph, items, &labels);
+        for &value in &taken {
+            moved.insert(value_of(&own, graph.name(value)), group::joined(graph, value, items));
         }
     }
     let of = |value: &ValueId| moved.get(value).copied();
@@ -138,6 +153,7 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
     let loss_graph = LossGraph {
         taken,
         labels,
+        group,
         figures: figures.iter().map(named).collect::<Result<_>>()?,
         loss: own.name(loss).to_string(),
         folder: None,
@@ -162,22 +178,53 @@ pub fn attach_made(graph: &mut Graph, made: &ModelProto) -> Result<LossPlan> {
     Ok(plan)
 }
 
+/// The value of `graph` that has this name.
+fn value_of(graph: &Graph, name: &str) -> ValueId {
+    graph.by_name.get(name).copied().unwrap_or(ValueId(usize::MAX))
+}
+
 /// A value like `of` in `own`, under another name.
 fn add(graph: &mut Graph, name: String, own: &Graph, of: ValueId) -> ValueId {
     let value = ValueId(graph.values.len());
-    graph.by_name.insert(name.clone(), value);
+    graph.by_name.entry(name.clone()).or_insert(value);
     let ty = own.values.get(of.0).and_then(|info| info.ty.clone());
     graph.values.push(ValueInfo { name, ty, ..ValueInfo::default() });
     value
 }
 
-/// Where the model takes so many rows at a time, its labels are as many.
-fn fix_rows(graph: &mut Graph, label: ValueId, rows: Option<usize>) {
+/// The extents behind the rows that the model tells for dimensions that the loss graph has names for.
+fn known_extents(graph: &Graph, own: &Graph) -> BTreeMap<String, Dim> {
+    let mut known = BTreeMap::new();
+    for &input in &own.inputs {
+        let value = graph.by_name.get(own.name(input));
+        let (Some(given), Some(named)) =
+            (value.and_then(|&value| graph.declared_dims(value)), own.declared_dims(input))
+        else {
+            continue;
+        };
+        // With an axis of items in between, the last ones still belong together.
+        for (given, named) in given.iter().skip(1).rev().zip(named.iter().skip(1).rev()) {
+            if let (Dim::Fixed(_), Dim::Symbol(name)) = (given, named) {
+                known.insert(name.clone(), given.clone());
+            }
+        }
+    }
+    known
+}
+
+/// Gives a label the rows that the model takes at a time, if these are fixed, and the extents that the model tells.
+fn fix_extents(graph: &mut Graph, label: ValueId, rows: Option<usize>, known: &BTreeMap<String, Dim>) {
     let dims = graph.values.get_mut(label.0).and_then(|info| info.ty.as_mut()?.dims.as_mut());
-    if let (Some(first), Some(rows)) = (dims.and_then(|dims| dims.first_mut()), rows)
-        && !matches!(first, Dim::Fixed(_))
-    {
-        *first = Dim::Fixed(rows);
+    for (axis, dim) in dims.into_iter().flatten().enumerate() {
+        let told = match (axis, rows, &dim) {
+            (_, _, Dim::Fixed(_)) => None,
+            (0, rows, _) => rows.map(Dim::Fixed),
+            (_, _, Dim::Symbol(name)) => known.get(name).cloned(),
+            _ => None,
+        };
+        if let Some(told) = told {
+            *dim = told;
+        }
     }
 }
 

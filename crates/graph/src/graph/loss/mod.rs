@@ -2,6 +2,7 @@
 
 mod classes;
 mod columns;
+mod group;
 mod heads;
 mod joined;
 mod kind;
