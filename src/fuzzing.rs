@@ -173,7 +173,7 @@ pub fn table(bytes: &[u8]) {
     let signature = signature(*which);
     let files = Files { train: Some(places.clone()), memory_mib: Some(64), ..Files::default() };
     let config = DataConfig { files, target: TargetConfig::default(), ..DataConfig::default() };
-    if let Some(OpenedRows { rows, .. }) = said(data::open_rows(&config, &places, &signature)) {
+    if let Some(data::OpenedRows { rows, .. }) = said(data::open_rows(&config, &places, &signature)) {
         let last = rows.len().saturating_sub(1);
         said(rows.batch(&[0, last / 2, last]));
         said(rows.targets(&Rows::all(rows.len())));
@@ -193,7 +193,7 @@ pub fn table(bytes: &[u8]) {
 fn signature(which: u8) -> Signature {
     let spec = |name: &str, dtype, dims: &[Option<usize>], table| {
         let dims = Some([&[None], dims].concat());
-        InputSpec { name: name.into(), dtype, dims, table }
+        InputSpec { name: name.into(), dtype, dims, table, items: None }
     };
     let inputs = match which % 3 {
         0 => vec![spec("x", DType::F32, &[Some(6)], None)],

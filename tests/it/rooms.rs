@@ -10,7 +10,7 @@ use std::{
 const MAY_USE: [(&str, &[&str]); 14] = [
     ("scratch", &[]),
     ("onnx", &[]),
-    ("graph", &["onnx"]),
+    ("graph", &["scratch", "onnx"]),
     ("writeback", &["scratch", "onnx", "graph"]),
     ("engine", &[]),
     ("kernels", &["engine"]),

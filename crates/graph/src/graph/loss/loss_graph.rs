@@ -121,9 +121,7 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
         )));
     }
     for at in (0..own.values.len()).map(ValueId) {
-        if !moved.contains_key(&at) {
-            moved.insert(at, add(graph, format!("{PREFIX}{}", own.name(at)), &own, at));
-        }
+        moved.entry(at).or_insert_with(|| add(graph, format!("{PREFIX}{}", own.name(at)), &own, at));
     }
     if let Some(items) = group {
         group::split_inputs(graph, items, &labels);

@@ -41,6 +41,7 @@ pub enum LossKind {
     /// The loss in the graph
     Graph,
     /// A loss graph (`--loss-graph`)
+    #[serde(skip_deserializing)]
     LossGraph,
 }
 
