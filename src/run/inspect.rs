@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     graph::{
         Dim, Graph, TypeInfo, ValueId,
+        build::supply,
         forms::{self, Form},
         fuse::MADE_OF,
         loss,
@@ -81,6 +82,9 @@ pub struct Inspection {
     pub opsets: BTreeMap<String, i64>,
     pub forms: Vec<Form>,
     pub inputs: Vec<Port>,
+    /// Inputs that are not fed but made, and what they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<String>,
     pub outputs: Vec<Port>,
     pub operators: Vec<OperatorCount>,
     pub loss: Option<Loss>,
@@ -146,6 +150,7 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
         opsets: graph.opsets.iter().map(|(domain, version)| (shown_domain(domain).to_string(), *version)).collect(),
         forms: forms::recognize(graph),
         inputs: ports(graph, &graph.inputs),
+        made: supply::described(graph).iter().map(|(what, how)| format!("{what}: {how}")).collect(),
         outputs: ports(graph, &graph.outputs),
         operators: operator_counts(graph),
         loss,
@@ -199,7 +204,8 @@ fn operator_counts(graph: &Graph) -> Vec<OperatorCount> {
     let unsupported: BTreeSet<String> = ops::unsupported(graph).into_iter().map(|operator| operator.op).collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     // A linear model is one node of the file, whatever it is computed by.
-    let in_file = |node: &&crate::graph::Node| !node.attrs.contains_key(MADE_OF) || node.is("Gemm");
+    let in_file =
+        |node: &&crate::graph::Node| !supply::is_maker(node) && (!node.attrs.contains_key(MADE_OF) || node.is("Gemm"));
     for node in graph.nodes.iter().filter(in_file) {
         *counts.entry(node.op()).or_default() += 1;
     }

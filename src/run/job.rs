@@ -8,10 +8,13 @@ use super::{
     rows::runtime_batches,
 };
 use crate::{
-    data::{self, Batch, Data, Request},
+    data::{self, Batch, Data, Note, Request},
     engine,
     error::{Error, Result},
-    graph::TrainableModel,
+    graph::{
+        TrainableModel,
+        build::supply::{self, Supply},
+    },
     kernels::Backend,
     model::{BatchNorm, Halves, Model, ModelOptions},
     onnx::{OnnxFile, checkpoint::Checkpoint},
@@ -87,10 +90,13 @@ impl Job {
             seed: options.seed,
         };
         let data = watch.stage("reading the data", |_| data::open(&options.data, &request, &read.signature()));
-        let data = data.map_err(|e| match (e, read.without_labels(&options)) {
+        let mut data = data.map_err(|e| match (e, read.without_labels(&options)) {
             (Error::Data(problem), Some(hint)) => Error::Data(format!("{problem}; {hint}")),
             (e, _) => e,
         })?;
+        let made = supply::described(&read.graph);
+        let note = |(what, how): (String, Supply)| Note { what, how: how.to_string(), inferred: false };
+        data.notes.extend(made.into_iter().map(note));
         let asked = read.asked(data.target, &data.targets);
         let mut model = read.labeled(data.target, &data.targets)?;
         if let Some(by) = options.loss_asked_by.filter(|_| model.plan.why.ends_with("asked for")) {

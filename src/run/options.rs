@@ -194,7 +194,7 @@ impl Options {
     /// What is given of the model's inputs.
     pub fn given(&self) -> Given {
         let fixed = |(name, input): (&String, &InputConfig)| Some((name.clone(), input.value.as_ref()?.elements()));
-        Given { dims: self.dims.clone(), inputs: self.data.inputs.iter().filter_map(fixed).collect() }
+        Given { dims: self.dims.clone(), inputs: self.data.inputs.iter().filter_map(fixed).collect(), fed: None }
     }
 
     /// The threads and limits of a run.

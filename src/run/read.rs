@@ -12,7 +12,10 @@ use crate::{
     data::{self, BoundTarget, DataConfig, Places, Signature, TargetConfig, TargetKind},
     error::{Error, Result},
     graph::{
-        Graph, TrainableModel, build, forms,
+        Graph, TrainableModel,
+        build::{self, supply},
+        forms,
+        given::Given,
         loss::{self, Ask, LabelKind, Labels, LossKind, LossPlan, Term},
         parameters::{self, Decision},
         row_axis,
@@ -21,7 +24,7 @@ use crate::{
     onnx::{OnnxFile, artifacts},
     ops,
 };
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// Whose labels are looked at, if several outputs could take them or the output holds several answers a row.
 #[derive(Clone, Copy)]
@@ -44,8 +47,17 @@ pub(super) fn open(options: &Options) -> Result<(OnnxFile, Graph)> {
 
 fn open_at(path: &Path, checkpoint: Option<&Path>, options: &Options) -> Result<(OnnxFile, Graph)> {
     let file = artifacts::open(path, checkpoint, &options.reading())?;
-    let graph = build::build_given(&file, &options.given())?;
+    let graph = build::build_given(&file, &given(&file, options))?;
     Ok((file, graph))
+}
+
+/// What is given of the inputs of `file`; which of them columns feed is looked up if it decides anything.
+fn given(file: &OnnxFile, options: &Options) -> Given {
+    let given = Given { fed: Some(BTreeSet::new()), ..options.given() };
+    if file.proto().graph.as_ref().is_none_or(|graph| supply::wanted(graph, &given).is_empty()) {
+        return given;
+    }
+    Given { fed: Some(data::fed_names(&options.data)), ..given }
 }
 
 /// What the loss is asked to be.
@@ -117,7 +129,7 @@ impl ReadModel {
     ) -> Result<Self> {
         let file = artifacts::open(path, None, &options.reading())?;
         check(&file)?;
-        let graph = build::build_given(&file, &options.given())?;
+        let graph = build::build_given(&file, &given(&file, options))?;
         match &asked {
             Asked::One(ask) => {
                 let first = supported_plan(&graph, ask)?;

@@ -8,6 +8,7 @@ mod cases;
 mod commands;
 mod compare;
 mod data;
+mod decoders;
 mod docs;
 mod fidelity;
 mod flow;

@@ -30,7 +30,7 @@ mod source;
 mod split;
 mod stream;
 
-pub use bind::{BoundTarget, Note, label_facts};
+pub use bind::{BoundTarget, Note, fed_names, label_facts};
 pub use config::{
     ChannelOrder, Channels, DataConfig, Extent, Files, Fixed, InputConfig, InputKind, Interpolation, PerChannel,
     TargetConfig,

@@ -3,7 +3,7 @@
 //! Floats are standard normal, booleans random. The valid range of an integer input is not written in the file: it is
 //! the smallest extent of the tables that the input (passed through operators that keep its values) indexes, or of the
 //! lists of numbers that it is compared with one by one, which is how exporters write a one-hot code; an input of neither
-//! kind that is called a mask is all ones; others are 0 or 1.
+//! kind that is called a mask is all ones; positions count up from 0 as far as the tables go; others are 0 or 1.
 
 use super::random::Random;
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     graph::{
         Dim, Graph, MOST_ELEMENTS, TypeInfo, ValueId,
         facts::{self, Passes},
+        fold,
         loss::{LossKind, LossPlan},
     },
     tensor::{DType, HostTensor},
@@ -90,12 +91,23 @@ pub fn random(
         })?;
         let dims = shape(graph, input, dims)?;
         let mut random = Random::new(seed, (batch << 16) | at as u64);
-        let ones = !dtype.is_float() && info.name.to_lowercase().contains("mask");
+        let called = |word: &str| !dtype.is_float() && info.name.to_lowercase().contains(word);
         let range = table_extent(graph, input);
-        let tensor = tensor(dtype, &dims, &mut random, range, ones);
+        let tensor = match called("position_id") {
+            true => positions(dtype, &dims, range),
+            false => tensor(dtype, &dims, &mut random, range, called("mask")),
+        };
         inputs.insert(info.name.clone(), tensor.ok_or_else(|| Error::Internal("shape and values differ".into()))?);
     }
     Ok(inputs)
+}
+
+/// 0, 1, 2 and so on along the last axis, or up to the last row of the table that they index and then from 0 again.
+fn positions(dtype: DType, dims: &[usize], range: Option<usize>) -> Option<HostTensor> {
+    let steps = dims.last().copied().unwrap_or(1).clamp(1, range.unwrap_or(usize::MAX).max(1));
+    let last = dims.last().copied().unwrap_or(1).max(1);
+    let list = (0..dims.iter().product::<usize>()).map(|at| (at % last % steps) as f64).collect();
+    fold::cast(&HostTensor::new(dims, list)?, dtype)
 }
 
 fn tensor(dtype: DType, dims: &[usize], random: &mut Random, range: Option<usize>, ones: bool) -> Option<HostTensor> {

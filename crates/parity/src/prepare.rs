@@ -5,7 +5,7 @@
 use super::{guard::private_folder, linear, ort};
 use crate::{
     error::{Error, Result},
-    graph::{Graph, ValueId, loss::LossPlan},
+    graph::{Graph, ValueId, build::supply, loss::LossPlan},
     onnx::{
         OnnxFile, drop_unused_nodes,
         proto::{AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
@@ -81,6 +81,7 @@ impl Prepared {
         changed |= drop_dead_outputs(&mut proto);
         changed |= file.checkpoint().is_some();
         let mut dropped = drop_uncomputed_outputs(&mut proto, computed);
+        dropped |= supply(&mut proto, graph);
         dropped |= hold_fixed(&mut proto, graph);
         dropped |= drop_unfed_inputs(&mut proto, graph);
         let mut outputs = output_names(&proto);
@@ -166,6 +167,7 @@ impl<'a> Opened<'a> {
     pub fn new(file: &'a OnnxFile, graph: &Graph) -> Self {
         let mut proto = file.proto().clone();
         set_to_inference(&mut proto);
+        supply(&mut proto, graph);
         hold_fixed(&mut proto, graph);
         drop_unfed_inputs(&mut proto, graph);
         let nodes = proto.graph.iter().flat_map(|g| &g.node);
@@ -217,6 +219,16 @@ fn drop_uncomputed_outputs(proto: &mut ModelProto, computed: &[String]) -> bool 
     let before = graph.output.len();
     graph.output.retain(|o| computed.iter().any(|name| name == o.name()));
     graph.output.len() != before
+}
+
+/// Puts the nodes in front that make inputs from others, as the graph has them.
+fn supply(proto: &mut ModelProto, graph: &Graph) -> bool {
+    let Some(proto) = &mut proto.graph else { return false };
+    let made = graph.supplied.iter().filter(|(_, supply)| !supply.is_fixed());
+    let nodes = supply::nodes(proto, &made.map(|(&value, _)| graph.name(value)).collect());
+    let held = !nodes.is_empty();
+    proto.node.splice(0..0, nodes);
+    held
 }
 
 /// Stores the values that the graph holds though the file does not: inputs that the user fixed, random numbers at their

@@ -102,7 +102,7 @@ fn products(node: &Node, dims: &BTreeMap<ValueId, Vec<usize>>) -> f64 {
         "MatMul" | "FusedMatMul" => results * last(of(0)),
         "Gemm" | "FusedGemm" => results * size(1) / last(made),
         "LSTM" | "GRU" | "RNN" => (size(1) + size(2)) * size(0) / last(of(0)),
-        "Attention" | "MultiHeadAttention" | "Einsum" => {
+        "Attention" | "MultiHeadAttention" | "GroupQueryAttention" | "Einsum" => {
             (0..node.inputs.len()).map(size).fold(0.0, f64::max) * last(of(0))
         }
         _ => 0.0,

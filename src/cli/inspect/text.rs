@@ -36,6 +36,9 @@ fn write(out: &mut Lines, it: &Inspection) -> std::fmt::Result {
     for port in &it.inputs {
         writeln!(out, "input     {}", shown(port))?;
     }
+    for made in &it.made {
+        writeln!(out, "made      {made}")?;
+    }
     for port in &it.outputs {
         writeln!(out, "output    {}", shown(port))?;
     }

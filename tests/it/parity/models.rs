@@ -11,6 +11,7 @@ use prost::Message;
 use std::path::{Path, PathBuf};
 
 /// An attribute's value.
+#[derive(Clone, Copy)]
 pub enum Value {
     Int(i64),
     Ints(&'static [i64]),
@@ -29,7 +30,7 @@ impl Net {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: Some(domain.into()), version: Some(version) };
         let model = ModelProto {
             ir_version: Some(9),
-            opset_import: vec![opset("", version), opset("local", 1)],
+            opset_import: vec![opset("", version), opset("local", 1), opset("com.microsoft", 1)],
             graph: Some(graph),
             ..Default::default()
         };

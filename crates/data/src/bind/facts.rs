@@ -13,7 +13,7 @@ use crate::{
     rows::Rows,
     source::Source,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What the label columns of `places`, or else of the training data, hold. `None` if nothing tells which they are, or if they
 /// are no numbers.
@@ -31,6 +31,15 @@ pub fn label_facts(config: &DataConfig, places: Option<&Places>) -> Result<Optio
         Some((columns, _)) => facts(&source, columns),
         None => Ok(None),
     }
+}
+
+/// The names, in lower case, of the inputs that the configuration feeds from columns, and of the columns of the training data as
+/// far as it can be read.
+pub fn fed_names(config: &DataConfig) -> BTreeSet<String> {
+    let source = config.files.train.as_ref().and_then(|_| train_source(config).ok());
+    let columns = source.iter().flat_map(|source| source.fields()).map(|field| field.name().to_lowercase());
+    let inputs = config.inputs.iter().filter(|(_, input)| input.value.is_none()).map(|(name, _)| name.to_lowercase());
+    columns.chain(inputs).collect()
 }
 
 fn facts(source: &Source, columns: Vec<String>) -> Result<Option<LabelFacts>> {

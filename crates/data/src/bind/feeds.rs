@@ -8,7 +8,7 @@ use super::super::{
 };
 use super::{
     Note, TOKENIZE,
-    inputs::{Choice, follows},
+    inputs::{Choice, follows, goes_with},
     numeric::{numeric, table},
     peek::Peek,
     pictures, say,
@@ -64,19 +64,11 @@ fn of_items(spec: &InputSpec, error: Error) -> Error {
     }
 }
 
-/// Which input's tokens the lists of `spec` go with: the only one, or the one whose name begins alike, as
-/// `decoder_attention_mask` does with `decoder_input_ids`.
+/// Which input's tokens the lists of `spec` go with.
 fn followed(signature: &Signature, spec: &InputSpec) -> Option<usize> {
     follows(spec)?;
-    let tokens = |s: &&InputSpec| follows(s).is_none() && !s.dtype.is_float();
-    let alike = |s: &&InputSpec| s.name.split('_').next() == spec.name.split('_').next();
-    let only = |of: Vec<&InputSpec>| match of.as_slice() {
-        [one] => Some(one.name.clone()),
-        _ => None,
-    };
-    let name = only(signature.inputs.iter().filter(tokens).collect())
-        .or_else(|| only(signature.inputs.iter().filter(|s| tokens(s) && alike(s)).collect()))?;
-    signature.inputs.iter().position(|s| s.name == name)
+    let tokens = |(_, s): &(usize, &InputSpec)| follows(s).is_none() && !s.dtype.is_float();
+    goes_with(spec, &signature.inputs.iter().enumerate().filter(tokens).collect::<Vec<_>>())
 }
 
 /// The feed of one input from its columns.

@@ -187,7 +187,7 @@ fn tables(signature: &Signature, choices: &mut [Option<Choice>], free: &[(&str, 
 
 fn derive(signature: &Signature, choices: &mut [Option<Choice>]) {
     let integer = |spec: &InputSpec| !spec.dtype.is_float() && spec.dtype != DType::Bool && follows(spec).is_none();
-    let tokens: Vec<usize> = signature
+    let tokens: Vec<(usize, &InputSpec)> = signature
         .inputs
         .iter()
         .zip(choices.iter())
@@ -196,14 +196,30 @@ fn derive(signature: &Signature, choices: &mut [Option<Choice>]) {
             let items = spec.items.unwrap_or(1);
             integer(spec) && matches!(choice, Some(Choice::Columns(c, _)) if c.len() == items)
         })
-        .map(|(i, _)| i)
+        .map(|(i, (spec, _))| (i, spec))
         .collect();
-    let [of] = tokens.as_slice() else { return };
     for (spec, choice) in signature.inputs.iter().zip(choices) {
-        if let (None, Some(rule)) = (&choice, follows(spec)) {
-            *choice = Some(Choice::Derived(*of, rule));
+        if let (None, Some(rule), Some(of)) = (&choice, follows(spec), goes_with(spec, &tokens)) {
+            *choice = Some(Choice::Derived(of, rule));
         }
     }
+}
+
+/// Which of `tokens` an input goes with: the only ones, those whose name begins alike, as that of `query_mask` does with `query_ids`,
+/// or those on its side of an encoder-decoder, as `attention_mask` beside `input_ids` and `decoder_input_ids`.
+pub fn goes_with(spec: &InputSpec, tokens: &[(usize, &InputSpec)]) -> Option<usize> {
+    let only = |alike: &dyn Fn(&InputSpec) -> bool| {
+        let mut all = tokens.iter().filter(|(_, s)| alike(s)).map(|(at, _)| *at);
+        all.next().filter(|_| all.next().is_none())
+    };
+    only(&|_| true)
+        .or_else(|| only(&|s| s.name.split('_').next() == spec.name.split('_').next()))
+        .or_else(|| only(&|s| of_decoder(&s.name) == of_decoder(&spec.name)))
+}
+
+/// Whether an input is the decoder's of an encoder-decoder, by its name.
+pub fn of_decoder(name: &str) -> bool {
+    name.to_ascii_lowercase().starts_with("decoder")
 }
 
 fn ask(source: &Source, spec: &InputSpec, left: &[&str]) -> Error {

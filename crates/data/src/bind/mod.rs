@@ -13,7 +13,7 @@ mod several;
 mod target;
 mod words;
 
-pub use facts::label_facts;
+pub use facts::{fed_names, label_facts};
 
 use super::{DataConfig, InputSpec, Signature, TargetKind, column, decode::Plan, source::Source};
 use crate::{Error, Result, nearest::nearest};

@@ -181,7 +181,7 @@ fn size(signature: &Signature, axis: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// The tokens that positions are those of: of the input that is `asked` for, else of the only one.
+/// The tokens that positions are those of: of the input that is `asked` for, else of the only one, or of the decoder's.
 ///
 /// # Errors
 /// [`Error::Data`]: the one that is asked for takes no tokens, or there are several.
@@ -191,7 +191,10 @@ fn tokens<'a>(signature: &Signature, feeds: Feeds<'a>, asked: Option<&str>) -> R
         Feed::Tokens(tokens) if !follows(name) => Some((at, name, tokens)),
         _ => None,
     });
-    let fitting: Vec<_> = all.filter(|(_, name, _)| asked.is_none_or(|asked| asked == *name)).collect();
+    let mut fitting: Vec<_> = all.filter(|(_, name, _)| asked.is_none_or(|asked| asked == *name)).collect();
+    if fitting.iter().filter(|(_, name, _)| inputs::of_decoder(name)).count() == 1 {
+        fitting.retain(|(_, name, _)| inputs::of_decoder(name));
+    }
     match fitting.as_slice() {
         [(at, _, tokens)] => Ok(Some((*at, tokens))),
         [] => match asked {

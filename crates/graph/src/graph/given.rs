@@ -1,12 +1,12 @@
 //! What a user says of a model's inputs before it is read: extents of axes that the file leaves open, and inputs that are the
 //! same in every row.
 
-use super::{Dim, Graph, Initializer, ValueId, fold};
+use super::{Dim, Graph, Initializer, ValueId, build::supply::Supply, fold};
 use crate::{
     error::{Error, Result},
     tensor::HostTensor,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Extents and inputs that are given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,13 +15,17 @@ pub struct Given {
     pub dims: BTreeMap<String, usize>,
     /// Elements of inputs that are the same in every row, by the input's name; one element stands for all.
     pub inputs: BTreeMap<String, Vec<f64>>,
+    /// The names, in lower case, of columns and of inputs that are fed from columns. If they are known, the other inputs that
+    /// language models take to continue a text are made.
+    pub fed: Option<BTreeSet<String>>,
 }
 
-/// Puts what is given into `graph`: extents into all declared shapes, inputs among the stored tensors.
+/// Puts what is given into `graph`: extents into all declared shapes, inputs among the stored tensors. The switches among what
+/// is `made` are fixed, too, at 0.
 ///
 /// # Errors
 /// [`Error::Usage`] for a dimension or input that there is not, or whose shape does not take the value.
-pub(super) fn apply(graph: &mut Graph, given: &Given) -> Result<()> {
+pub(super) fn apply(graph: &mut Graph, given: &Given, made: &BTreeMap<String, Supply>) -> Result<()> {
     for (name, &extent) in &given.dims {
         fix_dim(graph, name, extent)?;
     }
@@ -30,6 +34,11 @@ pub(super) fn apply(graph: &mut Graph, given: &Given) -> Result<()> {
     }
     for (name, values) in &given.inputs {
         fix_input(graph, name, values)?;
+    }
+    for (name, &supply) in made.iter().filter(|(_, supply)| supply.is_fixed()) {
+        let input = graph.inputs.iter().copied().find(|&v| graph.name(v) == name);
+        fix_input(graph, name, &[0.0])?;
+        graph.supplied.extend(input.map(|input| (input, supply)));
     }
     Ok(())
 }
@@ -154,6 +163,7 @@ mod tests {
         Given {
             dims: dims.iter().map(|(name, n)| (name.to_string(), *n)).collect(),
             inputs: inputs.iter().map(|(name, x)| (name.to_string(), vec![*x])).collect(),
+            fed: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The types of the graph.
 
+use super::build::supply::Supply;
 use crate::{
     limits::Budget,
     tensor::{DType, Held, HostTensor},
@@ -120,6 +121,8 @@ pub struct Graph {
     pub texts: BTreeMap<ValueId, Vec<String>>,
     /// Which of `initializers` the file does not hold: inputs that the user fixed, random numbers at their expectation.
     pub fixed: BTreeSet<ValueId>,
+    /// Which values the file has as inputs, and are made here from other inputs.
+    pub supplied: BTreeMap<ValueId, Supply>,
     /// Which of `initializers` the file holds as sparse tensors, which are not rewritten.
     pub sparse: BTreeSet<ValueId>,
     /// Of a body: the values of the enclosing graph that the last `captured.len()` entries of `inputs` stand for.

@@ -4,6 +4,7 @@ mod convert;
 mod function;
 pub mod linear;
 mod scope;
+pub mod supply;
 
 use super::{
     Attr, Graph, Initializer, Node, ValueId, expected, fold,
@@ -95,6 +96,8 @@ fn read_model(
             return Err(malformed(&place, "it is defined twice".into()));
         }
     }
+    let made = supply::wanted(proto, given);
+    let makers = supply::nodes(proto, &made.keys().map(String::as_str).collect());
     let mut builder = Builder {
         path,
         decode,
@@ -111,7 +114,8 @@ fn read_model(
     graph.trained_names = trained_names(model);
     let mut scope = Scope::main(&opsets);
     builder.graph(&mut graph, proto, &mut scope)?;
-    given::apply(&mut graph, given)?;
+    builder.supply(&mut graph, (&made, &makers), &mut scope)?;
+    given::apply(&mut graph, given, &made)?;
     fold::require_small(&graph)?;
     unroll::control_flow(&mut graph)?;
     fold::require_small(&graph)?;

@@ -237,7 +237,8 @@ fn join(inputs: &[Arc<HostTensor>], axis: usize) -> Option<HostTensor> {
     each!(inputs.first()?.as_ref(), first => go(first, inputs, axis))
 }
 
-pub(super) fn cast(tensor: &HostTensor, to: DType) -> Option<HostTensor> {
+/// The elements in another type, as Cast has them; `None` where a number does not fit.
+pub fn cast(tensor: &HostTensor, to: DType) -> Option<HostTensor> {
     macro_rules! from_floats {
         ($type:ty, $convert:expr) => {
             HostTensor::new::<$type>(tensor.dims(), tensor.to_f64().into_iter().map($convert).collect())

@@ -209,6 +209,7 @@ pub(super) const OPERATORS: &[Facts] = &[
     floats("FusedGemm", &[Weight(Left), Weight(Right), Bias]).of(MICROSOFT),
     floats("FusedMatMul", &[Weight(Left), Weight(Right)]).of(MICROSOFT),
     floats("Gelu", &[X]).of(MICROSOFT),
+    floats("GroupQueryAttention", &[X, X, X, X, X, I, I, I, I, I, Scores, Scores, I]).of(MICROSOFT),
     floats("MultiHeadAttention", &[X, X, X, Bias, X, Scores, X]).of(MICROSOFT),
     floats("QuickGelu", &[X]).of(MICROSOFT),
     floats("RotaryEmbedding", &[X, I]).of(MICROSOFT),

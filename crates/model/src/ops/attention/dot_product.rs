@@ -94,7 +94,7 @@ impl Plan {
         };
         // A head of size 0 has no scores to scale.
         let scale = self.scale.unwrap_or((size.max(1) as f64).sqrt().recip());
-        let rule = Rule { scale, softcap: self.softcap, bias: bias.as_ref(), keep: keep.as_ref() };
+        let rule = Rule { scale, softcap: self.softcap, bias: bias.as_ref(), keep: keep.as_ref(), sink: None };
         let (y, Stages { raw, capped, biased, weights }) = attend(cx, [&q, &k, &v], &rule)?;
         let y = if flat { merge(cx, &y)? } else { y };
         let shown = match self.stage {

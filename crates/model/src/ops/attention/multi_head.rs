@@ -66,7 +66,7 @@ impl Plan {
         let band = Band { causal: true, ..Band::default() };
         let keep = self.causal.then(|| band.mask(past as i64, rows, columns)).transpose()?;
         let scale = if self.scale == 0.0 { (size.max(1) as f64).sqrt().recip() } else { self.scale };
-        let rule = Rule { scale, softcap: 0.0, bias: bias.as_ref(), keep: keep.as_ref() };
+        let rule = Rule { scale, softcap: 0.0, bias: bias.as_ref(), keep: keep.as_ref(), sink: None };
         let (y, _) = attend(cx, [&q, &k, &v], &rule)?;
         Ok([merge(cx, &y)?, k, v])
     }
@@ -97,7 +97,7 @@ impl Plan {
 }
 
 /// Columns of the last of three axes, one part of the given widths after the other.
-fn columns<E: Float, D: Backend<E>>(
+pub(super) fn columns<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,
     x: &Tensor<E, D>,
     widths: [usize; 3],

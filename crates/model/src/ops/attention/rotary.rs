@@ -91,6 +91,26 @@ impl Turn {
     }
 }
 
+/// Turns the elements of each head of `x` (batch, sequence, heads·size) by angles whose cosines and sines are (batch, sequence,
+/// half): the first two times `half` elements.
+///
+/// # Errors
+/// [`crate::Error::Node`] if the shapes do not fit.
+pub(super) fn turned<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    x: &Tensor<E, D>,
+    tables: [&Tensor<E, D>; 2],
+    heads: usize,
+    interleaved: bool,
+) -> Result<Tensor<E, D>> {
+    if x.is_empty() {
+        return Ok(x.clone());
+    }
+    let [cos, _] = tables;
+    let width = cos.dims().last().map_or(0, |half| half.saturating_mul(2));
+    Turn { heads: Some(heads), width, interleaved }.run(cx, x, tables, Some(heads))
+}
+
 /// The columns of a table at `angles`, with one more column of `rest`.
 fn table<E: Float, D: Backend<E>>(
     cx: &mut Context<E, D>,

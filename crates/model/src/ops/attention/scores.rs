@@ -87,13 +87,25 @@ impl Band {
     /// The mask (batch, 1, rows, columns) for keys that are valid up to `lengths` of each sample; the queries are the last
     /// valid ones.
     pub fn padded(self, lengths: &[i64], rows: usize, columns: usize) -> Result<ArrayD<bool>> {
-        let dims = [lengths.len(), 1, rows, columns];
+        let first: Vec<i64> = lengths.iter().map(|n| n.saturating_sub(rows as i64)).collect();
+        self.standing((&first, false), lengths, rows, columns)
+    }
+
+    /// The mask (batch, 1, rows, columns) for the first `keys` keys of each sample, whose queries stand from `first` on, or, if they
+    /// are `held`, at the last key at most.
+    pub fn standing(
+        self,
+        (first, held): (&[i64], bool),
+        keys: &[i64],
+        rows: usize,
+        columns: usize,
+    ) -> Result<ArrayD<bool>> {
+        let dims = [keys.len(), 1, rows, columns];
         shapes::count(&dims)?;
-        let row = |n: i64, i: i64| {
-            let p = n.saturating_sub(rows as i64).saturating_add(i);
-            (0..columns as i64).map(move |j| j < n && self.sees(p, j))
-        };
-        let cells = lengths.iter().flat_map(|&n| (0..rows as i64).flat_map(move |i| row(n, i)));
+        let place = |n: i64, p: i64| if held { p.min(n - 1) } else { p };
+        let row = |n: i64, p: i64| (0..columns as i64).map(move |j| j < n && self.sees(place(n, p), j));
+        let each = first.iter().zip(keys);
+        let cells = each.flat_map(|(&at, &n)| (0..rows as i64).flat_map(move |i| row(n, at.saturating_add(i))));
         host::array(&dims, cells.collect())
     }
 }
@@ -113,6 +125,9 @@ pub struct Rule<'a, E: Float, D: Backend<E>> {
     pub bias: Option<&'a Tensor<E, D>>,
     /// Which scores count; a query that sees no key has weights 0.
     pub keep: Option<&'a ArrayD<bool>>,
+    /// A score that takes its share of the softmax beside those of the keys, and gives nothing to the result; of extent 1 along
+    /// the keys.
+    pub sink: Option<&'a Tensor<E, D>>,
 }
 
 /// The stages of the scores, in the order of `qk_matmul_output_mode`.
@@ -161,7 +176,10 @@ pub fn attend<E: Float, D: Backend<E>>(
         let never = scalar(cx, f64::NEG_INFINITY)?;
         biased = D::select(cx, keep, &biased, &never)?;
     }
-    let weights = weights(cx, &biased, rule.keep)?;
+    let weights = match rule.sink {
+        Some(sink) => beside(cx, &biased, sink)?,
+        None => weights(cx, &biased, rule.keep)?,
+    };
     let y = D::matmul(cx, &weights.reshaped(vec![batch, groups, together, columns])?, v, false, false)?;
     Ok((y.reshaped(vec![batch, heads, rows, width])?, Stages { raw, capped, biased, weights }))
 }
@@ -195,4 +213,20 @@ fn weights<E: Float, D: Backend<E>>(
     let scores = D::select(cx, &alive, scores, &zero)?;
     let weights = D::softmax(cx, &scores, 3)?;
     D::select(cx, &alive, &weights, &zero)
+}
+
+/// The shares of `scores` (batch, heads, rows, columns) in the softmax over the last axis and one more score.
+fn beside<E: Float, D: Backend<E>>(
+    cx: &mut Context<E, D>,
+    scores: &Tensor<E, D>,
+    sink: &Tensor<E, D>,
+) -> Result<Tensor<E, D>> {
+    let &[batch, heads, rows, _] = scores.dims() else {
+        return Err(problem(format!("scores of shape {:?}", scores.dims())));
+    };
+    let place = cx.upload(vec![batch, heads, rows, 1], vec![E::of(0.0); batch * heads * rows])?;
+    let place = add(cx, &place, sink)?;
+    let all = D::concat(cx, &[scores, &place], 3)?;
+    let weights = D::softmax(cx, &all, 3)?;
+    D::slice(cx, &weights, &[0; 4], &[1; 4], scores.dims())
 }

@@ -321,6 +321,7 @@ pub fn registry<E: Float, D: Backend<E>>() -> Vec<Entry<E, D>> {
         op("FusedGemm", 1, (2, 3), 1, FAST, gemm::build).domain(MICROSOFT),
         op("FusedMatMul", 1, (2, 2), 1, FAST, matmul::fused).domain(MICROSOFT),
         op("Gelu", 1, (1, 1), 1, FAST, gelu::build).domain(MICROSOFT),
+        op("GroupQueryAttention", 1, (1, 17), 4, FAST, group_query::build).domain(MICROSOFT),
         op("MultiHeadAttention", 1, (1, 10), 3, FAST, multi_head::build).domain(MICROSOFT),
         op("QuickGelu", 1, (1, 1), 1, FAST, activation::swish).domain(MICROSOFT),
         op("RotaryEmbedding", 1, (4, 4), 1, FAST, rotary::fused).domain(MICROSOFT),
