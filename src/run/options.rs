@@ -194,7 +194,14 @@ impl Options {
     /// What is given of the model's inputs.
     pub fn given(&self) -> Given {
         let fixed = |(name, input): (&String, &InputConfig)| Some((name.clone(), input.value.as_ref()?.elements()));
-        Given { dims: self.dims.clone(), inputs: self.data.inputs.iter().filter_map(fixed).collect(), fed: None }
+        let inputs = &self.data.inputs;
+        let turned = |(name, input): (&String, &InputConfig)| Some((name.clone(), input.batch_axis?));
+        Given {
+            dims: self.dims.clone(),
+            inputs: inputs.iter().filter_map(fixed).collect(),
+            batch_axes: inputs.iter().filter_map(turned).collect(),
+            fed: None,
+        }
     }
 
     /// The threads and limits of a run.

@@ -1,6 +1,19 @@
 //! Which output, which branch, which inputs: models that need a word, on the files of `fixtures/heads`.
 
 use crate::flow::program;
+use dfdx::prelude::Cpu;
+use onnx_forget::{
+    graph::{
+        Graph,
+        build::{build, build_given},
+        given::Given,
+        testing::{Model, int, ints},
+    },
+    model::ModelOptions,
+    onnx::{OnnxFile, ReadOptions},
+    tensor::HostTensor,
+};
+use prost::Message;
 use std::path::PathBuf;
 
 fn fixture(name: &str) -> PathBuf {
@@ -87,4 +100,65 @@ fn what_cannot_be_unlearned_is_said_before_rows_are_read() {
     for command in [&["inspect"][..], &["forget", "--target", "mood"]] {
         says(command, "integers.onnx", 0, &["stored as integers behind Cast", "give the float model"]);
     }
+}
+
+/// A model that takes (steps, rows, features): tags of each step along the same axes, and an answer to each row.
+fn by_steps() -> (tempfile::TempDir, PathBuf) {
+    let net = Model::new(17, &["x:f32[steps,batch,6]"], &["tags:f32[steps,batch,3]", "mood:f32[batch,4]"])
+        .weight("w", &[6, 3])
+        .weight("v", &[3, 4])
+        .node("MatMul", "x w", "tags", &[])
+        .node("Tanh", "tags", "h", &[])
+        .node("ReduceMean", "h", "m", &[ints("axes", &[0]), int("keepdims", 0)])
+        .node("MatMul", "m v", "mood", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("steps.onnx");
+    std::fs::write(&path, net.proto.encode_to_vec()).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn rows_may_lie_along_another_axis() {
+    let (folder, path) = by_steps();
+    let config = folder.path().join("c.toml");
+    let run = |table: &str, args: &[&str]| {
+        std::fs::write(&config, table).unwrap();
+        let output = program().args(args).arg(&path).arg("--config").arg(&config).output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code().unwrap(), text)
+    };
+    let axis = "[inputs.x]\nbatch_axis = 1\n";
+    for (output, shape) in [("mood", "`mood`"), ("tags", "`tags`")] {
+        let table = format!("{axis}[target]\noutput = \"{output}\"\n");
+        let (code, text) = run(&table, &["verify", "--samples", "8", "--dim", "steps=5"]);
+        assert!(code == 0 && text.contains("gradient  agrees") && text.contains(shape), "{text}");
+    }
+    let (code, text) = run(axis, &["inspect"]);
+    assert!(
+        code == 0 && text.contains("x f32 [batch, steps, 6]") && text.contains("tags f32 [batch, steps, 3]"),
+        "{text}"
+    );
+    for (table, said) in
+        [("[inputs.x]\nbatch_axis = 3\n", "3 declared axes"), ("[inputs.y]\nbatch_axis = 1\n", "no such input")]
+    {
+        let (code, text) = run(table, &["inspect"]);
+        assert!(code == 2 && text.contains(said), "{text}");
+    }
+}
+
+#[test]
+fn turned_rows_have_the_answers_that_the_file_gives_them() {
+    let (_folder, path) = by_steps();
+    let file = OnnxFile::open(&path, &ReadOptions::default()).unwrap();
+    let given = Given { batch_axes: [("x".to_string(), 1)].into(), ..Given::default() };
+    let outputs = |graph: &Graph, x: HostTensor| {
+        let model: onnx_forget::model::Model<f32, Cpu> =
+            onnx_forget::model::Model::inference(graph, ModelOptions::default(), Cpu::default()).unwrap();
+        model.outputs(&[("x".to_string(), x)].into()).unwrap()
+    };
+    let x = HostTensor::new(&[2, 5, 6], (0..60).map(|i| (i * 37 % 23) as f32 / 7.0 - 1.5).collect()).unwrap();
+    let turned = outputs(&build_given(&file, &given).unwrap(), x.clone());
+    let straight = outputs(&build(&file).unwrap(), x.with_axis_moved(0, 1));
+    assert_eq!(turned[0].1, straight[0].1.with_axis_moved(1, 0));
+    assert_eq!(turned[1], straight[1]);
 }

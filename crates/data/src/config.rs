@@ -169,6 +169,9 @@ pub struct InputConfig {
     /// What the input is in every row: one number or flag, or as many as it has elements. Then no column feeds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Fixed>,
+    /// The axis of the model's input along which the rows lie: 0 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_axis: Option<usize>,
     /// How to read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<InputKind>,

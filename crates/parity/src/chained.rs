@@ -1,4 +1,5 @@
-//! A runtime that runs a loss graph behind the model: the loss of each row is then one more output.
+//! A runtime that takes and gives rows as the graph does: with a loss graph behind the model, whose losses are one more output, and with
+//! the rows first where the file has them along another axis.
 
 use super::{Outputs, Runner, ours::as_float};
 use crate::{
@@ -37,6 +38,10 @@ pub(super) fn with_loss(
     fed: &Fed,
     open: impl FnOnce(&Path, &LossGraph, &Fed) -> Result<Box<dyn Runner>, String>,
 ) -> Result<Box<dyn Runner>, String> {
+    let model: Box<dyn Runner> = match graph.turned.is_empty() {
+        true => model,
+        false => Box::new(Turned { model, turned: graph.turned.clone() }),
+    };
     let Some(own) = &plan.loss_graph else { return Ok(model) };
     let named = |value: &crate::graph::ValueId| graph.name(*value).to_string();
     let takes: Vec<_> = own.taken.iter().map(|value| (named(value), own.declared(graph.name(*value)))).collect();
@@ -53,9 +58,14 @@ pub(super) fn with_loss(
 /// # Errors
 /// A sentence, if an input has no axis of items.
 pub(super) fn of_model((graph, plan): (&Graph, &LossPlan), fed: &Fed) -> Result<Fed, String> {
-    let Some(own) = &plan.loss_graph else { return Ok(fed.clone()) };
-    let labels: Vec<String> = own.labels.iter().map(|&label| graph.name(label).to_string()).collect();
-    alone(fed, &labels, own.group)
+    let alone = match &plan.loss_graph {
+        None => fed.clone(),
+        Some(own) => {
+            let labels: Vec<String> = own.labels.iter().map(|&label| graph.name(label).to_string()).collect();
+            alone(fed, &labels, own.group)?
+        }
+    };
+    Ok(in_file(&graph.turned, &alone))
 }
 
 fn alone(fed: &Fed, labels: &[String], group: Option<usize>) -> Result<Fed, String> {
@@ -95,6 +105,40 @@ fn behind((takes, labels, group): Wiring<'_>, outputs: &Outputs, fed: &Fed) -> R
         Ok((name.clone(), tensor.clone()))
     });
     taken.chain(labels).collect()
+}
+
+/// A model whose rows lie along other axes in the file.
+struct Turned {
+    model: Box<dyn Runner>,
+    turned: BTreeMap<String, usize>,
+}
+
+/// What is fed, as the file has it.
+fn in_file(turned: &BTreeMap<String, usize>, fed: &Fed) -> Fed {
+    let one = |(name, tensor): (&String, &HostTensor)| {
+        let axis = turned.get(name).copied().unwrap_or(0);
+        (name.clone(), tensor.with_axis_moved(0, axis))
+    };
+    fed.iter().map(one).collect()
+}
+
+impl Runner for Turned {
+    fn name(&self) -> &'static str {
+        self.model.name()
+    }
+
+    fn version(&self) -> String {
+        self.model.version()
+    }
+
+    fn run(&self, inputs: &Fed) -> Result<Outputs, String> {
+        let outputs = self.model.run(&in_file(&self.turned, inputs))?;
+        let first = |(name, tensor): (String, HostTensor)| match self.turned.get(&name) {
+            Some(&axis) => (name, tensor.with_axis_moved(axis, 0)),
+            None => (name, tensor),
+        };
+        Ok(outputs.into_iter().map(first).collect())
+    }
 }
 
 impl Runner for Chained {

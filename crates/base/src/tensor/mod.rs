@@ -287,6 +287,20 @@ impl HostTensor {
         })
     }
 
+    /// The same tensor with axis `from` at the place of axis `to`; the others keep their order. Itself where there is no such axis.
+    pub fn with_axis_moved(&self, from: usize, to: usize) -> Self {
+        fn go<T: Element>(a: &ArrayD<T>, order: Vec<usize>) -> HostTensor {
+            T::wrap(a.view().permuted_axes(IxDyn(&order)).as_standard_layout().into_owned())
+        }
+        let rank = self.dims().len();
+        if from >= rank || to >= rank {
+            return self.clone();
+        }
+        let mut order: Vec<usize> = (0..rank).filter(|axis| *axis != from).collect();
+        order.insert(to, from);
+        each!(self, a => go(a, order))
+    }
+
     /// The same elements under other `dims`; `None` if the numbers differ.
     pub fn reshaped(self, dims: &[usize]) -> Option<Self> {
         fn go<T: Element>(a: ArrayD<T>, dims: &[usize]) -> Option<HostTensor> {

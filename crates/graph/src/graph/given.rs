@@ -1,7 +1,7 @@
 //! What a user says of a model's inputs before it is read: extents of axes that the file leaves open, and inputs that are the
 //! same in every row.
 
-use super::{Dim, Graph, Initializer, ValueId, build::supply::Supply, fold};
+use super::{Dim, Graph, Initializer, ValueId, batch_axis, build::supply::Supply, fold};
 use crate::{
     error::{Error, Result},
     tensor::HostTensor,
@@ -15,6 +15,8 @@ pub struct Given {
     pub dims: BTreeMap<String, usize>,
     /// Elements of inputs that are the same in every row, by the input's name; one element stands for all.
     pub inputs: BTreeMap<String, Vec<f64>>,
+    /// The axis along which the rows of an input lie, where that is not the first one, by the input's name.
+    pub batch_axes: BTreeMap<String, usize>,
     /// The names, in lower case, of columns and of inputs that are fed from columns. If they are known, the other inputs that
     /// language models take to continue a text are made.
     pub fed: Option<BTreeSet<String>>,
@@ -40,7 +42,7 @@ pub(super) fn apply(graph: &mut Graph, given: &Given, made: &BTreeMap<String, Su
         fix_input(graph, name, &[0.0])?;
         graph.supplied.extend(input.map(|input| (input, supply)));
     }
-    Ok(())
+    batch_axis::apply(graph, &given.batch_axes)
 }
 
 fn fix_dim(graph: &mut Graph, name: &str, extent: usize) -> Result<()> {
@@ -163,7 +165,7 @@ mod tests {
         Given {
             dims: dims.iter().map(|(name, n)| (name.to_string(), *n)).collect(),
             inputs: inputs.iter().map(|(name, x)| (name.to_string(), vec![*x])).collect(),
-            fed: None,
+            ..Given::default()
         }
     }
 

@@ -127,6 +127,8 @@ pub struct Graph {
     pub sparse: BTreeSet<ValueId>,
     /// Of a body: the values of the enclosing graph that the last `captured.len()` entries of `inputs` stand for.
     pub captured: Vec<ValueId>,
+    /// Inputs and outputs whose rows lie along another axis in the file, by name, and which: here they come first.
+    pub turned: BTreeMap<String, usize>,
     /// Imported operator sets: domain to version. Bodies share them.
     pub opsets: Arc<BTreeMap<String, i64>>,
     /// What the passes that build the graph may still take.

@@ -4,6 +4,7 @@
 //! version of its operator set. [`loss`] finds the forward part and the loss, [`parameters`] the initializers to train.
 
 mod attr;
+mod batch_axis;
 pub mod build;
 mod expected;
 pub mod facts;

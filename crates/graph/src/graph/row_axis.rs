@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// What to do about a model without a row axis.
 pub const EXPORT: &str = "export the model with a first axis of free extent for the rows of a batch in every input and output (torch.onnx.export: \
-     dynamic_axes, or dynamic_shapes)";
+     dynamic_axes, or dynamic_shapes); or, if the rows lie along another axis, write `batch_axis = ...` under `[inputs.NAME]`";
 
 /// Fails for a model that has no axis of rows, or not one that inputs and scores have in common.
 ///

@@ -209,7 +209,7 @@ impl Parity<'_> {
             let of = |&id: &ValueId| Some((id, outputs.get(name(id)).or_else(|| fed.get(name(id)))?.clone()));
             Ok(asked.iter().filter_map(of).collect())
         };
-        let visible = |id: ValueId| opened.visible.contains(name(id));
+        let visible = |id: ValueId| opened.visible.contains(name(id)) && !self.graph.turned.contains_key(name(id));
         first_wrong(model, &visible, &mut reference, self.settings.tolerance, AT_ONCE)
     }
 }
