@@ -7,13 +7,14 @@
 use crate::{
     Error, Result, cli,
     data::{self, DataConfig, Files, InputSpec, Lists, MissingIds, Places, Rows, Signature, Source, TargetConfig},
-    graph::{Graph, build},
+    graph::{Graph, build, given::Given},
     onnx::{OnnxFile, ReadOptions, artifacts, checkpoint::Checkpoint, proto, span::Spans},
     run::{Options, inspect},
     tensor::DType,
     writeback::{self, Change},
 };
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -60,6 +61,11 @@ fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length as usize)
 }
 
+/// The graph of a file, in which inputs of language models are made, since no column feeds any.
+fn built(file: &OnnxFile) -> Result<Graph> {
+    build::build_given(file, &Given { fed: Some(BTreeSet::new()), ..Given::default() })
+}
+
 /// What `inspect` shows of a file without any flags, where the model can be used.
 fn inspected(file: &OnnxFile, graph: &Graph) -> Result<String> {
     let (inspection, outcome) = inspect::look(file, graph, &Options::new(file.path()))?;
@@ -71,7 +77,7 @@ fn inspected(file: &OnnxFile, graph: &Graph) -> Result<String> {
 pub fn model(bytes: &[u8]) {
     let path = put(empty("model").join("model.onnx"), bytes);
     let Some(file) = said(OnnxFile::open(&path, &ReadOptions::default())) else { return };
-    said(build::build(&file).and_then(|graph| inspected(&file, &graph)));
+    said(built(&file).and_then(|graph| inspected(&file, &graph)));
 }
 
 /// A model file without external data: every other float tensor is changed, and the new file has to be proven.
@@ -157,7 +163,7 @@ pub fn checkpoint(bytes: &[u8]) {
         return;
     }
     let Some(file) = said(artifacts::open(&path, None, &ReadOptions::default())) else { return };
-    if let Some(graph) = said(build::build(&file)) {
+    if let Some(graph) = said(built(&file)) {
         said(inspected(&file, &graph));
     }
     rewrite(&file, "respliced");

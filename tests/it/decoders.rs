@@ -15,12 +15,17 @@ use tempfile::TempDir;
 
 /// A decoder of one layer with the attention of onnxruntime, whose attributes and further inputs are given.
 fn grouped(attributes: &[(&str, Value)], more: &[&str]) -> Net {
+    cached(attributes, more, "past")
+}
+
+/// The same, with caches of this extent.
+fn cached(attributes: &[(&str, Value)], more: &[&str], past: &str) -> Net {
     let mut net = Net::new(17);
     net.input("input_ids", DType::I64, &["batch", "sequence"]);
     net.input("seqlens_k", DType::I32, &["batch"]);
     net.input("total_sequence_length", DType::I32, &[]);
     for cache in ["past_key_values.0.key", "past_key_values.0.value"] {
-        net.input(cache, DType::F32, &["batch", "1", "past", "16"]);
+        net.input(cache, DType::F32, &["batch", "1", past, "16"]);
     }
     net.weight("words", &[30, 16]);
     net.weight("qkv", &[16, 64]);
@@ -124,4 +129,12 @@ fn what_grouped_attention_does_not_take_is_named() {
         assert_eq!(code, 3, "{said}");
         assert!(said.contains("GroupQueryAttention of a") && said.contains(problem), "{problem}: {said}");
     }
+}
+
+#[test]
+fn a_cache_of_a_fixed_length_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let (code, said) = run(&mut rows(&folder, &cached(&usual(), &[], "8")));
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("input `past_key_values.0.key`") && said.contains("a cache of earlier tokens"), "{said}");
 }

@@ -1,6 +1,6 @@
 """Exports models of public libraries, with random weights from a seed, into a folder: one file a model, exporter and opset.
 
-    python make.py FOLDER [--of torch,sklearn,keras] [--only REGEX] [--kept]
+    python make.py FOLDER [--of torch,sklearn,decoders,keras] [--only REGEX] [--kept]
 
 Configurations are small, so that each file is checked in seconds. What a library cannot export is listed in FOLDER/failed.txt.
 """
@@ -15,11 +15,11 @@ import sys
 import traceback
 from pathlib import Path
 
-LIBRARIES = ("torch", "sklearn", "keras", "packages")
+LIBRARIES = ("torch", "sklearn", "decoders", "keras", "packages")
 # The files in kept/: what continuous integration verifies where PyTorch and TensorFlow would take too long to install.
 KEPT = re.compile(
     r"(perceptron|convolution_[13]d|lstm)\.|(gru|rnn|unet|encoder|hf_resnet|hf_vit|whisper_encoder)\.torchscript\.17"
-    r"|bert_classifier\.(torchscript\.11|dynamo\.23)|gpt2\.dynamo|unet\.dynamo|keras_(dense|convolutional|attention|lstm)\.tf2onnx\.17"
+    r"|llama_past.torchscript|bert_classifier\.(torchscript\.11|dynamo\.23)|gpt2\.dynamo|unet\.dynamo|keras_(dense|convolutional|attention|lstm)\.tf2onnx\.17"
 )
 
 

@@ -256,6 +256,79 @@ for name, build in {
     add(name, build, versions)
 
 
+def continued(config, model, **options):
+    """A decoder that takes and gives caches, as Optimum wraps one: input_ids, attention_mask, position_ids, past_key_values.*."""
+
+    def save(path, exporter, opset):
+        import transformers as t
+
+        torch.manual_seed(SEED)
+        net = getattr(t, model)(getattr(t, config)(**options)).eval()
+        c, batch, steps, before = net.config, 2, 7, 3
+        heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+        size = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+        with torch.no_grad():
+            for p in net.parameters():
+                p.normal_(std=0.2) if p.ndim > 1 else p.add_(0.1 * torch.randn_like(p))
+
+        class Cached(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = net
+
+            def forward(self, input_ids, attention_mask, position_ids, *past):
+                cache = t.DynamicCache(list(zip(past[::2], past[1::2])))
+                out = self.net(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache, use_cache=True)
+                return out.logits, *(part for layer in out.past_key_values.layers for part in (layer.keys, layer.values))
+
+        caches = [f"{layer}.{part}" for layer in range(c.num_hidden_layers) for part in ("key", "value")]
+        places = torch.arange(before, before + steps).expand(batch, steps).contiguous()
+        args = (tokens(batch, steps), torch.ones(batch, steps + before, dtype=torch.long), places, *(torch.randn(batch, heads, before, size) for _ in caches))
+        names = ["input_ids", "attention_mask", "position_ids", *(f"past_key_values.{cache}" for cache in caches)]
+        axes = [{0: "batch", 1: "sequence"}, {0: "batch", 1: "total"}, {0: "batch", 1: "sequence"}] + [{0: "batch", 2: "past"} for _ in caches]
+        how = {"input_names": names, "output_names": ["logits", *(f"present.{cache}" for cache in caches)], "opset_version": opset, "verbose": False}
+        if exporter == SCRIPT:
+            torch.onnx.export(Cached(), args, path, dynamo=False, dynamic_axes=dict(zip(names, axes)), **how)
+        else:
+            shapes = [{axis: torch.export.Dim.DYNAMIC for axis in of} for of in axes]
+            torch.onnx.export(Cached(), args, path, dynamo=True, external_data=False, dynamic_shapes=(*shapes[:3], tuple(shapes[3:])), **how)
+
+    return save
+
+
+def translating(config, model, **options):
+    """An encoder-decoder in one file."""
+
+    def build():
+        import transformers as t
+
+        class Both(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = getattr(t, model)(getattr(t, config)(vocab_size=100, pad_token_id=0, decoder_start_token_id=0, **options))
+
+            def forward(self, input_ids, attention_mask, decoder_input_ids):
+                return self.net(input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=decoder_input_ids, use_cache=False).logits
+
+        return Both(), (tokens(), torch.ones(2, 16, dtype=torch.long), tokens(length=9)), ["input_ids", "attention_mask", "decoder_input_ids"]
+
+    return build
+
+
+SMALL = dict(vocab_size=100, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0)
+for name, save in {
+    "gpt2_past": continued("GPT2Config", "GPT2LMHeadModel", vocab_size=100, n_positions=64, n_embd=32, n_layer=2, n_head=4),
+    "llama_past": continued("LlamaConfig", "LlamaForCausalLM", **SMALL),
+    "mistral_past": continued("MistralConfig", "MistralForCausalLM", sliding_window=5, **SMALL),
+    "qwen3_past": continued("Qwen3Config", "Qwen3ForCausalLM", head_dim=8, **SMALL),
+    "gemma2_past": continued("Gemma2Config", "Gemma2ForCausalLM", head_dim=8, sliding_window=5, **SMALL),
+}.items():
+    for exporter, opset in BOTH:
+        models.append((name, lambda path, save=save, e=exporter, o=opset: save(path, e, o), exporter, opset))
+add("t5", translating("T5Config", "T5ForConditionalGeneration", d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4), [(SCRIPT, 17)])
+add("bart", translating("BartConfig", "BartForConditionalGeneration", d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64))
+
+
 # PyTorch's own layers
 
 

@@ -222,6 +222,17 @@ pub fn of_decoder(name: &str) -> bool {
     name.to_ascii_lowercase().starts_with("decoder")
 }
 
+/// What to do about a cache that is not simply empty.
+const CACHE: &str = "it seems to be a cache of earlier tokens, which is empty for whole rows only if its axis of tokens is open, and if it is no \
+                     encoder's: export the model without caches (use_cache=False), or with that axis open";
+
+/// Whether an input that nothing feeds is a cache of a language model, by its name.
+fn is_cache(spec: &InputSpec) -> bool {
+    let name = spec.name.to_ascii_lowercase();
+    let called = name.contains("past") || name.contains("cache");
+    spec.dtype.is_float() && called && spec.row_dims().is_none_or(|dims| dims.len() > 1)
+}
+
 fn ask(source: &Source, spec: &InputSpec, left: &[&str]) -> Error {
     let described: Vec<_> = source.fields().filter(|f| left.contains(&f.name().as_str())).collect();
     let described: Vec<_> = described.iter().map(|f| format!("`{}` ({})", f.name(), f.data_type())).collect();
@@ -241,6 +252,7 @@ fn ask(source: &Source, spec: &InputSpec, left: &[&str]) -> Error {
     };
     let hint = match untokenized(source, spec) {
         Some(hint) => hint,
+        None if is_cache(spec) => CACHE.into(),
         None => say(&spec.name, "column = \"...\""),
     };
     let path = source.path().display();

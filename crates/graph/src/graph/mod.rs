@@ -29,6 +29,7 @@ pub mod tables;
 pub mod testing;
 mod trainable_model;
 pub mod undecided;
+mod unfilled;
 mod unroll;
 
 pub use ir::{Attr, Dim, Graph, Initializer, Node, TypeInfo, ValueId, ValueInfo};

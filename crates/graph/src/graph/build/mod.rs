@@ -9,7 +9,7 @@ pub mod supply;
 use super::{
     Attr, Graph, Initializer, Node, ValueId, expected, fold,
     given::{self, Given},
-    loss, order, unroll,
+    loss, order, unfilled, unroll,
 };
 use crate::{
     error::{Error, Result},
@@ -120,6 +120,7 @@ fn read_model(
     unroll::control_flow(&mut graph)?;
     fold::require_small(&graph)?;
     expected::at_expectation(&mut graph);
+    unfilled::leave_out(&mut graph);
     loss::complements_last(&mut graph);
     Ok(graph)
 }

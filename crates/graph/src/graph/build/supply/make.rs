@@ -92,7 +92,11 @@ impl Maker {
             Some(Supply::Steps) => {
                 let (first, step) = (self.longs(&at("first"), &[], 0), self.longs(&at("step"), &[], 1));
                 self.node("Range", &[&first, COUNT, &step], &at("range"), vec![]);
-                self.node("Cast", &[&at("range")], port.name, to());
+                let one = self.longs(&at("one"), &[1], 1);
+                let all = [one.as_str(), STEPS];
+                let extents = self.extents(port.name, all.get(all.len() - port.dims.len().min(2)..).unwrap_or(&all));
+                self.node("Reshape", &[&at("range"), &extents], &at("list"), vec![]);
+                self.node("Cast", &[&at("list")], port.name, to());
             }
             Some(Supply::Last) => {
                 let one = self.longs(&at("one"), &[1], 1);

@@ -117,6 +117,8 @@ impl<'a> Port<'a> {
             _ if self.cache().is_some() => Some(Supply::Empty),
             "use_cache_branch" if self.is(&[DType::Bool]) && one && rank <= 1 => Some(Supply::Off),
             "cache_position" if integers && self.dims == [None] => Some(Supply::Steps),
+            // The same places for all rows.
+            _ if integers && self.dims == [Some(1), None] && self.has(&["position_id"]) => Some(Supply::Steps),
             "seqlens_k" | "past_seq_len" if integers && one && (1..=2).contains(&rank) => Some(Supply::Last),
             "num_logits_to_keep" | "logits_to_keep" if integers && one && rank <= 1 => Some(Supply::All),
             "total_sequence_length" | "total_seq_len" if integers && one && rank <= 1 => Some(Supply::Total),

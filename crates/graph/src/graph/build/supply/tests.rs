@@ -28,7 +28,13 @@ fn names(graph: &Graph) -> Vec<&str> {
 
 #[test]
 fn caches_and_counts_are_made_of_the_words() {
-    let more = ["cache_position:i64[s]", "seqlens_k:i64[n]", "total_sequence_length:i64[]", "num_logits_to_keep:i64[]"];
+    let more = [
+        "cache_position:i64[s]",
+        "position_ids:i64[1,s]",
+        "seqlens_k:i64[n]",
+        "total_sequence_length:i64[]",
+        "num_logits_to_keep:i64[]",
+    ];
     let graph = built(&decoder(&more), &given(&[]));
     assert_eq!(names(&graph), ["ids", "attention_mask"]);
     let told: Vec<String> = described(&graph).iter().map(|(what, how)| format!("{what}: {how}")).collect();
