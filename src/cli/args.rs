@@ -44,6 +44,8 @@ pub struct Cli {
 pub enum Command {
     /// Show inputs, outputs, operators, the loss, and which weights are trained and why
     Inspect(super::inspect::InspectArgs),
+    /// Write a configuration that says how the program reads the rows
+    Init(super::init::InitArgs),
     /// Compare outputs and gradients with onnxruntime and tract, or list what differs between two models
     Verify(super::verify::VerifyArgs),
     /// Measure accuracy and membership inference, and change nothing

@@ -10,6 +10,7 @@ mod config;
 mod config_file;
 mod demo;
 mod forget;
+mod init;
 mod inspect;
 mod out;
 mod progress;
@@ -120,6 +121,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     let limits = Limits { memory: cli.max_memory, nodes: cli.max_nodes };
     keep_memory(|| scope(threads, limits))?.enter(|| match cli.command {
         Some(Command::Inspect(args)) => inspect::run(args),
+        Some(Command::Init(args)) => init::run(args),
         Some(Command::Verify(args)) => verify::run(args),
         Some(Command::Audit(args)) => audit::run(args),
         Some(Command::Compare(args)) => compare::run(args),

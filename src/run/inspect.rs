@@ -1,7 +1,7 @@
 //! What a model takes and gives, what is trainable and why, what is unsupported.
 #![allow(missing_docs)]
 
-use super::{options::Options, read, signature::label_kind};
+use super::{init, options::Options, read, signature::label_kind};
 use crate::{
     error::{Error, Result},
     graph::{
@@ -88,6 +88,9 @@ pub struct Inspection {
     pub outputs: Vec<Port>,
     pub operators: Vec<OperatorCount>,
     pub loss: Option<Loss>,
+    /// What a configuration file for the model would say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     pub initializers: Vec<Decision>,
     pub totals: Totals,
     pub warnings: Vec<String>,
@@ -110,7 +113,7 @@ pub fn inspect(options: &Options) -> Result<(Inspection, Result<()>)> {
 /// The same for a graph of the file.
 pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<(Inspection, Result<()>)> {
     let mut outcome = forms::require_parameters(graph);
-    let (mut loss, mut initializers) = (None, Vec::new());
+    let (mut loss, mut configuration, mut initializers) = (None, None, Vec::new());
     let behind = read::with_loss_graph(graph, options)?;
     let mut warnings = Vec::new();
     let (graph, planned) = match &behind {
@@ -128,6 +131,7 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
             outcome = outcome.and_then(|()| row_axis::require(graph, &plan));
             initializers = parameters::decisions(graph, &plan, &options.trainable, &options.freeze)?;
             outcome = outcome.and_then(|()| parameters::require(&initializers));
+            configuration = Some(init::outline(graph, &plan));
             loss = Some(Loss {
                 kind: plan.kind,
                 scores: graph.name(plan.scores).to_string(),
@@ -154,6 +158,7 @@ pub(crate) fn look(file: &OnnxFile, graph: &Graph, options: &Options) -> Result<
         outputs: ports(graph, &graph.outputs),
         operators: operator_counts(graph),
         loss,
+        configuration,
         warnings: {
             warnings.extend(totals.warning());
             if outcome.is_ok() { warnings } else { Vec::new() }

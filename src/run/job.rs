@@ -2,6 +2,7 @@
 
 use super::{
     events::{Event, Observer, Stop, Watch},
+    init,
     known::Known,
     options::Options,
     read::{self, Asked, Look, ReadModel},
@@ -25,6 +26,7 @@ use crate::{
 use dfdx::tensor::Cpu;
 use indexmap::IndexMap;
 use serde_json::json;
+use std::path::Path;
 
 /// Rows in a batch where no gradient is wanted.
 pub(super) const EVALUATION_BATCH: usize = 256;
@@ -171,10 +173,19 @@ impl Job {
             "known": known,
             "reading": reading,
             "loss": self.model.plan.why,
+            "configuration": self.configuration()?,
             "trainable": trainable,
             "method": self.options.method(),
             "settings": self.method::<Cpu>(self.options.method())?.described(),
         }))
+    }
+
+    /// A configuration file that says what was inferred, for the folder of the model.
+    fn configuration(&self) -> Result<String> {
+        let data = &self.data;
+        let folder = self.options.model.parent().unwrap_or(Path::new(""));
+        let read = (data.train.plan(), data.notes.as_slice());
+        init::written(&self.options, read, data.target, &self.model.plan.why, folder)
     }
 
     /// The model on `device`; for comparison with runtimes, or to be unlearned.

@@ -11,6 +11,7 @@ mod device;
 mod drift;
 mod events;
 pub mod forget;
+pub mod init;
 pub mod inspect;
 mod job;
 mod known;

@@ -15,6 +15,7 @@ mod flow;
 mod forms;
 mod graph;
 mod heads;
+mod init;
 mod large_model;
 mod library;
 mod linear_models;

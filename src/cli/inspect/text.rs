@@ -75,6 +75,13 @@ fn write(out: &mut Lines, it: &Inspection) -> std::fmt::Result {
     for warning in &it.warnings {
         writeln!(out, "warning   {warning}")?;
     }
+    if let Some(configuration) = &it.configuration {
+        writeln!(out)?;
+        writeln!(out, "A configuration would say (`onnx-forget init MODEL --data ROWS` fills it in):")?;
+        for line in configuration.lines() {
+            writeln!(out, "{}", format!("  {line}").trim_end())?;
+        }
+    }
     Ok(())
 }
 

@@ -182,6 +182,11 @@ impl TargetFeed {
         }
     }
 
+    /// Whether rows have several positions.
+    pub fn has_positions(&self) -> bool {
+        self.positions().is_some()
+    }
+
     /// Positions of a row, about, if rows have several.
     pub(crate) fn positions(&self) -> Option<usize> {
         const USUAL: usize = 512;
