@@ -123,6 +123,8 @@ pub struct Graph {
     pub fixed: BTreeSet<ValueId>,
     /// Which values the file has as inputs, and are made here from other inputs.
     pub supplied: BTreeMap<ValueId, Supply>,
+    /// Float tensors in branches of If nodes that are not taken, with the node.
+    pub left_out: Vec<(String, Held)>,
     /// Which of `initializers` the file holds as sparse tensors, which are not rewritten.
     pub sparse: BTreeSet<ValueId>,
     /// Of a body: the values of the enclosing graph that the last `captured.len()` entries of `inputs` stand for.

@@ -3,7 +3,7 @@
 use super::{
     Graph,
     loss::LossPlan,
-    parameters::{Decision, Totals, stored_as_integers},
+    parameters::{Decision, Totals, copies_left_out, stored_as_integers},
 };
 use crate::onnx::OnnxFile;
 
@@ -26,9 +26,10 @@ impl TrainableModel {
         counted.map(|d| d.dims.iter().product::<usize>()).sum()
     }
 
-    /// What to say if much of the model is not trained.
+    /// What to say if much of the model is not trained, or copies of what is trained.
     pub fn partly_trained(&self) -> impl Iterator<Item = String> + '_ {
         let integers = stored_as_integers(&self.graph, &self.plan);
-        Totals::of(&self.decisions).warning().into_iter().chain(integers)
+        let copies = copies_left_out(&self.graph, &self.decisions);
+        Totals::of(&self.decisions).warning().into_iter().chain(integers).chain(copies)
     }
 }

@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod integers;
+mod left_out;
 mod nearby;
 mod roles;
 mod values;
@@ -14,6 +15,7 @@ use crate::{
 };
 use globset::{Glob, GlobMatcher};
 pub use integers::stored_as_integers;
+pub use left_out::copies_left_out;
 use roles::{Role, Roles};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +119,7 @@ pub fn decide(graph: &Graph, plan: &LossPlan, trainable: &[String], freeze: &[St
             return Err(Error::Untrainable(format!("tensor `{}`: element {at} {problem}", decision.name)));
         }
     }
+    left_out::require_none(graph, &decisions)?;
     Ok(decisions)
 }
 

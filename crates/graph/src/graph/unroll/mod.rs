@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     tensor::{Held, HostTensor},
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What errors call this pass.
 const PASS: &str = "writing out control flow";
@@ -31,7 +31,8 @@ pub(super) fn control_flow(graph: &mut Graph) -> Result<()> {
         std::mem::take(&mut graph.nodes).into_iter().rev().map(|n| (n, false)).collect();
     let mut done = Vec::with_capacity(pending.len());
     let shapes = Shapes::declared(graph);
-    let mut unroller = Unroller { graph, known, shapes, made: Vec::new(), placed: HashMap::new() };
+    let mut unroller =
+        Unroller { graph, known, shapes, made: Vec::new(), placed: HashMap::new(), left_out: HashSet::new() };
     while let Some((node, inner)) = pending.pop() {
         let written_out = match node.op_type.as_str() {
             "If" if node.is("If") => unroller.branch(&node)?,
@@ -63,6 +64,8 @@ struct Unroller<'a> {
     made: Vec<Node>,
     /// Values of the tensors of bodies, by the place in the file.
     placed: HashMap<String, ValueId>,
+    /// Branches that were not taken, each once, however often its node was written out.
+    left_out: HashSet<*const Graph>,
 }
 
 /// The single element of a tensor of integers or booleans.
@@ -70,6 +73,18 @@ fn single(tensor: &Held) -> Option<i64> {
     match tensor.to_i64()?.as_slice() {
         [x] => Some(*x),
         _ => None,
+    }
+}
+
+/// Notes the float tensors of a branch that is not taken, and of the bodies in it.
+fn leave_out(all: &mut Vec<(String, Held)>, node: &str, branch: &Graph) {
+    let floats =
+        branch.initializers.values().filter(|stored| stored.tensor.dtype().is_float() && stored.tensor.len() > 1);
+    all.extend(floats.map(|stored| (node.to_string(), stored.tensor.clone())));
+    for inner in branch.nodes.iter().flat_map(|inner| inner.attrs.values()) {
+        if let Attr::Graph(body) = inner {
+            leave_out(all, node, body);
+        }
     }
 }
 
@@ -91,7 +106,15 @@ impl Unroller<'_> {
     fn branch(&mut self, node: &Node) -> Result<bool> {
         let condition = node.input(0).and_then(|value| self.known.get(&value)).and_then(single);
         let Some(condition) = condition else { return Ok(false) };
-        let name = if condition == 0 { "else_branch" } else { "then_branch" };
+        let (name, other) = match condition {
+            0 => ("else_branch", "then_branch"),
+            _ => ("then_branch", "else_branch"),
+        };
+        if let Ok(other) = node.graph(other)
+            && self.left_out.insert(std::ptr::from_ref(other))
+        {
+            leave_out(&mut self.graph.left_out, &node.name, other);
+        }
         let body = Self::body(node, name, 0, node.outputs.len())?;
         let stored = self.stored(node, body)?;
         let results = self.copy(node, body, &stored, &node.name, &[])?;
