@@ -260,6 +260,7 @@ fn relative(path: &Path, folder: &Path) -> Result<String> {
     let whole = |path: &Path| {
         std::path::absolute(path).map_err(|e| Error::ReadData { path: path.into(), problem: e.to_string() })
     };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let (path, folder) = (whole(path)?, whole(folder)?);
     let text = path.strip_prefix(&folder).unwrap_or(&path);
     let named = text.to_str().ok_or_else(|| Error::Usage(format!("{}: the path is not UTF-8", path.display())))?;

@@ -115,8 +115,9 @@ fn folder_for(page: &str, command: &str) -> Fixture {
     for name in ["ids.parquet", "ids.csv", "january.csv", "february.parquet"] {
         fs::copy(fixture.path("forget.parquet"), fixture.path(name)).unwrap();
     }
-    // The README's flags must do without a configuration.
-    if page == "README.md" {
+    fs::copy(root().join("fixtures/loss-graphs/logit.onnx"), fixture.path("loss.onnx")).unwrap();
+    // The README's flags must do without a configuration, and so must what excludes it.
+    if page == "README.md" || [" init ", "--loss-graph"].iter().any(|words| command.contains(words)) {
         fs::remove_file(fixture.path("model.forget.toml")).unwrap();
     }
     fixture
