@@ -27,6 +27,7 @@ pub fn figures(audit: &Audit, comparison: Option<&Comparison>) -> Vec<(Key, Opti
         ("test_loss", Some(audit.useful().loss)),
         ("mia_loss", audit.mia.loss.accuracy),
         ("mia_entropy", entropy.and_then(|e| e.accuracy)),
+        ("mia_min_k", audit.mia.min_k.and_then(|attack| attack.accuracy)),
         ("auc_loss", audit.mia.loss.auc),
         ("auc_entropy", entropy.and_then(|e| e.auc)),
         ("ks_loss", audit.mia.loss.ks.map(|ks| ks.statistic)),

@@ -275,7 +275,8 @@ pub struct Evidence<'a> {
 /// The attacks of an audit, by name.
 pub fn attacks(audit: &Audit) -> Vec<(&'static str, Attack)> {
     let entropy = audit.mia.entropy.map(|attack| ("entropy", attack));
-    std::iter::once(("loss", audit.mia.loss)).chain(entropy).collect()
+    let min_k = audit.mia.min_k.map(|attack| ("Min-K%", attack));
+    std::iter::once(("loss", audit.mia.loss)).chain(entropy).chain(min_k).collect()
 }
 
 /// Tolerance for rounding: from 100 of 100 rows to 95 of 100 is a drop of exactly 0.05.

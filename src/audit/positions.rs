@@ -17,6 +17,8 @@ pub struct Answered {
     rows: Vec<(usize, usize)>,
     /// Of each row: the mean entropy of the answers, in nats.
     entropies: Vec<f64>,
+    /// Of each row: the mean loss of its hardest positions.
+    hardest: Vec<f64>,
     /// Of each class: positions with this label, with this answer, and with both.
     classes: Vec<[usize; 3]>,
     /// What the classes stand for, if they are tags of entities.
@@ -48,6 +50,7 @@ impl Answered {
         self.classes.resize(self.classes.len().max(scores.classes.0), [0; 3]);
         for (logits, labels) in scores.logits.chunks_exact(scores.width.max(1)).zip(targets.positions()) {
             let (mut counted, mut right, mut entropy) = (0, 0, 0.0);
+            let mut losses: Vec<f64> = Vec::with_capacity(labels.len());
             let mut sequences: [Vec<Tag>; 2] = Default::default();
             at_positions(scores.classes, logits, labels, |class, own| {
                 let answer = argmax(own).unwrap_or(0);
@@ -65,18 +68,26 @@ impl Answered {
                 counted += 1;
                 right += usize::from(class == answer);
                 entropy += softmax_entropy(own);
+                losses.push(cross_entropy(own, class));
             });
             let [labels, answers] = sequences.map(|tags| entities(&tags));
             let found = [labels.len(), answers.len(), labels.intersection(&answers).count()];
             self.entities.iter_mut().zip(found).for_each(|(all, more)| *all += more);
             self.rows.push((counted, right));
             self.entropies.push(entropy / counted.max(1) as f64);
+            self.hardest.push(hardest(losses));
         }
     }
 
     /// Share of right answers of each row.
     pub fn right(&self) -> Vec<f64> {
         self.rows.iter().map(|&(counted, right)| right as f64 / counted.max(1) as f64).collect()
+    }
+
+    /// Min-K% of each row with K = 20 (Shi et al., 2024), as a loss: the mean of −ln p over the fifth of the positions whose labels are the
+    /// least probable, at least one.
+    pub fn min_k(&self) -> &[f64] {
+        &self.hardest
     }
 
     /// Mean entropy of the answers of each row.
@@ -132,6 +143,20 @@ impl Answered {
         let each: Vec<f64> = present.map(|counts| counts[2] as f64 / union(counts) as f64).collect();
         (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64)
     }
+}
+
+/// −ln of the softmax of `row` at `class`.
+fn cross_entropy(row: &[f32], class: usize) -> f64 {
+    let most = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = row.iter().map(|&z| (f64::from(z) - most).exp()).sum();
+    row.get(class).map_or(f64::INFINITY, |&z| sum.ln() + most - f64::from(z))
+}
+
+/// The mean of the largest fifth, at least one.
+fn hardest(mut losses: Vec<f64>) -> f64 {
+    losses.sort_by(|a, b| b.total_cmp(a));
+    let chosen = (losses.len() / 5).max(1).min(losses.len());
+    losses.iter().take(chosen).sum::<f64>() / chosen.max(1) as f64
 }
 
 /// Calls `f` with the class and the scores of each position of a row that counts. The row's `logits` lie as positions before, classes,

@@ -25,6 +25,9 @@ pub struct Mia {
     /// On the entropy of the answer (MIA_E); none for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy: Option<Attack>,
+    /// On the hardest tokens (Min-K%, K = 20); of language models alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_k: Option<Attack>,
     /// On the entropy, by an attacker who learned from retained rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy_transfer: Option<Transfer>,
@@ -135,6 +138,11 @@ pub fn measure(
             unseen_rows: unseen.len(),
             loss: attack(&forget.losses, &unseen.losses, seed),
             entropy: entropies.map(|(members, others)| attack(members, others, seed)),
+            min_k: forget
+                .min_k
+                .as_deref()
+                .zip(unseen.min_k.as_deref())
+                .map(|(members, others)| attack(members, others, seed)),
             entropy_transfer: transfer::by_halves(forget, retain, &unseen, (&halves.0, &halves.1)),
         },
         records: records(forget, &Unseen::new(&unseen)),

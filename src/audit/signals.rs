@@ -13,6 +13,8 @@ pub struct Signals {
     pub losses: Vec<f64>,
     /// Entropy of the answer; none for regression.
     pub entropies: Option<Vec<f64>>,
+    /// Mean loss of the hardest positions (Min-K%); of language models alone.
+    pub min_k: Option<Vec<f64>>,
     /// Probability that the model gives the right answer; none for regression.
     pub likelihoods: Option<Vec<f64>>,
     /// Share of right answers of each row; none for regression.
@@ -33,6 +35,10 @@ impl Signals {
                 Some(answered) => Some(rows.iter().filter_map(|&i| answered.entropies().get(i).copied()).collect()),
                 None => entropies(outcome),
             },
+            min_k: outcome
+                .answered
+                .filter(|_| matches!(outcome.kind, TargetKind::Next | TargetKind::Masked))
+                .map(|answered| rows.iter().filter_map(|&i| answered.min_k().get(i).copied()).collect()),
             likelihoods: match outcome.answered {
                 // The geometric mean over the positions.
                 Some(answered) => {
@@ -71,6 +77,7 @@ impl Signals {
             rows: take(&self.rows, &keep),
             losses: take(&self.losses, &keep),
             entropies: self.entropies.as_deref().map(|e| take(e, &keep)),
+            min_k: self.min_k.as_deref().map(|k| take(k, &keep)),
             likelihoods: self.likelihoods.as_deref().map(|l| take(l, &keep)),
             right: self.right.as_deref().map(|r| take(r, &keep)),
             classes: self.classes.as_deref().map(|c| take(c, &keep)),

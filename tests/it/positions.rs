@@ -100,6 +100,9 @@ fn figures_of_positions_are_scikit_learns_seqevals_and_pytorchs() {
         for (ours, theirs) in answered.entropies().iter().zip(numbers(&case["entropies"])) {
             assert!((ours - theirs).abs() < 1e-5, "{}: entropy {ours} for {theirs}", case["name"]);
         }
+        for (ours, theirs) in answered.min_k().iter().zip(numbers(&case["min_k"])) {
+            assert!((ours - theirs).abs() < 1e-5, "{}: Min-K% {ours} for {theirs}", case["name"]);
+        }
     }
 }
 

@@ -200,6 +200,12 @@ const ATTACKS: &[Column] = &[
     ),
     column("mia_entropy", "MIA_E", Form::Number, "the same by the entropy of the answer: 0.5 is ideal"),
     column(
+        "mia_min_k",
+        "MIA_K",
+        Form::Number,
+        "the same by the least probable fifth of the tokens (Min-K%): 0.5 is ideal",
+    ),
+    column(
         "auc_loss",
         "AUC_L",
         Form::Number,
