@@ -61,6 +61,7 @@ impl Destination {
         let options = &job.options;
         let given =
             options.config.iter().chain(options.forget.iter().flat_map(Places::paths)).chain(&options.references);
+        let given = given.chain(&options.loss_graph);
         let read: Vec<&PathBuf> = given.chain(job.data.files.iter().map(|(path, _)| path)).collect();
         let report = REPORT.iter().map(|(name, _)| self.folder.join(name));
         std::iter::once(self.out.clone()).chain(report).try_for_each(|path| require_other(path, &read))

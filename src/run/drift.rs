@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 /// Unseen rows that they are looked at on, at most.
 const ROWS: usize = 512;
+/// Of these, rows that run at once.
+const AT_ONCE: usize = 64;
 /// Values of all of them together, at most.
 const MOST_VALUES: usize = 1 << 22;
 
@@ -59,11 +61,13 @@ impl OtherOutputs {
 /// The outputs `names` for `rows`, row by row.
 fn given<D: Backend<f32>>(model: &Model<f32, D>, names: &[String], rows: &Batch) -> Result<BTreeMap<String, Vec<f32>>> {
     let mut all = BTreeMap::<String, Vec<f32>>::new();
-    for (piece, count) in model.pieces(rows) {
-        for (name, tensor) in model.outputs(&piece.inputs)? {
-            if names.contains(&name) && first_axis(&tensor) == Some(piece.rows()) {
-                let width = tensor.len() / piece.rows().max(1);
-                all.entry(name).or_default().extend(tensor.to_f32().into_iter().take(count * width));
+    for (part, _) in rows.parts(AT_ONCE).unwrap_or_else(|| vec![(rows.clone(), rows.rows())]) {
+        for (piece, count) in model.pieces(&part) {
+            for (name, tensor) in model.outputs(&piece.inputs)? {
+                if names.contains(&name) && first_axis(&tensor) == Some(piece.rows()) {
+                    let width = tensor.len() / piece.rows().max(1);
+                    all.entry(name).or_default().extend(tensor.to_f32().into_iter().take(count * width));
+                }
             }
         }
     }

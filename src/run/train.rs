@@ -92,7 +92,8 @@ fn trained(options: Options, training: Training, stop: &Stop, observer: &mut dyn
     let out = out.unwrap_or_else(|| sibling(&options.model, ".trained.onnx"));
     let files = &options.data.files;
     let rows = [&files.train, &files.validation, &files.test].into_iter().flatten().flat_map(Places::paths);
-    let given: Vec<_> = rows.chain(&options.config).chain(exclude.iter().flat_map(Places::paths)).collect();
+    let given: Vec<_> =
+        rows.chain(&options.config).chain(&options.loss_graph).chain(exclude.iter().flat_map(Places::paths)).collect();
     require_other(out.clone(), &given)?;
     let opened = watch.stage("reading the model", |_| {
         let opened = read::open(&options)?;

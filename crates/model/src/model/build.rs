@@ -111,7 +111,7 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let scoring = plan.map(|plan| (plan.clone(), Program::new(nodes(), vec![plan.scores], is_known)));
         let own = plan.and_then(|plan| plan.loss_graph.as_ref()).filter(|own| !own.figures.is_empty());
         let figures = own.map(|own| {
-            let values = own.figures.iter().map(|(_, value)| *value).collect();
+            let values = plan.map(LossPlan::wanted).unwrap_or_default();
             (Program::new(nodes(), values, is_known), own.figure_names())
         });
         let programs = || {

@@ -153,9 +153,19 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
     }
 
     fn score(&self, cx: &mut Context<E, D>, batch: &Batch, mode: Mode) -> Result<(Tensor<E, D>, RowLosses<E, D>)> {
-        let (plan, program) = self.scoring()?;
-        let values = self.run(cx, program, &batch.inputs, mode)?;
-        match values.into_iter().next() {
+        let values = self.run(cx, self.scoring()?.1, &batch.inputs, mode)?;
+        self.judged(cx, batch, values.into_iter().next())
+    }
+
+    /// The losses of what was computed from `batch` as its scores.
+    fn judged(
+        &self,
+        cx: &mut Context<E, D>,
+        batch: &Batch,
+        scores: Option<Value<E, D>>,
+    ) -> Result<(Tensor<E, D>, RowLosses<E, D>)> {
+        let (plan, _) = self.scoring()?;
+        match scores {
             Some(Value::Float(mut scores)) => {
                 if plan.sigmoid_shares {
                     // ln σ(z) = −ln(1 + e⁻ᶻ)
@@ -178,7 +188,9 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
         let mut all = Scores::default();
         for (piece, count) in self.pieces(batch) {
             let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
-            let (scores, rows) = self.score(&mut cx, &piece, Mode::default())?;
+            let program = self.figures.as_ref().map_or(self.scoring()?.1, |(program, _)| program);
+            let mut values = self.run(&mut cx, program, &piece.inputs, Mode::default())?.into_iter();
+            let (scores, rows) = self.judged(&mut cx, &piece, values.next())?;
             let narrow =
                 |t: &Tensor<E, D>, n| t.to_vec().into_iter().take(n).map(|x| x.f64() as f32).collect::<Vec<_>>();
             all.width = scores.len() / piece.rows().max(1);
@@ -190,26 +202,23 @@ impl<E: Float, D: Backend<E>> Model<E, D> {
             all.losses.extend(narrow(&rows.losses, count));
             all.logits.extend(narrow(&scores, count * all.width));
             all.weights.extend(rows.weights.iter().take(count).map(|&w| w as f32));
-            all.figures.extend(self.figures(&piece, count)?);
+            all.figures.extend(self.columns(values, piece.rows(), count)?);
         }
         Ok(all)
     }
 
-    /// What a loss graph says of the first `count` rows beyond their losses.
-    fn figures(&self, piece: &Batch, count: usize) -> Result<Vec<f32>> {
-        let Some((program, names)) = &self.figures else { return Ok(Vec::new()) };
-        let mut cx = Context::inference(self.dev.clone(), self.options.kernels);
-        let values = self.run(&mut cx, program, &piece.inputs, Mode::default())?;
-        let mut columns = Vec::with_capacity(names.len());
-        for (value, name) in values.into_iter().zip(names) {
+    /// What a loss graph says of the first `count` of `rows` rows beyond their losses, row by row.
+    fn columns(&self, values: impl Iterator<Item = Value<E, D>>, rows: usize, count: usize) -> Result<Vec<f32>> {
+        let mut columns = Vec::new();
+        for (value, name) in values.zip(self.figure_names()) {
             let column = to_host(value).to_f32();
-            if column.len() != piece.rows() {
-                let problem = format!("{} numbers for {} rows: it needs one a row", column.len(), piece.rows());
+            if column.len() != rows {
+                let problem = format!("{} numbers for {rows} rows: it needs one a row", column.len());
                 return Err(Error::Untrainable(format!("the output `{name}` of the loss graph has {problem}")));
             }
             columns.push(column);
         }
-        let row = |row: usize| columns.iter().filter_map(move |column| column.get(row).copied());
+        let row = |row: usize| columns.iter().filter_map(move |column: &Vec<f32>| column.get(row).copied());
         Ok((0..count).flat_map(row).collect())
     }
 

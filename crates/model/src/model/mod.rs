@@ -139,7 +139,7 @@ pub struct Model<E: Float, D: Backend<E>> {
     output_names: Vec<String>,
     outputs: Program,
     plan: Option<(LossPlan, Program)>,
-    /// The further outputs of a loss graph, and their names.
+    /// The scores and the further outputs of a loss graph, and the names of these.
     figures: Option<(Program, Vec<String>)>,
     calls: AtomicU64,
     /// Values that are rounded when they are computed, and to what.

@@ -145,8 +145,11 @@ pub fn attach(graph: &mut Graph, file: Arc<OnnxFile>) -> Result<LossPlan> {
     let named = |value: &ValueId| Ok((own.name(*value).to_string(), placed(value)?));
     let (names, from) = (|all: &[ValueId], graph: &Graph| listed(graph, all), file.path().display().to_string());
     let why = match labels.is_empty() {
-        true => format!("loss graph {from} on {}", names(&taken, graph)),
-        false => format!("loss graph {from} on {}; labels {}", names(&taken, graph), names(&labels, graph)),
+        true => format!("loss graph {from} (sha256 {}) on {}", file.sha256(), names(&taken, graph)),
+        false => {
+            let (on, labels) = (names(&taken, graph), names(&labels, graph));
+            format!("loss graph {from} (sha256 {}) on {on}; labels {labels}", file.sha256())
+        }
     };
     let loss_graph = LossGraph {
         taken,
