@@ -1,6 +1,11 @@
 //! Mean loss and accuracy of a set of rows.
 
-use super::{membership::INFORMATIVE_ROWS, positions::Answered, row_figures::RowFigures, statistics::variance};
+use super::{
+    membership::INFORMATIVE_ROWS,
+    positions::Answered,
+    row_figures::{RowFigures, is_accuracy},
+    statistics::variance,
+};
 use crate::{
     Error, Result,
     data::{TargetKind, Targets},
@@ -76,8 +81,9 @@ impl SplitScore {
             ("entity F1", self.entity_f1),
             ("perplexity", self.perplexity),
         ];
-        // What is the accuracy itself is not told twice.
-        let own = self.figures.iter().filter(|(_, value)| Some(**value) != self.accuracy);
+        // The only figure that is an accuracy is the accuracy: it is not told twice.
+        let only = self.figures.keys().filter(|name| is_accuracy(name)).count() == 1;
+        let own = self.figures.iter().filter(move |(name, _)| !(only && is_accuracy(name)));
         let own = own.map(|(name, value)| (name.as_str(), *value));
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(own)
     }

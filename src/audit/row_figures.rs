@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 /// How the names of figures begin that are a row's share of right answers.
 const ACCURACY: &str = "accuracy";
 
+/// Whether a figure is a row's share of right answers.
+pub(super) fn is_accuracy(name: &str) -> bool {
+    name.starts_with(ACCURACY)
+}
+
 /// Figures of rows, by name.
 #[derive(Clone, Copy, Debug)]
 pub struct RowFigures<'a> {
@@ -34,7 +39,7 @@ impl<'a> RowFigures<'a> {
     /// Share of right answers of each row: the mean of its figures whose names begin with `accuracy`. None without such a figure.
     pub(super) fn right(&self) -> Option<Vec<f64>> {
         let which: Vec<usize> =
-            self.names.iter().enumerate().filter(|(_, name)| name.starts_with(ACCURACY)).map(|(at, _)| at).collect();
+            self.names.iter().enumerate().filter(|(_, name)| is_accuracy(name)).map(|(at, _)| at).collect();
         let share = |row: &[f32]| {
             which.iter().filter_map(|&at| row.get(at)).map(|&x| f64::from(x)).sum::<f64>() / which.len() as f64
         };

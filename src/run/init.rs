@@ -7,7 +7,12 @@ use super::{
 use crate::{
     data::{self, DataConfig, Feed, InputConfig, InputKind, Note, Places, Plan, TargetConfig, TargetKind},
     error::{Error, Result},
-    graph::{Graph, ValueId, loss::LossKind, loss::LossPlan},
+    graph::{
+        Dim, Graph, ValueId,
+        loss::{self, LossKind, LossPlan},
+        tables,
+    },
+    shown,
 };
 use serde::Serialize;
 use std::{fmt::Write, path::Path};
@@ -65,18 +70,18 @@ pub(super) fn written(
         let given = data.inputs.get(name).cloned().unwrap_or_default();
         let Some(input) = filled(feed, given) else {
             if let Some(note) = how {
-                let _ = writeln!(text, "\n# {}: {}", note.what, note.how);
+                let _ = writeln!(text, "\n{}", comment(&format!("{}: {}", note.what, note.how)));
             }
             continue;
         };
-        let how = how.map_or(String::new(), |note| format!("# {}\n", note.how));
+        let how = how.map_or(String::new(), |note| format!("{}\n", comment(&note.how)));
         let _ = write!(text, "\n{how}[inputs.{}]\n{}{}", key(name), toml(&input)?, suggestions(feed, &input));
     }
     for (name, input) in data.inputs.iter().filter(|(name, _)| !plan.feeds.iter().any(|(fed, _)| fed == *name)) {
         let _ = write!(text, "\n[inputs.{}]\n{}", key(name), toml(input)?);
     }
     text += &targets(data, plan, target)?;
-    let _ = writeln!(text, "\n# The loss: {why}.");
+    let _ = writeln!(text, "\n{}", comment(&format!("The loss: {why}.")));
     let loss = (options.loss, options.loss_graph.as_ref().map(|path| relative(path, folder)).transpose()?);
     match &loss {
         (_, Some(graph)) => text += &format!("[loss]\ngraph = {}\n", quoted(graph)),
@@ -172,10 +177,10 @@ fn suggestions(feed: &Feed, input: &InputConfig) -> &'static str {
 /// What a file for `graph` would say where no rows are known: which inputs need columns, and the kind of label that fits its loss.
 pub fn outline(graph: &Graph, plan: &LossPlan) -> String {
     let mut text = String::from("[data]\n# train = \"train.parquet\"\n");
-    let shown = |value: ValueId| crate::graph::loss::listed(graph, &[value]);
+    let shape = |value: ValueId| loss::listed(graph, &[value]);
     let labels: &[ValueId] = plan.loss_graph.as_ref().map_or(&[], |own| own.labels.as_slice());
     for &input in graph.inputs.iter().filter(|input| Some(**input) != plan.label_input && !labels.contains(input)) {
-        let _ = write!(text, "\n[inputs.{}]       # {}\n# column = \"...\"\n", key(graph.name(input)), shown(input));
+        let _ = write!(text, "\n{}\n[inputs.{}]\n# column = \"...\"\n", comment(&shape(input)), key(graph.name(input)));
     }
     if plan.loss_graph.is_some() {
         return text;
@@ -215,9 +220,9 @@ fn fitting(graph: &Graph, plan: &LossPlan) -> TargetKind {
 /// Whether a position has as many scores as the table of the tokens has rows.
 fn vocabulary(graph: &Graph, plan: &LossPlan) -> bool {
     let links = graph.links();
-    let tables = graph.inputs.iter().filter_map(|&input| crate::graph::tables::rows(graph, &links, input));
+    let tables = graph.inputs.iter().filter_map(|&input| tables::rows(graph, &links, input));
     let dims = graph.declared_dims(plan.scores).or_else(|| graph.declared_dims(plan.output?)).unwrap_or_default();
-    let extent = |dim: &crate::graph::Dim| if let crate::graph::Dim::Fixed(n) = dim { Some(*n) } else { None };
+    let extent = |dim: &Dim| if let Dim::Fixed(n) = dim { Some(*n) } else { None };
     let scores: Vec<usize> = dims.iter().skip(1).filter_map(extent).collect();
     tables.into_iter().any(|rows| scores.contains(&rows))
 }
@@ -239,9 +244,14 @@ fn toml<T: Serialize>(table: &T) -> Result<String> {
     ::toml::to_string(table).map_err(|e| Error::Internal(format!("a configuration that cannot be written: {e}")))
 }
 
-/// A text in TOML's quotes.
+/// A text in TOML's quotes, on one line: JSON's escapes are among TOML's.
 fn quoted(text: &str) -> String {
-    ::toml::Value::String(text.into()).to_string()
+    serde_json::Value::from(text).to_string()
+}
+
+/// Text of a comment: names of columns may hold line ends, which would end it.
+fn comment(text: &str) -> String {
+    format!("# {}", shown::line(text))
 }
 
 /// A key, in quotes where it needs them.
@@ -265,4 +275,19 @@ fn relative(path: &Path, folder: &Path) -> Result<String> {
     let text = path.strip_prefix(&folder).unwrap_or(&path);
     let named = text.to_str().ok_or_else(|| Error::Usage(format!("{}: the path is not UTF-8", path.display())))?;
     Ok(named.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_columns_stay_within_their_quotes_and_comments() {
+        let name = "a\"b\n[gates]\nmax_test_accuracy_drop = inf";
+        let text = format!("{}\n[inputs.{}]\ncolumn = {}\n", comment(name), key(name), quoted(name));
+        let table: ::toml::Table = text.parse().unwrap();
+        assert_eq!(table.keys().collect::<Vec<_>>(), ["inputs"]);
+        assert_eq!(table["inputs"][name]["column"].as_str(), Some(name));
+        assert_eq!(key("x_1-b"), "x_1-b");
+    }
 }

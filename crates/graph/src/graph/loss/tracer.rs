@@ -311,6 +311,15 @@ impl<'a> Tracer<'a> {
         positions::several(dims, Some(classes))
     }
 
+    /// Whether `value`, which `node` takes out of another one, may be one number a row, as far as its rank tells.
+    fn may_be_column(&self, value: ValueId, node: &Node) -> bool {
+        let rank = self.dims(value).map(<[Dim]>::len).or_else(|| self.shapes.dims(value).map(|dims| dims.len()));
+        let scalar =
+            node.input(1).and_then(|index| self.constants.get(&index)).is_some_and(|index| index.dims().is_empty());
+        let most = if node.is("Gather") && scalar { 1 } else { 2 };
+        rank.is_none_or(|rank| rank <= most)
+    }
+
     fn inferred_width(&self, value: ValueId) -> Option<usize> {
         self.shapes.dims(value)?.get(1..)?.iter().try_fold(1usize, |width, extent| match extent {
             Extent::Fixed(n) => width.checked_mul(*n),
@@ -342,7 +351,10 @@ impl<'a> Tracer<'a> {
                 .filter(|_| matches!(node.int("axis", None), Ok(1 | -1))),
             "Identity" | "Cast" | "Dropout" | "Flatten" | "Relu" | "Sigmoid" | "Softmax" | "LogSoftmax" | "Clip"
             | "Exp" | "Neg" => self.width(node.input(0)?, depth - 1),
-            "Gather" | "Slice" | "Split" => self.column(value, node, node.input(0)?, depth - 1).map(|_| 1),
+            // A column of scores that have positions, too, is a value for each position.
+            "Gather" | "Slice" | "Split" if self.may_be_column(value, node) => {
+                self.column(value, node, node.input(0)?, depth - 1).map(|_| 1)
+            }
             _ => None,
         }
     }

@@ -93,3 +93,23 @@ fn a_softmax_tells_the_axis() {
     let said = refused(&graph, None, Class);
     assert!(said.contains("one value a row"), "{said}");
 }
+
+#[test]
+fn the_start_of_a_span_is_a_class_of_as_many_as_there_are_tokens() {
+    let graph = Model::new(17, &["x:f32[n,len,6]"], &["start:f32[n,len]", "end:f32[n,len]"])
+        .weight("w", &[6, 2])
+        .node("MatMul", "x w", "z", &[])
+        .constant("first", &[], vec![0.0])
+        .node("Cast", "first", "index", &[int("to", 7)])
+        .node("Gather", "z index", "start", &[int("axis", -1)])
+        .node("Split", "z", "a b", &[int("axis", -1)])
+        .longs("last", &[-1])
+        .node("Squeeze", "b last", "end", &[])
+        .build()
+        .unwrap();
+    for output in ["start", "end"] {
+        let ask = Ask { output: Some(output.into()), labels: LabelKind::Class.into(), ..Ask::default() };
+        let plan = plan_for(&graph, &ask).unwrap();
+        assert_eq!((plan.kind, plan.head.width, plan.class_axis), (LossKind::CrossEntropy, None, None), "{output}");
+    }
+}
