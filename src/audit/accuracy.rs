@@ -3,7 +3,7 @@
 use super::{
     membership::INFORMATIVE_ROWS,
     positions::Answered,
-    row_figures::{RowFigures, is_accuracy},
+    row_figures::{RowFigures, told},
     statistics::variance,
 };
 use crate::{
@@ -81,11 +81,7 @@ impl SplitScore {
             ("entity F1", self.entity_f1),
             ("perplexity", self.perplexity),
         ];
-        // The only figure that is an accuracy is the accuracy: it is not told twice.
-        let only = self.figures.keys().filter(|name| is_accuracy(name)).count() == 1;
-        let own = self.figures.iter().filter(move |(name, _)| !(only && is_accuracy(name)));
-        let own = own.map(|(name, value)| (name.as_str(), *value));
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(own)
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(told(&self.figures))
     }
 
     /// Quality of the answers, at most 1: accuracy, or R² for numbers.

@@ -5,8 +5,15 @@ use std::collections::BTreeMap;
 /// How the names of figures begin that are a row's share of right answers.
 const ACCURACY: &str = "accuracy";
 
+/// The means that are told beside the accuracy: the only figure that is an accuracy is it.
+pub(super) fn told(figures: &BTreeMap<String, f64>) -> impl Iterator<Item = (&str, f64)> {
+    let only = figures.keys().filter(|name| is_accuracy(name)).count() == 1;
+    let others = figures.iter().filter(move |(name, _)| !(only && is_accuracy(name)));
+    others.map(|(name, value)| (name.as_str(), *value))
+}
+
 /// Whether a figure is a row's share of right answers.
-pub(super) fn is_accuracy(name: &str) -> bool {
+fn is_accuracy(name: &str) -> bool {
     name.starts_with(ACCURACY)
 }
 
