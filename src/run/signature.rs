@@ -57,8 +57,31 @@ pub fn signature(graph: &Graph, plan: &LossPlan) -> Signature {
 
 /// Scores whose shape the file does not declare, as they often lie behind a Softmax, with the width that the graph tells.
 fn with_width(spec: InputSpec, plan: &LossPlan) -> InputSpec {
-    match plan.head.width.filter(|_| spec.row_len().is_none()) {
+    // With positions, the width is that of one of them.
+    match plan.head.width.filter(|_| spec.row_len().is_none() && plan.class_axis.is_none()) {
         Some(width) => InputSpec { dims: Some(vec![None, Some(width)]), ..spec },
         None => spec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{
+        loss::{Ask, plan_for},
+        testing::Model,
+    };
+
+    #[test]
+    fn scores_of_positions_keep_their_axes() {
+        let net = Model::new(17, &["x:f32[n,len,6]"], &["y:f32[n,any,5]"]).weight("w", &[6, 5]).floats(
+            "b",
+            &[5],
+            vec![0.0; 5],
+        );
+        let graph = net.node("MatMul", "x w", "z", &[]).node("Add", "b z", "y", &[]).build().unwrap();
+        let plan = plan_for(&graph, &Ask { labels: LabelKind::Positions.into(), ..Ask::default() }).unwrap();
+        let found = signature(&graph, &plan);
+        assert_eq!((found.class_axis, found.scores.unwrap().dims), (Some(2), Some(vec![None, None, Some(5)])));
     }
 }
